@@ -1,0 +1,126 @@
+"""What flows from a group of episodes to an update of the model.
+
+Shape suffixes: B sequences, T tokens of a sequence, D decisions (sampled, not forced, tokens of
+all sequences), K tokens a decision was chosen from.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from layerbench.agents.types import Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Episodes of one task, played by one policy from one start state.
+
+    Raises:
+        ValueError: The group is empty or mixes tasks.
+    """
+
+    trajectories: tuple[Trajectory, ...]
+
+    def __post_init__(self) -> None:
+        tasks = {trajectory.task_id for trajectory in self.trajectories}
+        if len(tasks) != 1:
+            raise ValueError(f"a group holds episodes of one task, got {sorted(tasks) or 'none'}")
+
+
+@dataclass(frozen=True, slots=True)
+class Advantages:
+    """How much better each turn did than its group: one vector per trajectory, one entry a turn.
+
+    Attributes:
+        per_trajectory: What the loss uses.
+        episode: The part that compares whole episodes.
+        step: The part that compares turns at the same anchor, unweighted; zeros without GiGPO.
+    """
+
+    per_trajectory: tuple[Float[np.ndarray, " turns"], ...]
+    episode: tuple[Float[np.ndarray, " turns"], ...]
+    step: tuple[Float[np.ndarray, " turns"], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """Sequences and the decisions in them that are learned from.
+
+    Attributes:
+        token_ids_BT: Right-padded token ids.
+        lengths_B: Number of real tokens of each sequence.
+        rows_D: Sequence of each decision, ascending.
+        positions_D: Position of the decided token in its sequence, at least 1.
+        tokens_D: The decided token.
+        allowed_DK: Ids it was chosen from, padded with -1; K is 0 if the whole vocabulary was open.
+        old_logprobs_D: Log-probability (nats) under the policy that sampled it.
+        advantages_D: Advantage of the decision's turn.
+    """
+
+    token_ids_BT: Int[Tensor, "B T"]
+    lengths_B: Int[Tensor, " B"]
+    rows_D: Int[Tensor, " D"]
+    positions_D: Int[Tensor, " D"]
+    tokens_D: Int[Tensor, " D"]
+    allowed_DK: Int[Tensor, "D K"]
+    old_logprobs_D: Float[Tensor, " D"]
+    advantages_D: Float[Tensor, " D"]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStats:
+    """What one iteration's optimizer steps did; means are over decisions.
+
+    Attributes:
+        loss: Mean loss of the optimizer steps.
+        kl: Mean KL estimate to the base model (nats); 0 if no reference was asked for.
+        clip_fraction: Share of decisions whose importance ratio was clipped.
+        entropy: Mean entropy (nats) of the distribution each decision was drawn from.
+        grad_norm: Mean gradient norm before clipping.
+        max_ratio: Largest importance ratio met.
+        decisions: Decisions learned from.
+        steps: Optimizer steps taken; 0 if every group had equal scores.
+    """
+
+    loss: float
+    kl: float
+    clip_fraction: float
+    entropy: float
+    grad_norm: float
+    max_ratio: float
+    decisions: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSelection:
+    """Which parameters learn.
+
+    Attributes:
+        name: The selection as the user wrote it, normalised: ``15``, ``10,15,20-23``,
+            ``middle:10``, ``full``, ``all-layers`` or ``none``.
+        layers: Decoder blocks that learn, from 0 (nearest the embedding), ascending.
+        num_layers: Number of blocks in the model.
+        everything: True for ``full``: embeddings, norms and head learn as well.
+
+    Raises:
+        ValueError: A layer lies outside the model, or layers repeat or do not ascend.
+    """
+
+    name: str
+    layers: tuple[int, ...]
+    num_layers: int
+    everything: bool = False
+
+    def __post_init__(self) -> None:
+        if list(self.layers) != sorted(set(self.layers)):
+            raise ValueError(f"layers must ascend without repeats, got {list(self.layers)}")
+        outside = [layer for layer in self.layers if not 0 <= layer < self.num_layers]
+        if outside:
+            raise ValueError(
+                f"layer {outside[0]} is not in this model: it has {self.num_layers} layers, "
+                f"0 to {self.num_layers - 1}"
+            )
+
