@@ -1,0 +1,182 @@
+"""Success rates, their intervals and paired differences, as pure functions of counts.
+
+Shape suffixes: N tasks, S resamples.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from jaxtyping import Float
+
+RESAMPLES = 10_000
+_CHUNK = 500  # resamples drawn at once: bounds memory for long task lists
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval, ends included."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Episodes pooled over tasks.
+
+    Attributes:
+        planned: Episodes asked for.
+        failed: Episodes lost to a broken environment; they count as not won.
+        successes: Episodes won.
+
+    Raises:
+        ValueError: The numbers contradict each other.
+    """
+
+    planned: int
+    failed: int
+    successes: int
+
+    def __post_init__(self) -> None:
+        if min(self.planned, self.failed, self.successes) < 0 or self.scored < self.successes:
+            raise ValueError(
+                f"{self.successes} successes and {self.failed} failed episodes "
+                f"do not fit into {self.planned} planned"
+            )
+
+    @property
+    def scored(self) -> int:
+        """Episodes played to an end."""
+        return self.planned - self.failed
+
+    @property
+    def rate(self) -> float:
+        """Share of the planned episodes that were won; failed ones are losses.
+
+        Raises:
+            ValueError: There are no episodes, so there is no rate.
+        """
+        if self.planned == 0:
+            raise ValueError("there are no episodes, so there is no success rate")
+        return self.successes / self.planned
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """How the episodes of one task ended.
+
+    Attributes:
+        task_id: The task played.
+        task_type: Its kind, or empty.
+        count: Its episodes.
+    """
+
+    task_id: str
+    task_type: str
+    count: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A success rate after minus the rate before, on the same tasks.
+
+    Attributes:
+        difference: In [-1, 1].
+        interval: Percentile bootstrap over tasks, 95 %.
+        tasks: Number of tasks compared.
+    """
+
+    difference: float
+    interval: Interval
+    tasks: int
+
+
+def success_interval(*, successes: int, episodes: int, confidence: float = 0.95) -> Interval:
+    """Bound the success rate, in [0, 1], by Wilson's score interval (1927).
+
+    >>> interval = success_interval(successes=42, episodes=100)
+    >>> f"{interval.low:.2f}-{interval.high:.2f}"
+    '0.33-0.52'
+
+    Raises:
+        ValueError: There are no episodes, so there is no rate.
+    """
+    if episodes == 0:
+        raise ValueError("there are no episodes, so there is no success rate")
+    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    rate = successes / episodes
+    centre = (rate + z2 / (2 * episodes)) / (1 + z2 / episodes)
+    spread = z2 * rate * (1 - rate) / episodes + (z2 / (2 * episodes)) ** 2
+    half = spread**0.5 / (1 + z2 / episodes)
+    # At 0 and n the bound equals the rate; rounding would put it a hair outside.
+    return Interval(low=min(rate, max(0.0, centre - half)), high=max(rate, min(1.0, centre + half)))
+
+
+def pool(outcomes: Sequence[TaskOutcome]) -> Count:
+    """Add up the episodes of all tasks; no tasks give a count of zero episodes."""
+    return Count(
+        planned=sum(outcome.count.planned for outcome in outcomes),
+        failed=sum(outcome.count.failed for outcome in outcomes),
+        successes=sum(outcome.count.successes for outcome in outcomes),
+    )
+
+
+def pool_by_type(outcomes: Sequence[TaskOutcome]) -> Mapping[str, Count]:
+    """Add up the episodes of each kind of task, kinds in alphabetical order."""
+    kinds = sorted({outcome.task_type for outcome in outcomes})
+    return {kind: pool([o for o in outcomes if o.task_type == kind]) for kind in kinds}
+
+
+def paired_difference(
+    base: Sequence[TaskOutcome], final: Sequence[TaskOutcome], *, seed: int = 0
+) -> Difference:
+    """Compare two evaluations of the same tasks by a bootstrap that resamples tasks.
+
+    Both sides of a task stay together, so that what makes a task easy or hard cancels out. The
+    interval is the 2.5th to the 97.5th percentile of ``RESAMPLES`` resamples.
+
+    Args:
+        base: Outcomes before, one a task.
+        final: Outcomes after, of the same tasks in the same order.
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: The tasks or their numbers of episodes differ, or there are none.
+    """
+    _check_paired(base, final)
+    won_N = np.array([o.count.successes for o in base], dtype=np.float64)
+    gain_N = np.array([o.count.successes for o in final], dtype=np.float64) - won_N
+    episodes_N = np.array([o.count.planned for o in base], dtype=np.float64)
+    low, high = np.percentile(_resampled(gain_N, episodes_N, seed=seed), [2.5, 97.5])
+    return Difference(
+        difference=float(gain_N.sum() / episodes_N.sum()),
+        interval=Interval(low=float(low), high=float(high)),
+        tasks=len(base),
+    )
+
+
+def _check_paired(base: Sequence[TaskOutcome], final: Sequence[TaskOutcome]) -> None:
+    before = [(o.task_id, o.count.planned) for o in base]
+    after = [(o.task_id, o.count.planned) for o in final]
+    if before != after:
+        raise ValueError(
+            "a paired difference needs the same tasks in the same order, "
+            f"got {len(before)} and {len(after)} tasks that differ"
+        )
+    if not sum(planned for _, planned in before):
+        raise ValueError("there are no episodes, so there is no difference")
+
+
+def _resampled(
+    gain_N: Float[np.ndarray, " N"], episodes_N: Float[np.ndarray, " N"], *, seed: int
+) -> Float[np.ndarray, " S"]:
+    """Draw tasks with replacement; the difference of rates in each resample."""
+    rng = np.random.default_rng(seed)
+    tasks = len(gain_N)
+    chunks: list[Float[np.ndarray, " S"]] = []
+    for _ in range(RESAMPLES // _CHUNK):
+        drawn_SN = rng.integers(tasks, size=(_CHUNK, tasks))
+        chunks.append(gain_N[drawn_SN].sum(axis=1) / episodes_N[drawn_SN].sum(axis=1))
+    return np.concatenate(chunks)
