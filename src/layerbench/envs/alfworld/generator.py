@@ -1,0 +1,355 @@
+"""ALFWorld games made from a name: the embedded source of tasks, called ``alfworld-gen``.
+
+A game's name, such as ``train/easy/000017``, is the seed of everything in it, so the same name
+gives the same bytes anywhere. Games share ALFWorld's domain, grammar, goals and floor plans
+(Shridhar et al. 2021, arXiv:2010.03768), but not its object placements, which were recorded from
+a simulator: scores on them are never comparable with published ones.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from layerbench.envs.alfworld import scenes
+from layerbench.envs.alfworld.scenes import Receptacle, Scene
+
+TASK_TYPES = (
+    "pick_and_place_simple",
+    "look_at_obj_in_light",
+    "pick_clean_then_place_in_recep",
+    "pick_heat_then_place_in_recep",
+    "pick_cool_then_place_in_recep",
+    "pick_two_obj_and_place",
+)
+SPLITS = ("pretrain", "train", "seen", "unseen")
+"""``pretrain`` (for cloning), ``train`` and ``seen`` share scenes but no game; ``unseen`` has its
+own scenes."""
+
+_NAMES_A_SPLIT = 1_000_000
+_APPLIANCES = {
+    "pick_clean_then_place_in_recep": ("clean", "SinkBasin", "Cleanable"),
+    "pick_heat_then_place_in_recep": ("heat", "Microwave", "Heatable"),
+    "pick_cool_then_place_in_recep": ("cool", "Fridge", "Coolable"),
+}
+_PROPERTIES = {
+    "Heatable": "heatable",
+    "Coolable": "coolable",
+    "Cleanable": "cleanable",
+    "Toggleable": "toggleable",
+    "Sliceable": "sliceable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """How much there is to search.
+
+    Attributes:
+        receptacles: At most so many containers and surfaces; those the task needs always stay.
+        distractors: At most so many objects beside those the task needs.
+        copies: At most so many objects of each distracting class.
+    """
+
+    receptacles: int
+    distractors: int
+    copies: int
+
+
+DIFFICULTIES: Mapping[str, Difficulty] = {
+    "easy": Difficulty(receptacles=7, distractors=7, copies=1),
+    "medium": Difficulty(receptacles=14, distractors=20, copies=2),
+    "full": Difficulty(receptacles=1000, distractors=1000, copies=3),
+}
+"""``full`` keeps everything that a floor plan lists, as the official games do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    task_type: str
+    target: str
+    destination: str
+    lamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """A scene with its objects: where each lies, in order of placing."""
+
+    scene: Scene
+    objects: dict[str, str]
+    places: dict[str, Receptacle]
+
+
+def generated_ids(*, split: str, difficulty: str, count: int, seed: int) -> tuple[str, ...]:
+    """Draw distinct game names, the same for the same seed; types of task take turns.
+
+    A shorter list is the beginning of a longer one.
+
+    Raises:
+        ValueError: Unknown split or difficulty, or more games than names.
+    """
+    _check(split, difficulty)
+    if not 0 < count <= _NAMES_A_SPLIT // 2:
+        raise ValueError(f"cannot draw {count} games: ask for 1 to {_NAMES_A_SPLIT // 2}")
+    rng = random.Random(f"names|{seed}")
+    kinds = len(TASK_TYPES)
+    numbers: dict[int, None] = {}
+    while len(numbers) < count:
+        number = rng.randrange(_NAMES_A_SPLIT // kinds) * kinds + len(numbers) % kinds
+        numbers.setdefault(number)
+    return tuple(f"{split}/{difficulty}/{number:06d}" for number in numbers)
+
+
+def game_task_type(game_id: str) -> str:
+    """Tell the type of a game's task.
+
+    >>> game_task_type("train/easy/000003")
+    'pick_heat_then_place_in_recep'
+    """
+    return TASK_TYPES[_parse(game_id)[2] % len(TASK_TYPES)]
+
+
+def game_data(game_id: str) -> dict[str, object]:
+    """Make a game: what a ``game.tw-pddl`` file holds, its walkthrough included.
+
+    Raises:
+        ValueError: The name is not ``SPLIT/DIFFICULTY/NUMBER``.
+    """
+    split, difficulty, _ = _parse(game_id)
+    task_type = game_task_type(game_id)
+    rng = random.Random(f"game|{game_id}")
+    goal, scene = _draw_goal(task_type, rng, unseen=split == "unseen")
+    limits = DIFFICULTIES[difficulty]
+    room = _furnish(goal, _reduce(scene, goal, limits, rng), limits, rng)
+    problem = _problem(game_id, room, goal, rng)
+    templates = scenes.goal_library()[task_type]["templates"]
+    assert isinstance(templates, list)
+    sentence = rng.choice(templates).format(
+        obj=goal.target.lower(), recep=goal.destination.lower(), toggle=goal.lamp.lower()
+    )
+    return {
+        "pddl_domain": scenes.packaged_text("alfred.pddl"),
+        "grammar": scenes.packaged_text("alfred.twl2").replace("UNKNOWN GOAL", sentence),
+        "pddl_problem": problem,
+        "solvable": True,
+        "walkthrough": _walkthrough(room, goal, rng),
+    }
+
+
+def _check(split: str, difficulty: str) -> None:
+    if split not in SPLITS:
+        raise ValueError(f"generated games have no split '{split}': known: {', '.join(SPLITS)}")
+    if difficulty not in DIFFICULTIES:
+        known = ", ".join(DIFFICULTIES)
+        raise ValueError(f"generated games have no difficulty '{difficulty}': known: {known}")
+
+
+def _parse(game_id: str) -> tuple[str, str, int]:
+    parts = game_id.split("/")
+    if len(parts) != 3 or not parts[2].isdecimal():
+        raise ValueError(
+            f"'{game_id}' names no generated game: write SPLIT/DIFFICULTY/NUMBER, "
+            "such as train/easy/000017"
+        )
+    _check(parts[0], parts[1])
+    return parts[0], parts[1], int(parts[2])
+
+
+def _draw_goal(task_type: str, rng: random.Random, *, unseen: bool) -> tuple[_Goal, Scene]:
+    """Draw floor plans until one can host the task, then one of its goals."""
+    numbers = scenes.scene_numbers(unseen=unseen)
+    while True:
+        scene = scenes.make_scene(rng.choice(numbers), rng)
+        goals = _possible_goals(task_type, scene)
+        if goals:
+            # Classes differ in how many destinations they have; draw the class first.
+            target = rng.choice(sorted({goal.target for goal in goals}))
+            return rng.choice([goal for goal in goals if goal.target == target]), scene
+
+
+def _possible_goals(task_type: str, scene: Scene) -> list[_Goal]:
+    targets = [kind for kind in scenes.movable_kinds(scene) if _homes(scene, kind)]
+    if task_type == "look_at_obj_in_light":
+        if scene.room not in ("bedroom", "living") or not _homes(scene, "DeskLamp"):
+            return []
+        return [_Goal(task_type, target, "", "DeskLamp") for target in targets]
+    appliance = ""
+    if task_type in _APPLIANCES:
+        _, appliance, ability = _APPLIANCES[task_type]
+        able = scenes.constants().VAL_ACTION_OBJECTS[ability]
+        targets = [t for t in targets if t in able] if scene.of_kind(appliance) else []
+    return [
+        _Goal(task_type, target, kind, "")
+        for target in targets
+        for kind in sorted({r.kind for r in scene.receptacles})
+        if scenes.holds(kind, target)
+        and not kind == appliance == "SinkBasin"
+        and any(home.kind != kind for home in _homes(scene, target))
+    ]
+
+
+def _homes(scene: Scene, kind: str) -> list[Receptacle]:
+    return [r for r in scene.receptacles if scenes.holds(r.kind, kind)]
+
+
+def _start_homes(scene: Scene, goal: _Goal) -> list[Receptacle]:
+    """Where a target may start: never already where it is to go."""
+    return [home for home in _homes(scene, goal.target) if home.kind != goal.destination]
+
+
+def _reduce(scene: Scene, goal: _Goal, limits: Difficulty, rng: random.Random) -> Scene:
+    """Leave out receptacles past the limit, but none that the task needs."""
+    needed = {rng.choice(_start_homes(scene, goal)).ident}
+    if goal.destination:
+        needed.add(rng.choice(scene.of_kind(goal.destination)).ident)
+    if goal.lamp:
+        needed.add(rng.choice(_homes(scene, goal.lamp)).ident)
+    if goal.task_type in _APPLIANCES:
+        needed.add(rng.choice(scene.of_kind(_APPLIANCES[goal.task_type][1])).ident)
+    others = [r.ident for r in scene.receptacles if r.ident not in needed]
+    rng.shuffle(others)
+    return scene.keeping([*needed, *others[: max(0, limits.receptacles - len(needed))]])
+
+
+def _furnish(goal: _Goal, scene: Scene, limits: Difficulty, rng: random.Random) -> _Room:
+    """Put the task's objects and distracting ones into the room."""
+    room = _Room(scene, {}, {})
+
+    def add(kind: str, homes: list[Receptacle]) -> None:
+        ident = scenes.thor_id(kind, rng)
+        room.objects[ident] = kind
+        room.places[ident] = rng.choice(homes)
+
+    needed = 2 if goal.task_type == "pick_two_obj_and_place" else 1
+    for _ in range(needed + rng.randrange(2)):
+        add(goal.target, _start_homes(scene, goal))
+    if goal.lamp:
+        add(goal.lamp, _homes(scene, goal.lamp))
+    kinds = [k for k in scenes.movable_kinds(scene) if k != goal.target and _homes(scene, k)]
+    distractors = [k for k in kinds for _ in range(rng.randint(1, limits.copies))]
+    rng.shuffle(distractors)
+    for kind in distractors[: limits.distractors]:
+        add(kind, _homes(scene, kind))
+    return room
+
+
+def _problem(game_id: str, room: _Room, goal: _Goal, rng: random.Random) -> str:
+    """Write the PDDL problem."""
+    receptacles = room.scene.receptacles
+    receptacle_kinds = sorted({r.kind for r in receptacles})
+    object_kinds = sorted(set(room.objects.values()))
+    facts = [*_receptacle_facts(receptacles), *_object_facts(room)]
+    facts += [
+        f"(canContain {kind}Type {held}Type)"
+        for kind in receptacle_kinds
+        for held in object_kinds
+        if held not in scenes.FIXTURES and scenes.holds(kind, held)
+    ]
+    facts.append(f"(atLocation agent1 {room.scene.start})")
+    rng.shuffle(facts)
+    entities = [
+        "agent1 - agent",
+        *(f"{kind}Type - otype" for kind in object_kinds),
+        *(f"{kind}Type - rtype" for kind in receptacle_kinds),
+        *(f"{ident} - object" for ident in sorted(room.objects)),
+        *(f"{r.ident} - receptacle" for r in receptacles),
+        *(f"{place} - location" for place in _locations(room.scene)),
+    ]
+    template = scenes.goal_library()[goal.task_type]["pddl"]
+    assert isinstance(template, str)
+    wanted = template.format(obj=goal.target, recep=goal.destination, toggle=goal.lamp)
+    return (
+        f"\n(define (problem gen_{game_id.replace('/', '_')})\n(:domain alfred)\n"
+        f"(:objects\n{_lines(entities)})\n(:init\n{_lines(facts)})\n{wanted.replace('#', '-')}"
+    )
+
+
+def _lines(items: Iterable[str]) -> str:
+    return "".join(f"        {item}\n" for item in items)
+
+
+def _locations(scene: Scene) -> list[str]:
+    return sorted({r.location for r in scene.receptacles} | {scene.start})
+
+
+def _receptacle_facts(receptacles: Iterable[Receptacle]) -> list[str]:
+    facts: list[str] = []
+    for r in receptacles:
+        facts += [
+            f"(receptacleType {r.ident} {r.kind}Type)",
+            f"(receptacleAtLocation {r.ident} {r.location})",
+        ]
+        facts += [f"(openable {r.ident})"] if r.openable else []
+    return facts
+
+
+def _object_facts(room: _Room) -> list[str]:
+    tables = scenes.constants()
+    facts: list[str] = []
+    for ident, kind in sorted(room.objects.items()):
+        place = room.places[ident]
+        facts.append(f"(objectType {ident} {kind}Type)")
+        facts += [f"(pickupable {ident})"] if kind not in scenes.FIXTURES else []
+        facts += [
+            f"({predicate} {ident})"
+            for ability, predicate in _PROPERTIES.items()
+            if kind in tables.VAL_ACTION_OBJECTS[ability]
+        ]
+        if kind in tables.MOVABLE_RECEPTACLES:
+            facts.append(f"(isReceptacleObject {ident})")
+        facts += [
+            f"(inReceptacle {ident} {place.ident})",
+            f"(objectAtLocation {ident} {place.location})",
+        ]
+    return facts
+
+
+def _names(idents: Iterable[str]) -> dict[str, str]:
+    """Name things as alfworld's demangler does: by class, numbered downwards in order of ident."""
+    classes = {
+        ident: ident.split("_bar_")[0].lower() + ("basin" if "basin" in ident.lower() else "")
+        for ident in sorted(idents, key=str.lower)
+    }
+    left = Counter(classes.values())
+    names: dict[str, str] = {}
+    for ident, kind in classes.items():
+        names[ident] = f"{kind} {left[kind]}"
+        left[kind] -= 1
+    return names
+
+
+def _walkthrough(room: _Room, goal: _Goal, rng: random.Random) -> list[str]:
+    """Write down a shortest-sighted way to win, in the game's own commands."""
+    names = _names([*room.objects, *(r.ident for r in room.scene.receptacles)])
+    commands: list[str] = []
+    here = room.scene.start
+    opened: set[str] = set()
+
+    def visit(place: Receptacle, *, open_it: bool) -> None:
+        nonlocal here
+        if place.location != here:
+            commands.append(f"go to {names[place.ident]}")
+            here = place.location
+        if open_it and place.openable and place.ident not in opened:
+            commands.append(f"open {names[place.ident]}")
+            opened.add(place.ident)
+
+    destination = rng.choice(room.scene.of_kind(goal.destination)) if goal.destination else None
+    targets = [ident for ident, kind in room.objects.items() if kind == goal.target]
+    for ident in targets[: 2 if goal.task_type == "pick_two_obj_and_place" else 1]:
+        visit(room.places[ident], open_it=True)
+        commands.append(f"take {names[ident]} from {names[room.places[ident].ident]}")
+        if goal.task_type in _APPLIANCES:
+            verb, kind, _ = _APPLIANCES[goal.task_type]
+            appliance = rng.choice(room.scene.of_kind(kind))
+            visit(appliance, open_it=False)
+            commands.append(f"{verb} {names[ident]} with {names[appliance.ident]}")
+        if destination is None:
+            lamp = next(ident for ident, kind in room.objects.items() if kind == goal.lamp)
+            visit(room.places[lamp], open_it=False)
+            commands.append(f"use {names[lamp]}")
+        else:
+            visit(destination, open_it=True)
+            commands.append(f"move {names[ident]} to {names[destination.ident]}")
+    return commands
