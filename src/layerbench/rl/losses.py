@@ -1,0 +1,191 @@
+"""The clipped policy loss and its parts, as pure functions of log-probabilities.
+
+A whole optimizer batch weighs its decisions once (``token_weights``); the loss is then a plain
+weighted sum over decisions, so that it does not matter how they are cut into micro-batches.
+Forced tokens are no decisions: their probability is 1 under every policy, their gradient 0.
+
+Shape suffixes: D decisions (sampled tokens of all sequences), B sequences.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+MAX_LOG_RATIO = 20.0
+"""Log-ratios (nats) are cut to this, either way, before they are exponentiated, as in verl: a
+decision that far off is clipped anyhow, and would overflow float32 otherwise."""
+
+MAX_KL = 10.0
+"""Bound of one decision's KL estimate (nats), either way; there it stops pulling."""
+
+
+class KLKind(StrEnum):
+    """Estimator of the KL divergence from the reference, by one sample: see ``kl_estimate``."""
+
+    K1 = "k1"
+    K2 = "k2"
+    K3 = "k3"
+
+
+class Aggregation(StrEnum):
+    """How decisions' losses become one number.
+
+    ``GRPO`` averages within each sequence, then over sequences. ``TOKEN_MEAN`` averages over all
+    decisions of the optimizer batch (DAPO). ``DR_GRPO`` sums them and divides by the number of
+    sequences times a constant length, so that long sequences are not diluted.
+    """
+
+    GRPO = "grpo"
+    TOKEN_MEAN = "token_mean"
+    DR_GRPO = "dr_grpo"
+
+
+@dataclass(frozen=True, slots=True)
+class LossSettings:
+    """What the policy loss is made of.
+
+    Attributes:
+        clip_low: The importance ratio is clipped at 1 - clip_low.
+        clip_high: ... and at 1 + clip_high (DAPO: 0.28).
+        dual_clip: With a negative advantage a decision's loss is at most this often the
+            advantage's size; at least 1.
+        kl_coef: Weight of the KL estimate to the base model; 0 needs no reference.
+        kl_kind: Which estimate.
+        entropy_coef: Weight of the entropy bonus.
+        aggregation: How decisions' losses become one number.
+        max_tokens: Constant length of ``Aggregation.DR_GRPO``, in decisions a sequence.
+        sequence_ratio: Use one importance ratio a sequence (GSPO), not one a decision.
+
+    Raises:
+        ValueError: A value lies outside its range.
+    """
+
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    dual_clip: float = 3.0
+    kl_coef: float = 0.01
+    kl_kind: KLKind = KLKind.K3
+    entropy_coef: float = 0.0
+    aggregation: Aggregation = Aggregation.GRPO
+    max_tokens: int = 512
+    sequence_ratio: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.clip_low < 1.0:
+            raise ValueError(f"clip_low must be at least 0 and below 1, got {self.clip_low}")
+        if self.clip_high < 0.0:
+            raise ValueError(f"clip_high must be at least 0, got {self.clip_high}")
+        if self.dual_clip < 1.0:
+            raise ValueError(f"dual_clip must be at least 1, got {self.dual_clip}")
+        if self.kl_coef < 0.0:
+            raise ValueError(f"kl_coef must be at least 0, got {self.kl_coef}")
+        if self.entropy_coef < 0.0:
+            raise ValueError(f"entropy_coef must be at least 0, got {self.entropy_coef}")
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens}")
+
+
+def importance_ratio(
+    logprobs_D: Float[Tensor, " D"],
+    old_logprobs_D: Float[Tensor, " D"],
+    *,
+    rows_D: Int[Tensor, " D"],
+    sequence_ratio: bool,
+) -> Float[Tensor, " D"]:
+    """Divide the probability of each decision by what it was when the decision was sampled.
+
+    With ``sequence_ratio`` every decision gets its sequence's ratio, exp(mean log-ratio) (GSPO,
+    arXiv:2507.18071, equation 7); a sequence must then lie within one micro-batch.
+    """
+    log_ratio_D = logprobs_D - old_logprobs_D
+    if sequence_ratio:
+        _, place_D, count_B = torch.unique(rows_D, return_inverse=True, return_counts=True)
+        sums_B = torch.zeros(len(count_B), dtype=log_ratio_D.dtype, device=log_ratio_D.device)
+        log_ratio_D = (sums_B.index_add(0, place_D, log_ratio_D) / count_B)[place_D]
+    return log_ratio_D.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
+
+
+def token_loss(
+    logprobs_D: Float[Tensor, " D"],
+    old_logprobs_D: Float[Tensor, " D"],
+    advantages_D: Float[Tensor, " D"],
+    *,
+    rows_D: Int[Tensor, " D"],
+    settings: LossSettings,
+) -> Float[Tensor, " D"]:
+    """Score each decision by the clipped surrogate; less is better.
+
+    -min(ρA, clip(ρ)A), and for A < 0 at most -cA (dual clip, Ye et al. 2020, arXiv:1912.09729).
+    Without KL and entropy: add those with their coefficients, then weigh by ``token_weights``.
+    """
+    ratio_D = importance_ratio(
+        logprobs_D, old_logprobs_D, rows_D=rows_D, sequence_ratio=settings.sequence_ratio
+    )
+    clipped_D = ratio_D.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
+    loss_D = torch.maximum(-ratio_D * advantages_D, -clipped_D * advantages_D)
+    bounded_D = torch.minimum(loss_D, -settings.dual_clip * advantages_D)
+    return torch.where(advantages_D < 0, bounded_D, loss_D)
+
+
+def is_clipped(
+    ratio_D: Float[Tensor, " D"], advantages_D: Float[Tensor, " D"], *, settings: LossSettings
+) -> Bool[Tensor, " D"]:
+    """Tell which decisions a clip has cut off, so that they no longer move the policy."""
+    risen_D = (advantages_D > 0) & (ratio_D > 1.0 + settings.clip_high)
+    fallen_D = (advantages_D < 0) & (ratio_D < 1.0 - settings.clip_low)
+    bounded_D = (advantages_D < 0) & (ratio_D > settings.dual_clip)
+    return risen_D | fallen_D | bounded_D
+
+
+def kl_estimate(
+    logprobs_D: Float[Tensor, " D"], ref_logprobs_D: Float[Tensor, " D"], *, kind: KLKind
+) -> Float[Tensor, " D"]:
+    """Estimate the KL divergence (nats) from the reference at each decision, by that one sample.
+
+    With d = log π - log π_ref: k1 = d, k2 = d²/2, k3 = exp(-d) + d - 1 (Schulman 2020), cut to
+    ±``MAX_KL``. As a loss, k1 is useless (its expected gradient is 0): it is there to report.
+    """
+    # Beyond the cut the result is MAX_KL anyhow, but exp's gradient would be inf times 0.
+    d_D = (logprobs_D - ref_logprobs_D).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    if kind is KLKind.K1:
+        kl_D = d_D
+    elif kind is KLKind.K2:
+        kl_D = d_D.square() / 2.0
+    else:
+        kl_D = torch.expm1(-d_D) + d_D
+    return kl_D.clamp(-MAX_KL, MAX_KL)
+
+
+def token_weights(
+    rows_D: Int[Tensor, " D"], *, num_sequences: int, num_decisions: int, settings: LossSettings
+) -> Float[Tensor, " D"]:
+    """Weigh the decisions of a whole optimizer batch, so that its loss is sum(weight x loss).
+
+    Call it once an optimizer step, over all of its decisions, and hand each micro-batch its share.
+
+    Args:
+        rows_D: Sequence of each decision, any order.
+        num_sequences: Sequences of the optimizer batch, also those left out of ``rows_D`` because
+            all of their advantages are 0.
+        num_decisions: Decisions of all those sequences, left out ones as well.
+        settings: Gives the aggregation, and its constant length.
+
+    Raises:
+        ValueError: There are more sequences or decisions in ``rows_D`` than were counted.
+    """
+    _, place_D, count_B = torch.unique(rows_D, return_inverse=True, return_counts=True)
+    if len(count_B) > num_sequences or len(rows_D) > num_decisions:
+        raise ValueError(
+            f"the batch counts {num_sequences} sequences and {num_decisions} decisions, "
+            f"but {len(count_B)} and {len(rows_D)} are to be weighed"
+        )
+    if settings.aggregation is Aggregation.GRPO:
+        return (1.0 / (num_sequences * count_B.to(torch.float32)))[place_D]
+    if settings.aggregation is Aggregation.TOKEN_MEAN:
+        weight = 1.0 / max(num_decisions, 1)
+    else:
+        weight = 1.0 / (num_sequences * settings.max_tokens) if num_sequences else 0.0
+    return torch.full(rows_D.shape, weight, dtype=torch.float32, device=rows_D.device)
