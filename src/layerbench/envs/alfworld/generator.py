@@ -57,7 +57,7 @@ class Difficulty:
 
 
 DIFFICULTIES: Mapping[str, Difficulty] = {
-    "easy": Difficulty(receptacles=7, distractors=7, copies=1),
+    "easy": Difficulty(receptacles=8, distractors=8, copies=1),
     "medium": Difficulty(receptacles=14, distractors=20, copies=2),
     "full": Difficulty(receptacles=1000, distractors=1000, copies=3),
 }
