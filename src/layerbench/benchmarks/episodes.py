@@ -1,0 +1,103 @@
+"""Every turn of the evaluations as a table: ``episodes.parquet``."""
+
+import importlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from layerbench.agents.types import Trajectory, Turn
+
+# pyarrow has no type information; read as Any, it needs no exception in every line below.
+pa: Any = importlib.import_module("pyarrow")
+pq: Any = importlib.import_module("pyarrow.parquet")
+
+_STRING = pa.string()
+_INT = pa.int64()
+_BOOL = pa.bool_()
+_FLOAT = pa.float64()
+
+# One row a turn. An episode whose environment broke before the first answer has one row, in which
+# everything about the turn is null.
+COLUMNS: dict[str, Any] = {
+    "phase": _STRING,
+    "split": _STRING,
+    "episode": _INT,
+    "task": _STRING,
+    "task_type": _STRING,
+    "seed": _INT,
+    "turn": _INT,
+    "observation": _STRING,
+    "admissible": pa.list_(_STRING),
+    "response": _STRING,
+    "action": _STRING,
+    "valid": _BOOL,
+    "reward": _FLOAT,
+    "success": _BOOL,
+    "stop": _STRING,
+    "error": _STRING,
+}
+_SCHEMA = pa.schema(list(COLUMNS.items()))
+
+
+def write(path: Path, trajectories: Sequence[Trajectory], *, phase: str, split: str) -> None:
+    """Write the turns of one evaluation, in the order of its episodes; replaces the file whole."""
+    rows = list(_rows(trajectories, phase=phase, split=split))
+    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    _write(path, pa.table(columns, schema=_SCHEMA))
+
+
+def merge(path: Path, parts: Iterable[Path]) -> None:
+    """Put the tables of several evaluations into one file, in the order given."""
+    tables = [pq.read_table(part, schema=_SCHEMA) for part in parts]
+    _write(path, pa.concat_tables(tables) if tables else _SCHEMA.empty_table())
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Read the rows back: one dictionary a turn, named as ``COLUMNS``.
+
+    Raises:
+        ValueError: The file has other columns.
+    """
+    table = pq.read_table(path)
+    if table.schema.names != list(COLUMNS):
+        raise ValueError(f"{path} has columns {table.schema.names}, expected {list(COLUMNS)}")
+    return table.to_pylist()
+
+
+def _rows(
+    trajectories: Sequence[Trajectory], *, phase: str, split: str
+) -> Iterator[dict[str, Any]]:
+    for episode, trajectory in enumerate(trajectories):
+        shared = {
+            "phase": phase,
+            "split": split,
+            "episode": episode,
+            "task": trajectory.task_id,
+            "task_type": trajectory.task_type,
+            "seed": trajectory.seed,
+            "success": trajectory.success,
+            "stop": str(trajectory.stop),
+            "error": trajectory.error,
+        }
+        empty = dict.fromkeys(COLUMNS)
+        for number, turn in enumerate(trajectory.turns):
+            yield {**empty, **shared, "turn": number, **_turn(turn)}
+        if not trajectory.turns:
+            yield {**empty, **shared}
+
+
+def _turn(turn: Turn) -> dict[str, Any]:
+    return {
+        "observation": turn.observation.text,
+        "admissible": list(turn.observation.admissible_actions),
+        "response": turn.response.text,
+        "action": turn.action,
+        "valid": turn.valid,
+        "reward": turn.reward,
+    }
+
+
+def _write(path: Path, table: object) -> None:
+    scratch = path.with_name(path.name + ".tmp")
+    pq.write_table(table, scratch, compression="zstd")
+    scratch.replace(path)

@@ -1,0 +1,285 @@
+"""What a run leaves behind: one versioned, checked JSON record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layerbench.benchmarks import strict_json
+from layerbench.benchmarks.scoring import Count, Difference, TaskOutcome, pool, pool_by_type
+from layerbench.benchmarks.strict_json import FormatError, Json
+
+SCHEMA = 1
+
+# Differ between two runs of the same settings, or between a resumed run and one in a single go.
+_INCOMPARABLE = frozenset({"started", "seconds", "peak_memory_mb"})
+
+
+@dataclass(frozen=True, slots=True)
+class EnvRecord:
+    """What was played.
+
+    Attributes:
+        name: As typed on the command line.
+        gym_id: The Gymnasium id with its version; scores of different ids never share a table.
+        source: Where the tasks came from; ``alfworld-gen`` is not comparable with ``alfworld``.
+        version: Of the environment's engine or data.
+        train_split: Tasks that were trained on.
+        eval_splits: Tasks that were scored.
+    """
+
+    name: str
+    gym_id: str
+    source: str
+    version: str
+    train_split: str
+    eval_splits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """What played.
+
+    Attributes:
+        name: Hub name, folder, or ``embedded``.
+        revision: Of the Hub repository; empty for the newest and for folders.
+        weights_sha256: Hash of the base weights' names and bytes.
+        dtype: Of the weights while playing and training.
+        parameters: Their number.
+    """
+
+    name: str
+    revision: str
+    weights_sha256: str
+    dtype: str
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionRecord:
+    """Which layers learned.
+
+    Attributes:
+        name: The selection, normalised.
+        layers: Decoder blocks, from 0.
+        num_layers: Blocks of the model.
+        parameters: Trained parameters.
+        share: Trained parameters over all parameters, in [0, 1].
+        weights_sha256: Hash of the weights after training.
+    """
+
+    name: str
+    layers: tuple[int, ...]
+    num_layers: int
+    parameters: int
+    share: float
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRecord:
+    """Which code ran.
+
+    Attributes:
+        version: Of layerbench.
+        revision: Git commit; empty if the package does not lie in a checkout.
+        dirty: The checkout had uncommitted changes.
+        packages: Versions of the packages that can move a score.
+    """
+
+    version: str
+    revision: str
+    dirty: bool
+    packages: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One policy's scores on one split.
+
+    Attributes:
+        phase: ``base``, ``final``, or ``iteration-N`` for one during training.
+        split: Tasks that were played.
+        temperature: Of the sampling; 0 is greedy.
+        count: All episodes.
+        by_type: Episodes by kind of task.
+        stops: Number of episodes by the reason they ended.
+        outcomes: Episodes by task, in the order of the task list.
+        mean_turns: Turns an episode.
+        invalid_share: Share of the turns whose response named no admissible action.
+        tokens: Sampled tokens, forced ones included.
+        seconds: Wall-clock time.
+
+    Raises:
+        ValueError: The counts are not those of the outcomes.
+    """
+
+    phase: str
+    split: str
+    temperature: float
+    count: Count
+    by_type: Mapping[str, Count]
+    stops: Mapping[str, int]
+    outcomes: tuple[TaskOutcome, ...]
+    mean_turns: float
+    invalid_share: float
+    tokens: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.count != pool(self.outcomes) or self.by_type != pool_by_type(self.outcomes):
+            raise ValueError("the counts are not the sum of the outcomes")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """What training took; zeros where nothing was trained.
+
+    Attributes:
+        iterations: Played, compared and updated.
+        tasks: Length of the fixed list of training tasks.
+        episodes: Played in training.
+        turns: Played in training.
+        decisions: Tokens learned from.
+        seconds: Wall-clock time by phase, ``play`` and ``update``.
+    """
+
+    iterations: int
+    tasks: int
+    episodes: int
+    turns: int
+    decisions: int
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareRecord:
+    """Where it ran.
+
+    Attributes:
+        device: As torch names it.
+        threads: Of torch, in the main process.
+        cpus: Logical processors of the machine.
+        platform: Operating system and architecture.
+    """
+
+    device: str
+    threads: int
+    cpus: int
+    platform: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One finished run.
+
+    Attributes:
+        schema: Version of this form.
+        env: What was played.
+        model: What played.
+        selection: Which layers learned.
+        algorithm: Name of the advantage estimator.
+        preset: Name of the preset the settings started from.
+        seed: Of training; the evaluation's seed is in the settings.
+        settings: All settings, resolved.
+        code: Which code ran.
+        evaluations: In the order played; of the base model first.
+        differences: Final minus base success by split, paired by task.
+        training: What training took.
+        movement: Change of the weights, Frobenius norm of the change over the norm before: by
+            layer, and within it by matrix.
+        started: When the run began, ISO 8601, UTC.
+        peak_memory_mb: Resident memory of this process and its workers, in MB; the largest seen.
+        hardware: Where it ran.
+
+    Raises:
+        FormatError: It is of another schema version, or its parts contradict each other.
+    """
+
+    schema: int
+    env: EnvRecord
+    model: ModelRecord
+    selection: SelectionRecord
+    algorithm: str
+    preset: str
+    seed: int
+    settings: Mapping[str, Any]
+    code: CodeRecord
+    evaluations: tuple[Evaluation, ...]
+    differences: Mapping[str, Difference]
+    training: TrainingRecord
+    movement: Mapping[str, Mapping[str, float]]
+    started: str
+    peak_memory_mb: float
+    hardware: HardwareRecord
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise FormatError(_other_schema("the record", self.schema))
+        scored = {(e.phase, e.split) for e in self.evaluations}
+        if len(scored) != len(self.evaluations):
+            raise FormatError("two evaluations share a phase and a split")
+        for split in self.differences:
+            if not {("base", split), ("final", split)} <= scored:
+                raise FormatError(f"a difference on '{split}' needs its base and final evaluation")
+
+    def to_json(self) -> str:
+        """Write the record; the same record gives the same bytes."""
+        return strict_json.dumps(self)
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "the record") -> "RunRecord":
+        """Read a record, and check every field.
+
+        Args:
+            text: What ``to_json`` wrote.
+            where: Named in errors.
+
+        Raises:
+            FormatError: The text is no record of this schema version.
+        """
+        data = strict_json.parse(text, where=where)
+        # The version first: a missing field of another version would only confuse.
+        version = data.get("schema") if isinstance(data, dict) else None
+        if version != SCHEMA or version is True:
+            raise FormatError(_other_schema(where, version))
+        return strict_json.decode(cls, data, where=where)
+
+    def comparable(self) -> Json:
+        """Everything but the start, the timings and the memory: equal for equal runs."""
+        return _without(strict_json.encode(self), _INCOMPARABLE)
+
+    def evaluation(self, *, phase: str, split: str) -> Evaluation:
+        """Find one evaluation.
+
+        Raises:
+            KeyError: The run has none of that phase on that split.
+        """
+        for evaluation in self.evaluations:
+            if (evaluation.phase, evaluation.split) == (phase, split):
+                return evaluation
+        raise KeyError(f"the record has no {phase} evaluation on '{split}'")
+
+
+def read(path: Path) -> RunRecord:
+    """Read ``record.json``.
+
+    Raises:
+        FormatError: It is no record of this schema version.
+    """
+    return RunRecord.from_json(path.read_text(encoding="utf-8"), where=str(path))
+
+
+def _other_schema(where: str, version: object) -> str:
+    return (
+        f"{where} has schema {version!r}, this version of layerbench reads schema {SCHEMA}: "
+        "run it again with --fresh, or read it with the version that wrote it"
+    )
+
+
+def _without(value: Json, names: frozenset[str]) -> Json:
+    if isinstance(value, dict):
+        return {key: _without(item, names) for key, item in value.items() if key not in names}
+    if isinstance(value, list):
+        return [_without(item, names) for item in value]
+    return value

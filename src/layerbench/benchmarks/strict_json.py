@@ -1,0 +1,120 @@
+"""JSON from and to frozen dataclasses, with every name and type checked on the way in."""
+
+import dataclasses
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeAlias, TypeVar, cast
+
+T = TypeVar("T")
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+class FormatError(ValueError):
+    """JSON does not have the form of the dataclass it should fill."""
+
+
+def dumps(value: object) -> str:
+    """Write a dataclass as JSON, indented, in the order of its fields.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    return json.dumps(encode(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def loads(kind: type[T], text: str, *, where: str) -> T:
+    """Read a dataclass from JSON.
+
+    Args:
+        kind: The dataclass to fill.
+        text: What ``dumps`` wrote.
+        where: Named in errors, for example the file.
+
+    Raises:
+        FormatError: The text is not JSON, or a field is missing, unknown or of another type, or
+            the dataclass refuses the values.
+    """
+    return decode(kind, parse(text, where=where), where=where)
+
+
+def parse(text: str, *, where: str) -> Json:
+    """Read JSON of any form.
+
+    Raises:
+        FormatError: The text is not JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise FormatError(f"{where} is not JSON: {error}") from error
+
+
+def encode(value: object) -> Json:
+    """Turn dataclasses, mappings and tuples into what JSON can say."""
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        return {field.name: encode(getattr(value, field.name)) for field in fields}
+    if isinstance(value, Mapping):
+        items = cast(Mapping[object, object], value).items()
+        return {str(key): encode(item) for key, item in items}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in cast(list[object], value)]
+    return cast(Json, value)
+
+
+def decode(kind: type[T], data: Json, *, where: str) -> T:
+    """Fill a dataclass from what ``json.loads`` gave.
+
+    Raises:
+        FormatError: As for ``loads``.
+    """
+    return cast(T, _decode(kind, data, where))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _decode(kind: object, data: Json, where: str) -> object:
+    origin = typing.get_origin(kind)
+    if kind is Any:
+        return data
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(cast(type, kind), data, where)
+    if origin is tuple:
+        item_kind = typing.get_args(kind)[0]
+        items = cast(list[Json], _expect(list, data, where, "a list"))
+        return tuple(_decode(item_kind, item, f"{where}[{i}]") for i, item in enumerate(items))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        item_kind = typing.get_args(kind)[1]
+        entries = cast(dict[str, Json], _expect(dict, data, where, "an object"))
+        return {key: _decode(item_kind, item, f"{where}.{key}") for key, item in entries.items()}
+    scalar = cast(type, kind)
+    # Some tools write 1.0 as 1.
+    if scalar is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    return _expect(scalar, data, where, scalar.__name__)
+
+
+def _decode_dataclass(kind: type, data: Json, where: str) -> object:
+    given = cast(dict[str, Json], _expect(dict, data, where, "an object"))
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]
+    for wrong, said in ((set(names) - set(given), "lacks"), (set(given) - set(names), "has extra")):
+        if wrong:
+            raise FormatError(f"{where} {said} field '{min(wrong)}'")
+    values = {name: _decode(hints[name], given[name], f"{where}.{name}") for name in names}
+    try:
+        return kind(**values)
+    except FormatError:
+        raise
+    except ValueError as error:
+        raise FormatError(f"{where}: {error}") from error
+
+
+def _expect(kind: type, data: Json, where: str, name: str) -> Json:
+    # bool is an int in Python, but not in JSON.
+    if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
+        raise FormatError(f"{where} must be {name}, got {json.dumps(data)[:60]}")
+    return data

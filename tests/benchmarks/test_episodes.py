@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
+import pytest
+
+from layerbench.agents.types import ContextMode, Response, StopReason, Trajectory, Turn
+from layerbench.benchmarks import episodes
+from layerbench.envs.types import Observation
+
+
+def turn(text: str, action: str | None) -> Turn:
+    return Turn(
+        observation=Observation(text, ("look", "take key")),
+        response=Response((1,), (2,), (0.0,), ((2,),), f"I {action}"),
+        action=action,
+        valid=action is not None,
+        reward=0.5,
+    )
+
+
+def trajectory(*turns: Turn, error: str = "") -> Trajectory:
+    return Trajectory(
+        task_id="t",
+        task_type="open",
+        seed=2**32 - 1,
+        context=ContextMode.TRANSCRIPT,
+        turns=turns,
+        stop=StopReason.ERROR if error else StopReason.TERMINATED,
+        success=not error,
+        error=error,
+    )
+
+
+def test_each_turn_is_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    played = [trajectory(turn("a", "look"), turn("b", None)), trajectory(turn("c", "take key"))]
+    episodes.write(path, played, phase="base", split="seen")
+    rows = episodes.read(path)
+    assert [(r["episode"], r["turn"], r["observation"]) for r in rows] == [
+        (0, 0, "a"),
+        (0, 1, "b"),
+        (1, 0, "c"),
+    ]
+    assert rows[1] == {
+        "phase": "base",
+        "split": "seen",
+        "episode": 0,
+        "task": "t",
+        "task_type": "open",
+        "seed": 2**32 - 1,
+        "turn": 1,
+        "observation": "b",
+        "admissible": ["look", "take key"],
+        "response": "I None",
+        "action": None,
+        "valid": False,
+        "reward": 0.5,
+        "success": True,
+        "stop": "terminated",
+        "error": "",
+    }
+
+
+def test_an_episode_that_broke_at_once_still_has_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    episodes.write(path, [trajectory(error="no such game")], phase="base", split="seen")
+    [row] = episodes.read(path)
+    assert (row["stop"], row["error"], row["turn"]) == ("error", "no such game", None)
+
+
+def test_evaluations_merge_in_the_order_given(tmp_path: Path) -> None:
+    for phase in ("base", "final"):
+        episodes.write(
+            tmp_path / phase, [trajectory(turn(phase, "look"))], phase=phase, split="seen"
+        )
+    episodes.merge(tmp_path / "all", [tmp_path / "final", tmp_path / "base"])
+    assert [row["phase"] for row in episodes.read(tmp_path / "all")] == ["final", "base"]
+
+
+def test_nothing_merges_to_an_empty_table(tmp_path: Path) -> None:
+    episodes.merge(tmp_path / "all", [])
+    assert episodes.read(tmp_path / "all") == []
+
+
+def test_other_columns_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    episodes.write(path, [], phase="base", split="seen")
+    table = pq.read_table(path).drop_columns(["seed"])  # pyright: ignore
+    pq.write_table(table, path)  # pyright: ignore
+    with pytest.raises(ValueError, match="has columns"):
+        episodes.read(path)

@@ -1,0 +1,91 @@
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerbench.benchmarks import records
+from layerbench.benchmarks.records import RunRecord
+from layerbench.benchmarks.strict_json import FormatError
+from tests.benchmarks.record_example import example
+
+GOLDEN = Path(__file__).with_name("golden_record.json")
+
+
+def changed(change: Callable[[Any], object]) -> str:
+    data = json.loads(example().to_json())
+    change(data)
+    return json.dumps(data)
+
+
+def test_schema_is_the_golden_one() -> None:
+    # A change here changes what others read: raise SCHEMA, then write the file anew.
+    assert example().to_json() == GOLDEN.read_text()
+
+
+def test_record_survives_the_round_trip() -> None:
+    assert RunRecord.from_json(example().to_json()) == example()
+
+
+def test_read_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text("{")
+    with pytest.raises(FormatError, match=r"record\.json is not JSON"):
+        records.read(path)
+
+
+WRONG: list[tuple[Callable[[Any], object], str]] = [
+    (lambda d: d.update(schema=2), "schema 2, this version of layerbench reads schema 1: run"),
+    (lambda d: d.pop("schema"), "has schema None"),
+    (lambda d: d.update(schema=True), "has schema True"),
+    (lambda d: d.pop("seed"), "lacks field 'seed'"),
+    (lambda d: d["model"].update(size=1), "record.model has extra field 'size'"),
+    (lambda d: d.update(seed="3"), 'record.seed must be int, got "3"'),
+    (lambda d: d.update(seed=True), "record.seed must be int, got true"),
+    (lambda d: d["code"].update(dirty=0), "record.code.dirty must be bool, got 0"),
+    (lambda d: d["selection"].update(layers=["1"]), r"layers[0] must be int"),
+    (lambda d: d["training"].update(seconds=[]), "seconds must be an object"),
+    (lambda d: d["evaluations"].reverse() or d["evaluations"].pop(), "needs its base"),
+    (lambda d: d["evaluations"].append(d["evaluations"][0]), "share a phase"),
+    (lambda d: d["evaluations"][0]["count"].update(successes=2), "not the sum of the outcomes"),
+    (lambda d: d["evaluations"][0]["count"].update(successes=9), "do not fit"),
+]
+
+
+@pytest.mark.parametrize(("change", "says"), WRONG)
+def test_a_wrong_record_is_refused(change: Callable[[Any], object], says: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        RunRecord.from_json(changed(change))
+    assert says in str(caught.value)
+
+
+def test_numbers_must_be_finite() -> None:
+    with pytest.raises(FormatError, match="NaN"):
+        RunRecord.from_json(example().to_json().replace("512.0", "NaN"))
+
+
+def test_comparable_ignores_start_timings_and_memory() -> None:
+    record = example()
+    later = dataclasses.replace(
+        record,
+        started="2027-01-01T00:00:00+00:00",
+        peak_memory_mb=1.0,
+        training=dataclasses.replace(record.training, seconds={"play": 9.0}),
+        evaluations=tuple(dataclasses.replace(e, seconds=9.0) for e in record.evaluations),
+    )
+    assert later.comparable() == record.comparable()
+
+
+def test_comparable_sees_everything_else() -> None:
+    record = example()
+    assert dataclasses.replace(record, seed=4).comparable() != record.comparable()
+    moved = dataclasses.replace(record, movement={"1": {"mlp.down_proj": 0.02}})
+    assert moved.comparable() != record.comparable()
+
+
+def test_evaluation_is_found_by_phase_and_split() -> None:
+    assert example().evaluation(phase="final", split="seen").count.successes == 3
+    with pytest.raises(KeyError, match="no final evaluation on 'unseen'"):
+        example().evaluation(phase="final", split="unseen")
