@@ -102,9 +102,9 @@ def importance_ratio(
     """
     log_ratio_D = logprobs_D - old_logprobs_D
     if sequence_ratio:
-        _, place_D, count_B = torch.unique(rows_D, return_inverse=True, return_counts=True)
-        sums_B = torch.zeros(len(count_B), dtype=log_ratio_D.dtype, device=log_ratio_D.device)
-        log_ratio_D = (sums_B.index_add(0, place_D, log_ratio_D) / count_B)[place_D]
+        count_B = torch.bincount(rows_D)
+        sum_B = log_ratio_D.new_zeros(len(count_B)).index_add(0, rows_D, log_ratio_D)
+        log_ratio_D = (sum_B / count_B)[rows_D]
     return log_ratio_D.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
 
 
@@ -118,7 +118,8 @@ def token_loss(
 ) -> Float[Tensor, " D"]:
     """Score each decision by the clipped surrogate; less is better.
 
-    -min(ρA, clip(ρ)A), and for A < 0 at most -cA (dual clip, Ye et al. 2020, arXiv:1912.09729).
+    With the importance ratio r: -min(rA, clip(r)A), and where A < 0 at most -cA (dual clip,
+    Ye et al. 2020, arXiv:1912.09729).
     Without KL and entropy: add those with their coefficients, then weigh by ``token_weights``.
     """
     ratio_D = importance_ratio(
@@ -176,16 +177,16 @@ def token_weights(
     Raises:
         ValueError: There are more sequences or decisions in ``rows_D`` than were counted.
     """
-    _, place_D, count_B = torch.unique(rows_D, return_inverse=True, return_counts=True)
-    if len(count_B) > num_sequences or len(rows_D) > num_decisions:
+    count_B = torch.bincount(rows_D)
+    weighed = int(count_B.count_nonzero())
+    if weighed > num_sequences or len(rows_D) > num_decisions:
         raise ValueError(
             f"the batch counts {num_sequences} sequences and {num_decisions} decisions, "
-            f"but {len(count_B)} and {len(rows_D)} are to be weighed"
+            f"but {weighed} and {len(rows_D)} are to be weighed"
         )
+    count_D = count_B[rows_D].to(torch.float32)
     if settings.aggregation is Aggregation.GRPO:
-        return (1.0 / (num_sequences * count_B.to(torch.float32)))[place_D]
+        return 1.0 / (num_sequences * count_D)
     if settings.aggregation is Aggregation.TOKEN_MEAN:
-        weight = 1.0 / max(num_decisions, 1)
-    else:
-        weight = 1.0 / (num_sequences * settings.max_tokens) if num_sequences else 0.0
-    return torch.full(rows_D.shape, weight, dtype=torch.float32, device=rows_D.device)
+        return torch.ones_like(count_D) / num_decisions
+    return torch.ones_like(count_D) / (num_sequences * settings.max_tokens)

@@ -39,9 +39,9 @@ class Advantages:
         step: The part that compares turns at the same anchor, unweighted; zeros without GiGPO.
     """
 
-    per_trajectory: tuple[Float[np.ndarray, " turns"], ...]
-    episode: tuple[Float[np.ndarray, " turns"], ...]
-    step: tuple[Float[np.ndarray, " turns"], ...]
+    per_trajectory: tuple[Float[np.ndarray, " _turns"], ...]
+    episode: tuple[Float[np.ndarray, " _turns"], ...]
+    step: tuple[Float[np.ndarray, " _turns"], ...]
 
 
 @dataclass(frozen=True, slots=True)
