@@ -1,0 +1,173 @@
+"""Trajectories and their advantages to sequences, and sequences to padded batches.
+
+Shape suffixes: B sequences, T tokens of a sequence, D decisions (sampled, not forced, tokens of
+all sequences), K tokens a decision was chosen from.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from layerbench.agents.types import ContextMode, Response, Trajectory
+from layerbench.rl.types import Advantages, Group, TrainingBatch
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSequence:
+    """One run of tokens that the model reads, and the decisions in it.
+
+    Attributes:
+        token_ids_T: What the model reads, up to the last decided token.
+        positions_D: Position of each decided token, at least 1, ascending.
+        allowed: Ids that each decision was chosen from, ascending; all empty if the whole
+            vocabulary was open.
+        old_logprobs_D: Log-probability (nats) under the policy that sampled the decision.
+        advantages_D: Advantage of the decision's turn.
+    """
+
+    token_ids_T: Int[np.ndarray, " T"]
+    positions_D: Int[np.ndarray, " D"]
+    allowed: tuple[tuple[int, ...], ...]
+    old_logprobs_D: Float[np.ndarray, " D"]
+    advantages_D: Float[np.ndarray, " D"]
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether every advantage is 0, so that the surrogate loss does not depend on it."""
+        return not self.advantages_D.any()
+
+
+def make_sequences(
+    groups: Sequence[Group], advantages: Sequence[Advantages]
+) -> list[TrainingSequence]:
+    """Lay out what was played as the sequences to learn from, in the order played.
+
+    A transcript becomes one sequence, a turn played with a window becomes one of its own. Forced
+    tokens are read but not learned from, and what holds no decision at all is left out.
+
+    Raises:
+        ValueError: There are not as many advantages as groups, trajectories or turns.
+    """
+    sequences: list[TrainingSequence] = []
+    for group, scored in zip(groups, advantages, strict=True):
+        for trajectory, advantages_T in zip(group.trajectories, scored.per_trajectory, strict=True):
+            if len(trajectory.turns) != len(advantages_T):
+                raise ValueError(
+                    f"an episode of {trajectory.task_id} has {len(trajectory.turns)} turns, "
+                    f"but {len(advantages_T)} advantages"
+                )
+            for parts in _passages(trajectory, advantages_T):
+                sequence = _sequence(parts)
+                if len(sequence.positions_D):
+                    sequences.append(sequence)
+    return sequences
+
+
+def collate(
+    sequences: Sequence[TrainingSequence], *, device: torch.device | str = "cpu"
+) -> TrainingBatch:
+    """Pad sequences on the right to one batch.
+
+    Raises:
+        ValueError: There are no sequences, or constrained and free decisions are mixed.
+    """
+    if not sequences:
+        raise ValueError("a batch needs at least one sequence, got none")
+    lengths = np.array([len(sequence.token_ids_T) for sequence in sequences])
+    token_ids_BT = np.zeros((len(sequences), lengths.max()), dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        token_ids_BT[row, : lengths[row]] = sequence.token_ids_T
+    rows_D = np.repeat(np.arange(len(sequences)), [len(s.positions_D) for s in sequences])
+    positions_D = np.concatenate([sequence.positions_D for sequence in sequences])
+    return TrainingBatch(
+        token_ids_BT=to_tensor(token_ids_BT, device),
+        lengths_B=to_tensor(lengths, device),
+        rows_D=to_tensor(rows_D, device),
+        positions_D=to_tensor(positions_D, device),
+        tokens_D=to_tensor(token_ids_BT[rows_D, positions_D], device),
+        allowed_DK=to_tensor(_pad_allowed([ids for s in sequences for ids in s.allowed]), device),
+        old_logprobs_D=to_tensor(_join([s.old_logprobs_D for s in sequences]), device),
+        advantages_D=to_tensor(_join([s.advantages_D for s in sequences]), device),
+    )
+
+
+def micro_batches(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
+    """Cut sequences, sorted by length, into batches of at most so many tokens with padding.
+
+    A sequence longer than that gets a batch of its own.
+
+    >>> micro_batches([5, 2, 3, 9], max_tokens=8)
+    [[1, 2], [0], [3]]
+    """
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        # Sorted by length, so the newcomer is the longest: its length is the batch's width.
+        if batches and (len(batches[-1]) + 1) * lengths[index] <= max_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
+
+
+def to_tensor(array: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """Hand an array over to a device."""
+    return torch.from_numpy(array).to(device)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _passages(
+    trajectory: Trajectory, advantages_T: Float[np.ndarray, " T"]
+) -> Iterable[list[tuple[Response, float]]]:
+    """Cut an episode into what the model reads in one go."""
+    parts = [
+        (turn.response, float(advantage))
+        for turn, advantage in zip(trajectory.turns, advantages_T, strict=True)
+    ]
+    if trajectory.context is ContextMode.TRANSCRIPT:
+        return [parts]
+    return [[part] for part in parts]
+
+
+def _sequence(parts: Sequence[tuple[Response, float]]) -> TrainingSequence:
+    """Join responses and what preceded them, and note where decisions were made."""
+    token_ids: list[int] = []
+    positions: list[int] = []
+    allowed: list[tuple[int, ...]] = []
+    logprobs: list[float] = []
+    advantages: list[float] = []
+    for response, advantage in parts:
+        start = len(token_ids) + len(response.prompt_ids)
+        choices = response.allowed_ids or ((),) * len(response.token_ids)
+        for offset, (ids, logprob) in enumerate(zip(choices, response.logprobs, strict=True)):
+            if len(ids) != 1:
+                positions.append(start + offset)
+                allowed.append(ids)
+                logprobs.append(logprob)
+                advantages.append(advantage)
+        token_ids += itertools.chain(response.prompt_ids, response.token_ids)
+    end = positions[-1] + 1 if positions else 0
+    return TrainingSequence(
+        token_ids_T=np.array(token_ids[:end], dtype=np.int64),
+        positions_D=np.array(positions, dtype=np.int64),
+        allowed=tuple(allowed),
+        old_logprobs_D=np.array(logprobs, dtype=np.float32),
+        advantages_D=np.array(advantages, dtype=np.float32),
+    )
+
+
+def _pad_allowed(allowed: Sequence[tuple[int, ...]]) -> Int[np.ndarray, "D K"]:
+    counts_D = np.array([len(ids) for ids in allowed], dtype=np.int64)
+    if counts_D.any() and not counts_D.all():
+        raise ValueError("a batch cannot mix constrained and free decisions: play in one mode")
+    allowed_DK = np.full((len(allowed), int(counts_D.max(initial=0))), -1, dtype=np.int64)
+    filled_DK = np.arange(allowed_DK.shape[1]) < counts_D[:, None]
+    allowed_DK[filled_DK] = np.fromiter(itertools.chain.from_iterable(allowed), dtype=np.int64)
+    return allowed_DK
+
+
+def _join(arrays: Sequence[Float[np.ndarray, " _"]]) -> Float[np.ndarray, " D"]:
+    return np.concatenate(arrays).astype(np.float32)

@@ -1,0 +1,217 @@
+"""Training states on disk: written whole or not at all, read back exactly.
+
+A checkpoint is a folder of two safetensors files and one JSON file. It holds the parameters that
+learn, and nothing of the rest of the model.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import torch as safetensors
+from torch import Tensor, nn
+
+SCHEMA = 1
+"""Version of the layout of a checkpoint."""
+
+_NAME = re.compile(r"iteration-(\d{6,})")
+_WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+_RNG = "rng."
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a training run stands after some iteration.
+
+    Attributes:
+        iteration: Iterations completed.
+        position: Tasks drawn from the training list so far.
+        history: One row of metrics for each iteration completed.
+        identity: What makes two runs the same run; anything else on resume is an error.
+        weights: The parameters that learn, by name.
+        optimizer: What the optimizer keeps for them: ``<name>.<key>``.
+        rng: States of torch's generators, by device.
+    """
+
+    iteration: int
+    position: int
+    history: tuple[Mapping[str, Any], ...]
+    identity: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    rng: Mapping[str, Tensor]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
+    """Write a checkpoint into its own folder below ``folder``, and delete all but the newest.
+
+    It appears under its name by one rename, once all of it is on the disk: whoever is killed
+    meanwhile leaves only a folder whose name starts with a dot, which the next call clears away.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".writing-*"):
+        shutil.rmtree(leftover)
+    final = folder / f"iteration-{checkpoint.iteration:06d}"
+    draft = folder / f".writing-{final.name}"
+    draft.mkdir()
+    _write_tensors(draft / _WEIGHTS, checkpoint.weights)
+    generators = {_RNG + device: state for device, state in checkpoint.rng.items()}
+    _write_tensors(draft / _OPTIMIZER, {**checkpoint.optimizer, **generators})
+    state = {
+        "schema": SCHEMA,
+        "iteration": checkpoint.iteration,
+        "position": checkpoint.position,
+        "identity": checkpoint.identity,
+        "sha256": {name: _sha256(draft / name) for name in (_WEIGHTS, _OPTIMIZER)},
+        "history": list(checkpoint.history),
+    }
+    (draft / _STATE).write_text(json.dumps(state, allow_nan=False) + "\n", encoding="utf-8")
+    for path in (*draft.iterdir(), draft):
+        _sync(path)
+    if final.exists():
+        # Moved, not deleted in place: a half deleted folder would still bear a good name.
+        final.rename(folder / f".writing-old-{final.name}")
+    draft.rename(final)
+    _sync(folder)
+    for old in _checkpoints(folder)[:-keep]:
+        doomed = old.rename(folder / f".writing-old-{old.name}")
+        shutil.rmtree(doomed)
+    return final
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Find the newest checkpoint below ``folder``, or None if there is none."""
+    found = _checkpoints(folder)
+    return found[-1] if found else None
+
+
+def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint:
+    """Read a checkpoint back.
+
+    Args:
+        path: The checkpoint's own folder.
+        identity: The run that wants to go on from it.
+
+    Raises:
+        ValueError: The checkpoint is damaged, of another version, or of another run.
+    """
+    state = _read_state(path)
+    _check_identity(path, state["identity"], json.loads(json.dumps(identity)))
+    stored = _read_tensors(path / _OPTIMIZER)
+    return Checkpoint(
+        iteration=state["iteration"],
+        position=state["position"],
+        history=tuple(state["history"]),
+        identity=state["identity"],
+        weights=_read_tensors(path / _WEIGHTS),
+        optimizer={name: t for name, t in stored.items() if not name.startswith(_RNG)},
+        rng={name.removeprefix(_RNG): t for name, t in stored.items() if name.startswith(_RNG)},
+    )
+
+
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    """Copy what the optimizer keeps for each parameter, as ``<name>.<key>``."""
+    return {
+        f"{name}.{key}": value.detach().cpu().clone()
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, nn.Parameter],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Give the optimizer back what ``optimizer_tensors`` copied."""
+    for name, tensor in tensors.items():
+        owner, key = name.rsplit(".", 1)
+        parameter = parameters[owner]
+        # AdamW counts its steps on the CPU wherever the parameter lies.
+        device = "cpu" if key == "step" else parameter.device
+        optimizer.state[parameter][key] = tensor.to(device)
+
+
+def rng_states() -> dict[str, Tensor]:
+    """Copy the states of torch's generators, by device."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        states |= {f"cuda:{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def restore_rng(states: Mapping[str, Tensor]) -> None:
+    """Set torch's generators to states that ``rng_states`` copied."""
+    for device, state in states.items():
+        if device == "cpu":
+            torch.set_rng_state(state)
+        elif torch.cuda.is_available():
+            torch.cuda.set_rng_state(state, device)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    found = [
+        (int(match[1]), path)
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if (match := _NAME.fullmatch(path.name))
+    ]
+    return [path for _, path in sorted(found)]
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    advice = "delete that folder to go on from the one before, or start anew"
+    try:
+        state = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        schema = state["schema"]
+        is_whole = all(_sha256(path / name) == sha for name, sha in state["sha256"].items())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"checkpoint {path} cannot be read ({error}): {advice}") from error
+    if schema != SCHEMA:
+        raise ValueError(
+            f"checkpoint {path} has layout version {schema}, this is for {SCHEMA}: start anew"
+        )
+    if not is_whole:
+        raise ValueError(f"checkpoint {path} is damaged: {advice}")
+    return state
+
+
+def _check_identity(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for key in sorted({*stored, *wanted}):
+        if stored.get(key) != wanted.get(key):
+            raise ValueError(
+                f"checkpoint {path} belongs to another run: its {key} is {stored.get(key)}, "
+                f"not {wanted.get(key)}: start anew or use another folder"
+            )
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    safetensors.save_file(  # pyright: ignore[reportUnknownMemberType]
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path
+    )
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the list of a folder's files, reach the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

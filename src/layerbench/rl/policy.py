@@ -1,0 +1,105 @@
+"""How likely a model finds the decisions of a batch.
+
+Shape suffixes: B sequences, T tokens of a sequence, D decisions, K tokens a decision was chosen
+from, U distinct tokens that any decision was chosen from, V vocabulary, H hidden size.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from layerbench.rl.types import TrainingBatch
+
+
+def decision_scores(
+    model: nn.Module, batch: TrainingBatch, *, temperature: float
+) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
+    """Give each decision's log-probability, and the entropy of what it was drawn from, in nats.
+
+    One pass over the batch without a mask: padding stands after the real tokens, and causal
+    attention never looks ahead. The head is applied only where decisions were made, and only to
+    tokens that could have been chosen. Gradients reach both results.
+
+    Args:
+        model: A causal language model whose logits are its head applied to the last hidden
+            states: see ``check_head``.
+        batch: Decisions to score.
+        temperature: The one they were sampled at, above 0.
+    """
+    hidden_DH = _decision_states(model, batch)
+    if batch.allowed_DK.shape[1] == 0:
+        logits_DV = _head(model)(hidden_DH).float() / temperature
+        scores_DV = logits_DV.log_softmax(-1)
+        logprobs_D = scores_DV.gather(1, batch.tokens_D[:, None])[:, 0]
+        return logprobs_D, -(scores_DV.exp() * scores_DV).sum(-1)
+    ids_U, columns_DK = _distinct(batch.allowed_DK.clamp(min=0))
+    # Few of a large vocabulary's tokens are ever allowed: the full product would dwarf the rest.
+    head = _head(model)
+    bias_U = None if head.bias is None else head.bias[ids_U]  # pyright: ignore[reportUnnecessaryComparison]
+    logits_DU = nn.functional.linear(hidden_DH, head.weight[ids_U], bias_U).float() / temperature
+    return _constrained_scores(
+        logits_DU.gather(1, columns_DK),
+        is_allowed_DK=batch.allowed_DK >= 0,
+        is_chosen_DK=batch.allowed_DK == batch.tokens_D[:, None],
+    )
+
+
+def check_head(model: nn.Module) -> None:
+    """Make sure that the model's logits are its head applied to its last hidden states.
+
+    Raises:
+        ValueError: They are not, for example because the model caps or scales its logits.
+    """
+    device = next(model.parameters()).device
+    token_ids_BT = torch.tensor([[0, 1]], device=device)
+    with torch.no_grad():
+        logits_DV = model(input_ids=token_ids_BT, use_cache=False).logits[0]
+        ours_DV = _head(model)(_last_states(model, token_ids_BT)[0])
+    if not torch.allclose(logits_DV, ours_DV, rtol=1e-3, atol=1e-3):
+        raise ValueError(
+            f"{type(model).__name__} does more to its logits than apply its head to the last "
+            "hidden states, which training does not support: choose another model"
+        )
+
+
+def _decision_states(model: nn.Module, batch: TrainingBatch) -> Float[Tensor, "D H"]:
+    """Run the model, and pick the states from which the decided tokens were predicted."""
+    # The last decided token predicts nothing: it need not be read.
+    last = int(batch.positions_D.max())
+    hidden_BTH = _last_states(model, batch.token_ids_BT[:, :last])
+    return hidden_BTH[batch.rows_D, batch.positions_D - 1]
+
+
+def _last_states(model: nn.Module, token_ids_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T H"]:
+    body = model.base_model
+    assert isinstance(body, nn.Module), f"{type(model).__name__} is no transformers model"
+    return body(input_ids=token_ids_BT, use_cache=False).last_hidden_state
+
+
+def _head(model: nn.Module) -> nn.Linear:
+    find: Callable[[], object] = getattr(model, "get_output_embeddings")  # noqa: B009
+    head = find()
+    if not isinstance(head, nn.Linear):
+        raise ValueError(f"{type(model).__name__} has no linear head over its vocabulary")
+    return head
+
+
+def _distinct(ids_DK: Int[Tensor, "D K"]) -> tuple[Int[Tensor, " U"], Int[Tensor, "D K"]]:
+    """Number the distinct ids, and say for each id which of them it is."""
+    return torch.unique(ids_DK, return_inverse=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _constrained_scores(
+    logits_DK: Float[Tensor, "D K"],
+    *,
+    is_allowed_DK: Bool[Tensor, "D K"],
+    is_chosen_DK: Bool[Tensor, "D K"],
+) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
+    scores_DK = logits_DK.masked_fill(~is_allowed_DK, -torch.inf).log_softmax(-1)
+    # -inf times 0 would be nan, forwards and backwards.
+    scores_DK = scores_DK.masked_fill(~is_allowed_DK, 0.0)
+    probabilities_DK = scores_DK.exp() * is_allowed_DK
+    logprobs_D = (scores_DK * is_chosen_DK).sum(-1)
+    return logprobs_D, -(probabilities_DK * scores_DK).sum(-1)

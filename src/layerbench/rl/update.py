@@ -1,0 +1,292 @@
+"""Optimizer steps on one iteration's episodes.
+
+Shape suffixes: B sequences, D decisions (sampled, not forced, tokens of all sequences).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from layerbench.rl.batching import TrainingSequence, collate, micro_batches, to_tensor
+from layerbench.rl.layers import BaseWeights
+from layerbench.rl.losses import (
+    LossSettings,
+    importance_ratio,
+    is_clipped,
+    kl_estimate,
+    token_loss,
+    token_weights,
+)
+from layerbench.rl.policy import decision_scores
+from layerbench.rl.types import TrainingBatch, UpdateStats
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSettings:
+    """How one iteration's episodes become optimizer steps.
+
+    Attributes:
+        loss: What is minimised.
+        epochs: Passes over the sequences.
+        minibatches: Optimizer steps a pass.
+        micro_batch_tokens: Tokens, with padding, that go through the model at once: a matter of
+            memory and speed alone.
+        grad_clip: Largest gradient norm of a step.
+        temperature: The one the episodes were sampled at, above 0.
+    """
+
+    loss: LossSettings
+    epochs: int = 1
+    minibatches: int = 1
+    micro_batch_tokens: int = 4096
+    grad_clip: float = 1.0
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A model, and the part of it that learns.
+
+    Attributes:
+        model: A causal language model, frozen but for the parameters below.
+        parameters: What learns, by name.
+        base: What those parameters were before training: the KL reference.
+        optimizer: Steps the parameters, and holds no others.
+    """
+
+    model: nn.Module
+    parameters: Mapping[str, nn.Parameter]
+    base: BaseWeights
+    optimizer: torch.optim.Optimizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return next(iter(self.parameters.values())).device
+
+
+@dataclass(frozen=True, slots=True)
+class StepStats:
+    """Sums over the decisions of one or more optimizer batches; see ``UpdateStats``."""
+
+    loss: float = 0.0
+    kl: float = 0.0
+    clipped: int = 0
+    entropy: float = 0.0
+    max_ratio: float = 0.0
+    decisions: int = 0
+
+    def __add__(self, other: "StepStats") -> "StepStats":
+        return StepStats(
+            loss=self.loss + other.loss,
+            kl=self.kl + other.kl,
+            clipped=self.clipped + other.clipped,
+            entropy=self.entropy + other.entropy,
+            max_ratio=max(self.max_ratio, other.max_ratio),
+            decisions=self.decisions + other.decisions,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WeighedSequence:
+    """A sequence of an optimizer batch, with what the whole batch tells about it.
+
+    Attributes:
+        sequence: The tokens and decisions.
+        weights_D: Share of each decision in the optimizer batch's loss.
+        ref_logprobs_D: Log-probability (nats) of each decision under the base model; zeros if no
+            reference is asked for.
+    """
+
+    sequence: TrainingSequence
+    weights_D: Float[np.ndarray, " D"]
+    ref_logprobs_D: Float[np.ndarray, " D"]
+
+
+def update(
+    learner: Learner,
+    sequences: Sequence[TrainingSequence],
+    settings: UpdateSettings,
+    *,
+    rng: np.random.Generator,
+) -> UpdateStats:
+    """Learn from one iteration's sequences, in shuffled optimizer batches.
+
+    Sequences without any advantage count in the averages of their batch, but are not run where
+    they cannot have a gradient. A batch of nothing else takes no step.
+
+    Args:
+        learner: Is changed in place.
+        sequences: What the policy has just played.
+        settings: How to learn.
+        rng: Shuffles the sequences.
+
+    Raises:
+        FloatingPointError: A gradient is not finite; the parameters are as before that step.
+    """
+    reference = reference_logprobs(learner, sequences, settings)
+    total, norms = StepStats(), list[float]()
+    for _ in range(settings.epochs):
+        order = rng.permutation(len(sequences))
+        for chunk in np.array_split(order, settings.minibatches):
+            chosen: list[int] = chunk.tolist()
+            weighed = weigh(
+                [sequences[index] for index in chosen],
+                [reference[index] for index in chosen],
+                settings.loss,
+            )
+            if not weighed:
+                continue
+            learner.optimizer.zero_grad(set_to_none=True)
+            total += accumulate_gradients(learner, weighed, settings)
+            norms.append(_clip(learner, settings))
+            learner.optimizer.step()
+    learner.optimizer.zero_grad(set_to_none=True)
+    return _summarise(total, norms)
+
+
+def reference_logprobs(
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+) -> list[Float[np.ndarray, " _"]]:
+    """Score all decisions by the base model; zeros if the loss does not ask for it."""
+    scores = [np.zeros(len(sequence.positions_D), np.float32) for sequence in sequences]
+    if not settings.loss.kl_coef:
+        return scores
+    lengths = [len(sequence.token_ids_T) for sequence in sequences]
+    with learner.base.swapped_in(learner.model), torch.no_grad():
+        for indices in micro_batches(lengths, max_tokens=settings.micro_batch_tokens):
+            batch = collate([sequences[index] for index in indices], device=learner.device)
+            logprobs_D, _ = decision_scores(learner.model, batch, temperature=settings.temperature)
+            ends = np.cumsum([len(scores[index]) for index in indices])
+            for index, own_D in zip(
+                indices, np.split(logprobs_D.cpu().numpy(), ends[:-1]), strict=True
+            ):
+                scores[index] = own_D
+    return scores
+
+
+def weigh(
+    sequences: Sequence[TrainingSequence],
+    reference: Sequence[Float[np.ndarray, " _"]],
+    settings: LossSettings,
+) -> list[WeighedSequence]:
+    """Share an optimizer batch's loss out to its decisions, and drop what cannot have a gradient.
+
+    Args:
+        sequences: The whole optimizer batch.
+        reference: Log-probabilities (nats) of its decisions under the base model.
+        settings: What is minimised.
+    """
+    counts_B = np.array([len(sequence.positions_D) for sequence in sequences], dtype=np.int64)
+    weights_D = token_weights(
+        to_tensor(np.repeat(np.arange(len(sequences)), counts_B)),
+        num_sequences=len(sequences),
+        num_decisions=int(counts_B.sum()),
+        settings=settings,
+    ).numpy()
+    needs_all = settings.kl_coef > 0.0 or settings.entropy_coef > 0.0
+    own = np.split(weights_D, np.cumsum(counts_B)[:-1])
+    return [
+        WeighedSequence(sequence, own_D, reference_D)
+        for sequence, own_D, reference_D in zip(sequences, own, reference, strict=True)
+        if needs_all or not sequence.is_neutral
+    ]
+
+
+def accumulate_gradients(
+    learner: Learner, weighed: Sequence[WeighedSequence], settings: UpdateSettings
+) -> StepStats:
+    """Add an optimizer batch's gradient to the parameters, one micro-batch after the other."""
+    total = StepStats()
+    for part in _parts(weighed, settings.micro_batch_tokens):
+        batch = collate([item.sequence for item in part], device=learner.device)
+        loss, stats = _loss(
+            learner.model,
+            batch,
+            settings,
+            weights_D=_join([item.weights_D for item in part], learner.device),
+            ref_logprobs_D=_join([item.ref_logprobs_D for item in part], learner.device),
+        )
+        loss.backward()  # pyright: ignore[reportUnknownMemberType]
+        total += stats
+    return total
+
+
+def _parts(weighed: Sequence[WeighedSequence], max_tokens: int) -> Iterator[list[WeighedSequence]]:
+    lengths = [len(item.sequence.token_ids_T) for item in weighed]
+    for indices in micro_batches(lengths, max_tokens=max_tokens):
+        yield [weighed[index] for index in indices]
+
+
+def _join(arrays: Sequence[Float[np.ndarray, " _"]], device: torch.device) -> Float[Tensor, " D"]:
+    return to_tensor(np.concatenate(arrays), device)
+
+
+def _loss(
+    model: nn.Module,
+    batch: TrainingBatch,
+    settings: UpdateSettings,
+    *,
+    weights_D: Float[Tensor, " D"],
+    ref_logprobs_D: Float[Tensor, " D"],
+) -> tuple[Float[Tensor, ""], StepStats]:
+    """Give a micro-batch's part of the loss, and sums over its decisions."""
+    spec = settings.loss
+    logprobs_D, entropy_D = decision_scores(model, batch, temperature=settings.temperature)
+    loss_D = token_loss(
+        logprobs_D,
+        batch.old_logprobs_D,
+        batch.advantages_D,
+        rows_D=batch.rows_D,
+        settings=spec,
+    )
+    kl_D = torch.zeros_like(loss_D)
+    if spec.kl_coef:
+        kl_D = kl_estimate(logprobs_D, ref_logprobs_D, kind=spec.kl_kind)
+        loss_D = loss_D + spec.kl_coef * kl_D
+    if spec.entropy_coef:
+        loss_D = loss_D - spec.entropy_coef * entropy_D
+    loss = (weights_D * loss_D).sum()
+    ratio_D = importance_ratio(
+        logprobs_D.detach(),
+        batch.old_logprobs_D,
+        rows_D=batch.rows_D,
+        sequence_ratio=spec.sequence_ratio,
+    )
+    return loss, StepStats(
+        loss=loss.item(),
+        kl=kl_D.detach().sum().item(),
+        clipped=int(is_clipped(ratio_D, batch.advantages_D, settings=spec).sum()),
+        entropy=entropy_D.detach().sum().item(),
+        max_ratio=ratio_D.max().item(),
+        decisions=len(ratio_D),
+    )
+
+
+def _clip(learner: Learner, settings: UpdateSettings) -> float:
+    """Scale the gradient down to the largest norm allowed, and return the norm it had."""
+    norm = float(nn.utils.clip_grad_norm_(learner.parameters.values(), settings.grad_clip))
+    if not math.isfinite(norm):
+        raise FloatingPointError(
+            f"the gradient's norm is {norm}: lower the learning rate or check the rewards"
+        )
+    return norm
+
+
+def _summarise(total: StepStats, norms: Sequence[float]) -> UpdateStats:
+    steps, decisions = len(norms), max(total.decisions, 1)
+    return UpdateStats(
+        loss=total.loss / max(steps, 1),
+        kl=total.kl / decisions,
+        clip_fraction=total.clipped / decisions,
+        entropy=total.entropy / decisions,
+        grad_norm=math.fsum(norms) / max(steps, 1),
+        max_ratio=total.max_ratio,
+        decisions=total.decisions,
+        steps=steps,
+    )
