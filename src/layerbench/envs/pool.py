@@ -11,7 +11,7 @@ from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from layerbench.envs.slots import EnvRecipe, Prepare, Reply, Request, Reset, Slots, Step
 from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart
@@ -103,7 +103,7 @@ class EnvPool:
         """End the workers; a second call does nothing."""
         self._finalizer()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "EnvPool":
         return self
 
     def __exit__(

@@ -76,11 +76,10 @@ class Slots:
 
     def close(self) -> None:
         """Close every environment."""
-        for slot in tuple(self._sessions):
-            self._drop(slot)
-        if self._preparer is not None:
-            self._preparer.close()
-            self._preparer = None
+        for session in (*self._sessions.values(), self._preparer):
+            _give_up(session)
+        self._sessions.clear()
+        self._preparer = None
 
     def _reset(self, slot: int, task: Task) -> TaskStart | EpisodeFailure:
         def play() -> TaskStart:
@@ -99,15 +98,8 @@ class Slots:
         try:
             return play()
         except Exception as error:  # noqa: BLE001 - whatever it is, only this episode is lost
-            self._drop(slot)
+            _give_up(self._sessions.pop(slot, None))
             return EpisodeFailure(_one_line(error))
-
-    def _drop(self, slot: int) -> None:
-        session = self._sessions.pop(slot, None)
-        # A broken environment may break again as it closes; it is given up in either case.
-        with suppress(Exception):
-            if session is not None:
-                session.close()
 
     def _prepare(self, tasks: Sequence[Task]) -> None:
         # What fails here fails again at the reset, which reports it under its episode.
@@ -119,6 +111,13 @@ class Slots:
 
     def _make(self) -> Session:
         return Session(self._recipe.gym_id, self._recipe.options, self._recipe.max_turns)
+
+
+def _give_up(session: Session | None) -> None:
+    # A broken environment may break again as it closes; there is nothing left to save.
+    with suppress(Exception):
+        if session is not None:
+            session.close()
 
 
 def _one_line(error: Exception) -> str:
