@@ -1,0 +1,81 @@
+"""Which values a setting can have, as far as that is known before anything is loaded."""
+
+from collections.abc import Mapping
+
+from layerbench.benchmarks.overrides import SettingsError, check_choice, settings_of
+from layerbench.benchmarks.settings import RunConfig
+
+# The words of the enums and literals in agents and rl, which are slow to import; a test compares.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "model.dtype": ("auto", "float32", "bfloat16"),
+    "agent.action_mode": ("choose", "generate"),
+    "agent.context_mode": ("transcript", "window"),
+    "algorithm.name": ("gigpo", "grpo", "dr_grpo"),
+    "algorithm.statistics": ("per_trajectory", "per_turn"),
+    "algorithm.normalisation": ("mean_std", "mean"),
+    "train.kl_kind": ("k1", "k2", "k3"),
+    "train.aggregation": ("grpo", "token_mean", "dr_grpo"),
+}
+
+# Smallest and largest value; what is not listed here and is a number can have any from 0 on.
+_RANGES: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(
+        (
+            "env.max_turns",
+            "env.slots",
+            "model.threads",
+            "agent.max_prompt_tokens",
+            "agent.max_response_tokens",
+            "train.iterations",
+            "train.tasks",
+            "train.tasks_per_iteration",
+            "train.epochs",
+            "train.minibatches",
+            "train.micro_batch_tokens",
+            "train.checkpoint_every",
+            "eval.episodes_per_task",
+        ),
+        (1, float("inf")),
+    ),
+    # One episode cannot be compared with anything.
+    "train.group_size": (2, float("inf")),
+    "train.clip_low": (0, 1),
+    # Below 1 it would cut off ratios that clipping lets through.
+    "train.dual_clip": (1, float("inf")),
+    "algorithm.discount": (0, 1),
+    "algorithm.similarity": (0, 1),
+    "seed": (0, 2**32 - 1),
+    "eval.seed": (0, 2**32 - 1),
+}
+
+
+def check(config: RunConfig) -> None:
+    """Refuse values that no run can have.
+
+    Raises:
+        SettingsError: Names the setting, its value and what would be right.
+    """
+    for setting in settings_of(config):
+        _check_value(setting.name, setting.value)
+    if not config.env.eval_splits:
+        raise SettingsError("env.eval_splits is empty: name at least one split")
+    if len(set(config.env.eval_splits)) < len(config.env.eval_splits):
+        raise SettingsError(f"env.eval_splits repeats a split: {config.env.eval_splits}")
+    if config.train.tasks < config.train.tasks_per_iteration:
+        raise SettingsError(
+            f"train.tasks is {config.train.tasks}, less than the "
+            f"{config.train.tasks_per_iteration} of train.tasks_per_iteration"
+        )
+    if config.train.temperature == 0:
+        raise SettingsError("train.temperature is 0, but a greedy policy cannot learn: take 1")
+
+
+def _check_value(name: str, value: object) -> None:
+    if name in CHOICES:
+        check_choice(name, str(value), CHOICES[name])
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    low, high = _RANGES.get(name, (0, float("inf")))
+    if not low <= value <= high:
+        wanted = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+        raise SettingsError(f"{name} must be {wanted}, got {value}")

@@ -1,0 +1,206 @@
+"""The settings of a run as dataclasses; their values are in ``conf/``, one YAML file each."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class EnvConfig:
+    """What is played.
+
+    Attributes:
+        name: Name in the registry.
+        train_split: Tasks to train on.
+        eval_splits: Tasks to score; each split is scored and reported by itself.
+        max_turns: Actions after which an episode is truncated.
+        workers: Processes that play; 0 plays in the main process.
+        slots: Episodes under way at once.
+        options: The environment's own options, declared in its YAML file; on the command line
+            ``env.NAME=`` stands for ``env.options.NAME=``.
+    """
+
+    name: str = MISSING
+    train_split: str = MISSING
+    eval_splits: list[str] = field(default_factory=list[str])
+    max_turns: int = MISSING
+    workers: int = MISSING
+    slots: int = MISSING
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass
+class ModelConfig:
+    """What plays.
+
+    Attributes:
+        name: ``embedded``, a folder, or a name on the Hugging Face Hub.
+        revision: Branch, tag or commit on the Hub; empty for the newest.
+        dtype: ``float32``, ``bfloat16``, or ``auto``: float32 on a CPU, bfloat16 elsewhere.
+        device: As torch names it, or ``auto``: the first GPU if there is one.
+        trust_remote_code: Run code that the model's repository brings along.
+        threads: Of torch; more than one is slow where other processes want the same cores.
+    """
+
+    name: str = MISSING
+    revision: str = MISSING
+    dtype: str = MISSING
+    device: str = MISSING
+    trust_remote_code: bool = MISSING
+    threads: int = MISSING
+
+
+@dataclass
+class AgentConfig:
+    """How the model is asked.
+
+    Attributes:
+        style: Name of the prompts; ``auto`` takes ``compact`` for the embedded model and the
+            environment's own for any other.
+        action_mode: ``choose`` among the admissible actions, or ``generate`` free text.
+        context_mode: ``transcript``, the episode as one chat, or ``window``, one prompt a turn.
+        history: Turns told in a window prompt.
+        max_prompt_tokens: Of a window prompt.
+        max_response_tokens: Of one free answer.
+        max_context_tokens: After which a transcript ends; 0 takes what the model can read.
+    """
+
+    style: str = MISSING
+    action_mode: str = MISSING
+    context_mode: str = MISSING
+    history: int = MISSING
+    max_prompt_tokens: int = MISSING
+    max_response_tokens: int = MISSING
+    max_context_tokens: int = MISSING
+
+
+@dataclass
+class AlgorithmConfig:
+    """How turns are compared; see ``layerbench.rl.advantages``.
+
+    Attributes:
+        name: ``gigpo``, ``grpo`` or ``dr_grpo``.
+        discount: Factor a turn in GiGPO's returns.
+        step_weight: Of GiGPO's step advantages.
+        statistics: ``per_trajectory`` or ``per_turn``.
+        normalisation: ``mean_std`` or ``mean``.
+        std_eps: Added to a standard deviation before it divides.
+        invalid_penalty: Taken off the reward of an invalid turn, after scaling.
+        reward_scale: Factor on the environment's rewards.
+        similarity: Texts at least this alike share an anchor group; 1 groups equal anchors only.
+    """
+
+    name: str = MISSING
+    discount: float = MISSING
+    step_weight: float = MISSING
+    statistics: str = MISSING
+    normalisation: str = MISSING
+    std_eps: float = MISSING
+    invalid_penalty: float = MISSING
+    reward_scale: float = MISSING
+    similarity: float = MISSING
+
+
+@dataclass
+class TrainConfig:
+    """How the model learns.
+
+    Attributes:
+        iterations: Rounds of play, comparison and update.
+        tasks: Length of the fixed list of training tasks.
+        tasks_per_iteration: Groups an iteration.
+        group_size: Episodes of one task.
+        learning_rate: Where all parameters or all layers learn.
+        layer_learning_rate: Where only some layers learn.
+        warmup: Iterations over which the learning rate rises from 0.
+        weight_decay: AdamW's.
+        grad_clip: Largest norm of the gradient.
+        epochs: Passes over one iteration's episodes.
+        minibatches: Optimizer steps a pass.
+        micro_batch_tokens: Tokens in memory at once; changes the speed, not the result.
+        temperature: Of the sampling in training.
+        checkpoint_every: Iterations between checkpoints.
+        dynamic_sampling: Replace groups of equal scores by new ones (DAPO).
+        clip_low: Largest fall of the importance ratio, as a share.
+        clip_high: Largest rise of the importance ratio, as a share.
+        dual_clip: Bound on the ratio where the advantage is negative.
+        kl_coef: Weight of the distance to the base model.
+        kl_kind: ``k1``, ``k2`` or ``k3``.
+        entropy_coef: Weight of the entropy bonus.
+        aggregation: ``grpo``, ``token_mean`` or ``dr_grpo``.
+        sequence_ratio: One importance ratio a sequence (GSPO).
+    """
+
+    iterations: int = MISSING
+    tasks: int = MISSING
+    tasks_per_iteration: int = MISSING
+    group_size: int = MISSING
+    learning_rate: float = MISSING
+    layer_learning_rate: float = MISSING
+    warmup: int = MISSING
+    weight_decay: float = MISSING
+    grad_clip: float = MISSING
+    epochs: int = MISSING
+    minibatches: int = MISSING
+    micro_batch_tokens: int = MISSING
+    temperature: float = MISSING
+    checkpoint_every: int = MISSING
+    dynamic_sampling: bool = MISSING
+    clip_low: float = MISSING
+    clip_high: float = MISSING
+    dual_clip: float = MISSING
+    kl_coef: float = MISSING
+    kl_kind: str = MISSING
+    entropy_coef: float = MISSING
+    aggregation: str = MISSING
+    sequence_ratio: bool = MISSING
+
+
+@dataclass
+class EvalConfig:
+    """How a policy is scored.
+
+    Attributes:
+        tasks: Length of the fixed list of each split; 0 takes the whole split.
+        episodes_per_task: Episodes of each task.
+        temperature: Of the sampling; 0 is greedy.
+        seed: Of the lists and of the sampling: the same for every run that is to be compared.
+        every: Iterations between evaluations during training; 0 for none.
+    """
+
+    tasks: int = MISSING
+    episodes_per_task: int = MISSING
+    temperature: float = MISSING
+    seed: int = MISSING
+    every: int = MISSING
+
+
+@dataclass
+class RunConfig:
+    """One run.
+
+    Attributes:
+        env: What is played.
+        model: What plays.
+        agent: How the model is asked.
+        algorithm: How turns are compared.
+        train: How the model learns.
+        eval: How a policy is scored.
+        layers: Which layers learn: ``15``, ``10,15,20-23``, ``middle:10``, ``full``,
+            ``all-layers`` or ``none``.
+        seed: Of training: its list of tasks, its order and its sampling.
+        preset: Where the settings started from.
+        run_root: Folder that holds the run folders.
+    """
+
+    env: EnvConfig = field(default_factory=EnvConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    layers: str = MISSING
+    seed: int = MISSING
+    preset: str = MISSING
+    run_root: str = MISSING

@@ -1,0 +1,107 @@
+import pytest
+
+from layerbench.benchmarks import config
+from layerbench.benchmarks.overrides import SettingsError
+from layerbench.envs import registry
+
+
+@pytest.mark.parametrize("preset", config.PRESETS)
+@pytest.mark.parametrize("env", sorted(registry.SPECS))
+def test_every_environment_has_every_preset(env: str, preset: str) -> None:
+    loaded = config.load(env, preset=preset)
+    assert (loaded.env.name, loaded.preset) == (env, preset)
+    # Every setting has a value: omegaconf marks those without one by ???.
+    assert "???" not in config.to_yaml(loaded)
+
+
+@pytest.mark.parametrize("env", sorted(registry.SPECS))
+def test_default_turns_are_the_registrys(env: str) -> None:
+    assert config.load(env).env.max_turns == registry.find(env).max_turns
+
+
+@pytest.mark.parametrize(
+    ("typed", "path", "value"),
+    [
+        ("train.iterations=7", "train.iterations", 7),
+        ("train.learning_rate=3e-4", "train.learning_rate", 3e-4),
+        ("train.kl_coef=1", "train.kl_coef", 1.0),
+        ("train.dynamic_sampling=True", "train.dynamic_sampling", True),
+        ("env.eval_splits=unseen", "env.eval_splits", ["unseen"]),
+        ("env.eval_splits=[unseen, seen]", "env.eval_splits", ["unseen", "seen"]),
+        ("model.name=/it's here/a=b,c", "model.name", "/it's here/a=b,c"),
+        ("layers=10,15,20-23", "layers", "10,15,20-23"),
+        ("layers=15", "layers", "15"),
+    ],
+)
+def test_a_typed_value_arrives(typed: str, path: str, value: object) -> None:
+    found: object = config.load("alfworld", [typed])
+    for name in path.split("."):
+        found = getattr(found, name)
+    assert found == value
+
+
+@pytest.mark.parametrize("name", ["env.difficulty", "env.options.difficulty"])
+def test_an_option_of_the_environment_is_a_setting(name: str) -> None:
+    assert config.load("alfworld", [f"{name}=hard"]).env.options["difficulty"] == "hard"
+
+
+def test_an_option_without_a_value_takes_text() -> None:
+    options = config.load("alfworld", ["env.data_dir=/games 1"]).env.options
+    assert options["data_dir"] == "/games 1"
+    assert config.load("alfworld", ["env.data_dir=null"]).env.options["data_dir"] is None
+
+
+def test_the_later_of_two_values_counts() -> None:
+    assert config.load("keydoor", ["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("train.iteratons=3", "no setting named 'train.iteratons': did you mean 'train.iterations"),
+        ("iterations=3", "no setting named 'iterations': did you mean 'train.iterations'?"),
+        ("xyzzy=3", "no setting named 'xyzzy': "),
+        ("env.difficulty=easy", "no setting named 'env.difficulty'"),
+        ("+train.new=3", "no setting named '+train.new'"),
+        ("hydra.run.dir=x", "no setting named 'hydra.run.dir'"),
+        ("train", "expected setting=value, got 'train'"),
+        ("preset=quick", "preset is chosen by --preset"),
+        ("env.name=alfworld", "env.name is chosen by the argument ENV"),
+        ("train.iterations=many", "train.iterations must be a whole number, got 'many'"),
+        ("train.iterations=1.5", "train.iterations must be a whole number, got '1.5'"),
+        ("train.iterations=0", "train.iterations must be at least 1, got 0"),
+        ("train.kl_coef=-1", "train.kl_coef must be at least 0, got -1.0"),
+        ("train.kl_coef=nan", "train.kl_coef must be finite, got 'nan'"),
+        ("train.group_size=1", "train.group_size must be at least 2, got 1"),
+        ("train.tasks=1", "train.tasks is 1, less than the 8 of train.tasks_per_iteration"),
+        ("train.temperature=0", "train.temperature is 0"),
+        ("train.dynamic_sampling=1", "train.dynamic_sampling must be true or false, got '1'"),
+        ("algorithm.discount=1.1", "algorithm.discount must be from 0 to 1, got 1.1"),
+        ("algorithm.name=grop", "algorithm.name cannot be 'grop': did you mean 'grpo'?"),
+        ("agent.action_mode=x", "agent.action_mode cannot be 'x': known: choose, generate"),
+        ("env.eval_splits=", "env.eval_splits is empty"),
+        ("env.eval_splits=a,a", "env.eval_splits repeats a split"),
+    ],
+)
+def test_a_mistake_is_named(typed: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        config.load("keydoor", [typed])
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_preset_is_named() -> None:
+    with pytest.raises(SettingsError, match="'quik': did you mean 'quick'"):
+        config.load("keydoor", preset="quik")
+
+
+def test_style_follows_the_model() -> None:
+    assert config.load("alfworld").agent.style == "compact"
+    assert config.load("alfworld", ["model.name=org/model"]).agent.style == "alfworld"
+    assert config.load("alfworld", ["agent.style=generic"]).agent.style == "generic"
+
+
+def test_fingerprint_sees_settings_but_not_the_folder() -> None:
+    plain = config.fingerprint(config.load("keydoor"))
+    assert config.fingerprint(config.load("keydoor", ["run_root=elsewhere"])) == plain
+    assert config.fingerprint(config.load("keydoor", ["train.clip_high=0.28"])) != plain
