@@ -1,45 +1,162 @@
 """Which layers learn: the selection's grammar, its parameters, their base weights and movement."""
 
-from collections.abc import Generator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from layerbench.rl.types import LayerSelection
 
+BLOCK_PATHS = (
+    "model.layers",
+    "model.language_model.layers",
+    "model.decoder.layers",
+    "transformer.h",
+    "gpt_neox.layers",
+)
+"""Where transformers' causal language models keep their decoder blocks."""
+
+GRAMMAR = "15, 10,15,20-23, middle:10, full, all-layers or none"
+
 
 def parse_selection(text: str, num_layers: int) -> LayerSelection:
-    """Read which layers of a model learn."""
-    raise NotImplementedError
+    """Read which layers of a model learn.
+
+    ``15`` and ``10,15,20-23`` name decoder blocks, from 0 nearest the embedding. ``middle:10`` is
+    the 10 blocks nearest the middle; of two equally near, the one nearer the embedding.
+    ``all-layers`` is every block, with embeddings, final norm and head frozen; ``full`` is every
+    parameter; ``none`` leaves the base model as it is.
+
+    >>> parse_selection(" 20-22, 3,2", 24).name
+    '2,3,20-22'
+    >>> parse_selection("middle:3", 24).layers
+    (10, 11, 12)
+
+    Args:
+        text: The selection in this grammar; order and spaces do not matter.
+        num_layers: Number of decoder blocks of the model.
+
+    Raises:
+        ValueError: The text is not in the grammar, names a layer twice, or asks for layers that
+            the model has not.
+    """
+    written = re.sub(r"\s+", "", text).lower()
+    every = tuple(range(num_layers))
+    if written == "none":
+        return LayerSelection(name=written, layers=(), num_layers=num_layers)
+    if written in ("full", "all-layers"):
+        return LayerSelection(
+            name=written, layers=every, num_layers=num_layers, everything=written == "full"
+        )
+    if written.startswith("top:"):
+        raise ValueError(
+            f"layers {text!r} would be read from a leaderboard of an earlier sweep, which this "
+            f"version cannot do yet: name the layers, as in 10,15,20-23"
+        )
+    if match := re.fullmatch(r"middle:(\d+)", written):
+        first, last = _middle(int(match[1]), num_layers)
+        return LayerSelection(
+            name=f"middle:{int(match[1])}", layers=every[first : last + 1], num_layers=num_layers
+        )
+    layers = _listed_layers(written, text, num_layers)
+    return LayerSelection(name=_spell(layers), layers=layers, num_layers=num_layers)
 
 
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:
-    """Find the model's decoder blocks, nearest the embedding first."""
-    raise NotImplementedError
+    """Find the model's decoder blocks, nearest the embedding first.
+
+    Raises:
+        ValueError: None of ``BLOCK_PATHS`` leads to a list of modules.
+    """
+    return _find_blocks(model)[1]
 
 
 def select_parameters(model: nn.Module, selection: LayerSelection) -> dict[str, nn.Parameter]:
-    """Freeze all of the model but the selection, and return what still learns, by name."""
-    raise NotImplementedError
+    """Freeze all of the model but the selection, and return what still learns, by name.
+
+    Without ``full`` that is decoder blocks alone: embeddings, final norm and head are frozen, tied
+    or not. A tied matrix appears once, under its first name.
+
+    Raises:
+        ValueError: The model has another number of blocks than the selection was made for, or a
+            selected block shares a parameter with something frozen.
+    """
+    path, blocks = _find_blocks(model)
+    if len(blocks) != selection.num_layers:
+        raise ValueError(
+            f"the selection {selection.name} was made for {selection.num_layers} layers, "
+            f"but this model has {len(blocks)}"
+        )
+    # A shared parameter has several names, of which named_parameters gives only the first.
+    named = list(model.named_parameters(remove_duplicate=False))
+    frozen, chosen = dict[int, str](), dict[int, str]()
+    for name, parameter in named:
+        learns = selection.everything or _layer_of(name, path) in selection.layers
+        (chosen if learns else frozen)[id(parameter)] = name
+    for shared in chosen.keys() & frozen.keys():
+        raise ValueError(
+            f"the selection {selection.name} has {chosen[shared]}, which is the same parameter as "
+            f"{frozen[shared]}, outside of it: select both or neither"
+        )
+    for _, parameter in named:
+        parameter.requires_grad_(id(parameter) in chosen)
+    return {name: p for name, p in model.named_parameters() if id(p) in chosen}
 
 
 class BaseWeights:
-    """A copy, on the CPU, of what the selected parameters were before training."""
+    """A copy, on the CPU, of what the selected parameters were before training.
+
+    Everything else is frozen, so this is all it takes to bring the base model back: as the KL
+    reference, without a second model, and to measure movement.
+    """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        self.tensors: dict[str, Tensor] = {}
-        raise NotImplementedError
+        self._tensors: dict[str, Tensor] = {
+            name: parameter.detach().cpu().clone() for name, parameter in parameters.items()
+        }
+        self._swapped = False
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The weights by parameter name; not to be changed."""
+        assert not self._swapped, "the base weights are in the model now"
+        return self._tensors
 
     @contextmanager
     def swapped_in(self, model: nn.Module) -> Generator[None]:
-        """Give the model its base weights for as long as the context lasts."""
-        raise NotImplementedError
+        """Give the model its base weights for as long as the context lasts.
+
+        The present weights come back bit for bit, also after an error. Values change in place, so
+        whatever else holds the parameters sees the swap; gradients and optimizer state stay.
+        """
+        assert not self._swapped, "the base weights are in the model already"
+        parameters = dict(model.named_parameters())
+        exchanged: list[str] = []
+        self._swapped = True
+        try:
+            for name, tensor in self._tensors.items():
+                _exchange(parameters[name], tensor)
+                exchanged.append(name)
+            yield
+        finally:
+            for name in exchanged:
+                _exchange(parameters[name], self._tensors[name])
+            self._swapped = False
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """How far training moved the weights: ‖ΔW‖_F / ‖W‖_F, W before training."""
+    """How far training moved the weights: Frobenius norm of the change, over that of the base.
+
+    Attributes:
+        per_layer: By decoder block, over all its parameters together; only blocks that learned.
+        per_matrix: By parameter name; those that learned, less those whose base is all 0.
+    """
 
     per_layer: dict[int, float]
     per_matrix: dict[str, float]
@@ -47,4 +164,91 @@ class Movement:
 
 def movement(model: nn.Module, base: BaseWeights) -> Movement:
     """Measure how far each selected layer and matrix has moved from its base weights."""
-    raise NotImplementedError
+    path, _ = _find_blocks(model)
+    parameters = dict(model.named_parameters())
+    moved: dict[int, float] = defaultdict(float)
+    size: dict[int, float] = defaultdict(float)
+    per_matrix: dict[str, float] = {}
+    for name, before in base.tensors.items():
+        change = _norm(parameters[name].detach().cpu().double() - before.double())
+        norm = _norm(before.double())
+        if norm > 0.0:
+            per_matrix[name] = change / norm
+        layer = _layer_of(name, path)
+        if layer is not None:
+            moved[layer] += change**2
+            size[layer] += norm**2
+    per_layer = {layer: (moved[layer] / size[layer]) ** 0.5 for layer in moved if size[layer]}
+    return Movement(per_layer=per_layer, per_matrix=per_matrix)
+
+
+def _middle(count: int, num_layers: int) -> tuple[int, int]:
+    if not 1 <= count <= num_layers:
+        raise ValueError(
+            f"middle:{count} asks for {count} layers of a model that has {num_layers}: "
+            f"ask for 1 to {num_layers}"
+        )
+    first = (num_layers - count) // 2
+    return first, first + count - 1
+
+
+def _listed_layers(written: str, text: str, num_layers: int) -> tuple[int, ...]:
+    layers: list[int] = []
+    for part in written.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None:
+            raise ValueError(f"layers {text!r} cannot be read at {part!r}: write {GRAMMAR}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise ValueError(f"layers {text!r} count backwards at {part!r}: write {last}-{first}")
+        # A range that leaves the model is not spelled out: one layer outside is enough to refuse.
+        layers.extend(range(first, last + 1) if last < num_layers else [last])
+    layers.sort()
+    for layer, following in pairwise(layers):
+        if layer == following:
+            raise ValueError(f"layers {text!r} name layer {layer} twice: name it once")
+    return tuple(layers)
+
+
+def _spell(layers: Sequence[int]) -> str:
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and runs[-1][-1] == layer - 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    spelled = [
+        f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(str(layer) for layer in run)
+        for run in runs
+    ]
+    return ",".join(spelled)
+
+
+def _find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    modules: dict[str, nn.Module] = dict(model.named_modules())  # pyright: ignore[reportUnknownArgumentType]
+    for path in BLOCK_PATHS:
+        blocks = modules.get(path)
+        if isinstance(blocks, nn.ModuleList):
+            return path, blocks
+    lists = [path for path, module in modules.items() if isinstance(module, nn.ModuleList)]
+    raise ValueError(
+        f"no decoder blocks found in {type(model).__name__}: looked for {', '.join(BLOCK_PATHS)}, "
+        f"but its lists of modules are {', '.join(lists) or 'none'}"
+    )
+
+
+def _layer_of(name: str, path: str) -> int | None:
+    if not name.startswith(f"{path}."):
+        return None
+    return int(name.removeprefix(f"{path}.").split(".", 1)[0])
+
+
+def _norm(tensor: Tensor) -> float:
+    return float(tensor.square().sum().sqrt())
+
+
+@torch.no_grad()
+def _exchange(parameter: nn.Parameter, tensor: Tensor) -> None:
+    present = parameter.detach().cpu().clone()
+    parameter.copy_(tensor)
+    tensor.copy_(present)
