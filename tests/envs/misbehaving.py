@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -49,6 +50,8 @@ class MisbehavingEnv(gym.Env[str, str]):
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "hang":
+                sys.stderr.write("hanging\n")
+                sys.stderr.flush()
                 signal.pause()
             case "interrupt parent":
                 os.kill(os.getppid(), signal.SIGINT)

@@ -210,10 +210,15 @@ def trainer(how: str) -> Generator[tuple[subprocess.Popen[str], list[int]]]:
 def test_no_worker_outlives_its_parent(how: str, end: signal.Signals) -> None:
     with trainer(how) as (process, workers):
         assert len(workers) == 2
+        assert process.stderr is not None
+        if how == "busy":
+            assert [process.stderr.readline() for _ in workers] == ["hanging\n"] * 2
         os.killpg(process.pid, end)
         # Every worker holds the other end of stderr: this returns when the last one has ended.
-        process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=20)
         assert process.returncode == -end
+        # Ctrl-C interrupts the parent alone.
+        assert errors.count("Traceback") == (1 if end == signal.SIGINT else 0)
 
 
 def test_no_worker_outlives_a_parent_that_forgot_to_close() -> None:
