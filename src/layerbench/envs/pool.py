@@ -140,9 +140,10 @@ class EnvPool:
         try:
             for index, request in requests.items():
                 worker = self._workers[index]
-                if worker.send(request):
-                    waiting[worker.connection] = worker
-                else:
+                worker.revive()
+                waiting[worker.connection] = worker
+                if not worker.send(request):
+                    del waiting[worker.connection]
                     replies[index] = worker.bury()
             deadline = time.monotonic() + self._timeout_s
             while waiting and (ready := _wait(waiting, deadline)):
@@ -205,11 +206,14 @@ class _Worker:
             )
             self.connection.send(self._recipe)
 
-    def send(self, request: Request) -> bool:
-        """Send a request, to a fresh process if the last one is gone; False if that failed."""
+    def revive(self) -> None:
+        """Start a fresh process if the last one is gone."""
         if not self.alive:
             self.kill()
             self.start()
+
+    def send(self, request: Request) -> bool:
+        """Send a request; False if nobody is there to read it."""
         try:
             self.connection.send(request)
         except ConnectionError:
