@@ -56,8 +56,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
     meanwhile leaves only a folder whose name starts with a dot, which the next call clears away.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".writing-*"):
-        shutil.rmtree(leftover)
+    _clear_away(folder)
     final = folder / f"iteration-{checkpoint.iteration:06d}"
     draft = folder / f".writing-{final.name}"
     draft.mkdir()
@@ -81,8 +80,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
     draft.rename(final)
     _sync(folder)
     for old in _checkpoints(folder)[:-keep]:
-        doomed = old.rename(folder / f".writing-old-{old.name}")
-        shutil.rmtree(doomed)
+        old.rename(folder / f".writing-old-{old.name}")
+    _clear_away(folder)
     return final
 
 
@@ -165,6 +164,12 @@ def _checkpoints(folder: Path) -> list[Path]:
         if (match := _NAME.fullmatch(path.name))
     ]
     return [path for _, path in sorted(found)]
+
+
+def _clear_away(folder: Path) -> None:
+    """Delete what was never finished, or is no longer wanted."""
+    for path in folder.glob(".writing-*"):
+        shutil.rmtree(path)
 
 
 def _read_state(path: Path) -> dict[str, Any]:

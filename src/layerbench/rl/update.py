@@ -190,7 +190,8 @@ def weigh(
         settings=settings,
     ).numpy()
     needs_all = settings.kl_coef > 0.0 or settings.entropy_coef > 0.0
-    own = np.split(weights_D, np.cumsum(counts_B)[:-1])
+    # The last part, after all of them, is empty.
+    own = np.split(weights_D, np.cumsum(counts_B))[:-1]
     return [
         WeighedSequence(sequence, own_D, reference_D)
         for sequence, own_D, reference_D in zip(sequences, own, reference, strict=True)

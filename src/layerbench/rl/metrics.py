@@ -1,0 +1,127 @@
+"""What each training iteration reports, and the file of it."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layerbench.agents.types import StopReason, Trajectory
+from layerbench.rl.types import UpdateStats
+
+
+@dataclass(frozen=True, slots=True)
+class IterationMetrics:
+    """One line of ``metrics.jsonl``.
+
+    Attributes:
+        iteration: From 0.
+        episodes: Episodes played.
+        failed: Episodes whose environment broke down; they count as lost, and nothing is learned
+            from them.
+        groups: Groups played.
+        mixed_groups: Groups whose episodes did not all score the same.
+        success: Share of the episodes that succeeded.
+        reward: Mean reward of an episode, as the environment gave it.
+        turns: Mean number of turns of an episode.
+        valid: Share of the turns whose response named an admissible action; 1 without turns.
+        learning_rate: Used in this iteration.
+        loss: This and the next seven: see ``UpdateStats``.
+        kl: Nats.
+        clip_fraction: Share.
+        entropy: Nats.
+        grad_norm: Before clipping.
+        max_ratio: Largest importance ratio met.
+        decisions: Decisions learned from.
+        steps: Optimizer steps taken.
+        play_s: Seconds spent playing.
+        update_s: Seconds spent on the update.
+    """
+
+    iteration: int
+    episodes: int
+    failed: int
+    groups: int
+    mixed_groups: int
+    success: float
+    reward: float
+    turns: float
+    valid: float
+    learning_rate: float
+    loss: float
+    kl: float
+    clip_fraction: float
+    entropy: float
+    grad_norm: float
+    max_ratio: float
+    decisions: int
+    steps: int
+    play_s: float
+    update_s: float
+
+    def comparable(self) -> "IterationMetrics":
+        """Give the same without timings: what two runs with the same seed agree on."""
+        return dataclasses.replace(self, play_s=0.0, update_s=0.0)
+
+
+def is_mixed(trajectories: Sequence[Trajectory]) -> bool:
+    """Tell whether the episodes of a group did not all score the same."""
+    return len({sum(turn.reward for turn in t.turns) for t in trajectories}) > 1
+
+
+def iteration_metrics(
+    iteration: int,
+    played: Sequence[Sequence[Trajectory]],
+    stats: UpdateStats,
+    *,
+    rate: float,
+    play_s: float,
+    update_s: float,
+) -> IterationMetrics:
+    """Sum up an iteration.
+
+    Args:
+        iteration: From 0.
+        played: Its episodes by group, at least one.
+        stats: What the update reported.
+        rate: Learning rate used.
+        play_s: Seconds spent playing.
+        update_s: Seconds spent on the update.
+    """
+    episodes = [trajectory for group in played for trajectory in group]
+    turns = [turn for trajectory in episodes for turn in trajectory.turns]
+    return IterationMetrics(
+        iteration=iteration,
+        episodes=len(episodes),
+        failed=sum(trajectory.stop is StopReason.ERROR for trajectory in episodes),
+        groups=len(played),
+        mixed_groups=sum(map(is_mixed, played)),
+        success=sum(trajectory.success for trajectory in episodes) / len(episodes),
+        reward=sum(turn.reward for turn in turns) / len(episodes),
+        turns=len(turns) / len(episodes),
+        valid=sum(turn.valid for turn in turns) / len(turns) if turns else 1.0,
+        learning_rate=rate,
+        play_s=play_s,
+        update_s=update_s,
+        **dataclasses.asdict(stats),
+    )
+
+
+def append_metrics(path: Path, metrics: IterationMetrics) -> None:
+    """Add a line to ``metrics.jsonl``."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(_line(metrics))
+
+
+def rewrite_metrics(path: Path, history: Sequence[IterationMetrics]) -> None:
+    """Replace ``metrics.jsonl``, in one go, by the lines of a history."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_text("".join(map(_line, history)), encoding="utf-8")
+    draft.replace(path)
+
+
+def _line(metrics: IterationMetrics) -> str:
+    fields: Mapping[str, Any] = dataclasses.asdict(metrics)
+    return json.dumps(fields, allow_nan=False) + "\n"

@@ -1,0 +1,260 @@
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from layerbench.rl.batching import TrainingSequence, collate
+from layerbench.rl.layers import BaseWeights, parse_selection, select_parameters
+from layerbench.rl.losses import Aggregation, LossSettings
+from layerbench.rl.policy import decision_scores
+from layerbench.rl.update import (
+    Learner,
+    UpdateSettings,
+    accumulate_gradients,
+    reference_logprobs,
+    update,
+    weigh,
+)
+
+ModelMaker = Callable[[str], nn.Module]
+NO_KL = LossSettings(kl_coef=0.0)
+
+
+def learner_of(model: nn.Module, selection: str = "2") -> Learner:
+    parameters = select_parameters(model, parse_selection(selection, 4))
+    optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2, weight_decay=0.01)
+    return Learner(model, parameters, BaseWeights(parameters), optimizer)
+
+
+def sample_sequences(model: nn.Module, *, count: int = 12, seed: int = 0) -> list[TrainingSequence]:
+    """Sequences of many lengths, whose decisions the model has scored itself."""
+    rng = np.random.default_rng(seed)
+    sequences: list[TrainingSequence] = []
+    for _ in range(count):
+        length = int(rng.integers(5, 30))
+        token_ids_T = rng.integers(0, 40, size=length)
+        positions_D = np.sort(rng.choice(np.arange(1, length), size=3, replace=False))
+        allowed = tuple(
+            tuple(sorted({int(token_ids_T[p]), *rng.integers(0, 40, size=5).tolist()}))
+            for p in positions_D
+        )
+        blank = TrainingSequence(
+            token_ids_T,
+            positions_D,
+            allowed,
+            np.zeros(3, np.float32),
+            rng.normal(size=3).astype(np.float32),
+        )
+        with torch.no_grad():
+            logprobs_D, _ = decision_scores(model, collate([blank]), temperature=1.0)
+        sequences.append(replace(blank, old_logprobs_D=logprobs_D.numpy()))
+    return sequences
+
+
+def moved_off(sequences: Sequence[TrainingSequence], *, by: float) -> list[TrainingSequence]:
+    """The same sequences, as if sampled by a policy some way off, so that clips are met."""
+    rng = np.random.default_rng(1)
+    return [
+        replace(s, old_logprobs_D=s.old_logprobs_D + by * rng.normal(size=3).astype(np.float32))
+        for s in sequences
+    ]
+
+
+def gradients(
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+) -> dict[str, torch.Tensor]:
+    learner.model.zero_grad(set_to_none=True)
+    reference = reference_logprobs(learner, sequences, settings)
+    accumulate_gradients(learner, weigh(sequences, reference, settings.loss), settings)
+    found: dict[str, torch.Tensor] = {}
+    for name, parameter in learner.parameters.items():
+        assert parameter.grad is not None
+        found[name] = parameter.grad.clone()
+    return found
+
+
+def shift(learner: Learner) -> None:
+    """Move the parameters away from the base, so that KL is not zero."""
+    with torch.no_grad():
+        for parameter in learner.parameters.values():
+            parameter.mul_(1.05)
+
+
+@pytest.mark.parametrize("aggregation", list(Aggregation))
+@pytest.mark.parametrize("sequence_ratio", [False, True])
+def test_gradient_does_not_depend_on_the_micro_batch_size(
+    make_model: ModelMaker, aggregation: Aggregation, sequence_ratio: bool
+) -> None:
+    learner = learner_of(make_model("qwen3"))
+    sequences = moved_off(sample_sequences(learner.model), by=0.5)
+    shift(learner)
+    loss = LossSettings(
+        kl_coef=0.05, entropy_coef=0.01, aggregation=aggregation, sequence_ratio=sequence_ratio
+    )
+    whole = gradients(learner, sequences, UpdateSettings(loss=loss, micro_batch_tokens=10**6))
+    # 1 token: every sequence alone; 70: a few together, and a partial last one
+    for tokens in (1, 70):
+        cut = gradients(learner, sequences, UpdateSettings(loss=loss, micro_batch_tokens=tokens))
+        for name, gradient in whole.items():
+            assert gradient.abs().max() > 0
+            torch.testing.assert_close(cut[name], gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_loss_does_not_depend_on_the_micro_batch_size(make_model: ModelMaker) -> None:
+    stats = [
+        update(
+            learner := learner_of(make_model("qwen3")),
+            moved_off(sample_sequences(learner.model), by=0.5),
+            UpdateSettings(loss=NO_KL, micro_batch_tokens=tokens),
+            rng=np.random.default_rng(0),
+        )
+        for tokens in (1, 10**6)
+    ]
+    assert stats[0].loss == pytest.approx(stats[1].loss, rel=1e-5)
+    assert stats[0].grad_norm == pytest.approx(stats[1].grad_norm, rel=1e-5)
+    assert stats[0].clip_fraction == stats[1].clip_fraction > 0.0
+
+
+def test_leaving_neutral_sequences_out_does_not_change_the_gradient(
+    make_model: ModelMaker,
+) -> None:
+    learner = learner_of(make_model("qwen3"))
+    sequences = sample_sequences(learner.model)
+    neutral = [replace(s, advantages_D=np.zeros(3, np.float32)) for s in sequences[:5]]
+    mixed = [*neutral, *sequences[5:]]
+    settings = UpdateSettings(loss=NO_KL)
+    ours = gradients(learner, mixed, settings)
+    # An entropy bonus of next to nothing has every sequence run.
+    kept = gradients(learner, mixed, UpdateSettings(loss=replace(NO_KL, entropy_coef=1e-12)))
+    for name, gradient in ours.items():
+        torch.testing.assert_close(gradient, kept[name], rtol=1e-5, atol=1e-8)
+
+
+def test_everything_outside_the_selection_stays_bit_identical(make_model: ModelMaker) -> None:
+    model = make_model("qwen3")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    learner = learner_of(model, "1,3")
+    settings = UpdateSettings(loss=LossSettings(kl_coef=0.1), epochs=2, minibatches=3)
+    for seed in range(3):
+        sequences = sample_sequences(model, seed=seed)
+        update(learner, sequences, settings, rng=np.random.default_rng(seed))
+    selected = ("model.layers.1.", "model.layers.3.")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) != name.startswith(selected), name
+    held = {id(parameter) for parameter in learner.optimizer.state}
+    assert held == {id(parameter) for parameter in learner.parameters.values()}
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_full_selection_moves_every_parameter(make_model: ModelMaker) -> None:
+    model = make_model("llama")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    learner = learner_of(model, "full")
+    sequences = sample_sequences(model)
+    update(learner, sequences, UpdateSettings(loss=NO_KL), rng=np.random.default_rng(0))
+    assert not any(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+
+
+def test_step_makes_good_decisions_likelier_and_bad_ones_less_likely(
+    make_model: ModelMaker,
+) -> None:
+    learner = learner_of(make_model("qwen3"), "full")
+    sequences = sample_sequences(learner.model)
+    for _ in range(5):
+        update(learner, sequences, UpdateSettings(loss=NO_KL), rng=np.random.default_rng(0))
+    with torch.no_grad():
+        batch = collate(sequences)
+        logprobs_D, _ = decision_scores(learner.model, batch, temperature=1.0)
+    gain = ((logprobs_D - batch.old_logprobs_D) * batch.advantages_D).mean()
+    assert gain > 0.1
+
+
+def test_first_step_on_own_samples_has_ratio_one_and_clips_nothing(
+    make_model: ModelMaker,
+) -> None:
+    learner = learner_of(make_model("qwen3"))
+    sequences = sample_sequences(learner.model)
+    stats = update(learner, sequences, UpdateSettings(loss=NO_KL), rng=np.random.default_rng(0))
+    assert stats.max_ratio == pytest.approx(1.0, abs=1e-5)
+    assert (stats.clip_fraction, stats.steps, stats.decisions) == (0.0, 1, 36)
+    assert stats.entropy > 0.0
+
+
+def test_reference_is_the_base_model_and_leaves_no_trace(make_model: ModelMaker) -> None:
+    learner = learner_of(make_model("qwen3"))
+    sequences = sample_sequences(learner.model)
+    shift(learner)
+    moved = {name: p.detach().clone() for name, p in learner.parameters.items()}
+    settings = UpdateSettings(loss=LossSettings(kl_coef=0.1), micro_batch_tokens=60)
+    for sequence, scores_D in zip(
+        sequences, reference_logprobs(learner, sequences, settings), strict=True
+    ):
+        np.testing.assert_allclose(scores_D, sequence.old_logprobs_D, atol=1e-5)
+    for name, parameter in learner.parameters.items():
+        assert torch.equal(parameter, moved[name])
+
+
+def test_kl_pulls_towards_the_base_model(make_model: ModelMaker) -> None:
+    learner = learner_of(make_model("qwen3"))
+    neutral = [
+        replace(s, advantages_D=np.zeros(3, np.float32)) for s in sample_sequences(learner.model)
+    ]
+    shift(learner)
+    settings = UpdateSettings(loss=LossSettings(kl_coef=1.0))
+    history = [
+        update(learner, neutral, settings, rng=np.random.default_rng(0)).kl for _ in range(20)
+    ]
+    assert 0.0 < history[-1] < history[0] / 2
+
+
+def test_nothing_to_learn_takes_no_step(make_model: ModelMaker) -> None:
+    learner = learner_of(make_model("qwen3"))
+    before = {name: p.detach().clone() for name, p in learner.parameters.items()}
+    neutral = [
+        replace(s, advantages_D=np.zeros(3, np.float32)) for s in sample_sequences(learner.model)
+    ]
+    for sequences in (neutral, []):
+        settings = UpdateSettings(loss=NO_KL, minibatches=2)
+        stats = update(learner, sequences, settings, rng=np.random.default_rng(0))
+        assert (stats.steps, stats.decisions, stats.grad_norm) == (0, 0, 0.0)
+    # Weight decay alone would have moved them.
+    assert all(torch.equal(p, before[name]) for name, p in learner.parameters.items())
+
+
+def test_epochs_and_minibatches_give_that_many_steps(make_model: ModelMaker) -> None:
+    learner = learner_of(make_model("qwen3"))
+    settings = UpdateSettings(loss=NO_KL, epochs=2, minibatches=3)
+    sequences = sample_sequences(learner.model)
+    stats = update(learner, sequences, settings, rng=np.random.default_rng(0))
+    assert (stats.steps, stats.decisions) == (6, 72)
+    assert stats.max_ratio > 1.0
+
+
+def test_gradient_is_clipped_after_its_norm_is_reported(make_model: ModelMaker) -> None:
+    norms: list[float] = []
+    for clip in (1e9, 1e-3):
+        learner = learner_of(make_model("qwen3"))
+        plain = torch.optim.SGD(learner.parameters.values(), lr=1.0)
+        learner = replace(learner, optimizer=plain)
+        settings = UpdateSettings(loss=NO_KL, grad_clip=clip)
+        sequences = sample_sequences(learner.model)
+        norms.append(update(learner, sequences, settings, rng=np.random.default_rng(0)).grad_norm)
+    moved = [
+        (parameter.detach() - learner.base.tensors[name]).square().sum()
+        for name, parameter in learner.parameters.items()
+    ]
+    assert norms[0] == pytest.approx(norms[1])
+    assert float(torch.stack(moved).sum().sqrt()) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_endless_gradient_is_refused_before_the_step(make_model: ModelMaker) -> None:
+    learner = learner_of(make_model("qwen3"))
+    endless = np.full(3, np.inf, np.float32)
+    sequences = [replace(s, advantages_D=endless) for s in sample_sequences(learner.model)]
+    with pytest.raises(FloatingPointError, match="gradient's norm is"):
+        update(learner, sequences, UpdateSettings(loss=NO_KL), rng=np.random.default_rng(0))
+    for name, parameter in learner.parameters.items():
+        assert torch.equal(parameter, learner.base.tensors[name])
