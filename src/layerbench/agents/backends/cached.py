@@ -1,0 +1,218 @@
+"""Reading on with any causal model of transformers.
+
+Shape suffixes: B rows of the batch, T tokens fed at once, N cached positions, R rows read, K
+candidate ids.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+
+class CachedStepper:
+    """A key-value cache of transformers in which rows of different lengths have holes.
+
+    Chunks are padded on the left, so that every row's logits are the last ones; the padding's
+    keys stay in the cache, masked. When more than half of the cache is holes it is packed anew.
+
+    Args:
+        model: Any causal language model whose layers all attend to everything before them.
+
+    Raises:
+        ValueError: Some layers keep another kind of state, such as a sliding window.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        if not has_full_attention(model):
+            raise ValueError(
+                f"{type(model).__name__} has layers without full attention: use RecomputingStepper"
+            )
+        self._model: Any = model
+        self._device = next(model.parameters()).device
+        self._cache = DynamicCache()
+        self._real_BN = torch.empty(0, 0, dtype=torch.bool)
+        self._batch: list[int] = []
+        self._opened: list[int] = []
+        self._next_row = 0
+
+    def open(self) -> int:
+        """Start an empty row."""
+        row = self._next_row
+        self._next_row += 1
+        self._opened.append(row)
+        return row
+
+    @torch.inference_mode()
+    def truncate(self, row: int, *, length: int) -> None:
+        """Turn all but the first tokens of a row into holes."""
+        if row in self._batch:
+            real_N = self._real_BN[self._batch.index(row)]
+            real_N &= real_N.cumsum(0) <= length
+
+    @torch.inference_mode()
+    def copy(self, row: int) -> int:
+        """Start another row that has read the same."""
+        twin = self.open()
+        if row in self._batch:
+            self._opened.remove(twin)
+            self._select([*range(len(self._batch)), self._batch.index(row)])
+            self._batch.append(twin)
+        return twin
+
+    @torch.inference_mode()
+    def drop(self, rows: Iterable[int]) -> None:
+        """Forget rows; with the last one the memory goes too."""
+        gone = set(rows)
+        self._opened = [row for row in self._opened if row not in gone]
+        kept = [index for index, row in enumerate(self._batch) if row not in gone]
+        if not kept:
+            self._batch = []
+            self._cache = DynamicCache()
+            self._real_BN = torch.empty(0, 0, dtype=torch.bool)
+        elif len(kept) < len(self._batch):
+            self._select(kept)
+            self._batch = [self._batch[index] for index in kept]
+
+    @torch.inference_mode()
+    def extend(
+        self, chunks: Mapping[int, Sequence[int]], candidates_RK: Int[Tensor, "R K"] | None = None
+    ) -> Float[Tensor, "R K"]:
+        """Read more of some rows, and score what may come next."""
+        self._admit()
+        if self._real_BN.shape[1] > 2 * int(self._real_BN.sum(1).max()):
+            self._pack()
+        ids_BT, real_BT = self._pad(chunks)
+        past_B1 = self._real_BN.sum(1, keepdim=True)
+        self._real_BN = torch.cat([self._real_BN, real_BT], dim=1)
+        positions_BT = (past_B1 + real_BT.cumsum(1) - 1).clamp(min=0)
+        output = self._model(
+            input_ids=ids_BT.to(self._device),
+            attention_mask=self._real_BN.long().to(self._device),
+            position_ids=positions_BT.to(self._device),
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        picked = torch.tensor([self._batch.index(row) for row in chunks])
+        logits_RV = cast(Tensor, output.logits)[picked.to(self._device), -1].float()
+        return gather(logits_RV, candidates_RK)
+
+    def _pad(
+        self, chunks: Mapping[int, Sequence[int]]
+    ) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
+        width = max(map(len, chunks.values()))
+        ids_BT = torch.zeros(len(self._batch), width, dtype=torch.long)
+        real_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
+        for index, row in enumerate(self._batch):
+            chunk = chunks.get(row, ())
+            if chunk:
+                ids_BT[index, -len(chunk) :] = torch.tensor(chunk)
+                real_BT[index, -len(chunk) :] = True
+        return ids_BT, real_BT
+
+    def _admit(self) -> None:
+        """Give every row opened since the last call its place in the batch, all holes."""
+        fresh = len(self._opened)
+        for layer in self._layers():
+            for name in ("keys", "values"):
+                held = getattr(layer, name)
+                blank = held.new_zeros((fresh, *held.shape[1:]))
+                setattr(layer, name, torch.cat([held, blank]))
+        blank_BN = torch.zeros(fresh, self._real_BN.shape[1], dtype=torch.bool)
+        self._real_BN = torch.cat([self._real_BN, blank_BN])
+        self._batch += self._opened
+        self._opened = []
+
+    def _select(self, indices: Sequence[int]) -> None:
+        chosen = torch.tensor(indices)
+        self._real_BN = self._real_BN[chosen]
+        for layer in self._layers():
+            for name in ("keys", "values"):
+                setattr(layer, name, getattr(layer, name)[chosen.to(self._device)])
+
+    def _pack(self) -> None:
+        """Move every row's tokens to the right end, and cut off what is holes in all rows."""
+        order_BN = self._real_BN.int().sort(dim=1, stable=True).indices
+        order_BN = order_BN[:, -int(self._real_BN.sum(1).max()) :]
+        self._real_BN = self._real_BN.gather(1, order_BN)
+        index = order_BN[:, None, :, None].to(self._device)
+        for layer in self._layers():
+            for name in ("keys", "values"):
+                held = getattr(layer, name)
+                shape = (-1, held.shape[1], -1, held.shape[3])
+                setattr(layer, name, held.gather(2, index.expand(shape)))
+
+    def _layers(self) -> list[Any]:
+        layers = cast(list[Any], self._cache.layers)
+        return [layer for layer in layers if layer.is_initialized]
+
+
+class RecomputingStepper:
+    """No cache at all: every call reads every row from its start.
+
+    Right for any causal model, and slow: what the others are compared with.
+
+    Args:
+        model: Any causal language model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model: Any = model
+        self._device = next(model.parameters()).device
+        self._texts: dict[int, list[int]] = {}
+        self._next_row = 0
+
+    def open(self) -> int:
+        """Start an empty row."""
+        self._next_row += 1
+        self._texts[self._next_row] = []
+        return self._next_row
+
+    def truncate(self, row: int, *, length: int) -> None:
+        """Forget all but the first tokens of a row."""
+        del self._texts[row][length:]
+
+    def copy(self, row: int) -> int:
+        """Start another row that has read the same."""
+        twin = self.open()
+        self._texts[twin] = list(self._texts[row])
+        return twin
+
+    def drop(self, rows: Iterable[int]) -> None:
+        """Forget rows."""
+        for row in rows:
+            del self._texts[row]
+
+    @torch.inference_mode()
+    def extend(
+        self, chunks: Mapping[int, Sequence[int]], candidates_RK: Int[Tensor, "R K"] | None = None
+    ) -> Float[Tensor, "R K"]:
+        """Read more of some rows, and score what may come next."""
+        last: list[Tensor] = []
+        for row, chunk in chunks.items():
+            self._texts[row] += chunk
+            ids = torch.tensor([self._texts[row]], device=self._device)
+            last.append(self._model(input_ids=ids, use_cache=False).logits[0, -1].float())
+        return gather(torch.stack(last), candidates_RK)
+
+
+def has_full_attention(model: nn.Module) -> bool:
+    """Tell whether every layer attends to all tokens before it, by the model's configuration."""
+    config = cast(Any, model).config
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None:
+        return set(kinds) == {"full_attention"}
+    return getattr(config, "sliding_window", None) is None
+
+
+def gather(
+    logits_RV: Float[Tensor, "R V"], candidates_RK: Int[Tensor, "R K"] | None
+) -> Float[Tensor, "R K"]:
+    """Pick the candidates' logits, or all."""
+    if candidates_RK is None:
+        return logits_RV
+    return logits_RV.gather(1, candidates_RK.to(logits_RV.device))
