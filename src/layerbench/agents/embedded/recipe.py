@@ -1,0 +1,112 @@
+"""What the embedded model is made of: its words, its tokenizer and its architecture.
+
+The weights shipped beside this file came out of ``layerbench pretrain alfworld``, which starts
+here.
+"""
+
+import math
+import re
+
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from layerbench.envs.alfworld import scenes
+
+PAD, BOS, ACT, EOS, UNKNOWN = "<pad>", "<bos>", "<act>", "<eos>", "<unk>"
+_SPECIALS = (PAD, BOS, ACT, EOS, UNKNOWN)
+
+# Words without which ALFWorld's sentences still say the same; leaving them out halves a transcript.
+_FILLERS = (
+    "a an the you your it its is are of in on to at from with using some them and under that this "
+    "see what there re s"
+).split()
+_SENTENCE_WORDS = (
+    "room task put place find two look examine clean heat cool hot cold light take move go open "
+    "close closed opened use inventory help slice sliced arrive pick up turn off carrying not "
+    "anything nothing happens special about normal happy facing next middle looking quickly "
+    "around into available commands"
+).split()
+_MOST_NUMBER = 40
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if loop.first %}" + BOS + "{% endif %}"
+    "{% if message['role'] == 'assistant' %}" + ACT + "{{ message['content'] }}" + EOS + ""
+    "{% else %}{{ message['content'] }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}" + ACT + "{% endif %}"
+)
+
+NUM_LAYERS = 20
+WIDTH = 64
+_MLP_WIDTH = 128
+_NUM_HEADS = 2
+CONTEXT = 1024
+
+
+def vocabulary() -> list[str]:
+    """List the words the model knows, in order of token id."""
+    kinds = {kind.lower() for kind in scenes.constants().OBJECTS}
+    kinds |= {kind.lower() for kind in scenes.receptacle_kinds()}
+    numbers = [str(number) for number in range(1, _MOST_NUMBER + 1)]
+    words = sorted(kinds | set(_SENTENCE_WORDS) - set(_FILLERS))
+    return [*_SPECIALS, *words, *numbers]
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Build a word-level tokenizer: lower case, no punctuation, class and number apart."""
+    ids = {word: index for index, word in enumerate(vocabulary())}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
+    fillers = "|".join(sorted(map(re.escape, _FILLERS)))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex("[^a-z0-9]+"), " "),
+            normalizers.Replace(Regex(rf"\b(?:{fillers})\b"), " "),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=EOS,
+        unk_token=UNKNOWN,
+        additional_special_tokens=[ACT],
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen3ForCausalLM:
+    """Make the untrained model.
+
+    Residual branches start scaled by 1/sqrt(2L), as in GPT-2, without which many narrow
+    layers train badly.
+    """
+    torch.manual_seed(seed)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=_MLP_WIDTH,
+        num_hidden_layers=NUM_LAYERS,
+        num_attention_heads=_NUM_HEADS,
+        num_key_value_heads=_NUM_HEADS,
+        head_dim=WIDTH // _NUM_HEADS,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        initializer_range=0.08,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        use_cache=True,
+    )
+    model = Qwen3ForCausalLM(config)
+    scale = 1 / math.sqrt(2 * NUM_LAYERS)
+    for block in model.model.layers:
+        for projection in (block.self_attn.o_proj, block.mlp.down_proj):
+            projection.weight.data.mul_(scale)
+    return model

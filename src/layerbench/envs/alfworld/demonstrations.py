@@ -1,0 +1,105 @@
+"""Episodes of the explorer on generated games, with mistakes to recover from."""
+
+import gzip
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from layerbench.envs.alfworld.engine import Engine, EngineState
+from layerbench.envs.alfworld.explorer import Explorer
+from layerbench.envs.alfworld.generator import game_data
+from layerbench.envs.types import Observation
+
+NOISE_LEVELS = (0.0, 0.15, 0.3)
+"""Shares of turns played at random, one episode of each game for each level."""
+
+_MOVES = ("go", "open", "take", "move")
+_SENSIBLE_MISTAKES = 0.75
+_MAX_TURNS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class DemonstratedTurn:
+    """One exchange.
+
+    Attributes:
+        action: What was played.
+        expert: The explorer would have played it; only such turns are to be imitated.
+        answer: What the environment said.
+    """
+
+    action: str
+    expert: bool
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """One episode.
+
+    Attributes:
+        game: The generated game's name.
+        noise: Share of turns that were to be played at random.
+        start: The opening text.
+        turns: In the order played.
+        won: The goal held at the end.
+    """
+
+    game: str
+    noise: float
+    start: str
+    turns: tuple[DemonstratedTurn, ...]
+    won: bool
+
+
+def demonstrate(engine: Engine, game: str) -> Iterator[Demonstration]:
+    """Play a game once for each noise level (disturbances as in DART, arXiv:1703.09327)."""
+    engine.load(game_data(game))
+    for noise in NOISE_LEVELS:
+        rng = random.Random(f"demonstration|{game}|{noise}")
+        state = engine.reset()
+        start = _observed(state)
+        explorer = Explorer(start)
+        turns: list[DemonstratedTurn] = []
+        while len(turns) < _MAX_TURNS and not state.won:
+            wish = explorer.act(_observed(state))
+            if wish is None:
+                break
+            action = _mistake(state.admissible, rng) if rng.random() < noise else wish
+            state = engine.step(action)
+            explorer.hear(action, _observed(state))
+            turns.append(DemonstratedTurn(action, action == wish, _observed(state).text))
+        yield Demonstration(game, noise, start.text, tuple(turns), state.won)
+
+
+def write(path: Path, demonstrations: Iterable[Demonstration]) -> None:
+    """Write one JSON object a line, compressed."""
+    with gzip.open(path, "wt") as file:
+        for demonstration in demonstrations:
+            file.write(json.dumps(asdict(demonstration)) + "\n")
+
+
+def read(paths: Sequence[Path]) -> list[Demonstration]:
+    """Read what ``write`` wrote, in order."""
+    found: list[Demonstration] = []
+    for path in paths:
+        with gzip.open(path, "rt") as file:
+            for line in file:
+                fields = json.loads(line)
+                turns = tuple(DemonstratedTurn(**turn) for turn in fields.pop("turns"))
+                found.append(Demonstration(**fields, turns=turns))
+    return found
+
+
+def _mistake(admissible: Sequence[str], rng: random.Random) -> str:
+    """Draw an action, mostly one that moves things on."""
+    pool = list(admissible)
+    if rng.random() < _SENSIBLE_MISTAKES:
+        pool = [action for action in pool if action.split(" ")[0] in _MOVES] or pool
+    return rng.choice(pool)
+
+
+def _observed(state: EngineState) -> Observation:
+    return Observation(state.feedback.strip(), state.admissible)

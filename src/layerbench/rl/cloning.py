@@ -1,0 +1,194 @@
+"""Behaviour cloning: a model learns to answer as demonstrations did.
+
+Used once, to make the embedded model; runs only fine-tune from there. Data-parallel over
+processes, since one process works with one thread on a CPU.
+"""
+
+import json
+import random
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_IGNORED = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClonedEpisode:
+    """One demonstration as tokens.
+
+    Attributes:
+        token_ids: The whole transcript.
+        weights: Weight of each token's cross entropy; same length.
+    """
+
+    token_ids: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloningSettings:
+    """How to clone.
+
+    Attributes:
+        steps: Optimizer steps.
+        batch_size: Episodes a step and process.
+        learning_rate: Peak; reached after ``warmup`` steps, then a linear decay to 2 % over the
+            second half.
+        warmup: Steps.
+        swap_probability: Share of episodes in which the words of ``swappable`` trade places.
+        swappable: Token ids that stand for one another, so that the model learns to compare
+            words instead of learning them by heart.
+        save_every: Steps between checkpoints; ranked by the caller, by success in games.
+        processes: Data-parallel workers.
+        seed: Seeds batches and swaps.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: int
+    swap_probability: float
+    swappable: tuple[int, ...]
+    save_every: int
+    processes: int
+    seed: int
+
+
+def clone(
+    model: nn.Module, episodes: Sequence[ClonedEpisode], out: Path, settings: CloningSettings
+) -> None:
+    """Train a model, saving it as ``out/step-N`` on the way; progress goes to ``out/log.jsonl``.
+
+    Args:
+        model: A transformers causal language model with ``model`` and ``lm_head``.
+        episodes: What to imitate.
+        out: Made if missing.
+        settings: How.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    job = (port, model, list(episodes), out, settings)
+    mp.spawn(_work, args=job, nprocs=settings.processes)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _work(
+    rank: int,
+    port: int,
+    model: nn.Module,
+    episodes: list[ClonedEpisode],
+    out: Path,
+    settings: CloningSettings,
+) -> None:
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=settings.processes)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    rng = random.Random(f"swaps|{settings.seed}|{rank}")
+    batches = _batches(episodes, rank, settings)
+    started = time.monotonic()
+    for step in range(1, settings.steps + 1):
+        batch = [_swapped(episode, rng, settings) for episode in next(batches)]
+        loss, accuracy = _loss(model, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = _average_gradients(parameters, settings.processes)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _schedule(step, settings)
+        optimizer.step()
+        if rank == 0 and (step % 50 == 0 or step == 1):
+            _log(
+                out,
+                step=step,
+                seconds=round(time.monotonic() - started, 1),
+                loss=round(loss.item(), 4),
+                accuracy=round(accuracy, 4),
+                grad_norm=round(norm, 3),
+            )
+        if rank == 0 and (step % settings.save_every == 0 or step == settings.steps):
+            model.save_pretrained(out / f"step-{step}")  # pyright: ignore[reportCallIssue]
+    dist.destroy_process_group()
+
+
+def _schedule(step: int, settings: CloningSettings) -> float:
+    left = 1 - step / settings.steps
+    return min(1.0, step / settings.warmup) * max(0.02, min(1.0, left / 0.5))
+
+
+def _batches(
+    episodes: list[ClonedEpisode], rank: int, settings: CloningSettings
+) -> Iterator[list[ClonedEpisode]]:
+    """Deal batches of similar length, the same deal in every process, forever."""
+    rng = random.Random(f"batches|{settings.seed}")
+    size, world = settings.batch_size, settings.processes
+    while True:
+        # The noise keeps batches from being the same ones every epoch.
+        order = sorted(episodes, key=lambda e: len(e.token_ids) + rng.random() * 30)
+        deals = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
+        rng.shuffle(deals)
+        for i in range(0, len(deals) - world + 1, world):
+            yield deals[i + rank]
+
+
+def _swapped(
+    episode: ClonedEpisode, rng: random.Random, settings: CloningSettings
+) -> ClonedEpisode:
+    if rng.random() >= settings.swap_probability:
+        return episode
+    others = list(settings.swappable)
+    rng.shuffle(others)
+    swap = dict(zip(settings.swappable, others, strict=True))
+    return ClonedEpisode(tuple(swap.get(i, i) for i in episode.token_ids), episode.weights)
+
+
+def _loss(model: nn.Module, batch: Sequence[ClonedEpisode]) -> tuple[Tensor, float]:
+    """Weighted cross entropy a fully weighted token, and the accuracy on those."""
+    length = max(len(episode.token_ids) for episode in batch)
+    ids = torch.zeros(len(batch), length, dtype=torch.long)
+    weights = torch.full((len(batch), length), _IGNORED)
+    for row, episode in enumerate(batch):
+        ids[row, : len(episode.token_ids)] = torch.tensor(episode.token_ids)
+        weights[row, : len(episode.weights)] = torch.tensor(episode.weights)
+    # Right padding follows every real token, so causal attention alone keeps it out.
+    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    chosen = weights[:, 1:] > _IGNORED
+    logits = model.lm_head(hidden[chosen])
+    targets, weight = ids[:, 1:][chosen], weights[:, 1:][chosen]
+    full = weight == 1.0
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    accuracy = (logits.argmax(-1) == targets)[full].float().mean().item()
+    return (losses * weight).sum() / full.sum().clamp(min=1), accuracy
+
+
+def _average_gradients(parameters: Sequence[nn.Parameter], processes: int) -> float:
+    """Average over processes and clip to norm 1; return the norm before clipping."""
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= processes
+    norm = flat.norm().item()
+    flat *= min(1.0, 1.0 / (norm + 1e-6))
+    offset = 0
+    for parameter in parameters:
+        size = parameter.numel()
+        parameter.grad = flat[offset : offset + size].view_as(parameter).clone()
+        offset += size
+    return norm
+
+
+def _log(out: Path, **fields: float) -> None:
+    with (out / "log.jsonl").open("a") as file:
+        file.write(json.dumps(fields) + "\n")
