@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
-from textworld.core import GameState
+from alfworld.agents.environment.alfred_tw_env import (  # pyright: ignore[reportMissingTypeStubs]
+    AlfredDemangler,
+)
 
 from layerbench.envs.alfworld.fast import FastPddlEnv
 
@@ -73,7 +74,7 @@ class Engine:
         """Let the planner find commands that win from here; empty if it finds none."""
         return self._game.plan()
 
-    def _state(self, state: GameState) -> EngineState:
+    def _state(self, state: Mapping[str, Any]) -> EngineState:
         here = "atlocation(a:agent, l:location) & receptacleatlocation(r:receptacle, l:location)"
         return EngineState(
             feedback=str(state["feedback"]),

@@ -4,7 +4,11 @@ import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from textworld.logic import Rule, Type, TypeHierarchy
+from textworld.logic import (  # pyright: ignore[reportMissingTypeStubs]
+    Rule,
+    Type,
+    TypeHierarchy,
+)
 
 Entity = tuple[str, str]
 """Name and type, so that entities sort as textworld's variables do."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from textworld.envs.pddl import textgen
-from textworld.envs.pddl.logic import GameLogic
+from textworld.envs.pddl import textgen  # pyright: ignore[reportMissingTypeStubs]
+from textworld.envs.pddl.logic import GameLogic  # pyright: ignore[reportMissingTypeStubs]
 
 from layerbench.envs.alfworld.facts import Binding, FactStore, Pattern, parse_query
 
@@ -162,8 +162,8 @@ def parse_grammar(text: str) -> Grammar:
 def parse_symbols(text: str) -> tuple[Symbol, ...]:
     """Parse the right-hand side of a rule, or a command's template."""
     # textworld's parser is private, but the only one there is for its grammar.
-    parsed: list[Any] = textgen._parse_and_convert(text, rule_name="symbols")  # pyright: ignore
-    return tuple(_symbol(node) for node in parsed)
+    parse: Any = textgen._parse_and_convert  # pyright: ignore
+    return tuple(_symbol(node) for node in parse(text, rule_name="symbols"))
 
 
 @functools.lru_cache(maxsize=8)
@@ -193,7 +193,7 @@ def _command(template: str, feedback: str) -> Command:
     return Command(symbols, parse_symbols(feedback), reads)
 
 
-def _symbol(node: Any) -> Symbol:
+def _symbol(node: Any) -> Symbol:  # noqa: ANN401  (textworld's node classes have no types)
     if isinstance(node, textgen.TerminalSymbol):
         return Words(str(node.symbol))
     if isinstance(node, textgen.NonterminalSymbol):

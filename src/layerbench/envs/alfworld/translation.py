@@ -6,19 +6,15 @@ one back takes milliseconds.
 
 import contextlib
 import hashlib
-import io
 import json
 import os
-import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import fast_downward
-from fast_downward.translate import pddl
+from layerbench.envs.alfworld.planner import Planner, pddl_to_sas
 
 _FORMAT = 1
 
@@ -49,7 +45,7 @@ def cache_dir() -> Path:
     return Path(os.environ.get("LAYERBENCH_CACHE") or Path.home() / ".cache" / "layerbench")
 
 
-def translate(*, domain: str, problem: str, planner: Any) -> PlanningTask:
+def translate(*, domain: str, problem: str, planner: Planner) -> PlanningTask:
     """Translate a problem, or read the translation made the last time.
 
     A cached file that cannot be read is made again. Where the folder cannot be written, nothing
@@ -58,7 +54,7 @@ def translate(*, domain: str, problem: str, planner: Any) -> PlanningTask:
     Args:
         domain: The domain in PDDL.
         problem: The problem in PDDL.
-        planner: fast-downward's library; a task is loaded into it if there is no translation.
+        planner: Works out the initial state where there is no translation yet.
     """
     key = hashlib.sha256(f"{_FORMAT}\0{domain}\0{problem}".encode()).hexdigest()
     path = cache_dir() / "sas" / key[:2] / f"{key}.json.z"
@@ -69,61 +65,33 @@ def translate(*, domain: str, problem: str, planner: Any) -> PlanningTask:
     return task
 
 
-def translate_for_replanning(*, domain: str, problem: str) -> str:
-    """Translate a problem to SAS for the planner: pruned, so fit for search only."""
-    with _own_argv():
-        _, sas = fast_downward.pddl2sas(domain, problem, optimize=True)
-    return str(sas)
-
-
-def parse_atom(text: str) -> tuple[str, list[str]]:
-    """Split fast-downward's name of an atom.
-
-    >>> parse_atom("Atom holds(agent1, apple)")
-    ('holds', ['agent1', 'apple'])
-    >>> parse_atom("NegatedAtom holdsany(agent1)")
-    ('not_holdsany', ['agent1'])
-    """
-    kind, rest = text.split(" ", 1)
-    predicate, arguments = rest.rstrip(")").split("(", 1)
-    prefix = "not_" if kind == "NegatedAtom" else ""
-    return prefix + predicate, [name for name in arguments.split(", ") if name]
-
-
-def _translate(domain: str, problem: str, planner: Any) -> PlanningTask:
-    with _own_argv():
-        parsed: Any
-        parsed, sas = fast_downward.pddl2sas(domain, problem)
-    planner.load_sas(sas.encode())
-    atoms = (fast_downward.Atom * planner.get_state_size())()
-    planner.get_state(atoms)
-    # The first list leaves out derived predicates, the second everything that never changes.
-    state = [parse_atom(atom.name) for atom in atoms]
-    initial = [fact for fact in map(_initial_fact, parsed.init) if fact]
-    initial += [[name, *arguments] for name, arguments in state if not name.startswith("not_")]
+def _translate(domain: str, problem: str, planner: Planner) -> PlanningTask:
+    parsed, sas = pddl_to_sas(domain=domain, problem=problem, prune=False)
+    planner.load(sas)
+    state = planner.atoms()
+    # The problem lists what never changes and leaves out derived predicates, the state has those.
+    initial = [fact for node in parsed.init if (fact := _initial_fact(node))]
+    initial += [(name, *arguments) for name, arguments in state if not name.startswith("not_")]
     return PlanningTask(
-        sas=str(sas),
+        sas=sas,
         types=[(t.name, list(t.supertype_names)) for t in parsed.types],
         objects=[(o.name, o.type_name) for o in parsed.objects],
         actions=[
             (action.name, [(p.name.strip("?"), p.type_name) for p in action.parameters])
             for action in parsed.actions
         ],
-        facts=sorted({tuple(fact): fact for fact in initial}.values()),
+        facts=[list(fact) for fact in sorted(set(initial))],
         fluents=sorted({name.removeprefix("not_") for name, _ in state}),
     )
 
 
-def _initial_fact(node: Any) -> list[str] | None:
-    """Read an entry of a problem's initial state as textworld does; None for costs, equality."""
-    if isinstance(node, pddl.conditions.Atom):
-        return None if node.predicate == "=" else [str(node.predicate), *node.args]
-    if isinstance(node, pddl.f_expression.Assign):
+def _initial_fact(node: Any) -> tuple[str, ...]:  # noqa: ANN401  (fast-downward has no types)
+    """Read an entry of a problem's initial state as textworld does; costs and "=" are empty."""
+    if hasattr(node, "fluent"):  # An assignment: textworld takes its value for a predicate.
         name = str(node.expression.value)
-        if node.fluent.symbol == "total-cost" or name.isdigit():
-            return None
-        return [name, *node.fluent.args]
-    return None
+        is_cost = node.fluent.symbol == "total-cost" or name.isdigit()
+        return () if is_cost else (name, *node.fluent.args)
+    return () if node.predicate == "=" else (str(node.predicate), *node.args)
 
 
 def _read(path: Path) -> PlanningTask | None:
@@ -146,19 +114,9 @@ def _write(path: Path, task: PlanningTask) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         try:
-            with io.FileIO(descriptor, "w") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
             Path(name).replace(path)
         except OSError:
             Path(name).unlink(missing_ok=True)
             raise
-
-
-@contextlib.contextmanager
-def _own_argv() -> Iterator[None]:
-    # fast-downward's translator overwrites sys.argv to set its options.
-    kept = sys.argv
-    try:
-        yield
-    finally:
-        sys.argv = kept

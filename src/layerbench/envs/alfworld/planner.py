@@ -1,0 +1,117 @@
+"""fast-downward's planner library, as textworld loads it, in Python's own types."""
+
+import contextlib
+import sys
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import fast_downward  # pyright: ignore[reportMissingTypeStubs]
+
+
+@dataclass(frozen=True, slots=True)
+class GroundAction:
+    """An action with its arguments.
+
+    Attributes:
+        action: Name of the PDDL action.
+        arguments: Names of the objects it acts on.
+        num_effects: How many atoms it may change.
+    """
+
+    action: str
+    arguments: tuple[str, ...]
+    num_effects: int
+
+
+class Planner:
+    """One copy of the library and the state in it."""
+
+    def __init__(self, library: object) -> None:
+        self._library: Any = library
+
+    def load(self, sas: str) -> None:
+        """Load a task in SAS and set up its initial state."""
+        self._library.load_sas(sas.encode())
+
+    def atoms(self) -> list[tuple[str, list[str]]]:
+        """List what holds of all that actions can change; what does not hold is ``not_...``."""
+        buffer = (fast_downward.Atom * self._library.get_state_size())()
+        self._library.get_state(buffer)
+        return [parse_atom(atom.name) for atom in buffer]
+
+    def applicable(self, known: dict[int, GroundAction]) -> list[int]:
+        """List the numbers of the applicable actions, and describe in ``known`` those it lacks."""
+        buffer: Any = (fast_downward.Operator * self._library.get_applicable_operators_count())()
+        self._library.get_applicable_operators(buffer)
+        numbers: list[int] = []
+        for operator in buffer:
+            number: int = operator.id
+            numbers.append(number)
+            if number not in known:
+                known[number] = _ground_action(operator)
+        return numbers
+
+    def apply(self, number: int, action: GroundAction) -> list[tuple[str, list[str]]]:
+        """Apply an applicable action; list what came to hold, or not to hold, by it."""
+        buffer = (fast_downward.Atom * action.num_effects)()
+        self._library.apply_operator(number, buffer)
+        return [parse_atom(atom.name) for atom in buffer]
+
+    def goal_holds(self) -> bool:
+        """Return whether the task's goal holds now."""
+        return bool(self._library.check_goal())
+
+    def load_for_replanning(self, sas: str) -> None:
+        """Load a second form of the same task, the one that ``replan`` searches."""
+        self._library.load_sas_replan(sas.encode())
+
+    def replan(self) -> list[GroundAction]:
+        """Search a way to the goal from the present state; empty if none was found."""
+        if not self._library.replan(False):
+            return []
+        buffer: Any = (fast_downward.Operator * self._library.get_last_plan_length())()
+        self._library.get_last_plan(buffer)
+        return [_ground_action(operator) for operator in buffer]
+
+
+def pddl_to_sas(*, domain: str, problem: str, prune: bool) -> tuple[Any, str]:
+    """Translate a problem; returns fast-downward's parse of it, and the task in SAS.
+
+    Args:
+        domain: The domain in PDDL.
+        problem: The problem in PDDL.
+        prune: Drop what no plan needs. That is for planning: pruned actions cannot be played.
+    """
+    with _own_argv():
+        return fast_downward.pddl2sas(domain, problem, optimize=prune)  # pyright: ignore
+
+
+def parse_atom(text: str) -> tuple[str, list[str]]:
+    """Split fast-downward's name of an atom.
+
+    >>> parse_atom("Atom holds(agent1, apple)")
+    ('holds', ['agent1', 'apple'])
+    >>> parse_atom("NegatedAtom holdsany(agent1)")
+    ('not_holdsany', ['agent1'])
+    """
+    kind, rest = text.split(" ", 1)
+    predicate, arguments = rest[:-1].split("(", 1)
+    if kind == "NegatedAtom":
+        predicate = f"not_{predicate}"
+    return predicate, arguments.split(", ") if arguments else []
+
+
+def _ground_action(operator: Any) -> GroundAction:  # noqa: ANN401  (a ctypes structure)
+    action, *arguments = str(operator.name).split()
+    return GroundAction(action, tuple(arguments), int(operator.nb_effect_atoms))
+
+
+@contextlib.contextmanager
+def _own_argv() -> Generator[None]:
+    # fast-downward's translator overwrites sys.argv to set its own options.
+    kept = sys.argv
+    try:
+        yield
+    finally:
+        sys.argv = kept
