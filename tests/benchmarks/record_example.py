@@ -65,7 +65,9 @@ def example() -> RunRecord:
             decisions=38,
             seconds={"play": 1.0, "update": 0.25},
         ),
-        movement={"1": {"mlp.down_proj": 0.01}},
+        movement=records.MovementRecord(
+            per_layer={"1": 0.01}, per_matrix={"model.layers.1.mlp.down_proj.weight": 0.01}
+        ),
         started="2026-01-02T03:04:05+00:00",
         peak_memory_mb=512.0,
         hardware=records.HardwareRecord(device="cpu", threads=1, cpus=2, platform="Linux x86_64"),

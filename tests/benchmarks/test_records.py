@@ -81,7 +81,7 @@ def test_comparable_ignores_start_timings_and_memory() -> None:
 def test_comparable_sees_everything_else() -> None:
     record = example()
     assert dataclasses.replace(record, seed=4).comparable() != record.comparable()
-    moved = dataclasses.replace(record, movement={"1": {"mlp.down_proj": 0.02}})
+    moved = dataclasses.replace(record, movement=records.MovementRecord({"1": 0.02}, {}))
     assert moved.comparable() != record.comparable()
 
 

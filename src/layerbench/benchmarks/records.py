@@ -42,7 +42,7 @@ class ModelRecord:
 
     Attributes:
         name: Hub name, folder, or ``embedded``.
-        revision: Of the Hub repository; empty for the newest and for folders.
+        revision: Branch, tag or commit on the Hub; says nothing about a folder.
         weights_sha256: Hash of the base weights' names and bytes.
         dtype: Of the weights while playing and training.
         parameters: Their number.
@@ -153,6 +153,19 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class MovementRecord:
+    """How far training moved the weights: the Frobenius norm of the change over that before.
+
+    Attributes:
+        per_layer: By decoder block.
+        per_matrix: By name of the parameter.
+    """
+
+    per_layer: Mapping[str, float]
+    per_matrix: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class HardwareRecord:
     """Where it ran.
 
@@ -186,8 +199,7 @@ class RunRecord:
         evaluations: In the order played; of the base model first.
         differences: Final minus base success by split, paired by task.
         training: What training took.
-        movement: Change of the weights, Frobenius norm of the change over the norm before: by
-            layer, and within it by matrix.
+        movement: How far training moved the weights; empty where nothing was trained.
         started: When the run began, ISO 8601, UTC.
         peak_memory_mb: Resident memory of this process and its workers, in MB; the largest seen.
         hardware: Where it ran.
@@ -208,7 +220,7 @@ class RunRecord:
     evaluations: tuple[Evaluation, ...]
     differences: Mapping[str, Difference]
     training: TrainingRecord
-    movement: Mapping[str, Mapping[str, float]]
+    movement: MovementRecord
     started: str
     peak_memory_mb: float
     hardware: HardwareRecord

@@ -33,6 +33,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
             "train.minibatches",
             "train.micro_batch_tokens",
             "train.checkpoint_every",
+            "train.max_tokens",
             "eval.episodes_per_task",
         ),
         (1, float("inf")),
@@ -77,5 +78,5 @@ def _check_value(name: str, value: object) -> None:
         return
     low, high = _RANGES.get(name, (0, float("inf")))
     if not low <= value <= high:
-        wanted = f"at least {low:g}" if high == float("inf") else f"from {low:g} to {high:g}"
+        wanted = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
         raise SettingsError(f"{name} must be {wanted}, got {value}")

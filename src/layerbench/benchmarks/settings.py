@@ -36,7 +36,7 @@ class ModelConfig:
 
     Attributes:
         name: ``embedded``, a folder, or a name on the Hugging Face Hub.
-        revision: Branch, tag or commit on the Hub; empty for the newest.
+        revision: Branch, tag or commit on the Hub.
         dtype: ``float32``, ``bfloat16``, or ``auto``: float32 on a CPU, bfloat16 elsewhere.
         device: As torch names it, or ``auto``: the first GPU if there is one.
         trust_remote_code: Run code that the model's repository brings along.
@@ -129,6 +129,7 @@ class TrainConfig:
         kl_kind: ``k1``, ``k2`` or ``k3``.
         entropy_coef: Weight of the entropy bonus.
         aggregation: ``grpo``, ``token_mean`` or ``dr_grpo``.
+        max_tokens: What ``dr_grpo``'s aggregation divides a sequence's loss by.
         sequence_ratio: One importance ratio a sequence (GSPO).
     """
 
@@ -154,6 +155,7 @@ class TrainConfig:
     kl_kind: str = MISSING
     entropy_coef: float = MISSING
     aggregation: str = MISSING
+    max_tokens: int = MISSING
     sequence_ratio: bool = MISSING
 
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
@@ -21,6 +23,30 @@ def dumps(value: object) -> str:
         ValueError: A number is not finite.
     """
     return json.dumps(encode(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write(path: Path, value: object) -> None:
+    """Write a dataclass to a file, whole or not at all."""
+    replace_text(path, dumps(value))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file such that no reader and no crash ever sees half of it."""
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def read(kind: type[T], path: Path) -> T:
+    """Read a dataclass from a file.
+
+    Raises:
+        FormatError: As for ``loads``; the message names the file.
+    """
+    return loads(kind, path.read_text(encoding="utf-8"), where=str(path))
 
 
 def loads(kind: type[T], text: str, *, where: str) -> T:

@@ -1,0 +1,193 @@
+"""The folder of a run: what is in it, who may write it, and what a second start does with it."""
+
+import fcntl
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import cast
+
+from omegaconf import OmegaConf
+
+from layerbench.benchmarks import config as settings_config
+from layerbench.benchmarks import records, strict_json
+from layerbench.benchmarks.overrides import SettingsError
+from layerbench.benchmarks.records import RunRecord
+from layerbench.benchmarks.settings import RunConfig
+from layerbench.benchmarks.strict_json import Json
+
+
+class Start(StrEnum):
+    """What to do with what the folder already holds.
+
+    ``CONTINUE`` goes on with an unfinished run or starts one. ``RESUME`` wants a run to go on
+    with. ``FRESH`` deletes the run that is there.
+    """
+
+    CONTINUE = "continue"
+    RESUME = "resume"
+    FRESH = "fresh"
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What a run must remember from its first start.
+
+    Attributes:
+        started: ISO 8601, UTC.
+        weights_sha256: Of the base model.
+        revision: Git commit of the code.
+    """
+
+    started: str
+    weights_sha256: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run's files.
+
+    Attributes:
+        path: Of the folder; it need not exist yet.
+    """
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """Written last: a run that has one is finished."""
+        return self.path / "record.json"
+
+    @property
+    def config(self) -> Path:
+        """The resolved settings; a folder that has them is a run folder."""
+        return self.path / "config.yaml"
+
+    @property
+    def episodes(self) -> Path:
+        """Every turn of the evaluations."""
+        return self.path / "episodes.parquet"
+
+    @property
+    def error_log(self) -> Path:
+        """Where an unexpected failure leaves its traceback."""
+        return self.path / "error.log"
+
+    @property
+    def state(self) -> Path:
+        """What the run remembers from its first start."""
+        return self.path / "state.json"
+
+    def part(self, phase: str, split: str, *, suffix: str) -> Path:
+        """Name the file of one evaluation, kept until the run is finished."""
+        return self.path / "evaluations" / f"{phase}-{split}.{suffix}"
+
+    def check(self, config: RunConfig, start: Start) -> RunRecord | None:
+        """See what a start would do, without changing anything.
+
+        Returns:
+            The record, if the run is finished and not to be started anew.
+
+        Raises:
+            SettingsError: The folder holds something else, or there is nothing to resume.
+            layerbench.benchmarks.strict_json.FormatError: The record cannot be read.
+        """
+        if not self.config.exists():
+            # A lock file alone is what a start leaves that was killed at once.
+            if self.path.exists() and any(p.name != ".lock" for p in self.path.iterdir()):
+                raise SettingsError(f"{self.path} is not empty and holds no run: choose another")
+            if start is Start.RESUME:
+                raise SettingsError(f"there is no run to resume in {self.path}")
+            return None
+        if start is Start.FRESH:
+            return None
+        there = cast(Json, OmegaConf.to_container(OmegaConf.load(self.config)))
+        changed = _first_difference(settings_config.as_dict(config), there)
+        if changed:
+            raise SettingsError(
+                f"{self.path} holds a run with other settings ({changed}): "
+                "use --fresh to replace it, or another --out"
+            )
+        return records.read(self.record) if self.record.exists() else None
+
+    @contextmanager
+    def open(self, config: RunConfig, start: Start) -> Generator[None]:
+        """Hold the folder for one process, with the settings written down.
+
+        Raises:
+            SettingsError: Another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SettingsError(f"another process is at work in {self.path}") from error
+            if start is Start.FRESH:
+                self._clear()
+            (self.path / "evaluations").mkdir(exist_ok=True)
+            strict_json.replace_text(self.config, settings_config.to_yaml(config))
+            yield
+
+    def remember(self, state: RunState) -> RunState:
+        """Keep the state of the first start; later starts get that one back.
+
+        Raises:
+            SettingsError: The base model is another one than at the first start.
+        """
+        if not self.state.exists():
+            strict_json.write(self.state, state)
+            return state
+        first = strict_json.read(RunState, self.state)
+        if first.weights_sha256 != state.weights_sha256:
+            raise SettingsError(
+                f"the model's weights changed since the run in {self.path} began: use --fresh"
+            )
+        return first
+
+    def finish(self, record: RunRecord) -> None:
+        """Write the record, and drop what only an unfinished run needs."""
+        strict_json.write(self.record, record)
+        shutil.rmtree(self.path / "evaluations", ignore_errors=True)
+        self.error_log.unlink(missing_ok=True)
+
+    def _clear(self) -> None:
+        """Delete a run, its settings last: until then it is a run folder."""
+        for name in ("evaluations", "checkpoints"):
+            if (self.path / name).exists():
+                shutil.rmtree(self.path / name)
+        for path in (self.record, self.episodes, self.error_log, self.state):
+            path.unlink(missing_ok=True)
+        (self.path / "metrics.jsonl").unlink(missing_ok=True)
+        self.config.unlink(missing_ok=True)
+
+
+def default_path(config: RunConfig) -> Path:
+    """Derive the folder from the settings: the same for the same command."""
+    model = Path(config.model.name).name
+    selection = config.layers.replace(":", "").replace("/", "-")
+    name = "-".join(
+        (
+            config.env.name,
+            model,
+            selection if not selection[:1].isdigit() else f"layer{selection}",
+            config.algorithm.name,
+            config.preset,
+            f"seed{config.seed}",
+            settings_config.fingerprint(config),
+        )
+    )
+    return Path(config.run_root) / name
+
+
+def _first_difference(mine: Json, theirs: Json, name: str = "") -> str:
+    """Name the first setting that differs, with both values; empty if none does."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for key in sorted({*mine, *theirs}):
+            if found := _first_difference(mine.get(key), theirs.get(key), f"{name}.{key}"):
+                return found
+        return ""
+    return "" if mine == theirs else f"{name[1:]} is {theirs} there, {mine} here"

@@ -1,0 +1,177 @@
+"""From settings to everything a run needs, loaded and checked against each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from layerbench.agents import prompts
+from layerbench.agents.agent import AgentSettings, LLMAgent
+from layerbench.agents.backends.transformers import TransformersBackend, load_model
+from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.benchmarks.settings import RunConfig
+from layerbench.envs import registry
+from layerbench.envs.registry import EnvIdentity
+from layerbench.envs.types import Task
+from layerbench.rl.advantages import AdvantageSettings, Algorithm, Normalisation, Statistics
+from layerbench.rl.layers import decoder_blocks, parse_selection
+from layerbench.rl.losses import Aggregation, KLKind, LossSettings
+from layerbench.rl.schedule import TrainSettings
+from layerbench.rl.types import LayerSelection
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that is ready to start.
+
+    Attributes:
+        config: The settings.
+        identity: What is played.
+        train_tasks: The fixed list to train on; empty where nothing is trained.
+        eval_tasks: The fixed lists to score, by split.
+        model: The base model.
+        agent: Plays by that same model.
+        selection: Which layers learn.
+        training: How; not used where nothing is trained.
+    """
+
+    config: RunConfig
+    identity: EnvIdentity
+    train_tasks: tuple[Task, ...]
+    eval_tasks: Mapping[str, tuple[Task, ...]]
+    model: nn.Module
+    agent: LLMAgent
+    selection: LayerSelection
+    training: TrainSettings
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything learns."""
+        return bool(self.train_tasks)
+
+
+def prepare(config: RunConfig) -> Plan:
+    """List the tasks, load the model, and read the selection.
+
+    Raises:
+        ValueError: Data, tasks, model or layers are not there; the message says what to do.
+    """
+    torch.set_num_threads(config.model.threads)
+    training = train_settings(config)
+    identity, eval_tasks, train_tasks = _list_tasks(config)
+    model, tokenizer = load_model(
+        config.model.name,
+        revision=config.model.revision,
+        dtype=config.model.dtype,
+        device=config.model.device,
+        trust_remote_code=config.model.trust_remote_code,
+    )
+    return Plan(
+        config=config,
+        identity=identity,
+        train_tasks=train_tasks,
+        eval_tasks=eval_tasks,
+        model=model,
+        agent=_agent(config, model, tokenizer),
+        selection=parse_selection(config.layers, len(decoder_blocks(model))),
+        training=training,
+    )
+
+
+def train_settings(config: RunConfig) -> TrainSettings:
+    """Translate the settings of training; a subset of the layers has a learning rate of its own."""
+    train = config.train
+    few = config.layers.strip() not in ("full", "all-layers", "none")
+    return TrainSettings(
+        iterations=train.iterations,
+        tasks_per_iteration=train.tasks_per_iteration,
+        group_size=train.group_size,
+        learning_rate=train.layer_learning_rate if few else train.learning_rate,
+        weight_decay=train.weight_decay,
+        warmup_iterations=train.warmup,
+        grad_clip=train.grad_clip,
+        epochs=train.epochs,
+        minibatches=train.minibatches,
+        micro_batch_tokens=train.micro_batch_tokens,
+        temperature=train.temperature,
+        checkpoint_every=train.checkpoint_every,
+        dynamic_sampling=train.dynamic_sampling,
+        seed=config.seed,
+        advantages=_advantage_settings(config),
+        loss=_loss_settings(config),
+    )
+
+
+def _advantage_settings(config: RunConfig) -> AdvantageSettings:
+    algorithm = config.algorithm
+    return AdvantageSettings(
+        algorithm=Algorithm(algorithm.name),
+        discount=algorithm.discount,
+        step_weight=algorithm.step_weight,
+        statistics=Statistics(algorithm.statistics),
+        normalisation=Normalisation(algorithm.normalisation),
+        std_eps=algorithm.std_eps,
+        invalid_penalty=algorithm.invalid_penalty,
+        reward_scale=algorithm.reward_scale,
+        similarity=algorithm.similarity,
+    )
+
+
+def _loss_settings(config: RunConfig) -> LossSettings:
+    train = config.train
+    return LossSettings(
+        clip_low=train.clip_low,
+        clip_high=train.clip_high,
+        dual_clip=train.dual_clip,
+        kl_coef=train.kl_coef,
+        kl_kind=KLKind(train.kl_kind),
+        entropy_coef=train.entropy_coef,
+        aggregation=Aggregation(train.aggregation),
+        max_tokens=train.max_tokens,
+        sequence_ratio=train.sequence_ratio,
+    )
+
+
+def _list_tasks(
+    config: RunConfig,
+) -> tuple[EnvIdentity, dict[str, tuple[Task, ...]], tuple[Task, ...]]:
+    env, options = config.env, config.env.options
+    spec = registry.find(env.name)
+    eval_tasks = {
+        split: registry.list_tasks(
+            spec,
+            split=split,
+            count=config.eval.tasks or None,
+            seed=config.eval.seed,
+            options=options,
+        )
+        for split in env.eval_splits
+    }
+    train_tasks: tuple[Task, ...] = ()
+    if config.layers.strip() != "none":
+        train_tasks = registry.list_tasks(
+            spec,
+            split=env.train_split,
+            count=config.train.tasks,
+            seed=config.seed,
+            options=options,
+        )
+    return registry.describe(spec, options), eval_tasks, train_tasks
+
+
+def _agent(config: RunConfig, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> LLMAgent:
+    agent = config.agent
+    settings = AgentSettings(
+        action_mode=ActionMode(agent.action_mode),
+        context_mode=ContextMode(agent.context_mode),
+        history=agent.history,
+        max_prompt_tokens=agent.max_prompt_tokens,
+        max_response_tokens=agent.max_response_tokens,
+        max_context_tokens=agent.max_context_tokens or _context_length(model),
+    )
+    style = prompts.style(agent.style, settings.action_mode)
+    return LLMAgent(
+        TransformersBackend(model, eos_id=_eos_id(tokenizer)), tokenizer, style, settings
+    )

@@ -1,0 +1,92 @@
+"""What a run says while it runs, on stderr: a line for each step, and bars on a terminal."""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from layerbench.benchmarks import report
+from layerbench.benchmarks.records import Evaluation
+from layerbench.rl.metrics import IterationMetrics
+
+
+class Reporter(Protocol):
+    """Hears of a run's steps."""
+
+    def say(self, line: str) -> None:
+        """Hear of anything else."""
+        ...
+
+    def playing(self, what: str, *, done: int, episodes: int) -> None:
+        """Hear how many episodes of a batch are over."""
+        ...
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """Hear of a finished evaluation."""
+        ...
+
+    def trained(self, metrics: IterationMetrics, *, iterations: int) -> None:
+        """Hear of a finished iteration."""
+        ...
+
+
+class ConsoleReporter:
+    """Writes to stderr; use as a context manager."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._training = self._bars.add_task("train", visible=False)
+        self._episodes = self._bars.add_task("play", visible=False)
+        self._playing = ""
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def playing(self, what: str, *, done: int, episodes: int) -> None:
+        if what != self._playing or done == 0:
+            self._playing = what
+            self._bars.reset(self._episodes, description=what, total=episodes, visible=True)
+        self._bars.update(self._episodes, completed=done)
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        self.say(f"{report.summary(evaluation)}  {evaluation.seconds:.0f} s")
+
+    def trained(self, metrics: IterationMetrics, *, iterations: int) -> None:
+        self._bars.update(
+            self._training, completed=metrics.iteration + 1, total=iterations, visible=True
+        )
+        self.say(iteration_line(metrics, iterations=iterations))
+
+
+def iteration_line(metrics: IterationMetrics, *, iterations: int) -> str:
+    """Write an iteration's metrics as a line."""
+    return (
+        f"iteration {metrics.iteration + 1}/{iterations}  "
+        f"success {metrics.success:.2f} ({metrics.episodes} episodes, "
+        f"{metrics.mixed_groups}/{metrics.groups} groups mixed)  reward {metrics.reward:.2f}  "
+        f"kl {metrics.kl:.4f}  clip {metrics.clip_fraction:.3f}  entropy {metrics.entropy:.2f}  "
+        f"grad {metrics.grad_norm:.2f}  play {metrics.play_s:.1f} s  "
+        f"update {metrics.update_s:.1f} s"
+    )

@@ -1,0 +1,87 @@
+"""A record as a small table."""
+
+from rich.console import Console
+from rich.table import Table
+
+from layerbench.benchmarks.records import Evaluation, RunRecord
+from layerbench.benchmarks.scoring import Count, Difference, success_interval
+
+_WIDTH = 120  # wherever it is written, so that the same record gives the same bytes
+
+
+def print_record(record: RunRecord, *, where: str) -> None:
+    """Print to stdout who played, the scores by split and kind of task, and where the record is."""
+    console = Console(width=_WIDTH, color_system=None)
+    console.print(*headline(record), sep="\n", highlight=False, markup=False, soft_wrap=True)
+    console.print(_table(record), crop=False)
+    last = [*notes(record), f"record {where}"]
+    console.print(*last, sep="\n", highlight=False, markup=False, soft_wrap=True)
+
+
+def headline(record: RunRecord) -> list[str]:
+    """Say in two lines what was played, by what, and what learned."""
+    selection = record.selection
+    learned = (
+        "nothing trained"
+        if not selection.parameters
+        else f"{record.algorithm}  trained {selection.name}: {selection.parameters:,} of "
+        f"{record.model.parameters:,} parameters ({selection.share:.1%})"
+    )
+    return [
+        f"{record.env.gym_id}  games {record.env.source}  model {record.model.name}",
+        f"{learned}  preset {record.preset}  seed {record.seed}",
+    ]
+
+
+def notes(record: RunRecord) -> list[str]:
+    """List what the table leaves out but nobody should miss."""
+    return [
+        f"{e.phase} {e.split}: {e.count.scored} scored, {e.count.failed} failed, "
+        f"of {e.count.planned}; failed episodes count as lost"
+        for e in record.evaluations
+        if e.count.failed
+    ]
+
+
+def score(count: Count) -> str:
+    """Write a success rate with its counts and its 95 % interval.
+
+    >>> score(Count(planned=100, failed=0, successes=42))
+    '0.42 (42/100) 0.33-0.52'
+    """
+    interval = success_interval(successes=count.successes, episodes=count.planned)
+    counts = f"({count.successes}/{count.planned})"
+    return f"{count.rate:.2f} {counts} {interval.low:.2f}-{interval.high:.2f}"
+
+
+def summary(evaluation: Evaluation) -> str:
+    """Write one evaluation as a line."""
+    return (
+        f"{evaluation.phase} {evaluation.split}: success {score(evaluation.count)}  "
+        f"turns {evaluation.mean_turns:.1f}"
+    )
+
+
+def _table(record: RunRecord) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="")
+    phases = [p for p in ("base", "final") if any(e.phase == p for e in record.evaluations)]
+    table.add_column("split", no_wrap=True)
+    table.add_column("task type", no_wrap=True)
+    for phase in phases:
+        table.add_column(f"{phase} (won/played) 95%", no_wrap=True)
+    table.add_column("difference 95%" if record.differences else "", no_wrap=True)
+    for split in record.env.eval_splits:
+        evaluations = [record.evaluation(phase=phase, split=split) for phase in phases]
+        change = record.differences.get(split)
+        table.add_row(
+            split, "all", *(score(e.count) for e in evaluations), _gain(change) if change else ""
+        )
+        kinds = [kind for kind in evaluations[0].by_type if kind]
+        for kind in kinds:
+            table.add_row("", kind, *(score(e.by_type[kind]) for e in evaluations), "")
+    return table
+
+
+def _gain(change: Difference) -> str:
+    low, high = change.interval.low, change.interval.high
+    return f"{change.difference:+.2f} {low:+.2f} to {high:+.2f}"

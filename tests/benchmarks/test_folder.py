@@ -1,0 +1,130 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from layerbench.benchmarks import config
+from layerbench.benchmarks.folder import RunFolder, RunState, Start, default_path
+from layerbench.benchmarks.overrides import SettingsError
+from layerbench.benchmarks.strict_json import FormatError
+from tests.benchmarks.record_example import example
+
+STATE = RunState(started="2026-01-01T00:00:00+00:00", weights_sha256="ab", revision="r1")
+
+
+@pytest.fixture
+def settings() -> config.RunConfig:
+    return config.load("keydoor", preset="quick")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+def test_same_settings_have_the_same_folder(settings: config.RunConfig) -> None:
+    name = default_path(settings).name
+    assert name.startswith("keydoor-embedded-full-gigpo-quick-seed0-")
+    assert default_path(config.load("keydoor", preset="quick")) == default_path(settings)
+    other = config.load("keydoor", ["train.clip_high=0.28"], preset="quick")
+    assert default_path(other) != default_path(settings)
+
+
+@pytest.mark.parametrize(
+    ("layers", "part"),
+    [("15", "-layer15-"), ("10,15,20-23", "-layer10,15,20-23-"), ("middle:10", "-middle10-")],
+)
+def test_folder_names_the_selection(layers: str, part: str) -> None:
+    loaded = config.load("keydoor", [f"layers={layers}", "model.name=/models/org/small"])
+    assert f"keydoor-small{part}gigpo" in default_path(loaded).name
+
+
+def test_a_folder_that_is_not_there_is_a_start(
+    folder: RunFolder, settings: config.RunConfig
+) -> None:
+    assert folder.check(settings, Start.CONTINUE) is None
+    assert not folder.path.exists()
+
+
+def test_resume_wants_a_run(folder: RunFolder, settings: config.RunConfig) -> None:
+    with pytest.raises(SettingsError, match="there is no run to resume in"):
+        folder.check(settings, Start.RESUME)
+
+
+@pytest.mark.parametrize("start", Start)
+def test_a_folder_of_something_else_is_left_alone(
+    folder: RunFolder, settings: config.RunConfig, start: Start
+) -> None:
+    folder.path.mkdir()
+    (folder.path / "thesis.tex").write_text("precious")
+    with pytest.raises(SettingsError, match="is not empty and holds no run"):
+        folder.check(settings, start)
+
+
+@pytest.mark.parametrize("start", [Start.CONTINUE, Start.RESUME])
+def test_an_unfinished_run_is_gone_on_with(
+    folder: RunFolder, settings: config.RunConfig, start: Start
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        pass
+    assert folder.check(settings, start) is None
+
+
+def test_a_finished_run_gives_its_record(folder: RunFolder, settings: config.RunConfig) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.part("base", "seen", suffix="json").write_text("{}")
+        folder.finish(example())
+    assert folder.check(settings, Start.CONTINUE) == example()
+    assert not (folder.path / "evaluations").exists()
+
+
+def test_a_record_of_another_schema_is_named(folder: RunFolder, settings: config.RunConfig) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.record.write_text(example().to_json().replace('"schema": 1', '"schema": 0'))
+    with pytest.raises(FormatError, match="has schema 0"):
+        folder.check(settings, Start.CONTINUE)
+
+
+def test_other_settings_are_refused_by_name(folder: RunFolder, settings: config.RunConfig) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        pass
+    changed = config.load("keydoor", ["train.kl_coef=0.5"], preset="quick")
+    with pytest.raises(SettingsError, match=r"train\.kl_coef is 0\.01 there, 0\.5 here"):
+        folder.check(changed, Start.CONTINUE)
+
+
+def test_fresh_deletes_the_run_and_nothing_else(
+    folder: RunFolder, settings: config.RunConfig
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.remember(STATE)
+        folder.finish(example())
+        (folder.path / "checkpoints").mkdir()
+        (folder.path / "notes.txt").write_text("mine")
+    assert folder.check(settings, Start.FRESH) is None
+    with folder.open(settings, Start.FRESH):
+        left = {path.name for path in folder.path.iterdir()}
+    assert left == {".lock", "config.yaml", "evaluations", "notes.txt"}
+
+
+def test_two_processes_cannot_hold_a_folder(folder: RunFolder, settings: config.RunConfig) -> None:
+    with (
+        folder.open(settings, Start.CONTINUE),
+        pytest.raises(SettingsError, match="another process is at work in"),
+        folder.open(settings, Start.FRESH),
+    ):
+        pass
+
+
+def test_first_start_is_remembered(folder: RunFolder, settings: config.RunConfig) -> None:
+    later = dataclasses.replace(STATE, started="2027-01-01T00:00:00+00:00", revision="r2")
+    with folder.open(settings, Start.CONTINUE):
+        assert folder.remember(STATE) == STATE
+        assert folder.remember(later) == STATE
+
+
+def test_other_weights_are_refused(folder: RunFolder, settings: config.RunConfig) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.remember(STATE)
+        with pytest.raises(SettingsError, match="weights changed"):
+            folder.remember(dataclasses.replace(STATE, weights_sha256="cd"))
