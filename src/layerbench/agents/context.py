@@ -1,0 +1,128 @@
+"""From messages to token ids, through a tokenizer's chat template.
+
+Token ids of a transcript are only ever appended to: a template is asked once what it writes
+between an answer and the next one, and never renders an answer that was sampled. Templates that
+rewrite earlier answers, or drop the thoughts in them, would make what the model reads differ
+from what it said.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from jinja2 import TemplateError
+
+from layerbench.agents.types import ActionMode
+
+_ANSWER = "@answer@"
+_MESSAGE = "@message@"
+
+
+class Tokenizer(Protocol):
+    """What is asked of a transformers tokenizer."""
+
+    @property
+    def eos_token_id(self) -> Any: ...  # noqa: ANN401 - as transformers declares it
+
+    @property
+    def all_special_ids(self) -> Any: ...  # noqa: ANN401
+
+    def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Write messages as the model was trained to read them."""
+        ...
+
+    def encode(self, text: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Turn text into token ids."""
+        ...
+
+    def decode(self, token_ids: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Turn token ids into text."""
+        ...
+
+
+class ChatFormat:
+    """A tokenizer's chat template, taken apart.
+
+    Args:
+        tokenizer: With a chat template.
+        action_mode: Models that can think before they answer are told not to where the answer
+            is chosen.
+
+    Raises:
+        ValueError: There is no chat template, or it leaves answers out.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, action_mode: ActionMode) -> None:
+        self._tokenizer = tokenizer
+        self._thinks = action_mode is ActionMode.GENERATE
+        self._actions: dict[str, tuple[int, ...]] = {}
+        rendered = self._render(
+            [
+                {"role": "user", "content": "?"},
+                {"role": "assistant", "content": _ANSWER},
+                {"role": "user", "content": _MESSAGE},
+            ]
+        )
+        before, found, after = rendered.rpartition(_ANSWER)
+        closing, then, opening = after.partition(_MESSAGE)
+        if not (before and found and then):
+            raise ValueError("the tokenizer's chat template leaves out answers or messages")
+        self._between = (closing, opening)
+        self.end_id = self._find_end(closing)
+
+    def opening(self, message: str, *, system: str) -> tuple[int, ...]:
+        """Give the token ids of a chat up to its first answer."""
+        user = {"role": "user", "content": message}
+        if not system:
+            return self._encode(self._render([user]))
+        try:
+            text = self._render([{"role": "system", "content": system}, user])
+        except TemplateError:
+            # Some templates refuse system messages.
+            text = self._render([{"role": "user", "content": f"{system}\n\n{message}"}])
+        return self._encode(text)
+
+    def further(self, message: str, *, closed: bool) -> tuple[int, ...]:
+        """Give the token ids between an answer and the next one.
+
+        Args:
+            message: What the model is told in between.
+            closed: The answer ended with the end token, which is not said twice.
+        """
+        closing, opening = self._between
+        token_ids = self._encode(f"{closing}{message.strip()}{opening}")
+        if closed and self.end_id in token_ids[:2]:
+            return token_ids[token_ids.index(self.end_id) + 1 :]
+        return token_ids
+
+    def action(self, text: str) -> tuple[int, ...]:
+        """Give the token ids of an action as a whole answer, end token included."""
+        if text not in self._actions:
+            self._actions[text] = (*self._encode(text), self.end_id)
+        return self._actions[text]
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """Give a whole answer as text, without its end token."""
+        words = token_ids[:-1] if token_ids and token_ids[-1] == self.end_id else token_ids
+        return str(self._tokenizer.decode(list(words)))
+
+    def _find_end(self, closing: str) -> int:
+        """Find the token that ends an answer: the first special one the template puts there."""
+        special = {int(token) for token in self._tokenizer.all_special_ids}
+        after = [token for token in self._encode(closing)[:2] if token in special]
+        end = after[0] if after else self._tokenizer.eos_token_id
+        if end is None:
+            raise ValueError("the tokenizer names no token that ends an answer")
+        return int(end)
+
+    def _render(self, messages: Sequence[Mapping[str, str]]) -> str:
+        return str(
+            self._tokenizer.apply_chat_template(
+                list(messages),
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=self._thinks,
+            )
+        )
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))

@@ -1,0 +1,29 @@
+"""Prompts: one file of words for each environment, and the styles that put them together."""
+
+import difflib
+
+from layerbench.agents.prompts import alfworld, generic, keydoor
+from layerbench.agents.prompts.chat import ChatStyle
+from layerbench.agents.prompts.compact import CompactStyle
+from layerbench.agents.prompts.style import PromptStyle as PromptStyle
+from layerbench.agents.types import ActionMode
+
+_RULES = {"alfworld": alfworld.RULES, "generic": generic.RULES, "keydoor": keydoor.RULES}
+
+STYLES = (*_RULES, "compact")
+"""Names that ``style`` knows."""
+
+
+def style(name: str, action_mode: ActionMode) -> PromptStyle:
+    """Make a prompt style by name; ``compact`` says nothing about the form of an answer.
+
+    Raises:
+        ValueError: There is no such style; the message names the nearest.
+    """
+    if name == "compact":
+        return CompactStyle()
+    if name not in _RULES:
+        close = difflib.get_close_matches(name, STYLES, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(STYLES)}"
+        raise ValueError(f"no prompt style named '{name}': {hint}")
+    return ChatStyle(_RULES[name], action_mode=action_mode)

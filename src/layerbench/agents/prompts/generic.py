@@ -1,0 +1,6 @@
+"""Words for an environment that has none of its own."""
+
+RULES = (
+    "You act in a world described in text, one action at a time, to reach the goal you are given. "
+    "After each action you are told what it led to."
+)
