@@ -12,7 +12,7 @@ import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from layerbench.envs.slots import Slots
+from layerbench.envs.slots import Prepare, Slots
 
 PARENT_CHECK_MS = 1000
 
@@ -23,6 +23,8 @@ def serve(connection: Connection) -> None:
     The first message is the ``EnvRecipe``; each one after it is a ``Request`` and gets a reply.
     """
     slots = Slots(connection.recv())
+    # Imports the environment, while the parent is still busy loading its model.
+    slots.handle(Prepare(()))
     while (request := connection.recv()) is not None:
         connection.send(slots.handle(request))
     slots.close()
