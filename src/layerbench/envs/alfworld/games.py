@@ -1,0 +1,213 @@
+"""Which ALFWorld games there are: published ones in a folder, or generated ones by name."""
+
+import functools
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from layerbench.envs.alfworld import generator
+from layerbench.envs.alfworld.translation import cache_dir as cache_dir
+from layerbench.envs.types import Task
+
+OFFICIAL_SPLITS = ("train", "valid_seen", "valid_unseen")
+OFFICIAL_FOLDER = "json_2.1.1"
+OFFICIAL, GENERATED = "alfworld", "alfworld-gen"
+"""Labels of the two sources: scores on them never share a table."""
+
+_FILE = "game.tw-pddl"
+# ALFWorld itself leaves these out: its engine has no rules for them.
+_UNSUPPORTED = ("movable", "Sliced")
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """One game.
+
+    Attributes:
+        game_id: ``SPLIT/TASK/TRIAL/game.tw-pddl`` for a published game, its path in the data's
+            folder; ``SPLIT/DIFFICULTY/NUMBER`` for a generated one.
+        task_type: One of ALFRED's six, such as ``pick_and_place_simple``.
+        content: The file, or for a generated game what such a file would hold.
+    """
+
+    game_id: str
+    task_type: str
+    content: Path | Mapping[str, Any]
+
+
+class GeneratedGames:
+    """Games made from their names; nothing is read or downloaded.
+
+    Raises:
+        ValueError: There is no such difficulty.
+    """
+
+    source = GENERATED
+
+    def __init__(self, difficulty: str) -> None:
+        if difficulty not in generator.DIFFICULTIES:
+            known = ", ".join(generator.DIFFICULTIES)
+            raise ValueError(f"no difficulty named '{difficulty}': there are {known}")
+        self._difficulty = difficulty
+
+    def find(self, game_id: str) -> Game:
+        """Make the game of that name, of any split and difficulty.
+
+        Raises:
+            ValueError: It is no such name.
+        """
+        return _generated(game_id)
+
+    def ids(self, *, split: str, count: int | None, seed: int) -> tuple[str, ...]:
+        """Draw distinct games of a split; a shorter list is the beginning of a longer one.
+
+        Raises:
+            ValueError: No such split, or no count: a split holds half a million games.
+        """
+        if count is None:
+            raise ValueError("say how many generated games to list: there are half a million")
+        return generator.generated_ids(
+            split=split, difficulty=self._difficulty, count=count, seed=seed
+        )
+
+    def draw(self, *, split: str, seed: int) -> str:
+        """Draw one game of a split, of any type of task.
+
+        Raises:
+            ValueError: There is no such split.
+        """
+        ids = self.ids(split=split, count=len(generator.TASK_TYPES), seed=seed)
+        return random.Random(f"draw|{seed}").choice(ids)
+
+
+class OfficialGames:
+    """Published games, read from a folder as ``alfworld-download`` leaves it.
+
+    Args:
+        data_dir: The folder above ``json_2.1.1``, or that folder itself; None takes
+            ``$ALFWORLD_DATA``, or else ALFWorld's own default, ``~/.cache/alfworld``.
+
+    Raises:
+        ValueError: The games are not there.
+    """
+
+    source = OFFICIAL
+
+    def __init__(self, data_dir: str | os.PathLike[str] | None) -> None:
+        root = Path(data_dir or os.environ.get("ALFWORLD_DATA") or "~/.cache/alfworld").expanduser()
+        self._folder = root if root.name == OFFICIAL_FOLDER else root / OFFICIAL_FOLDER
+        if not self._folder.is_dir():
+            raise ValueError(
+                f"no ALFWorld games in '{root}': it has no folder {OFFICIAL_FOLDER}; point "
+                "data_dir or $ALFWORLD_DATA to the folder that alfworld-download filled"
+            )
+
+    def find(self, game_id: str) -> Game:
+        """Look up a game by its path, relative to ``json_2.1.1``.
+
+        Raises:
+            ValueError: There is no such game.
+        """
+        path = self._folder / game_id
+        inside = path.resolve().is_relative_to(self._folder.resolve())
+        if not (inside and path.name == _FILE and path.is_file()):
+            raise ValueError(
+                f"no game '{game_id}' in '{self._folder}': "
+                f"games are named like train/TASK/TRIAL/{_FILE}"
+            )
+        return Game(game_id, path.parent.parent.name.split("-")[0], path)
+
+    def ids(self, *, split: str, count: int | None, seed: int) -> tuple[str, ...]:
+        """Draw distinct games of a split in an order chosen by seed; None for all of them.
+
+        A shorter list is the beginning of a longer one.
+
+        Raises:
+            ValueError: No such split, or it has fewer games.
+        """
+        ids = list(self.all_ids(split))
+        if count is not None and not 0 < count <= len(ids):
+            raise ValueError(f"split '{split}' has {len(ids)} games, so {count} cannot be chosen")
+        random.Random(f"games|{seed}").shuffle(ids)
+        return tuple(ids[:count])
+
+    def draw(self, *, split: str, seed: int) -> str:
+        """Draw one game of a split.
+
+        Raises:
+            ValueError: There is no such split, in ALFWorld or in this folder.
+        """
+        return random.Random(f"draw|{seed}").choice(self.all_ids(split))
+
+    def all_ids(self, split: str) -> tuple[str, ...]:
+        """List all games of a split, sorted.
+
+        Raises:
+            ValueError: There is no such split, in ALFWorld or in this folder.
+        """
+        if split not in OFFICIAL_SPLITS:
+            known = ", ".join(OFFICIAL_SPLITS)
+            raise ValueError(f"published games have no split '{split}': known: {known}")
+        paths = sorted((self._folder / split).glob(f"*/*/{_FILE}"))
+        ids = [path.relative_to(self._folder).as_posix() for path in paths]
+        if not ids:
+            raise ValueError(f"split '{split}' is missing: no games in '{self._folder / split}'")
+        return tuple(name for name in ids if not any(word in name for word in _UNSUPPORTED))
+
+
+def games_of(
+    *, source: str | None, data_dir: str | os.PathLike[str] | None, difficulty: str
+) -> GeneratedGames | OfficialGames:
+    """Choose where games come from: a given folder means published games.
+
+    Args:
+        source: ``generated`` or ``official``; None is ``official`` if there is a folder.
+        data_dir: Folder of the published games.
+        difficulty: How much there is to search in generated games.
+
+    Raises:
+        ValueError: An unknown source, or games that are not there.
+    """
+    if source not in (None, "generated", "official"):
+        raise ValueError(f"no source of games named '{source}': there are generated and official")
+    if source == "official" or data_dir:
+        return OfficialGames(data_dir)
+    return GeneratedGames(difficulty)
+
+
+def official_games(data_dir: str | os.PathLike[str] | None, split: str) -> tuple[Game, ...]:
+    """List the published games of a split, sorted by their paths.
+
+    Raises:
+        ValueError: The games are not there, or there is no such split.
+    """
+    games = OfficialGames(data_dir)
+    return tuple(games.find(game_id) for game_id in games.all_ids(split))
+
+
+def list_tasks(
+    *,
+    split: str,
+    count: int | None,
+    seed: int,
+    source: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    difficulty: str = "easy",
+    **_other: object,
+) -> tuple[Task, ...]:
+    """List tasks, for the environment made with the same options; it has others beside these.
+
+    Raises:
+        ValueError: Unknown split, source or difficulty, too few games, or games that are missing.
+    """
+    games = games_of(source=source, data_dir=data_dir, difficulty=difficulty)
+    ids = games.ids(split=split, count=count, seed=seed)
+    return tuple(Task(name, options={"game": name}, seed=seed) for name in ids)
+
+
+@functools.lru_cache(maxsize=64)
+def _generated(game_id: str) -> Game:
+    return Game(game_id, generator.game_task_type(game_id), generator.game_data(game_id))
