@@ -7,7 +7,7 @@ from what it said.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jinja2 import TemplateError
 
@@ -17,6 +17,7 @@ _ANSWER = "@answer@"
 _MESSAGE = "@message@"
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """What is asked of a transformers tokenizer."""
 

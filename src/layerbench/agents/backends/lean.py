@@ -10,7 +10,7 @@ candidate ids, V vocabulary.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -64,6 +64,7 @@ def is_lean(model: nn.Module) -> bool:
     return plain_config and plain_weights and plain_modules and not hooked
 
 
+@runtime_checkable
 class _Norm(Protocol):
     """What the models' root mean square norms have in common."""
 

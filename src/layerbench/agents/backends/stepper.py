@@ -4,12 +4,13 @@ Shape suffixes: R rows read in one call, K candidate ids.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
+@runtime_checkable
 class Stepper(Protocol):
     """Rows of tokens of different lengths, of which the model has read everything so far.
 

@@ -1,11 +1,12 @@
 """What every way of wording prompts offers."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from layerbench.envs.types import Observation
 
 
+@runtime_checkable
 class PromptStyle(Protocol):
     """Observations and history as messages, without any chat template."""
 
