@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
 from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent
 from layerbench.agents.backends.transformers import TransformersBackend, load_model
+from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.settings import RunConfig
 from layerbench.envs import registry
@@ -161,17 +161,25 @@ def _list_tasks(
     return registry.describe(spec, options), eval_tasks, train_tasks
 
 
-def _agent(config: RunConfig, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> LLMAgent:
-    agent = config.agent
+def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgent:
+    mode = ActionMode(config.agent.action_mode)
     settings = AgentSettings(
-        action_mode=ActionMode(agent.action_mode),
-        context_mode=ContextMode(agent.context_mode),
-        history=agent.history,
-        max_prompt_tokens=agent.max_prompt_tokens,
-        max_response_tokens=agent.max_response_tokens,
-        max_context_tokens=agent.max_context_tokens or _context_length(model),
+        action_mode=mode,
+        context_mode=ContextMode(config.agent.context_mode),
+        history=config.agent.history,
+        max_prompt_tokens=config.agent.max_prompt_tokens,
+        max_response_tokens=config.agent.max_response_tokens,
+        max_context_tokens=config.agent.max_context_tokens or _context_length(model),
     )
-    style = prompts.style(agent.style, settings.action_mode)
-    return LLMAgent(
-        TransformersBackend(model, eos_id=_eos_id(tokenizer)), tokenizer, style, settings
-    )
+    end_id = ChatFormat(tokenizer, action_mode=mode).end_id
+    backend = TransformersBackend(model, eos_id=end_id)
+    return LLMAgent(backend, tokenizer, prompts.style(config.agent.style, mode), settings)
+
+
+def _context_length(model: nn.Module) -> int:
+    length = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    if not isinstance(length, int):
+        raise ValueError(
+            "the model does not say how much it can read: set agent.max_context_tokens"
+        )
+    return length

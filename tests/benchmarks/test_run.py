@@ -1,0 +1,204 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerbench.benchmarks import cli, episodes, records, run
+from tests.benchmarks import tiny_model
+
+SETTINGS = ("eval.every=1", "env.num_keys=1", "eval.tasks=3", "env.max_turns=4")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model.save(tmp_path_factory.mktemp("model"))
+
+
+def command(model: Path, out: Path, *more: str) -> Sequence[str]:
+    argv = ("run", "keydoor", "--preset", "quick", "--model", str(model), "--out", str(out))
+    return (*argv, *SETTINGS, *more)
+
+
+@pytest.fixture(scope="module")
+def finished(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run that trained layer 1."""
+    out = tmp_path_factory.mktemp("runs") / "layer1"
+    assert cli.main(command(model, out, "--layer", "1")) == 0
+    return out
+
+
+def test_both_policies_are_scored_on_the_same_tasks(finished: Path) -> None:
+    record = records.read(finished / "record.json")
+    base = record.evaluation(phase="base", split="test")
+    final = record.evaluation(phase="final", split="test")
+    assert [o.task_id for o in base.outcomes] == [o.task_id for o in final.outcomes]
+    assert (base.count.planned, final.count.planned) == (3, 3)
+    assert base.count.failed == 0
+    change = record.differences["test"].difference
+    assert change == pytest.approx((final.count.successes - base.count.successes) / 3)
+
+
+def test_evaluations_during_training_are_kept(finished: Path) -> None:
+    record = records.read(finished / "record.json")
+    assert [e.phase for e in record.evaluations] == ["base", "iteration-1", "final"]
+
+
+def test_only_the_selected_layer_moves(finished: Path) -> None:
+    record = records.read(finished / "record.json")
+    assert (record.selection.name, record.selection.layers) == ("1", (1,))
+    assert 0 < record.selection.share < 0.5
+    assert list(record.movement.per_layer) == ["1"]
+    assert record.selection.weights_sha256 != record.model.weights_sha256
+
+
+def test_record_says_what_ran(finished: Path) -> None:
+    record = records.read(finished / "record.json")
+    assert (record.env.gym_id, record.env.source) == ("layerbench/KeyDoor-v0", "keydoor")
+    assert record.settings["train"]["iterations"] == record.training.iterations == 2
+    assert record.training.episodes == 2 * 2 * 4  # iterations, tasks, episodes of a task
+    assert record.code.packages["torch"]
+    assert record.peak_memory_mb > 50
+    assert set(record.training.seconds) == {"play", "update"}
+
+
+def test_every_turn_of_the_evaluations_is_in_the_table(finished: Path) -> None:
+    record = records.read(finished / "record.json")
+    rows = episodes.read(finished / "episodes.parquet")
+    for evaluation in record.evaluations:
+        own = [row for row in rows if row["phase"] == evaluation.phase]
+        assert len(own) == pytest.approx(evaluation.mean_turns * evaluation.count.planned)
+        won = {row["episode"] for row in own if row["success"]}
+        assert len(won) == evaluation.count.successes
+
+
+def test_a_finished_folder_holds_these_files(finished: Path) -> None:
+    assert {path.name for path in finished.iterdir()} == {
+        ".lock",
+        "checkpoints",
+        "config.yaml",
+        "episodes.parquet",
+        "metrics.jsonl",
+        "record.json",
+        "state.json",
+    }
+    assert len((finished / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_same_seed_gives_the_same_record(model: Path, finished: Path, tmp_path: Path) -> None:
+    assert cli.main(command(model, tmp_path / "run", "--layer", "1")) == 0
+    assert same(tmp_path / "run") == same(finished)
+
+
+def same(folder: Path) -> dict[str, Any]:
+    """All that must agree between two runs; not the commit, which may change in between."""
+    data: Any = records.read(folder / "record.json").comparable()
+    return {name: value for name, value in data.items() if name != "code"}
+
+
+def test_nothing_is_trained_by_eval(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["eval", "keydoor", "--preset", "quick", "--model", str(model)]
+    assert cli.main([*argv, *SETTINGS, "--out", str(tmp_path / "run")]) == 0
+    record = records.read(tmp_path / "run" / "record.json")
+    assert [e.phase for e in record.evaluations] == ["base"]
+    assert record.selection.weights_sha256 == record.model.weights_sha256
+    assert (record.selection.parameters, record.training.episodes) == (0, 0)
+    assert "nothing trained" in capsys.readouterr().out
+
+
+def test_base_scores_do_not_depend_on_what_is_trained_later(
+    model: Path, finished: Path, tmp_path: Path
+) -> None:
+    argv = ["eval", "keydoor", "--preset", "quick", "--model", str(model), "seed=5"]
+    assert cli.main([*argv, *SETTINGS, "--out", str(tmp_path / "run")]) == 0
+    alone = records.read(tmp_path / "run" / "record.json").evaluation(phase="base", split="test")
+    before = records.read(finished / "record.json").evaluation(phase="base", split="test")
+    assert alone.outcomes == before.outcomes
+    assert alone.tokens == before.tokens
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--layer", "15"], "layer 15 is not in this model: it has 2 layers, 0 to 1"),
+        (["--layers", "few"], "few"),
+        (["env.num_keys=9"], "a room has 1 to 3 keys, not 9"),
+        (["eval.tasks=99"], "has 16 rooms"),
+        (["env.eval_splits=dev"], "keydoor has no split 'dev'"),
+        (["agent.style=keydor"], "did you mean 'keydoor'?"),
+        (["model.device=tpu9"], "tpu9"),
+        (["--model", "/no/such/model"], "/no/such/model"),
+    ],
+)
+def test_what_is_not_there_is_a_mistake_and_leaves_nothing(
+    model: Path,
+    tmp_path: Path,
+    more: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(command(model, tmp_path / "run", *more)) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert error[-1].startswith("layerbench: ")
+    assert says in error[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_crash_exits_1_and_the_next_start_goes_on(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the disk is\nfull")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "play_episodes", broken)
+        assert cli.main(command(model, tmp_path / "run")) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    log = tmp_path / "run" / "error.log"
+    assert last == f"layerbench: the run failed: RuntimeError: the disk is (see {log})"
+    assert "Traceback" in log.read_text()
+
+    assert cli.main(command(model, tmp_path / "run", "--resume")) == 0
+    assert not log.exists()
+
+
+def test_other_weights_under_the_same_name_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_model.save(tmp_path / "model", seed=0)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "play_episodes", interrupted)
+        assert cli.main(command(folder, tmp_path / "run")) == 130
+    tiny_model.save(folder, seed=1)
+    capsys.readouterr()
+    assert cli.main(command(folder, tmp_path / "run")) == 2
+    assert "the model's weights changed" in capsys.readouterr().err
+
+
+def test_window_and_free_text_run_as_well(model: Path, tmp_path: Path) -> None:
+    more = ["agent.action_mode=generate", "agent.context_mode=window"]
+    more += ["agent.max_response_tokens=4", "train.iterations=1"]
+    assert cli.main(command(model, tmp_path / "run", *more)) == 0
+    record = records.read(tmp_path / "run" / "record.json")
+    # A random model does not write tags.
+    assert record.evaluation(phase="base", split="test").invalid_share == 1.0
+
+
+def test_workers_give_the_same_record_as_one_process(
+    model: Path, finished: Path, tmp_path: Path
+) -> None:
+    assert cli.main(command(model, tmp_path / "run", "--layer", "1", "env.workers=2")) == 0
+    here, there = same(finished), same(tmp_path / "run")
+    assert there["settings"]["env"].pop("workers") == 2
+    assert here["settings"]["env"].pop("workers") == 0
+    assert json.dumps(here) == json.dumps(there)
