@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -18,20 +19,9 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from layerbench.agents.embedded.transcripts import Transcript
+
 _IGNORED = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ClonedEpisode:
-    """One demonstration as tokens.
-
-    Attributes:
-        token_ids: The whole transcript.
-        weights: Weight of each token's cross entropy; same length.
-    """
-
-    token_ids: tuple[int, ...]
-    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +54,7 @@ class CloningSettings:
 
 
 def clone(
-    model: nn.Module, episodes: Sequence[ClonedEpisode], out: Path, settings: CloningSettings
+    model: nn.Module, episodes: Sequence[Transcript], out: Path, settings: CloningSettings
 ) -> None:
     """Train a model, saving it as ``out/step-N`` on the way; progress goes to ``out/log.jsonl``.
 
@@ -79,14 +69,14 @@ def clone(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     job = (port, model, list(episodes), out, settings)
-    mp.spawn(_work, args=job, nprocs=settings.processes)  # pyright: ignore[reportPrivateImportUsage]
+    cast(Any, mp).spawn(_work, args=job, nprocs=settings.processes)
 
 
 def _work(
     rank: int,
     port: int,
     model: nn.Module,
-    episodes: list[ClonedEpisode],
+    episodes: list[Transcript],
     out: Path,
     settings: CloningSettings,
 ) -> None:
@@ -94,7 +84,7 @@ def _work(
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=settings.processes)
     parameters = list(model.parameters())
-    optimizer = torch.optim.AdamW(
+    optimizer: Any = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
     rng = random.Random(f"swaps|{settings.seed}|{rank}")
@@ -104,7 +94,7 @@ def _work(
         batch = [_swapped(episode, rng, settings) for episode in next(batches)]
         loss, accuracy = _loss(model, batch)
         optimizer.zero_grad()
-        loss.backward()
+        cast(Any, loss).backward()
         norm = _average_gradients(parameters, settings.processes)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
@@ -119,7 +109,7 @@ def _work(
                 grad_norm=round(norm, 3),
             )
         if rank == 0 and (step % settings.save_every == 0 or step == settings.steps):
-            model.save_pretrained(out / f"step-{step}")  # pyright: ignore[reportCallIssue]
+            cast(Any, model).save_pretrained(out / f"step-{step}")
     dist.destroy_process_group()
 
 
@@ -129,8 +119,8 @@ def _schedule(step: int, settings: CloningSettings) -> float:
 
 
 def _batches(
-    episodes: list[ClonedEpisode], rank: int, settings: CloningSettings
-) -> Iterator[list[ClonedEpisode]]:
+    episodes: list[Transcript], rank: int, settings: CloningSettings
+) -> Iterator[list[Transcript]]:
     """Deal batches of similar length, the same deal in every process, forever."""
     rng = random.Random(f"batches|{settings.seed}")
     size, world = settings.batch_size, settings.processes
@@ -143,18 +133,16 @@ def _batches(
             yield deals[i + rank]
 
 
-def _swapped(
-    episode: ClonedEpisode, rng: random.Random, settings: CloningSettings
-) -> ClonedEpisode:
+def _swapped(episode: Transcript, rng: random.Random, settings: CloningSettings) -> Transcript:
     if rng.random() >= settings.swap_probability:
         return episode
     others = list(settings.swappable)
     rng.shuffle(others)
     swap = dict(zip(settings.swappable, others, strict=True))
-    return ClonedEpisode(tuple(swap.get(i, i) for i in episode.token_ids), episode.weights)
+    return Transcript(tuple(swap.get(i, i) for i in episode.token_ids), episode.weights)
 
 
-def _loss(model: nn.Module, batch: Sequence[ClonedEpisode]) -> tuple[Tensor, float]:
+def _loss(model: nn.Module, batch: Sequence[Transcript]) -> tuple[Tensor, float]:
     """Weighted cross entropy a fully weighted token, and the accuracy on those."""
     length = max(len(episode.token_ids) for episode in batch)
     ids = torch.zeros(len(batch), length, dtype=torch.long)
@@ -163,23 +151,24 @@ def _loss(model: nn.Module, batch: Sequence[ClonedEpisode]) -> tuple[Tensor, flo
         ids[row, : len(episode.token_ids)] = torch.tensor(episode.token_ids)
         weights[row, : len(episode.weights)] = torch.tensor(episode.weights)
     # Right padding follows every real token, so causal attention alone keeps it out.
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    whole = cast(Any, model)
+    hidden: Tensor = whole.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     chosen = weights[:, 1:] > _IGNORED
-    logits = model.lm_head(hidden[chosen])
+    logits: Tensor = whole.lm_head(hidden[chosen])
     targets, weight = ids[:, 1:][chosen], weights[:, 1:][chosen]
     full = weight == 1.0
     losses = F.cross_entropy(logits, targets, reduction="none")
-    accuracy = (logits.argmax(-1) == targets)[full].float().mean().item()
-    return (losses * weight).sum() / full.sum().clamp(min=1), accuracy
+    right = (logits.argmax(-1) == targets)[full]
+    return (losses * weight).sum() / full.sum().clamp(min=1), float(right.float().mean())
 
 
 def _average_gradients(parameters: Sequence[nn.Parameter], processes: int) -> float:
     """Average over processes and clip to norm 1; return the norm before clipping."""
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
+    cast(Any, dist).all_reduce(flat)
     flat /= processes
-    norm = flat.norm().item()
+    norm = float(flat.square().sum().sqrt())
     flat *= min(1.0, 1.0 / (norm + 1e-6))
     offset = 0
     for parameter in parameters:

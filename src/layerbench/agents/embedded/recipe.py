@@ -6,6 +6,7 @@ here.
 
 import math
 import re
+from typing import Any, cast
 
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
@@ -20,13 +21,13 @@ _SPECIALS = (PAD, BOS, ACT, EOS, UNKNOWN)
 _FILLERS = (
     "a an the you your it its is are of in on to at from with using some them and under that this "
     "see what there re s"
-).split()
+)
 _SENTENCE_WORDS = (
     "room task put place find two look examine clean heat cool hot cold light take move go open "
     "close closed opened use inventory help slice sliced arrive pick up turn off carrying not "
     "anything nothing happens special about normal happy facing next middle looking quickly "
     "around into available commands"
-).split()
+)
 _MOST_NUMBER = 40
 
 CHAT_TEMPLATE = (
@@ -50,7 +51,7 @@ def vocabulary() -> list[str]:
     kinds = {kind.lower() for kind in scenes.constants().OBJECTS}
     kinds |= {kind.lower() for kind in scenes.receptacle_kinds()}
     numbers = [str(number) for number in range(1, _MOST_NUMBER + 1)]
-    words = sorted(kinds | set(_SENTENCE_WORDS) - set(_FILLERS))
+    words = sorted(kinds | set(_SENTENCE_WORDS.split()) - set(_FILLERS.split()))
     return [*_SPECIALS, *words, *numbers]
 
 
@@ -58,7 +59,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     """Build a word-level tokenizer: lower case, no punctuation, class and number apart."""
     ids = {word: index for index, word in enumerate(vocabulary())}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
-    fillers = "|".join(sorted(map(re.escape, _FILLERS)))
+    fillers = "|".join(sorted(map(re.escape, _FILLERS.split())))
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Lowercase(),
@@ -99,14 +100,14 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen3ForCau
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         initializer_range=0.08,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=_SPECIALS.index(PAD),
+        bos_token_id=_SPECIALS.index(BOS),
+        eos_token_id=_SPECIALS.index(EOS),
         use_cache=True,
     )
     model = Qwen3ForCausalLM(config)
     scale = 1 / math.sqrt(2 * NUM_LAYERS)
-    for block in model.model.layers:
+    for block in cast(Any, model).model.layers:
         for projection in (block.self_attn.o_proj, block.mlp.down_proj):
             projection.weight.data.mul_(scale)
     return model

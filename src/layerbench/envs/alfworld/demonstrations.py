@@ -12,7 +12,7 @@ from layerbench.envs.alfworld.explorer import Explorer
 from layerbench.envs.alfworld.generator import game_data
 from layerbench.envs.types import Observation
 
-NOISE_LEVELS = (0.0, 0.15, 0.3)
+NOISE_LEVELS = (0.0, 0.15)
 """Shares of turns played at random, one episode of each game for each level."""
 
 _MOVES = ("go", "open", "take", "move")

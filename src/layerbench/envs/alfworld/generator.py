@@ -123,9 +123,7 @@ def game_data(game_id: str) -> dict[str, object]:
     limits = DIFFICULTIES[difficulty]
     room = _furnish(goal, _reduce(scene, goal, limits, rng), limits, rng)
     problem = _problem(game_id, room, goal, rng)
-    templates = scenes.goal_library()[task_type]["templates"]
-    assert isinstance(templates, list)
-    sentence = rng.choice(templates).format(
+    sentence = rng.choice(scenes.goal_sentences(task_type)).format(
         obj=goal.target.lower(), recep=goal.destination.lower(), toggle=goal.lamp.lower()
     )
     return {
@@ -256,9 +254,9 @@ def _problem(game_id: str, room: _Room, goal: _Goal, rng: random.Random) -> str:
         *(f"{r.ident} - receptacle" for r in receptacles),
         *(f"{place} - location" for place in _locations(room.scene)),
     ]
-    template = scenes.goal_library()[goal.task_type]["pddl"]
-    assert isinstance(template, str)
-    wanted = template.format(obj=goal.target, recep=goal.destination, toggle=goal.lamp)
+    wanted = scenes.goal_pddl(goal.task_type).format(
+        obj=goal.target, recep=goal.destination, toggle=goal.lamp
+    )
     return (
         f"\n(define (problem gen_{game_id.replace('/', '_')})\n(:domain alfred)\n"
         f"(:objects\n{_lines(entities)})\n(:init\n{_lines(facts)})\n{wanted.replace('#', '-')}"

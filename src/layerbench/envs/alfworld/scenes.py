@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 UNSEEN_SCENES = (10, 219, 308, 424)
 """Scenes kept for the unseen split, as in the official data."""
@@ -92,10 +93,14 @@ def constants() -> ModuleType:
     return _load_module("constants")
 
 
-@cache
-def goal_library() -> Mapping[str, Mapping[str, object]]:
-    """Load alfworld's goals: for each task type its PDDL and its sentences."""
-    return _load_module("goal_library").gdict
+def goal_pddl(task_type: str) -> str:
+    """Give alfworld's goal of a task type, with ``{obj}``, ``{recep}`` and ``{toggle}`` open."""
+    return str(_goal_library()[task_type]["pddl"])
+
+
+def goal_sentences(task_type: str) -> list[str]:
+    """Give alfworld's sentences for a task type, with the same places open."""
+    return [str(sentence) for sentence in _goal_library()[task_type]["templates"]]
 
 
 @cache
@@ -193,15 +198,22 @@ def _fixed_open(kind: str, rng: random.Random) -> bool:
 @cache
 def _alfworld_dir() -> Path:
     spec = importlib.util.find_spec("alfworld")
-    assert spec is not None and spec.origin is not None, "alfworld is a dependency"
+    assert spec is not None, "alfworld is a dependency"
+    assert spec.origin is not None, "alfworld is a package of files"
     return Path(spec.origin).parent
+
+
+@cache
+def _goal_library() -> Mapping[str, Mapping[str, Any]]:
+    return _load_module("goal_library").gdict
 
 
 def _load_module(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(
         f"_alfworld_{name}", _alfworld_dir() / "gen" / f"{name}.py"
     )
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
