@@ -7,7 +7,8 @@ from math import exp, log
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 from torch import Tensor, tensor
 
@@ -22,6 +23,10 @@ from layerbench.rl.losses import (
     token_weights,
 )
 
+# A busy machine is no reason to fail.
+untimed = given_settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+)
 PLAIN = LossSettings(clip_low=0.2, clip_high=0.28, dual_clip=3.0)
 
 
@@ -72,6 +77,7 @@ def test_surrogate_is_clipped_on_the_side_that_would_profit(
     assert got_slope == pytest.approx(slope)
 
 
+@untimed
 @given(st.floats(0.05, 8.0), st.floats(-3.0, 3.0).filter(lambda a: abs(a) > 1e-3))
 def test_clipped_is_what_has_no_slope(ratio: float, advantage: float) -> None:
     near_an_edge = min(abs(ratio - edge) for edge in (0.8, 1.28, 3.0)) < 1e-3
@@ -219,6 +225,7 @@ def batches(draw: st.DrawFn) -> Batch:
     )
 
 
+@untimed
 @given(batches(), st.sampled_from(Aggregation), st.booleans())
 def test_loss_and_gradient_do_not_depend_on_micro_batches(
     batch: Batch, aggregation: Aggregation, sequence_ratio: bool
