@@ -4,7 +4,7 @@ import contextlib
 import random
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from alfworld.agents.expert.handcoded_expert import (  # pyright: ignore[reportMissingTypeStubs]
     HandCodedAgentFailed,
@@ -21,6 +21,7 @@ IDLE = "look"
 """What an expert does that knows no better; always admissible."""
 
 
+@runtime_checkable
 class Expert(Protocol):
     """Plays one episode."""
 
