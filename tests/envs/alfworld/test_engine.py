@@ -185,20 +185,17 @@ class TestTranslationCache:
     @pytest.fixture
     def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv("LAYERBENCH_CACHE", str(tmp_path))
-        monkeypatch.setattr(fast, "_GAMES", {})
         return tmp_path
 
-    def play(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> object:
+    def play(self, engine: Engine) -> object:
         """Load as a new process would; return the opening state."""
-        monkeypatch.setattr(fast, "_GAMES", {})
+        fast.forget_games()
         engine.load(generated(4))
         return engine.reset()
 
-    def test_one_file_a_game_and_no_temporary_ones(
-        self, engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        self.play(engine, monkeypatch)
-        self.play(engine, monkeypatch)
+    def test_one_file_a_game_and_no_temporary_ones(self, engine: Engine, folder: Path) -> None:
+        self.play(engine)
+        self.play(engine)
         files = [path for path in folder.rglob("*") if path.is_file()]
         assert [path.suffixes for path in files] == [[".json", ".z"]]
 
@@ -206,28 +203,28 @@ class TestTranslationCache:
         self, engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         del folder
-        start = self.play(engine, monkeypatch)
+        start = self.play(engine)
         monkeypatch.delattr(translation, "pddl_to_sas")
-        assert self.play(engine, monkeypatch) == start
+        assert self.play(engine) == start
 
     @pytest.mark.parametrize("content", [b"", b"x", b"half", b"{}"])
     def test_a_damaged_file_is_made_again(
-        self, engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+        self, engine: Engine, folder: Path, content: bytes
     ) -> None:
-        start = self.play(engine, monkeypatch)
+        start = self.play(engine)
         (path,) = (path for path in folder.rglob("*") if path.is_file())
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 2] if content == b"half" else content)
-        assert self.play(engine, monkeypatch) == start
+        assert self.play(engine) == start
         assert path.read_bytes() == whole
 
     def test_a_folder_that_cannot_be_written_is_no_obstacle(
         self, engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        start = self.play(engine, monkeypatch)
+        start = self.play(engine)
         (folder / "file").touch()
         monkeypatch.setenv("LAYERBENCH_CACHE", str(folder / "file"))
-        assert self.play(engine, monkeypatch) == start
+        assert self.play(engine) == start
 
 
 def test_a_process_keeps_few_games(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
