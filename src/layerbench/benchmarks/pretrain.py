@@ -35,7 +35,7 @@ from layerbench.envs.alfworld.generator import generated_ids
 from layerbench.envs.pool import EnvPool
 from layerbench.rl.cloning import CloningSettings, clone
 
-GAMES = {"easy": 1500, "medium": 300, "full": 300}
+GAMES = {"easy": 1200, "full": 150, "medium": 150}
 """Cloned games by difficulty, from the split ``pretrain``."""
 
 _LONGEST = 600

@@ -17,8 +17,8 @@ class Transcript:
 
     Attributes:
         token_ids: The whole episode.
-        weights: What each token counts in cloning: 1 for the expert's actions, 0 for its
-            mistakes, ``READING_WEIGHT`` for what is read; same length.
+        weights: What each token counts in cloning: 1 for actions, ``READING_WEIGHT`` for what
+            is read; same length.
     """
 
     token_ids: tuple[int, ...]
@@ -35,5 +35,5 @@ def encode(demonstration: Demonstration, chat: ChatFormat) -> Transcript:
         answer = chat.action(turn.action)
         told = chat.further(style.later(start, Observation(turn.answer)), closed=True)
         token_ids += [*answer, *told]
-        weights += [1.0 if turn.expert else 0.0] * len(answer) + [READING_WEIGHT] * len(told)
+        weights += [1.0] * len(answer) + [READING_WEIGHT] * len(told)
     return Transcript(tuple(token_ids), tuple(weights))

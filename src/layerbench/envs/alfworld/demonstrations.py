@@ -12,8 +12,12 @@ from layerbench.envs.alfworld.explorer import Explorer
 from layerbench.envs.alfworld.generator import game_data
 from layerbench.envs.types import Observation
 
-NOISE_LEVELS = (0.0, 0.15)
-"""Shares of turns played at random, one episode of each game for each level."""
+NOISE_LEVELS = (0.2, 0.45)
+"""Shares of turns played at random, one episode of each game for each level.
+
+The embedded model imitates the mistakes too: a base model that never errs at random would leave
+reinforcement learning nothing to unlearn on games this small.
+"""
 
 _MOVES = ("go", "open", "take", "move")
 _SENSIBLE_MISTAKES = 0.75
@@ -26,12 +30,10 @@ class DemonstratedTurn:
 
     Attributes:
         action: What was played.
-        expert: The explorer would have played it; only such turns are to be imitated.
         answer: What the environment said.
     """
 
     action: str
-    expert: bool
     answer: str
 
 
@@ -70,7 +72,7 @@ def demonstrate(engine: Engine, game: str) -> Iterator[Demonstration]:
             action = _mistake(state.admissible, rng) if rng.random() < noise else wish
             state = engine.step(action)
             explorer.hear(action, _observed(state))
-            turns.append(DemonstratedTurn(action, action == wish, _observed(state).text))
+            turns.append(DemonstratedTurn(action, _observed(state).text))
         yield Demonstration(game, noise, start.text, tuple(turns), state.won)
 
 
@@ -95,7 +97,7 @@ def read(paths: Sequence[Path]) -> list[Demonstration]:
 
 def _mistake(admissible: Sequence[str], rng: random.Random) -> str:
     """Draw an action, mostly one that moves things on."""
-    pool = list(admissible)
+    pool = [action for action in admissible if action != "help"]
     if rng.random() < _SENSIBLE_MISTAKES:
         pool = [action for action in pool if action.split(" ")[0] in _MOVES] or pool
     return rng.choice(pool)
