@@ -31,6 +31,8 @@ def test_default_turns_are_the_registrys(env: str) -> None:
         ("model.name=/it's here/a=b,c", "model.name", "/it's here/a=b,c"),
         ("layers=10,15,20-23", "layers", "10,15,20-23"),
         ("layers=15", "layers", "15"),
+        ("layers= 3, 5-7", "layers", "3,5-7"),
+        ("layers=None", "layers", "none"),
     ],
 )
 def test_a_typed_value_arrives(typed: str, path: str, value: object) -> None:

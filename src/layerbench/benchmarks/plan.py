@@ -83,7 +83,7 @@ def prepare(config: RunConfig) -> Plan:
 def train_settings(config: RunConfig) -> TrainSettings:
     """Translate the settings of training; a subset of the layers has a learning rate of its own."""
     train = config.train
-    few = config.layers.strip() not in ("full", "all-layers", "none")
+    few = config.layers not in ("full", "all-layers", "none")
     return TrainSettings(
         iterations=train.iterations,
         tasks_per_iteration=train.tasks_per_iteration,
@@ -150,7 +150,7 @@ def _list_tasks(
         for split in env.eval_splits
     }
     train_tasks: tuple[Task, ...] = ()
-    if config.layers.strip() != "none":
+    if config.layers != "none":
         train_tasks = registry.list_tasks(
             spec,
             split=env.train_split,

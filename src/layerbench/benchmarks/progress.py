@@ -1,7 +1,7 @@
 """What a run says while it runs, on stderr: a line for each step, and bars on a terminal."""
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -11,6 +11,7 @@ from layerbench.benchmarks.records import Evaluation
 from layerbench.rl.metrics import IterationMetrics
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Hears of a run's steps."""
 
@@ -49,7 +50,7 @@ class ConsoleReporter:
         self._episodes = self._bars.add_task("play", visible=False)
         self._playing = ""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ConsoleReporter":
         self._bars.start()
         return self
 
