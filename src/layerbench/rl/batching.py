@@ -14,7 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layerbench.agents.types import ContextMode, Response, Trajectory
-from layerbench.rl.types import Advantages, Group, TrainingBatch
+from layerbench.rl.tensors import TrainingBatch
+from layerbench.rl.types import Advantages, Group
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from layerbench.rl.types import TrainingBatch
+from layerbench.rl.tensors import TrainingBatch
 
 
 def decision_scores(

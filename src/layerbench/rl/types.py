@@ -1,14 +1,9 @@
-"""What flows from a group of episodes to an update of the model.
-
-Shape suffixes: B sequences, T tokens of a sequence, D decisions (sampled, not forced, tokens of
-all sequences), K tokens a decision was chosen from.
-"""
+"""What flows from a group of episodes to an update of the model; tensors are in ``tensors.py``."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
 
 from layerbench.agents.types import Trajectory
 
@@ -42,31 +37,6 @@ class Advantages:
     per_trajectory: tuple[Float[np.ndarray, " _turns"], ...]
     episode: tuple[Float[np.ndarray, " _turns"], ...]
     step: tuple[Float[np.ndarray, " _turns"], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingBatch:
-    """Sequences and the decisions in them that are learned from.
-
-    Attributes:
-        token_ids_BT: Right-padded token ids.
-        lengths_B: Number of real tokens of each sequence.
-        rows_D: Sequence of each decision, ascending.
-        positions_D: Position of the decided token in its sequence, at least 1.
-        tokens_D: The decided token.
-        allowed_DK: Ids it was chosen from, padded with -1; K is 0 if the whole vocabulary was open.
-        old_logprobs_D: Log-probability (nats) under the policy that sampled it.
-        advantages_D: Advantage of the decision's turn.
-    """
-
-    token_ids_BT: Int[Tensor, "B T"]
-    lengths_B: Int[Tensor, " B"]
-    rows_D: Int[Tensor, " D"]
-    positions_D: Int[Tensor, " D"]
-    tokens_D: Int[Tensor, " D"]
-    allowed_DK: Int[Tensor, "D K"]
-    old_logprobs_D: Float[Tensor, " D"]
-    advantages_D: Float[Tensor, " D"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,4 +93,3 @@ class LayerSelection:
                 f"layer {outside[0]} is not in this model: it has {self.num_layers} layers, "
                 f"0 to {self.num_layers - 1}"
             )
-

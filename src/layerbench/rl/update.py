@@ -23,7 +23,8 @@ from layerbench.rl.losses import (
     token_weights,
 )
 from layerbench.rl.policy import decision_scores
-from layerbench.rl.types import TrainingBatch, UpdateStats
+from layerbench.rl.tensors import TrainingBatch
+from layerbench.rl.types import UpdateStats
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,35 @@
+"""A batch as tensors, apart from the other types so that advantages need no torch.
+
+Shape suffixes: B sequences, T tokens of a sequence, D decisions (sampled, not forced, tokens of
+all sequences), K tokens a decision was chosen from.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """Sequences and the decisions in them that are learned from.
+
+    Attributes:
+        token_ids_BT: Right-padded token ids.
+        lengths_B: Number of real tokens of each sequence.
+        rows_D: Sequence of each decision, ascending.
+        positions_D: Position of the decided token in its sequence, at least 1.
+        tokens_D: The decided token.
+        allowed_DK: Ids it was chosen from, padded with -1; K is 0 if the whole vocabulary was open.
+        old_logprobs_D: Log-probability (nats) under the policy that sampled it.
+        advantages_D: Advantage of the decision's turn.
+    """
+
+    token_ids_BT: Int[Tensor, "B T"]
+    lengths_B: Int[Tensor, " B"]
+    rows_D: Int[Tensor, " D"]
+    positions_D: Int[Tensor, " D"]
+    tokens_D: Int[Tensor, " D"]
+    allowed_DK: Int[Tensor, "D K"]
+    old_logprobs_D: Float[Tensor, " D"]
+    advantages_D: Float[Tensor, " D"]
