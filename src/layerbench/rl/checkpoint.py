@@ -190,7 +190,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _check_identity(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    for key in sorted({*stored, *wanted}):
+    for key in {**wanted, **stored}:
         if stored.get(key) != wanted.get(key):
             raise ValueError(
                 f"checkpoint {path} belongs to another run: its {key} is {stored.get(key)}, "

@@ -1,0 +1,253 @@
+"""The training loop: play, compare, batch, update, record."""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from layerbench.agents.rollout import EpisodeRequest
+from layerbench.agents.types import StopReason, Trajectory
+from layerbench.envs.types import Task
+from layerbench.rl.advantages import group_advantages
+from layerbench.rl.batching import make_sequences
+from layerbench.rl.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    restore_rng,
+    rng_states,
+    save_checkpoint,
+)
+from layerbench.rl.layers import BaseWeights, select_parameters
+from layerbench.rl.metrics import (
+    IterationMetrics,
+    append_metrics,
+    is_mixed,
+    iteration_metrics,
+    rewrite_metrics,
+)
+from layerbench.rl.policy import check_head
+from layerbench.rl.schedule import (
+    TrainSettings,
+    episode_seed,
+    learning_rate,
+    shuffle_generator,
+    task_at,
+)
+from layerbench.rl.types import Group, LayerSelection
+from layerbench.rl.update import Learner, update
+
+Player = Callable[[Sequence[EpisodeRequest], float], list[Trajectory]]
+"""Plays episodes by the model as it is now, at a temperature, in the order asked for."""
+
+MAX_ROUNDS = 10
+"""How often dynamic sampling plays more tasks for one iteration (DAPO, arXiv:2503.14476)."""
+
+
+class Trainer:
+    """Trains the selected layers of a model on a list of tasks, and can be stopped at any time.
+
+    Everything random follows from the seed and the iteration's number, never from what ran
+    before: a run that was killed goes on from its newest checkpoint as if nothing had happened.
+
+    Args:
+        model: The base model; its selected layers are changed in place.
+        play: Plays episodes by that same model.
+        tasks: What to train on, in a fixed order; each once before any of them again.
+        selection: Which layers learn.
+        settings: How to train.
+        run_dir: Gets ``metrics.jsonl`` and ``checkpoints/``; what is there is continued.
+
+    Raises:
+        ValueError: Nothing is selected, there are no tasks, the model cannot be trained, or
+            ``run_dir`` holds another run.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        play: Player,
+        *,
+        tasks: Sequence[Task],
+        selection: LayerSelection,
+        settings: TrainSettings,
+        run_dir: Path,
+    ) -> None:
+        if not tasks:
+            raise ValueError("training needs at least one task, got none")
+        check_head(model)
+        self._play = play
+        self._tasks = tuple(tasks)
+        self._settings = settings
+        self._run_dir = run_dir
+        self._learner = make_learner(model, selection, settings)
+        self._identity = _identity(self._learner, selection, settings, self._tasks)
+        self._position = 0
+        self._history: list[IterationMetrics] = []
+        self._resume()
+
+    @property
+    def history(self) -> tuple[IterationMetrics, ...]:
+        """The metrics of every iteration completed, also of those before a resume."""
+        return tuple(self._history)
+
+    @property
+    def base(self) -> BaseWeights:
+        """What the selected parameters were before training."""
+        return self._learner.base
+
+    def run(
+        self, progress: Callable[[IterationMetrics], None] | None = None
+    ) -> tuple[IterationMetrics, ...]:
+        """Train from where the run stands to its last iteration, and return its history.
+
+        Args:
+            progress: Called after each iteration. It may play episodes of its own, such as an
+                evaluation: training is none the wiser.
+        """
+        last = self._settings.iterations
+        for iteration in range(len(self._history), last):
+            metrics = self._iterate(iteration)
+            self._history.append(metrics)
+            append_metrics(self._run_dir / "metrics.jsonl", metrics)
+            if (iteration + 1) % self._settings.checkpoint_every == 0 or iteration + 1 == last:
+                self._save()
+            if progress is not None:
+                progress(metrics)
+        return self.history
+
+    def _iterate(self, iteration: int) -> IterationMetrics:
+        started = time.perf_counter()
+        played, chosen = self._collect(iteration)
+        learned = time.perf_counter()
+        advantages = group_advantages(chosen, self._settings.advantages)
+        sequences = make_sequences(chosen, advantages)
+        rate = learning_rate(self._settings, iteration)
+        for options in self._learner.optimizer.param_groups:
+            options["lr"] = rate
+        stats = update(
+            self._learner,
+            sequences,
+            self._settings.for_update(),
+            rng=shuffle_generator(self._settings.seed, iteration),
+        )
+        ended = time.perf_counter()
+        return iteration_metrics(
+            iteration, played, stats, rate=rate, play_s=learned - started, update_s=ended - learned
+        )
+
+    def _collect(self, iteration: int) -> tuple[list[list[Trajectory]], list[Group]]:
+        """Play this iteration's groups, and choose those to learn from."""
+        wanted = self._settings.tasks_per_iteration
+        played: list[list[Trajectory]] = []
+        chosen: list[Group] = []
+        for attempt in range(MAX_ROUNDS if self._settings.dynamic_sampling else 1):
+            tasks = [
+                task_at(self._tasks, self._position + i, seed=self._settings.seed)
+                for i in range(wanted)
+            ]
+            self._position += wanted
+            fresh = self._play_groups(tasks, stream=(iteration, attempt))
+            played += fresh
+            chosen += [group for group in map(_sound_group, fresh) if group is not None]
+            if self._settings.dynamic_sampling:
+                chosen = [group for group in chosen if is_mixed(group.trajectories)][:wanted]
+            if len(chosen) == wanted:
+                break
+        return played, chosen
+
+    def _play_groups(
+        self, tasks: Sequence[Task], *, stream: tuple[int, int]
+    ) -> list[list[Trajectory]]:
+        size = self._settings.group_size
+        requests = [
+            EpisodeRequest(task, episode_seed(self._settings.seed, *stream, group, member))
+            for group, task in enumerate(tasks)
+            for member in range(size)
+        ]
+        trajectories = self._play(requests, self._settings.temperature)
+        return [trajectories[start : start + size] for start in range(0, len(requests), size)]
+
+    def _save(self) -> None:
+        parameters = self._learner.parameters
+        save_checkpoint(
+            self._run_dir / "checkpoints",
+            Checkpoint(
+                iteration=len(self._history),
+                position=self._position,
+                history=tuple(dataclasses.asdict(metrics) for metrics in self._history),
+                identity=self._identity,
+                weights=dict(parameters),
+                optimizer=optimizer_tensors(self._learner.optimizer, parameters),
+                rng=rng_states(),
+            ),
+        )
+
+    def _resume(self) -> None:
+        """Go back to the newest checkpoint, and forget what was recorded after it."""
+        path = latest_checkpoint(self._run_dir / "checkpoints")
+        if path is not None:
+            checkpoint = load_checkpoint(path, identity=self._identity)
+            self._position = checkpoint.position
+            self._history = [IterationMetrics(**row) for row in checkpoint.history]
+            with torch.no_grad():
+                for name, parameter in self._learner.parameters.items():
+                    parameter.copy_(checkpoint.weights[name])
+            restore_optimizer(
+                self._learner.optimizer, self._learner.parameters, checkpoint.optimizer
+            )
+            restore_rng(checkpoint.rng)
+        rewrite_metrics(self._run_dir / "metrics.jsonl", self._history)
+
+
+def make_learner(model: nn.Module, selection: LayerSelection, settings: TrainSettings) -> Learner:
+    """Freeze all but the selection, remember it as it is, and give it an optimizer.
+
+    Dropout stays off, as it was when the episodes were sampled.
+
+    Raises:
+        ValueError: The selection leaves nothing to learn, or does not fit the model.
+    """
+    model.eval()
+    parameters = select_parameters(model, selection)
+    if not parameters:
+        raise ValueError(f"the selection {selection.name} leaves nothing to learn")
+    optimizer = torch.optim.AdamW(
+        parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    return Learner(model, parameters, BaseWeights(parameters), optimizer)
+
+
+def _sound_group(trajectories: Sequence[Trajectory]) -> Group | None:
+    """Keep the episodes that ran: a breakdown says nothing about the actions before it."""
+    sound = tuple(t for t in trajectories if t.stop is not StopReason.ERROR)
+    return Group(sound) if sound else None
+
+
+def _identity(
+    learner: Learner, selection: LayerSelection, settings: TrainSettings, tasks: Sequence[Task]
+) -> dict[str, Any]:
+    """Name all that decides how training goes, but not how long it lasts."""
+    fields = dataclasses.asdict(settings)
+    del fields["iterations"], fields["checkpoint_every"]
+    weights = hashlib.sha256()
+    for name, tensor in sorted(learner.base.tensors.items()):
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    listed = json.dumps(
+        [[t.task_id, dict(t.options), t.seed] for t in tasks], sort_keys=True, default=str
+    )
+    return {
+        **fields,
+        "selection": selection.name,
+        "tasks": hashlib.sha256(listed.encode()).hexdigest(),
+        "base_weights": weights.hexdigest(),
+    }

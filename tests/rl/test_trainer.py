@@ -1,0 +1,346 @@
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from layerbench.agents.rollout import EpisodeRequest
+from layerbench.agents.types import StopReason, Trajectory
+from layerbench.rl.checkpoint import latest_checkpoint
+from layerbench.rl.layers import parse_selection
+from layerbench.rl.losses import LossSettings
+from layerbench.rl.schedule import TrainSettings, episode_seed, learning_rate, task_at
+from layerbench.rl.trainer import MAX_ROUNDS, Trainer
+from tests.rl.toy_run import (
+    LONG,
+    SETTINGS,
+    TASKS,
+    ToyPlayer,
+    make_toy_model,
+    make_toy_trainer,
+)
+
+
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def assert_same_weights(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert different == []
+
+
+def recorded(run_dir: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl`` without timings."""
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("play_s", "update_s")} for line in lines]
+
+
+def test_toy_task_is_learned(tmp_path: Path) -> None:
+    settings = replace(
+        SETTINGS,
+        iterations=25,
+        checkpoint_every=25,
+        tasks_per_iteration=6,
+        group_size=8,
+        learning_rate=5e-3,
+        loss=LossSettings(kl_coef=0.0),
+    )
+    trainer, *_ = make_toy_trainer(tmp_path, settings=settings, selection="full")
+    history = trainer.run()
+    # Chance is 1/4 for each of two answers.
+    assert history[0].success < 0.4
+    assert np.mean([metrics.success for metrics in history[-5:]]) > 0.9
+
+
+@pytest.mark.parametrize("selection", ["1", "full"])
+def test_stopping_halfway_and_going_on_changes_nothing(tmp_path: Path, selection: str) -> None:
+    through, model, _ = make_toy_trainer(tmp_path / "through", selection=selection)
+    history = through.run()
+    halfway = replace(SETTINGS, iterations=2)
+    make_toy_trainer(tmp_path / "parts", settings=halfway, selection=selection)[0].run()
+    torch.manual_seed(99)  # pyright: ignore[reportUnknownMemberType]
+    second, resumed, player = make_toy_trainer(tmp_path / "parts", selection=selection)
+    assert len(second.history) == 2
+    assert [m.comparable() for m in second.run()] == [m.comparable() for m in history]
+    assert len(player.requests) == 2 * 4 * 4
+    assert_same_weights(weights(model), weights(resumed))
+    assert recorded(tmp_path / "through") == recorded(tmp_path / "parts")
+
+
+def test_iterations_after_the_last_checkpoint_are_played_again(tmp_path: Path) -> None:
+    class Killed(Exception):
+        """Stands for a sudden end."""
+
+    def die(metrics: object) -> None:
+        if len((tmp_path / "parts/metrics.jsonl").read_text().splitlines()) == 3:
+            raise Killed
+
+    settings = replace(SETTINGS, checkpoint_every=2)
+    through, model, _ = make_toy_trainer(tmp_path / "through", settings=settings)
+    through.run()
+    with pytest.raises(Killed):
+        make_toy_trainer(tmp_path / "parts", settings=settings)[0].run(die)
+    second, resumed, _ = make_toy_trainer(tmp_path / "parts", settings=settings)
+    assert len(recorded(tmp_path / "parts")) == 2
+    second.run()
+    assert_same_weights(weights(model), weights(resumed))
+    assert recorded(tmp_path / "through") == recorded(tmp_path / "parts")
+
+
+def test_finished_run_does_nothing_more(tmp_path: Path) -> None:
+    first, model, _ = make_toy_trainer(tmp_path)
+    first.run()
+    again, resumed, player = make_toy_trainer(tmp_path)
+    again.run()
+    assert player.requests == []
+    assert_same_weights(weights(model), weights(resumed))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_killed_process_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    script = str(Path(__file__).with_name("toy_run.py"))
+    run_dir = tmp_path / "killed"
+    with subprocess.Popen([sys.executable, script, str(run_dir)]) as process:
+        while latest_checkpoint(run_dir / "checkpoints") is None:
+            assert process.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.01)
+        time.sleep(random.random() * 0.2)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert len(recorded(run_dir)) < LONG.iterations
+    subprocess.run([sys.executable, script, str(run_dir)], check=True)
+
+    make_toy_trainer(tmp_path / "through", settings=LONG)[0].run()
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        ours, theirs = (
+            (tmp_path / run / "checkpoints/iteration-000020" / name).read_bytes()
+            for run in ("killed", "through")
+        )
+        assert ours == theirs, name
+    assert recorded(run_dir) == recorded(tmp_path / "through")
+
+
+def test_everything_outside_the_selection_stays_bit_identical(tmp_path: Path) -> None:
+    before = weights(make_toy_model())
+    trainer, model, _ = make_toy_trainer(tmp_path)
+    trainer.run()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) != name.startswith("model.layers.1."), name
+
+
+def test_checkpoint_holds_the_selection_and_nothing_else(tmp_path: Path) -> None:
+    trainer, model, _ = make_toy_trainer(tmp_path)
+    trainer.run()
+    path = latest_checkpoint(tmp_path / "checkpoints")
+    assert path is not None
+    selected = sum(p.numel() for n, p in model.named_parameters() if ".layers.1." in n)
+    # 4 bytes a weight and a header; the optimizer keeps two numbers for each weight.
+    assert 4 * selected < (path / "weights.safetensors").stat().st_size < 4 * selected + 2000
+    assert (path / "optimizer.safetensors").stat().st_size < 8 * selected + 15_000
+
+
+def test_other_settings_or_tasks_or_base_weights_do_not_resume(tmp_path: Path) -> None:
+    make_toy_trainer(tmp_path)[0].run()
+    with pytest.raises(ValueError, match=r"its learning_rate is 0\.01, not 0\.1"):
+        make_toy_trainer(tmp_path, settings=replace(SETTINGS, learning_rate=0.1))
+    with pytest.raises(ValueError, match="its selection is 1, not 2"):
+        make_toy_trainer(tmp_path, selection="2")
+    model = make_toy_model()
+    with pytest.raises(ValueError, match="its tasks is"):
+        Trainer(
+            model,
+            ToyPlayer(model),
+            tasks=TASKS[:3],
+            selection=parse_selection("1", 3),
+            settings=SETTINGS,
+            run_dir=tmp_path,
+        )
+
+
+def test_trained_model_is_no_base_to_resume_from(tmp_path: Path) -> None:
+    trainer, model, player = make_toy_trainer(tmp_path)
+    trainer.run()
+    with pytest.raises(ValueError, match="its base_weights is"):
+        Trainer(
+            model,
+            player,
+            tasks=TASKS,
+            selection=parse_selection("1", 3),
+            settings=SETTINGS,
+            run_dir=tmp_path,
+        )
+
+
+def test_evaluation_in_between_does_not_disturb_training(tmp_path: Path) -> None:
+    alone, model, _ = make_toy_trainer(tmp_path / "alone")
+    alone.run()
+    trainer, evaluated, player = make_toy_trainer(tmp_path / "evaluated")
+
+    def evaluate(metrics: object) -> None:
+        torch.rand(3)
+        np.random.rand(3)  # noqa: NPY002
+        player([EpisodeRequest(task, 7) for task in TASKS], 0.4)
+
+    trainer.run(evaluate)
+    assert_same_weights(weights(model), weights(evaluated))
+
+
+def test_group_shares_its_task_and_every_episode_has_its_own_seed(tmp_path: Path) -> None:
+    trainer, _, player = make_toy_trainer(tmp_path)
+    trainer.run()
+    groups = [player.requests[start : start + 4] for start in range(0, 4 * 16, 4)]
+    assert all(len({request.task.task_id for request in group}) == 1 for group in groups)
+    seeds = [request.seed for request in player.requests]
+    assert len(set(seeds)) == len(seeds)
+    # 16 groups: the list of 6 tasks is gone through twice before any task is met a third time.
+    played = [group[0].task.task_id for group in groups]
+    assert sorted(played[:6]) == sorted(played[6:12]) == sorted(task.task_id for task in TASKS)
+    assert played[:6] != played[6:12]
+
+
+def test_seed_decides_order_and_sampling() -> None:
+    orders = [[task_at(TASKS, i, seed=seed).task_id for i in range(6)] for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert episode_seed(0, 1, 0, 2, 3) == episode_seed(0, 1, 0, 2, 3)
+    paths = [(0, 1, 0, 2, 3), (1, 0, 0, 2, 3), (0, 1, 0, 3, 2), (0, 2, 0, 1, 3)]
+    assert len({episode_seed(*path) for path in paths}) == 4
+    assert all(0 <= episode_seed(*path) < 2**63 for path in paths)
+
+
+def test_learning_rate_rises_to_its_value_and_stays() -> None:
+    settings = replace(SETTINGS, learning_rate=1.0, warmup_iterations=4)
+    rates = [learning_rate(settings, iteration) for iteration in range(6)]
+    assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert learning_rate(SETTINGS, 0) == SETTINGS.learning_rate
+
+
+class BiasedPlayer(ToyPlayer):
+    """Plays as ever, but some tasks always pay the same."""
+
+    def __init__(self, model: nn.Module, dull: Sequence[str]) -> None:
+        super().__init__(model)
+        self.dull = set(dull)
+
+    def __call__(self, requests: Sequence[EpisodeRequest], temperature: float) -> list[Trajectory]:
+        played = super().__call__(requests, temperature)
+        return [self._paid(place, trajectory) for place, trajectory in enumerate(played)]
+
+    def _paid(self, place: int, trajectory: Trajectory) -> Trajectory:
+        reward = 0.0 if trajectory.task_id in self.dull else float(place % 2)
+        turns = tuple(replace(turn, reward=reward) for turn in trajectory.turns)
+        return replace(trajectory, turns=turns, success=reward > 0)
+
+
+def biased_trainer(
+    run_dir: Path, *, dull: Sequence[str], settings: TrainSettings
+) -> tuple[Trainer, BiasedPlayer]:
+    model = make_toy_model()
+    player = BiasedPlayer(model, dull)
+    trainer = Trainer(
+        model,
+        player,
+        tasks=TASKS,
+        selection=parse_selection("1", 3),
+        settings=settings,
+        run_dir=run_dir,
+    )
+    return trainer, player
+
+
+DYNAMIC = replace(SETTINGS, iterations=2, dynamic_sampling=True, loss=LossSettings(kl_coef=0.0))
+
+
+def test_dynamic_sampling_plays_on_until_enough_groups_are_mixed(tmp_path: Path) -> None:
+    dull = [task.task_id for task in TASKS[:3]]
+    trainer, player = biased_trainer(tmp_path, dull=dull, settings=DYNAMIC)
+    first, second = trainer.run()
+    # Half the tasks are mixed, so that one round of 4 groups cannot do.
+    assert first.groups > 4
+    assert first.mixed_groups >= 4
+    # 4 groups of 4 episodes with 2 decisions each
+    assert first.decisions == second.decisions == 32
+    assert len(player.requests) == 4 * (first.groups + second.groups)
+    assert first.success == pytest.approx(first.mixed_groups / 2 / first.groups)
+
+
+def test_dynamic_sampling_gives_up_after_ten_rounds(tmp_path: Path) -> None:
+    dull = [task.task_id for task in TASKS]
+    settings = replace(DYNAMIC, iterations=1)
+    trainer, _ = biased_trainer(tmp_path, dull=dull, settings=settings)
+    (metrics,) = trainer.run()
+    assert metrics.groups == 4 * MAX_ROUNDS
+    assert (metrics.mixed_groups, metrics.steps, metrics.success) == (0, 0, 0.0)
+
+
+def test_dynamic_sampling_resumes_where_the_task_list_was_left(tmp_path: Path) -> None:
+    dull = [task.task_id for task in TASKS[:3]]
+    trainer, player = biased_trainer(tmp_path / "through", dull=dull, settings=DYNAMIC)
+    trainer.run()
+    parts: list[EpisodeRequest] = []
+    for iterations in (1, 2):
+        settings = replace(DYNAMIC, iterations=iterations)
+        trainer, part = biased_trainer(tmp_path / "parts", dull=dull, settings=settings)
+        trainer.run()
+        parts += part.requests
+    assert parts == player.requests
+
+
+class BrokenPlayer(ToyPlayer):
+    """Every other episode's environment breaks down, or all of them."""
+
+    every = 2
+
+    def __call__(self, requests: Sequence[EpisodeRequest], temperature: float) -> list[Trajectory]:
+        return [
+            replace(t, stop=StopReason.ERROR, success=False, error="broken")
+            if place % self.every == 0
+            else t
+            for place, t in enumerate(super().__call__(requests, temperature))
+        ]
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_broken_episodes_count_as_lost_and_teach_nothing(tmp_path: Path, every: int) -> None:
+    model = make_toy_model()
+    player = BrokenPlayer(model)
+    player.every = every
+    settings = replace(SETTINGS, iterations=1)
+    trainer = Trainer(
+        model,
+        player,
+        tasks=TASKS,
+        selection=parse_selection("1", 3),
+        settings=settings,
+        run_dir=tmp_path,
+    )
+    (metrics,) = trainer.run()
+    assert (metrics.episodes, metrics.failed) == (16, 16 // every)
+    # 2 decisions in each of the sound episodes
+    assert metrics.decisions == 2 * (16 - metrics.failed)
+
+
+def test_setting_out_of_range_is_one_clear_line() -> None:
+    with pytest.raises(ValueError, match=r"^group_size must be at least 1, got 0$"):
+        replace(SETTINGS, group_size=0)
+    with pytest.raises(ValueError, match=r"^temperature must be above 0, got 0.0$"):
+        replace(SETTINGS, temperature=0.0)
+    with pytest.raises(ValueError, match=r"^seed must be at least 0, got -1$"):
+        replace(SETTINGS, seed=-1)
+
+
+def test_nothing_selected_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the selection none leaves nothing to learn"):
+        make_toy_trainer(tmp_path, selection="none")
