@@ -131,14 +131,11 @@ def _plan_pass(part: list[_Chunk], chunks: Mapping[int, Sequence[int]], group: i
     pasts_R = torch.tensor([chunk.past for chunk in part])
     runs = list(_split(part))
     run_widths = torch.tensor([max(c.width for c in run) for run in runs for _ in run])
+    padded_starts_R = run_widths.cumsum(0) - run_widths
     pad_P: Tensor | None = None
-    unpad_N = torch.empty(0, dtype=torch.long)
     if not torch.equal(run_widths, widths):
-        padded_starts_R = run_widths.cumsum(0) - run_widths
-        unpad_N = padded_starts_R.repeat_interleave(widths) + within_N
-        inside_P = torch.arange(int(run_widths.sum())) - padded_starts_R.repeat_interleave(
-            run_widths
-        )
+        inside_P = torch.arange(int(run_widths.sum()))
+        inside_P -= padded_starts_R.repeat_interleave(run_widths)
         last_P = (widths - 1).repeat_interleave(run_widths)
         pad_P = starts_R.repeat_interleave(run_widths) + torch.minimum(inside_P, last_P)
     return Pass(
@@ -148,7 +145,7 @@ def _plan_pass(part: list[_Chunk], chunks: Mapping[int, Sequence[int]], group: i
         last_R=ends_R - 1,
         runs=tuple(_plan_run(run, group) for run in runs),
         pad_P=pad_P,
-        unpad_N=unpad_N,
+        unpad_N=padded_starts_R.repeat_interleave(widths) + within_N,
     )
 
 

@@ -100,6 +100,7 @@ class TransformersBackend:
             raise ValueError(f"one query per episode, got {sorted(episodes)}")
         training = self._model.training
         self._model.eval()
+        self._share_openings(queries)
         drafts = [self._start(query) for query in queries]
         while live := [draft for draft in drafts if not draft.done]:
             self._choose([draft for draft in live if draft.trie is not None])
@@ -114,6 +115,27 @@ class TransformersBackend:
         """Drop the rows of these episodes."""
         rows = [self._rows.pop(episode) for episode in episodes if episode in self._rows]
         self._stepper.drop([row.number for row in rows])
+
+    def _share_openings(self, queries: Sequence[Query]) -> None:
+        """Read a context that several fresh episodes begin with once, and copy what was kept.
+
+        A group plays one task, so its first prompts are equal. The last token is left to each
+        episode, whose logits it asks for anyway.
+        """
+        begun: dict[tuple[int, ...], list[int]] = {}
+        for query in queries:
+            if query.episode not in self._rows and len(query.context_ids) > 1:
+                begun.setdefault(query.context_ids[:-1], []).append(query.episode)
+        shared = {ids: episodes for ids, episodes in begun.items() if len(episodes) > 1}
+        if not shared:
+            return
+        firsts = {ids: self._stepper.open() for ids in shared}
+        nothing = torch.zeros(len(shared), 1, dtype=torch.long)
+        self._stepper.extend({firsts[ids]: ids for ids in shared}, nothing)
+        for ids, episodes in shared.items():
+            numbers = [firsts[ids], *(self._stepper.copy(firsts[ids]) for _ in episodes[1:])]
+            for episode, number in zip(episodes, numbers, strict=True):
+                self._rows[episode] = _Row(number, list(ids))
 
     def _start(self, query: Query) -> _Draft:
         if not query.context_ids:

@@ -1,0 +1,46 @@
+import pytest
+
+from layerbench.agents import prompts
+from layerbench.agents.types import ActionMode
+from layerbench.envs.registry import SPECS
+from layerbench.envs.types import Observation
+
+START = Observation("You see a door.", ("look", "open door"))
+NOW = Observation("Nothing happens.", ("look", "take key"))
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.name)
+def test_every_environment_names_a_style_there_is(spec: object) -> None:
+    style = prompts.style(getattr(spec, "prompts"), ActionMode.CHOOSE)  # noqa: B009
+    assert "You" in style.system
+
+
+def test_only_generate_mode_asks_for_tags() -> None:
+    assert "<think>" in prompts.style("generic", ActionMode.GENERATE).system
+    assert "<think>" not in prompts.style("generic", ActionMode.CHOOSE).system
+
+
+def test_messages_hold_what_is_seen_and_what_can_be_done() -> None:
+    style = prompts.style("generic", ActionMode.CHOOSE)
+    assert style.first(START) == "You see a door.\n\nPossible actions:\nlook\nopen door"
+    assert style.later(START, NOW) == "Nothing happens.\n\nPossible actions:\nlook\ntake key"
+
+
+def test_window_tells_the_last_turns_with_their_numbers() -> None:
+    style = prompts.style("generic", ActionMode.CHOOSE)
+    told = style.window(START, [(NOW, "look"), (START, "take key")], NOW, 5)
+    assert "How the episode began:\nYou see a door." in told
+    # The fifth turn is at hand (numbered from 0), so those told are the fourth and the fifth.
+    assert "Turn 4. You saw: Nothing happens.\nYou did: look" in told
+    assert "Turn 5. You saw: You see a door.\nYou did: take key" in told
+    assert "Turn 6, now. You see: Nothing happens.\n\nPossible actions:\nlook\ntake key" in told
+
+
+def test_window_of_the_first_turn_tells_nothing_twice() -> None:
+    style = prompts.style("generic", ActionMode.CHOOSE)
+    assert style.window(START, [], START, 0).count("You see a door.") == 1
+
+
+def test_unknown_style_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="did you mean 'alfworld'"):
+        prompts.style("alfwrld", ActionMode.CHOOSE)
