@@ -1,5 +1,6 @@
 """ALFWorld as textworld plays it, for comparison."""
 
+import json
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +34,8 @@ class StockEngine:
         self._env: Any = AlfredDemangler(PddlEnv(EnvInfos(facts=True)), shuffle=False)
 
     def load(self, game: str | Path | Mapping[str, Any]) -> None:
-        self._env.load(str(game) if isinstance(game, Path) else game)
+        # Given a path, textworld would leave the file open.
+        self._env.load(game if isinstance(game, Mapping) else json.loads(Path(game).read_text()))
 
     def reset(self) -> Moment:
         return self._moment(self._env.reset(), 0)

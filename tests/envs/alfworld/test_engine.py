@@ -68,9 +68,12 @@ def test_published_games_say_what_stock_textworld_says(
     assert compare(stock, engine, game, follow=number % 3 == 0, seed=number)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("number", range(len(GENERATED)))
+@pytest.mark.parametrize(
+    "number",
+    # Three always, the others with the slow tests.
+    [*range(3), *(pytest.param(n, marks=pytest.mark.slow) for n in range(3, len(GENERATED)))],
+)
 def test_generated_games_say_what_stock_textworld_says(
     stock: StockEngine, engine: Engine, number: int
 ) -> None:

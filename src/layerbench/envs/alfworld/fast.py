@@ -2,7 +2,7 @@
 
 Stock textworld parses the same grammar templates again for every admissible action of every
 step, and translates a game's PDDL to SAS four times to load and reset it. ``FastPddlEnv`` runs
-the same game in the same planner library and says the same, a few hundred times as fast.
+the same game in the same planner library and says the same, more than a hundred times as fast.
 """
 
 import json
