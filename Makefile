@@ -17,7 +17,7 @@ imports:
 	lint-imports
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses 2
 
 # setuptools would ship deleted modules that still lie in build/.
 dist:

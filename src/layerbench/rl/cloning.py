@@ -127,10 +127,14 @@ def _batches(
     while True:
         # The noise keeps batches from being the same ones every epoch.
         order = sorted(episodes, key=lambda e: len(e.token_ids) + rng.random() * 30)
-        deals = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
-        rng.shuffle(deals)
-        for i in range(0, len(deals) - world + 1, world):
-            yield deals[i + rank]
+        # Processes wait for one another, so those of one step get episodes of similar length.
+        rounds = [
+            order[i : i + size * world]
+            for i in range(0, len(order) - size * world + 1, size * world)
+        ]
+        rng.shuffle(rounds)
+        for dealt in rounds:
+            yield dealt[rank * size : (rank + 1) * size]
 
 
 def _swapped(episode: Transcript, rng: random.Random, settings: CloningSettings) -> Transcript:
