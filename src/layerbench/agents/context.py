@@ -24,8 +24,9 @@ class Tokenizer(Protocol):
     @property
     def eos_token_id(self) -> Any: ...  # noqa: ANN401 - as transformers declares it
 
-    @property
-    def all_special_ids(self) -> Any: ...  # noqa: ANN401
+    def get_added_vocab(self) -> Any:  # noqa: ANN401
+        """Map the tokens that no text is split into, such as those of the template, to ids."""
+        ...
 
     def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Write messages as the model was trained to read them."""
@@ -107,8 +108,11 @@ class ChatFormat:
         return str(self._tokenizer.decode(list(words)))
 
     def _find_end(self, closing: str) -> int:
-        """Find the token that ends an answer: the first special one the template puts there."""
-        special = {int(token) for token in self._tokenizer.all_special_ids}
+        """Find the token that ends an answer: the first special one the template puts there.
+
+        It is not always the tokenizer's end token, which may end a document instead.
+        """
+        special = set(self._tokenizer.get_added_vocab().values())
         after = [token for token in self._encode(closing)[:2] if token in special]
         end = after[0] if after else self._tokenizer.eos_token_id
         if end is None:

@@ -1,0 +1,93 @@
+import pytest
+
+from layerbench.agents.context import ChatFormat
+from layerbench.agents.types import ActionMode
+from tests.agents import tiny
+
+TEMPLATES = {"chatml": tiny.CHATML, "forgetful": tiny.FORGETFUL, "compact": tiny.COMPACT}
+
+
+@pytest.mark.parametrize("template", ["chatml", "compact"])
+def test_appended_turns_equal_the_template_over_the_whole_chat(template: str) -> None:
+    tokenizer = tiny.tokenizer(TEMPLATES[template])
+    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+    said = ["take tin key", "open door", "look"]
+    told = ["look key door", "tin key.", "lock.", "silver door"]
+    token_ids = list(chat.opening(told[0], system="system"))
+    messages = [{"role": "system", "content": "system"}, {"role": "user", "content": told[0]}]
+    for action, message in zip(said, told[1:], strict=True):
+        token_ids += chat.action(action)
+        token_ids += chat.further(message, closed=True)
+        messages += [
+            {"role": "assistant", "content": action},
+            {"role": "user", "content": message},
+        ]
+    whole = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert token_ids == tokenizer.encode(str(whole), add_special_tokens=False)
+
+
+def test_template_that_forgets_thoughts_cannot_change_what_was_said() -> None:
+    chat = ChatFormat(tiny.tokenizer(tiny.FORGETFUL), action_mode=ActionMode.GENERATE)
+    again = chat.further("look", closed=True)
+    assert chat.text(again).split() == [
+        "<|im_start|>",
+        "user",
+        "look",
+        "<|im_end|>",
+        "<|im_start|>",
+        "assistant",
+    ]
+
+
+def test_thoughts_are_wanted_only_in_generate_mode() -> None:
+    tokenizer = tiny.tokenizer(tiny.FORGETFUL)
+    freely = ChatFormat(tokenizer, action_mode=ActionMode.GENERATE)
+    chosen = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+    thought = tuple(tokenizer.encode("<think> </think>"))
+    assert chosen.opening("look", system="")[-2:] == thought
+    assert chosen.further("look", closed=True)[-2:] == thought
+    assert thought[0] not in freely.opening("look", system="")
+
+
+def test_answer_that_was_cut_off_is_closed_first() -> None:
+    chat = ChatFormat(tiny.tokenizer(), action_mode=ActionMode.GENERATE)
+    assert chat.further("look", closed=False) == (chat.end_id, *chat.further("look", closed=True))
+
+
+def test_action_ends_with_the_end_token_and_reads_back() -> None:
+    chat = ChatFormat(tiny.tokenizer(), action_mode=ActionMode.CHOOSE)
+    token_ids = chat.action("take tin key")
+    assert token_ids[-1] == chat.end_id
+    assert token_ids.count(chat.end_id) == 1
+    assert chat.text(token_ids) == "take tin key"
+    assert chat.text(token_ids[:-1]) == "take tin key"
+
+
+def test_end_token_is_the_templates_own_where_the_tokenizer_names_another() -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.eos_token = "<pad>"
+    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+    assert chat.end_id == tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+
+def test_system_message_joins_the_first_where_a_template_refuses_it() -> None:
+    refusing = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        + tiny.CHATML
+    )
+    chat = ChatFormat(tiny.tokenizer(refusing), action_mode=ActionMode.CHOOSE)
+    words = chat.text(chat.opening("look key", system="door"))
+    assert words.split()[1:6] == ["user", "door", "look", "key", "<|im_end|>"]
+
+
+def test_template_without_answers_is_refused() -> None:
+    only_users = "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}"
+    with pytest.raises(ValueError, match="chat template leaves out answers"):
+        ChatFormat(tiny.tokenizer(only_users), action_mode=ActionMode.CHOOSE)
+
+
+def test_tokenizer_without_a_template_is_refused() -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(ValueError, match="chat template"):
+        ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)

@@ -1,0 +1,240 @@
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from layerbench.agents import prompts
+from layerbench.agents.agent import AgentSettings, LLMAgent
+from layerbench.agents.backends.base import Query
+from layerbench.agents.backends.scripted import ScriptedBackend
+from layerbench.agents.backends.transformers import TransformersBackend
+from layerbench.agents.rollout import EpisodeRequest, play_episodes
+from layerbench.agents.types import ActionMode, ContextMode, StopReason, Trajectory
+from layerbench.envs import registry
+from layerbench.envs.pool import EnvPool
+from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart
+from tests.agents import tiny
+
+TOKENIZER = tiny.tokenizer()
+END = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
+TASKS = registry.list_tasks(registry.find("keydoor"), split="train", count=8, seed=0, options={})
+SETTINGS = AgentSettings(
+    action_mode=ActionMode.CHOOSE,
+    context_mode=ContextMode.TRANSCRIPT,
+    history=2,
+    max_prompt_tokens=1000,
+    max_response_tokens=12,
+    max_context_tokens=1000,
+)
+
+
+class BreakingPool(EnvPool):
+    """Loses some episodes: at the reset of a task, or at a step of a slot."""
+
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[str] = (),
+        slots: Sequence[int] = (),
+        **more: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(**more)
+        self._tasks, self._slots = tasks, slots
+
+    def reset(self, tasks: Mapping[int, Task]) -> dict[int, TaskStart | EpisodeFailure]:
+        starts = super().reset(tasks)
+        lost = {slot for slot, task in tasks.items() if task.task_id in self._tasks}
+        return starts | {slot: EpisodeFailure("no such room") for slot in lost}
+
+    def step(self, actions: Mapping[int, str]) -> dict[int, StepResult | EpisodeFailure]:
+        results = super().step(actions)
+        return results | {
+            slot: EpisodeFailure("the floor gave way") for slot in actions if slot in self._slots
+        }
+
+
+def pool_settings(*, max_turns: int = 6, num_slots: int = 3) -> dict[str, Any]:
+    return {
+        "gym_id": "layerbench/KeyDoor-v0",
+        "options": {},
+        "max_turns": max_turns,
+        "num_slots": num_slots,
+        "num_workers": 0,
+    }
+
+
+def requests(count: int) -> list[EpisodeRequest]:
+    return [EpisodeRequest(TASKS[number % 8], number) for number in range(count)]
+
+
+def scripted(script: Mapping[int, str], *, otherwise: str) -> ScriptedBackend:
+    """Say something else in some turns, counted from 0 by the end tokens read before."""
+
+    def say(query: Query) -> list[int]:
+        # One end token closes the system message and one the first observation; each turn adds
+        # the answer's and the next observation's.
+        turn = (query.context_ids.count(END) - 2) // 2
+        return [*TOKENIZER.encode(script.get(turn, otherwise)), END]
+
+    return ScriptedBackend(say)
+
+
+def agent(backend: Any, settings: AgentSettings = SETTINGS) -> LLMAgent:  # noqa: ANN401
+    return LLMAgent(backend, TOKENIZER, prompts.style("keydoor", settings.action_mode), settings)
+
+
+def model_agent(settings: AgentSettings = SETTINGS) -> LLMAgent:
+    return agent(TransformersBackend(tiny.model(), eos_id=END), settings)
+
+
+def play(player: LLMAgent, count: int, **pool: Any) -> list[Trajectory]:  # noqa: ANN401
+    with EnvPool(**pool_settings(**pool)) as seats:
+        return play_episodes(seats, player, requests(count), temperature=1.0)
+
+
+def test_key_then_door_wins() -> None:
+    backend = scripted({0: "take key"}, otherwise="open door")
+    (won,) = play(agent(backend), 1)
+    assert [turn.action for turn in won.turns] == ["take key", "open door"]
+    assert [turn.reward for turn in won.turns] == [0.0, 1.0]
+    assert all(turn.valid for turn in won.turns)
+    assert won.turns[0].observation.text.startswith("You see a ")
+    assert won.turns[1].observation.text == "You hold the key."
+    assert (won.stop, won.success) == (StopReason.TERMINATED, True)
+    assert (won.task_id, won.task_type, won.seed) == (TASKS[0].task_id, "keys-1", 0)
+    assert won.context is ContextMode.TRANSCRIPT
+
+
+def test_turn_limit_ends_an_episode_without_success() -> None:
+    (lost,) = play(agent(scripted({}, otherwise="look")), 1, max_turns=4)
+    assert (lost.stop, lost.success, len(lost.turns)) == (StopReason.TURN_LIMIT, False, 4)
+
+
+def test_trajectories_come_in_the_order_asked_and_slots_are_refilled() -> None:
+    # Even rooms are won in two turns, the others never: so they leave their slots at odd times.
+    def say(query: Query) -> tuple[int, ...]:
+        turn = (query.context_ids.count(END) - 2) // 2
+        return query.choices[0 if query.episode % 2 else min(turn + 1, 2)]
+
+    backend = ScriptedBackend(say)
+    progress: list[int] = []
+    with EnvPool(**pool_settings(num_slots=3)) as pool:
+        played = play_episodes(
+            pool, agent(backend), requests(8), temperature=1.0, on_progress=progress.append
+        )
+    assert [t.task_id for t in played] == [task.task_id for task in TASKS]
+    assert [t.seed for t in played] == list(range(8))
+    assert [t.success for t in played] == [True, False] * 4
+    assert progress == sorted(set(progress))
+    assert progress[-1] == 8
+    assert sorted(backend.released) == list(range(8))
+
+
+def test_finished_episodes_leave_the_batch() -> None:
+    asked: list[int] = []
+
+    class CountingBackend(ScriptedBackend):
+        def answer(self, queries: Sequence[Query]) -> list[Any]:
+            asked.append(len(queries))
+            return super().answer(queries)
+
+    # The first episode is won in two turns, the second plays all six.
+    backend = CountingBackend(
+        lambda query: query.choices[0 if query.episode else 1 + (len(asked) > 1)]
+    )
+    play(agent(backend), 2, num_slots=4)
+    assert asked == [2, 2, 1, 1, 1, 1]
+
+
+def test_free_text_that_is_no_action_is_a_turn_in_which_nothing_happens() -> None:
+    settings = dataclasses.replace(SETTINGS, action_mode=ActionMode.GENERATE)
+    good = "<think> </think> <action> take key </action>"
+    backend = scripted({0: good, 1: "open door"}, otherwise=good.replace("take key", "tin"))
+    (lost,) = play(agent(backend, settings), 1, max_turns=3)
+    assert [turn.action for turn in lost.turns] == ["take key", None, "tin"]
+    assert [turn.valid for turn in lost.turns] == [True, False, False]
+    assert lost.turns[2].observation.text == "Nothing happens."
+    assert lost.stop is StopReason.TURN_LIMIT
+
+
+def test_full_context_ends_an_episode() -> None:
+    settings = dataclasses.replace(SETTINGS, max_context_tokens=150)
+    (lost,) = play(agent(scripted({}, otherwise="look"), settings), 1, max_turns=50)
+    assert (lost.stop, lost.success) == (StopReason.CONTEXT_FULL, False)
+    assert 0 < len(lost.turns) < 50
+    assert sum(len(t.response.prompt_ids) + len(t.response.token_ids) for t in lost.turns) <= 150
+
+
+def test_environment_that_breaks_costs_only_its_own_episode() -> None:
+    backend = scripted({0: "take key"}, otherwise="open door")
+    with BreakingPool(tasks=[TASKS[1].task_id], slots=[2], **pool_settings()) as pool:
+        played = play_episodes(pool, agent(backend), requests(5), temperature=1.0)
+    assert [t.stop for t in played[:3]] == [
+        StopReason.TERMINATED,
+        StopReason.ERROR,
+        StopReason.ERROR,
+    ]
+    assert (played[1].error, played[1].turns, played[1].task_id) == (
+        "no such room",
+        (),
+        TASKS[1].task_id,
+    )
+    # What was answered before the floor gave way is kept.
+    assert (played[2].error, len(played[2].turns)) == ("the floor gave way", 1)
+    assert played[0].success
+    assert not played[2].success
+    # Every episode but the one that never started was released.
+    assert sorted(set(backend.released)) == [0, 2, 3, 4]
+
+
+def test_interrupted_play_releases_what_was_live() -> None:
+    def stop(query: Query) -> Sequence[int]:
+        if query.episode == 1:
+            raise KeyboardInterrupt
+        return query.choices[0]
+
+    backend = ScriptedBackend(stop)
+    with pytest.raises(KeyboardInterrupt):
+        play(agent(backend), 3)
+    assert sorted(backend.released) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("context", list(ContextMode))
+@pytest.mark.parametrize("action", list(ActionMode))
+def test_logprobs_of_played_episodes_equal_full_forwards(
+    context: ContextMode, action: ActionMode
+) -> None:
+    settings = dataclasses.replace(SETTINGS, context_mode=context, action_mode=action)
+    model = tiny.model()
+    player = agent(TransformersBackend(model, eos_id=END), settings)
+    for played in play(player, 3, max_turns=3, num_slots=2):
+        read: list[int] = []
+        for turn in played.turns:
+            response = turn.response
+            if context is ContextMode.WINDOW:
+                read = []
+            read += response.prompt_ids
+            scores = tiny.logits(model, [*read, *response.token_ids])[len(read) - 1 :]
+            for depth, token in enumerate(response.token_ids):
+                allowed = list(response.allowed_ids[depth]) if response.allowed_ids else None
+                row = scores[depth] if allowed is None else scores[depth, allowed]
+                index = token if allowed is None else allowed.index(token)
+                expected = float(row.log_softmax(-1)[index])
+                assert response.logprobs[depth] == pytest.approx(expected, abs=1e-5)
+            read += response.token_ids
+
+
+def test_same_requests_give_the_same_trajectories_bit_for_bit() -> None:
+    player = model_agent()
+    assert play(player, 5) == play(player, 5) == play(model_agent(), 5)
+
+
+def test_trajectory_depends_on_its_own_request_not_on_the_batch() -> None:
+    together = play(model_agent(), 4, num_slots=4)
+    one_by_one = play(model_agent(), 4, num_slots=1)
+    for left, right in zip(together, one_by_one, strict=True):
+        assert [turn.action for turn in left.turns] == [turn.action for turn in right.turns]
+        for a, b in zip(left.turns, right.turns, strict=True):
+            assert a.response.logprobs == pytest.approx(b.response.logprobs, abs=1e-5)
+    assert len({tuple(turn.action for turn in t.turns) for t in together}) > 1
