@@ -141,9 +141,9 @@ def test_what_is_not_there_is_a_mistake_and_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(command(model, tmp_path / "run", *more)) == 2
-    error = capsys.readouterr().err.splitlines()
-    assert error[-1].startswith("layerbench: ")
-    assert says in error[-1]
+    [error] = capsys.readouterr().err.splitlines()
+    assert error.startswith("layerbench: ")
+    assert says in error
     assert not (tmp_path / "run").exists()
 
 
@@ -202,3 +202,17 @@ def test_workers_give_the_same_record_as_one_process(
     assert there["settings"]["env"].pop("workers") == 2
     assert here["settings"]["env"].pop("workers") == 0
     assert json.dumps(here) == json.dumps(there)
+
+
+@pytest.mark.slow
+def test_generated_games_are_labelled(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["run", "alfworld", "--preset", "quick", "--model", str(model), "--layer", "0"]
+    argv += ["eval.tasks=2", "env.max_turns=3", "train.iterations=1"]
+    assert cli.main([*argv, "--out", str(tmp_path / "run")]) == 0
+    record = records.read(tmp_path / "run" / "record.json")
+    assert record.env.source == "alfworld-gen"
+    assert set(record.differences) == {"seen", "unseen"}
+    assert all(e.count.failed == 0 for e in record.evaluations)
+    assert "games alfworld-gen" in capsys.readouterr().out

@@ -22,9 +22,9 @@ def launch(config: RunConfig, folder: RunFolder, start: Start) -> RunRecord | st
         ValueError: The settings ask for something that is not there; nothing was run.
     """
     with ConsoleReporter() as reporter:
-        reporter.say(f"run folder {folder.path}")
         prepared = plan.prepare(config)
         with folder.open(config, start), _error_log(folder) as logger:
+            reporter.say(f"run folder {folder.path}")
             try:
                 return run.execute(prepared, folder, reporter)
             except SettingsError:

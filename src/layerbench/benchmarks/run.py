@@ -1,6 +1,7 @@
 """One run: base evaluation, training, final evaluation, record."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -243,8 +244,8 @@ def _training(plan: Plan, trainer: Trainer | None) -> records.TrainingRecord:
         turns=sum(round(metrics.turns * metrics.episodes) for metrics in history),
         decisions=sum(metrics.decisions for metrics in history),
         seconds={
-            "play": round(sum(metrics.play_s for metrics in history), 3),
-            "update": round(sum(metrics.update_s for metrics in history), 3),
+            "play": round(math.fsum(metrics.play_s for metrics in history), 3),
+            "update": round(math.fsum(metrics.update_s for metrics in history), 3),
         },
     )
 
