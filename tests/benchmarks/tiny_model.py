@@ -1,6 +1,7 @@
 """A random model of a few thousand parameters that knows KeyDoor's words."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -28,15 +29,16 @@ def save(folder: Path, *, seed: int = 0, num_layers: int = 2) -> Path:
     ids = {word: index for index, word in enumerate([*specials, *words])}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # pyright: ignore
-    PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<eos>",
         pad_token="<pad>",
         unk_token="<unk>",
         additional_special_tokens=["<act>"],
         chat_template=_TEMPLATE,
-    ).save_pretrained(folder)
-    torch.manual_seed(seed)
+    )
+    fast.save_pretrained(folder)
+    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
     config = Qwen3Config(
         vocab_size=len(ids),
         hidden_size=16,

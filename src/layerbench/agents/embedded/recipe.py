@@ -88,7 +88,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen3ForCau
     Residual branches start scaled by 1/sqrt(2L), as in GPT-2, without which many narrow
     layers train badly.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=WIDTH,

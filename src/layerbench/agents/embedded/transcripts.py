@@ -17,15 +17,15 @@ class Transcript:
 
     Attributes:
         token_ids: The whole episode.
-        weights: What each token counts in cloning: 1 for actions, ``READING_WEIGHT`` for what
-            is read; same length.
+        weights: What each token counts in cloning: 1 for imitated actions, 0 for others,
+            ``READING_WEIGHT`` for what is read; same length.
     """
 
     token_ids: tuple[int, ...]
     weights: tuple[float, ...]
 
 
-def encode(demonstration: Demonstration, chat: ChatFormat) -> Transcript:
+def encode(demonstration: Demonstration, chat: ChatFormat, *, imitate_mistakes: bool) -> Transcript:
     """Write a demonstration the way the agent's transcript mode does."""
     style = CompactStyle()
     start = Observation(demonstration.start)
@@ -35,5 +35,6 @@ def encode(demonstration: Demonstration, chat: ChatFormat) -> Transcript:
         answer = chat.action(turn.action)
         told = chat.further(style.later(start, Observation(turn.answer)), closed=True)
         token_ids += [*answer, *told]
-        weights += [1.0] * len(answer) + [READING_WEIGHT] * len(told)
+        imitated = turn.expert or imitate_mistakes
+        weights += [float(imitated)] * len(answer) + [READING_WEIGHT] * len(told)
     return Transcript(tuple(token_ids), tuple(weights))

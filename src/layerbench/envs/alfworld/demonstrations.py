@@ -12,13 +12,6 @@ from layerbench.envs.alfworld.explorer import Explorer
 from layerbench.envs.alfworld.generator import game_data
 from layerbench.envs.types import Observation
 
-NOISE_LEVELS = (0.2, 0.45)
-"""Shares of turns played at random, one episode of each game for each level.
-
-The embedded model imitates the mistakes too: a base model that never errs at random would leave
-reinforcement learning nothing to unlearn on games this small.
-"""
-
 _MOVES = ("go", "open", "take", "move")
 _SENSIBLE_MISTAKES = 0.75
 _MAX_TURNS = 40
@@ -30,10 +23,12 @@ class DemonstratedTurn:
 
     Attributes:
         action: What was played.
+        expert: The explorer would have played it.
         answer: What the environment said.
     """
 
     action: str
+    expert: bool
     answer: str
 
 
@@ -56,10 +51,18 @@ class Demonstration:
     won: bool
 
 
-def demonstrate(engine: Engine, game: str) -> Iterator[Demonstration]:
-    """Play a game once for each noise level (disturbances as in DART, arXiv:1703.09327)."""
+def demonstrate(
+    engine: Engine, game: str, *, noise_levels: Sequence[float]
+) -> Iterator[Demonstration]:
+    """Play a game once for each noise level (disturbances as in DART, arXiv:1703.09327).
+
+    Args:
+        engine: Is made to load the game.
+        game: A generated game's name.
+        noise_levels: Shares of turns to play at random.
+    """
     engine.load(game_data(game))
-    for noise in NOISE_LEVELS:
+    for noise in noise_levels:
         rng = random.Random(f"demonstration|{game}|{noise}")
         state = engine.reset()
         start = _observed(state)
@@ -72,7 +75,7 @@ def demonstrate(engine: Engine, game: str) -> Iterator[Demonstration]:
             action = _mistake(state.admissible, rng) if rng.random() < noise else wish
             state = engine.step(action)
             explorer.hear(action, _observed(state))
-            turns.append(DemonstratedTurn(action, _observed(state).text))
+            turns.append(DemonstratedTurn(action, action == wish, _observed(state).text))
         yield Demonstration(game, noise, start.text, tuple(turns), state.won)
 
 
