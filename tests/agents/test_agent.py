@@ -10,9 +10,9 @@ from layerbench.agents.backends.scripted import ScriptedBackend
 from layerbench.agents.types import ActionMode, ContextMode, Response, Turn
 from layerbench.envs.types import Observation
 from tests.agents import tiny
+from tests.agents.tiny import END
 
 TOKENIZER = tiny.tokenizer()
-END = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
 SEEN = Observation("key door", ("look", "take key", "open door"))
 SETTINGS = AgentSettings(
     action_mode=ActionMode.CHOOSE,

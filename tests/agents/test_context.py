@@ -64,10 +64,8 @@ def test_action_ends_with_the_end_token_and_reads_back() -> None:
 
 
 def test_end_token_is_the_templates_own_where_the_tokenizer_names_another() -> None:
-    tokenizer = tiny.tokenizer()
-    tokenizer.eos_token = "<pad>"
-    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
-    assert chat.end_id == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    chat = ChatFormat(tiny.tokenizer(eos="<pad>"), action_mode=ActionMode.CHOOSE)
+    assert chat.end_id == tiny.END
 
 
 def test_system_message_joins_the_first_where_a_template_refuses_it() -> None:
@@ -87,7 +85,5 @@ def test_template_without_answers_is_refused() -> None:
 
 
 def test_tokenizer_without_a_template_is_refused() -> None:
-    tokenizer = tiny.tokenizer()
-    tokenizer.chat_template = None
     with pytest.raises(ValueError, match="chat template"):
-        ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+        ChatFormat(tiny.tokenizer(None), action_mode=ActionMode.CHOOSE)

@@ -15,9 +15,9 @@ from layerbench.envs import registry
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart
 from tests.agents import tiny
+from tests.agents.tiny import END
 
 TOKENIZER = tiny.tokenizer()
-END = TOKENIZER.convert_tokens_to_ids("<|im_end|>")
 TASKS = registry.list_tasks(registry.find("keydoor"), split="train", count=8, seed=0, options={})
 SETTINGS = AgentSettings(
     action_mode=ActionMode.CHOOSE,

@@ -137,6 +137,15 @@ def test_passes_and_runs_do_not_change_the_logits(monkeypatch: pytest.MonkeyPatc
         reader.extend({0: 3, 1: 1, 3: 8, 4: 2})
 
 
+def test_every_query_head_may_have_its_own_keys() -> None:
+    model = tiny.model("qwen3", num_key_value_heads=4)
+    reader = Reader(LeanStepper(model), model)
+    reader.open(4)
+    reader.extend({0: 9, 1: 4, 2: 12})
+    reader.extend({0: 1, 1: 3, 3: 5})
+    reader.extend({0: 1, 1: 1, 2: 1, 3: 1})
+
+
 def test_cache_grows_past_its_first_size() -> None:
     model = tiny.model()
     reader = Reader(LeanStepper(model), model)

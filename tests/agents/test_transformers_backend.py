@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,8 +15,8 @@ from layerbench.agents.backends.transformers import (
 )
 from layerbench.agents.trie import TokenTrie
 from tests.agents import tiny
+from tests.agents.tiny import END
 
-END = 2
 # Decisions at the start, after a shared token, and after forced tokens; a lone path; a short one.
 CHOICES = ((5, 1, 7, END), (5, 1, 8, 8, END), (5, 9, END), (6, 6, 6, END), (END,))
 
@@ -114,7 +115,7 @@ def test_free_text_ends_with_the_end_token_or_at_its_limit() -> None:
 def test_temperature_zero_takes_the_likeliest() -> None:
     model = tiny.model()
     free, chosen = backend(model).answer(
-        [query(0, choices=(), temperature=0), query(1, temperature=0)]
+        [query(0, choices=(), temperature=0.0), query(1, temperature=0.0)]
     )
     expected = [10, 11, 12]
     for token in free.token_ids:
@@ -224,10 +225,11 @@ def test_weights_hash_tells_models_apart() -> None:
 
 def test_model_is_loaded_from_a_folder_of_safetensors(tmp_path: object) -> None:
     folder = str(tmp_path)
-    model, tokenizer = tiny.model(), tiny.tokenizer()
-    model.save_pretrained(folder)  # pyright: ignore
+    model: Any = tiny.model()
+    tokenizer: Any = tiny.tokenizer()
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    loaded, words = load_model(folder, device="cpu")
+    loaded, words = cast(tuple[nn.Module, Any], load_model(folder, device="cpu"))
     assert weights_hash(loaded) == weights_hash(model)
     assert {weight.dtype for weight in loaded.parameters()} == {torch.float32}
     assert words.encode("look tin key") == tokenizer.encode("look tin key")

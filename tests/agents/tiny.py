@@ -1,9 +1,10 @@
 """Real transformers and tokenizers, small enough for a unit test."""
 
-from typing import Any
+from typing import Any, cast
 
+import tokenizers
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import models, pre_tokenizers
 from torch import nn
 from transformers import (
     LlamaConfig,
@@ -17,6 +18,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from layerbench.agents.context import Tokenizer
 from layerbench.envs.keydoor.env import METALS, WOODS
 
 CHATML = (
@@ -48,6 +50,9 @@ COMPACT = (
     "{% if add_generation_prompt %}<act>{% endif %}"
 )
 
+END = 2
+"""Ends an answer: the place of its token among the special ones."""
+
 _SPECIALS = ("<pad>", "<|im_start|>", "<|im_end|>", "<act>", "<unk>")
 _WORDS = (
     "\n",
@@ -58,22 +63,22 @@ _WORDS = (
 )
 
 
-def tokenizer(template: str = CHATML) -> PreTrainedTokenizerFast:
+def tokenizer(template: str | None = CHATML, *, eos: str = "<|im_end|>") -> Tokenizer:
     """Make a tokenizer with one token a word and a line, for most of what KeyDoor says."""
     ids = {word: index for index, word in enumerate((*_SPECIALS, *_WORDS))}
-    words = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
+    words = tokenizers.Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]
         [pre_tokenizers.Split(" ", "removed"), pre_tokenizers.Split("\n", "isolated")]
     )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=words,
-        eos_token="<|im_end|>",
+        eos_token=eos,
         pad_token="<pad>",
         unk_token="<unk>",
-        additional_special_tokens=["<|im_start|>", "<act>"],
+        additional_special_tokens=["<|im_start|>", "<|im_end|>", "<act>"],
     )
     fast.chat_template = template
-    return fast
+    return cast(Tokenizer, fast)
 
 
 def model(family: str = "qwen3", *, num_layers: int = 3, **more: object) -> nn.Module:

@@ -19,10 +19,7 @@ _MESSAGE = "@message@"
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What is asked of a transformers tokenizer."""
-
-    @property
-    def eos_token_id(self) -> Any: ...  # noqa: ANN401 - as transformers declares it
+    """What is asked of a transformers tokenizer; it declares little of this more closely."""
 
     def get_added_vocab(self) -> Any:  # noqa: ANN401
         """Map the tokens that no text is split into, such as those of the template, to ids."""
@@ -114,7 +111,7 @@ class ChatFormat:
         """
         special = set(self._tokenizer.get_added_vocab().values())
         after = [token for token in self._encode(closing)[:2] if token in special]
-        end = after[0] if after else self._tokenizer.eos_token_id
+        end = after[0] if after else getattr(self._tokenizer, "eos_token_id", None)
         if end is None:
             raise ValueError("the tokenizer names no token that ends an answer")
         return int(end)

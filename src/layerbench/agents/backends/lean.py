@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ _ARCHITECTURES = (LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 _FIXED_ROTARY = ("default", "linear", "llama3", "yarn")
 
 _GROWTH = 128
-"""Positions by which the cache grows at least; it is zeroed lazily, so spare room costs little."""
+"""Positions by which the cache grows at least."""
 
 _SMALL_VOCABULARY = 4096
 """Up to here scoring every id and picking is cheaper than gathering rows of the head."""
@@ -243,8 +244,12 @@ class LeanStepper:
 
     def _empty_cache(self, *, slots: int, positions: int) -> _Cache:
         shape = (len(self._layers), slots, self._key_heads, positions, self._head_size)
-        # Zeros, not merely empty: masked keys still enter sums, where a NaN would spread.
-        return _Cache(torch.zeros(shape), torch.zeros(shape))
+        # Zeros, not merely empty: masked keys still enter sums, where a NaN would spread. Those
+        # of numpy take memory only when it is written to, unlike torch's.
+        return _Cache(
+            torch.as_tensor(np.zeros(shape, np.float32)),
+            torch.as_tensor(np.zeros(shape, np.float32)),
+        )
 
     def _tabulate_rotations(self, positions: int) -> None:
         count = max(2 * len(self._cos), positions, 1024)

@@ -37,7 +37,9 @@ class Run:
         count: How many slots.
         width: Queries of each slot, padding included.
         reach: Keys that any of them may see.
-        mask: Added to the scores, for each slot, query and key; None if all is seen.
+        mask: Added to the scores, for each slot, query and key; None if all is seen, or the
+            rows are new.
+        causal: The rows are new, so that each query sees as many keys as its place in them.
     """
 
     first: int
@@ -45,6 +47,7 @@ class Run:
     width: int
     reach: int
     mask: Float[Tensor, "count 1 queries reach"] | None
+    causal: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Pass:
                 keys_SJME[slots, :, : run.reach],
                 values_SJME[slots, :, : run.reach],
                 attn_mask=run.mask,
+                is_causal=run.causal,
             )
             out = out.view(count, key_heads, width, -1, size).permute(0, 2, 1, 3, 4)
             parts.append(out.reshape(count * width, num_heads * size))
@@ -152,27 +156,30 @@ def _plan_pass(part: list[_Chunk], chunks: Mapping[int, Sequence[int]], group: i
 def _split(part: list[_Chunk]) -> Iterator[list[_Chunk]]:
     """Join neighbouring slots as long as padding them costs less than another call."""
     run: list[_Chunk] = []
+    width = reach = needed = 0
     for chunk in part:
-        if run and (chunk.row != run[-1].row + 1 or _waste([*run, chunk]) > _CALL_COST):
+        wider = max(width, chunk.width)
+        farther = max(reach, chunk.past + chunk.width)
+        pairs = chunk.width * (chunk.past + chunk.width)
+        waste = (len(run) + 1) * wider * farther - needed - pairs
+        if run and (chunk.row != run[-1].row + 1 or waste > _CALL_COST):
             yield run
-            run = []
+            run, needed = [], 0
+            wider, farther = chunk.width, chunk.past + chunk.width
         run.append(chunk)
+        width, reach, needed = wider, farther, needed + pairs
     yield run
-
-
-def _waste(run: list[_Chunk]) -> int:
-    width = max(chunk.width for chunk in run)
-    reach = max(chunk.past + chunk.width for chunk in run)
-    return sum(width * reach - c.width * (c.past + c.width) for c in run)
 
 
 def _plan_run(run: list[_Chunk], group: int) -> Run:
     width = max(chunk.width for chunk in run)
     reach = max(chunk.past + chunk.width for chunk in run)
+    if width > 1 and group == 1 and all(chunk.past == 0 for chunk in run):
+        return Run(run[0].row, len(run), width, reach, mask=None, causal=True)
     mask: Tensor | None = None
     if width > 1 or any(chunk.past + 1 < reach for chunk in run):
         pasts = torch.tensor([chunk.past for chunk in run])
         seen = pasts[:, None, None] + torch.arange(width)[:, None] >= torch.arange(reach)
         mask = torch.zeros(seen.shape).masked_fill_(~seen, float("-inf"))
         mask = mask.repeat_interleave(group, dim=1)[:, None]
-    return Run(run[0].row, len(run), width, reach, mask)
+    return Run(run[0].row, len(run), width, reach, mask, causal=False)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from layerbench.agents import embedded
 from layerbench.agents.backends.base import Answer, Query
@@ -23,6 +23,7 @@ from layerbench.agents.backends.cached import (
 )
 from layerbench.agents.backends.lean import LeanStepper, is_lean
 from layerbench.agents.backends.stepper import Stepper
+from layerbench.agents.context import Tokenizer
 from layerbench.agents.trie import TokenTrie
 
 EMBEDDED = "embedded"
@@ -243,7 +244,7 @@ def load_model(
     dtype: str = "auto",
     device: str = "auto",
     trust_remote_code: bool = False,
-) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+) -> tuple[nn.Module, Tokenizer]:
     """Load a causal language model and its tokenizer; weights come from safetensors only.
 
     Args:
@@ -274,7 +275,7 @@ def load_model(
     except OSError as problem:
         reason = str(problem).strip().splitlines()[0]
         raise ValueError(f"model '{name}' could not be loaded: {reason}") from problem
-    return cast(nn.Module, model.to(place).eval()), cast(PreTrainedTokenizerBase, tokenizer)
+    return cast(nn.Module, model.to(place).eval()), cast(Tokenizer, tokenizer)
 
 
 def weights_hash(model: nn.Module) -> str:
