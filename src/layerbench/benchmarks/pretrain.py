@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -139,8 +139,7 @@ def record_demonstrations(phase: Phase, settings: PretrainSettings, console: Con
 
 def judge(path: Path, *, settings: PretrainSettings, console: Console) -> float:
     """Measure a checkpoint's success rate at temperature 1 on easy games that were not cloned."""
-    model, loaded = load_model(str(path))
-    tokenizer = cast(Any, loaded)
+    model, tokenizer = load_model(str(path))
     chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
     asking = AgentSettings(
         action_mode=ActionMode.CHOOSE,
