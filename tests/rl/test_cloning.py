@@ -1,0 +1,46 @@
+"""A model learns to answer as the demonstrations did."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from transformers import Qwen3ForCausalLM
+
+from layerbench.agents.embedded.transcripts import Transcript
+from layerbench.rl.cloning import CloningSettings, clone
+from tests.rl.conftest import ModelMaker
+
+_SETTINGS = CloningSettings(
+    steps=60,
+    batch_size=2,
+    learning_rate=1e-2,
+    warmup=5,
+    swap_probability=0.0,
+    swappable=(),
+    save_every=60,
+    processes=2,
+    seed=0,
+)
+
+
+def _episodes() -> list[Transcript]:
+    # After 7 comes 8 or 9, as the first token says; 30 is never to be imitated.
+    return [
+        Transcript((first, 20, 7, then, 30), (0.1, 0.1, 0.1, 1.0, 0.0))
+        for first, then in ((5, 8), (6, 9)) * 8
+    ]
+
+
+@pytest.mark.timeout(180)
+def test_the_answers_of_the_demonstrations_are_learned(
+    tmp_path: Path, make_model: ModelMaker
+) -> None:
+    clone(make_model("qwen3"), _episodes(), tmp_path, _SETTINGS)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[0]["accuracy"] < 0.9
+    assert lines[-1]["accuracy"] == 1.0
+    learned: Any = Qwen3ForCausalLM.from_pretrained(tmp_path / "step-60")
+    assert load_file(tmp_path / "step-60" / "model.safetensors")
+    assert learned.config.num_hidden_layers == 4
