@@ -15,8 +15,14 @@ def test_every_environment_has_every_preset(env: str, preset: str) -> None:
 
 
 @pytest.mark.parametrize("env", sorted(registry.SPECS))
-def test_default_turns_are_the_registrys(env: str) -> None:
-    assert config.load(env).env.max_turns == registry.find(env).max_turns
+def test_published_turns_are_the_registrys(env: str) -> None:
+    assert config.load(env, preset="paper").env.max_turns == registry.find(env).max_turns
+
+
+def test_a_preset_can_set_the_turns_of_one_environment() -> None:
+    assert config.load("alfworld").env.max_turns == 20
+    assert config.load("alfworld", ["env.max_turns=30"]).env.max_turns == 30
+    assert config.load("keydoor").env.max_turns == 10
 
 
 @pytest.mark.parametrize(
