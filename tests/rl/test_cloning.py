@@ -2,10 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from safetensors.torch import load_file
 from transformers import Qwen3ForCausalLM
 
 from layerbench.agents.embedded.transcripts import Transcript
@@ -41,6 +40,5 @@ def test_the_answers_of_the_demonstrations_are_learned(
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[0]["accuracy"] < 0.9
     assert lines[-1]["accuracy"] == 1.0
-    learned: Any = Qwen3ForCausalLM.from_pretrained(tmp_path / "step-60")
-    assert load_file(tmp_path / "step-60" / "model.safetensors")
-    assert learned.config.num_hidden_layers == 4
+    loaded: Any = cast(Any, Qwen3ForCausalLM).from_pretrained(tmp_path / "step-60")
+    assert loaded.config.num_hidden_layers == 4
