@@ -106,3 +106,13 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
     pq.write_table(table, path)  # pyright: ignore
     with pytest.raises(ValueError, match="has columns"):
         episodes.read(path)
+
+
+def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
+    table = pq.read_table(path)  # pyright: ignore
+    place = list(episodes.COLUMNS).index("reward")
+    pq.write_table(table.set_column(place, "reward", [["much"]]), path)  # pyright: ignore
+    with pytest.raises(ValueError, match="reward string"):
+        episodes.read(path)

@@ -38,9 +38,8 @@ COLUMNS: dict[str, Any] = {
     "error": _STRING,
 }
 _SCHEMA = pa.schema(list(COLUMNS.items()))
-
-# What the first tables lacked: they read as null.
-_LATER = frozenset({"anchor"})
+# The first tables had no anchors.
+_FIRST_SCHEMA = pa.schema([item for item in COLUMNS.items() if item[0] != "anchor"])
 
 
 def write(path: Path, trajectories: Sequence[Trajectory], *, phase: str, split: str) -> None:
@@ -68,9 +67,9 @@ def read(path: Path) -> list[dict[str, Any]]:
         table = pq.read_table(path)
     except pa.ArrowException as error:
         raise ValueError(f"{path} is no table of episodes: {error}") from error
-    names = table.schema.names
-    if names not in (list(COLUMNS), [name for name in COLUMNS if name not in _LATER]):
-        raise ValueError(f"{path} has columns {names}, expected {list(COLUMNS)}")
+    if not any(table.schema.equals(known) for known in (_SCHEMA, _FIRST_SCHEMA)):
+        there = ", ".join(f"{field.name} {field.type}" for field in table.schema)
+        raise ValueError(f"{path} has columns {there}: not those of a table of episodes")
     try:
         rows: list[dict[str, Any]] = table.to_pylist()
     except (pa.ArrowException, UnicodeDecodeError) as error:
