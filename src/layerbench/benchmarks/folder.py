@@ -72,6 +72,11 @@ class RunFolder:
         return self.path / "episodes.parquet"
 
     @property
+    def episodes_page(self) -> Path:
+        """Those turns as a page for the browser, if somebody asked for it."""
+        return self.path / "episodes.html"
+
+    @property
     def error_log(self) -> Path:
         """Where an unexpected failure leaves its traceback."""
         return self.path / "error.log"
@@ -159,7 +164,13 @@ class RunFolder:
         for name in ("evaluations", "checkpoints"):
             if (self.path / name).exists():
                 shutil.rmtree(self.path / name)
-        for path in (self.record, self.episodes, self.error_log, self.state):
+        for path in (
+            self.record,
+            self.episodes,
+            self.episodes_page,
+            self.error_log,
+            self.state,
+        ):
             path.unlink(missing_ok=True)
         (self.path / "metrics.jsonl").unlink(missing_ok=True)
         self.config.unlink(missing_ok=True)
