@@ -110,7 +110,7 @@ class RunFolder:
         if start is Start.FRESH:
             return None
         there = cast(Json, OmegaConf.to_container(OmegaConf.load(self.config)))
-        changed = _first_difference(settings_config.as_dict(config), there)
+        changed = settings_config.first_difference(settings_config.as_dict(config), there)
         if changed:
             raise SettingsError(
                 f"{self.path} holds a run with other settings ({changed}): "
@@ -192,13 +192,3 @@ def default_path(config: RunConfig) -> Path:
         )
     )
     return Path(config.run_root) / name
-
-
-def _first_difference(mine: Json, theirs: Json, name: str = "") -> str:
-    """Name the first setting that differs, with both values; empty if none does."""
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        for key in sorted({*mine, *theirs}):
-            if found := _first_difference(mine.get(key), theirs.get(key), f"{name}.{key}"):
-                return found
-        return ""
-    return "" if mine == theirs else f"{name[1:]} is {theirs} there, {mine} here"
