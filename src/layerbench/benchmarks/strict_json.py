@@ -1,6 +1,7 @@
 """JSON from and to frozen dataclasses, with every name and type checked on the way in."""
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -145,18 +146,24 @@ def _float(number: int, where: str) -> float:
 
 def _decode_dataclass(kind: type, data: Json, where: str) -> object:
     given = cast(dict[str, Json], _expect(dict, data, where, "an object"))
-    hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
-    for wrong, said in ((set(names) - set(given), "lacks"), (set(given) - set(names), "has extra")):
+    kinds = _fields(kind)
+    for wrong, said in ((kinds.keys() - given, "lacks"), (given.keys() - kinds, "has extra")):
         if wrong:
             raise FormatError(f"{where} {said} field '{min(wrong)}'")
-    values = {name: _decode(hints[name], given[name], f"{where}.{name}") for name in names}
+    values = {name: _decode(kinds[name], given[name], f"{where}.{name}") for name in kinds}
     try:
         return kind(**values)
     except FormatError:
         raise
     except ValueError as error:
         raise FormatError(f"{where}: {error}") from error
+
+
+@functools.cache
+def _fields(kind: type) -> dict[str, object]:
+    """Name the fields of a dataclass, with their types; slow enough to be done once."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _expect(kind: type, data: Json, where: str, name: str) -> Json:
