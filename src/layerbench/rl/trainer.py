@@ -235,9 +235,11 @@ def _sound_group(trajectories: Sequence[Trajectory]) -> Group | None:
 def _identity(
     learner: Learner, selection: LayerSelection, settings: TrainSettings, tasks: Sequence[Task]
 ) -> dict[str, Any]:
-    """Name all that decides how training goes, but not how long it lasts."""
+    """Name all that decides how training goes, and how long it lasts only if that does, too."""
     fields = dataclasses.asdict(settings)
-    del fields["iterations"], fields["checkpoint_every"]
+    del fields["checkpoint_every"]
+    if not settings.decay:
+        del fields["iterations"]
     weights = hashlib.sha256()
     for name, tensor in sorted(learner.base.tensors.items()):
         weights.update(name.encode())
