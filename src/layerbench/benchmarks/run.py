@@ -133,7 +133,9 @@ class _Run:
         settings, tasks = self.plan.config.eval, self.plan.eval_tasks[split]
         started = time.perf_counter()
         requests = evaluation.requests(
-            tasks, episodes_per_task=settings.episodes_per_task, seed=settings.seed
+            tasks,
+            episodes_per_task=settings.episodes_per_task,
+            seeds=(settings.seed, self.plan.config.seed),
         )
         played = self._play(f"{phase} {split}", requests, settings.temperature)
         table = self.folder.part(phase, split, suffix="parquet")

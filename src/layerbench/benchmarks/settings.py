@@ -167,7 +167,8 @@ class EvalConfig:
         tasks: Length of the fixed list of each split; 0 takes the whole split.
         episodes_per_task: Episodes of each task.
         temperature: Of the sampling; 0 is greedy.
-        seed: Of the lists and of the sampling: the same for every run that is to be compared.
+        seed: Of the lists, the same for every run that is to be compared, and together with the
+            run's own seed of the sampling.
         every: Iterations between evaluations during training; 0 for none.
     """
 
