@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 from layerbench.benchmarks.contribution import Estimate, estimate
 from layerbench.benchmarks.ranking import LayerGain
@@ -124,8 +123,11 @@ def _correlate(
 
 
 def _centred_ranks(values_SK: Float[np.ndarray, "S K"]) -> Float[np.ndarray, "S K"]:
-    ranks_SK = stats.rankdata(values_SK, axis=1)  # pyright: ignore[reportUnknownMemberType]
-    return ranks_SK - (values_SK.shape[1] + 1) / 2
+    # By signs, not scipy.stats.rankdata: importing that would keep every command waiting.
+    above_SK = np.zeros_like(values_SK)
+    for other_S1 in np.split(values_SK, values_SK.shape[1], axis=1):
+        above_SK += np.sign(values_SK - other_S1) / 2
+    return above_SK
 
 
 def _signs(values_SK: Float[np.ndarray, "S K"]) -> Float[np.ndarray, "S _pairs"]:

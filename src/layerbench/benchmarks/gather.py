@@ -81,12 +81,15 @@ def _differences(examples: Mapping[BoardKey, FoundRecord]) -> dict[BoardKey, tup
         names = sorted({name for value in values.values() for name in value})
         varying = [n for n in names if len({str(v.get(n)) for v in values.values()}) > 1]
         for key in keys:
-            told[key] = tuple(f"{name}={values[key].get(name)}" for name in varying)
+            told[key] = tuple(f"{name}={values[key].get(name, 'unset')}" for name in varying)
     return told
 
 
 def _identity(key: BoardKey, example: FoundRecord) -> dict[str, Any]:
-    return comparability.material_settings(example.record) | {
+    settings = comparability.material_settings(example.record)
+    # Said in the headline already.
+    told = {"env.name", "model.name", "algorithm.name", "preset"}
+    return {name: value for name, value in settings.items() if name not in told} | {
         "env version": key.env_version,
         "weights": key.weights_sha256[:8],
         "tasks": key.tasks_sha256[:8],
