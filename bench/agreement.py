@@ -45,6 +45,7 @@ def measure(
     ]
     rng = np.random.default_rng(seed)
     found: list[Agreement] = []
+    reliabilities: list[float] = []
     for number in range(simulations):
         one, other = (
             _sweep(simulator, rng, task_seed=2 * (number % 2) + side)
@@ -53,8 +54,10 @@ def measure(
         agreed = agreement(one, other)
         assert agreed
         found.append(agreed)
+        reliabilities += [one.reliability, other.reliability]
     one_1K, other_1K = (np.array([layers]) for layers in rates)
     return {
+        "mean reliability": round(float(np.mean(reliabilities)), 3),
         "rho": _checked([a.spearman for a in found], float(spearman(one_1K, other_1K)[0])),
         "tau": _checked([a.kendall for a in found], float(kendall(one_1K, other_1K)[0])),
     }

@@ -32,6 +32,17 @@ class Sweep:
     layers: tuple[LayerGain, ...]
     num_layers: int
 
+    @property
+    def reliability(self) -> float:
+        """Share of the variance between the layers' gains that is not noise, in [0, 1].
+
+        A correlation with a sweep of low reliability says little: its order is mostly luck.
+        """
+        gains_K = np.array([x.gain for x in self.layers])
+        noise_SK = np.stack([x.draws for x in self.layers], axis=1) - gains_K
+        seen, noise = float(gains_K.var()), float(noise_SK.var(axis=1).mean())
+        return max(0.0, 1 - noise / seen) if seen else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -55,7 +66,8 @@ def agreement(one: Sweep, other: Sweep) -> Agreement | None:
     the percentiles of the resamples and those percentiles reflected about the estimate (the basic
     bootstrap; Davison and Hinkley, 1997, section 5.2): noise weakens a rank correlation, once in
     the estimate and once more in each resample, so that percentiles alone would never hold a
-    correlation of 1. ``bench/coverage.py`` measures how often it holds the truth.
+    correlation of 1. ``bench/agreement.py`` measures how often it holds the truth: seldom enough
+    where a sweep's ``reliability`` is low.
 
     Returns:
         None if fewer than ``FEWEST_PAIRS`` layers can be compared, or all of a sweep's gains are

@@ -85,14 +85,16 @@ def _written(sweeps: list[Labelled], found: dict[tuple[int, int], Agreement | No
     console = Console(file=out, width=max(_WIDTH, 10 + 26 * len(sweeps)), color_system=None)
     for number, labelled in enumerate(sweeps, start=1):
         lines = [cells.plain(str(labelled.root)), *cells.headline(labelled.board)]
-        lines.append(f"layers {', '.join(str(x.layer) for x in labelled.sweep.layers)}")
+        layers = ", ".join(str(x.layer) for x in labelled.sweep.layers)
+        lines.append(f"layers {layers}  reliability {labelled.sweep.reliability:.2f}")
         text = "\n    ".join(lines)
         console.print(f"{number:2}  {text}", highlight=False, markup=False, soft_wrap=True)
     console.print()
     console.print(_table(len(sweeps), found), crop=False)
     console.print(
         "above the diagonal Spearman's rho, below it Kendall's tau, with 95 % intervals over tasks "
-        "and seeds and (n) pairs of layers",
+        "and seeds and (n) pairs of layers\nreliability: share of the variance between a sweep's "
+        "layers that is not luck; where it is low, the intervals are too short",
         soft_wrap=True,
     )
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

@@ -89,9 +89,10 @@ def leaderboard(args: argparse.Namespace) -> str:
         text = FORMATS[args.format](gathered)
     if args.out is None:
         return text.removesuffix("\n")
-    if not args.out.parent.is_dir():
-        raise SettingsError(f"there is no folder {args.out.parent} to write {args.out.name} into")
-    strict_json.replace_text(args.out, text)
+    try:
+        strict_json.replace_text(args.out, text)
+    except OSError as error:
+        raise SettingsError(f"{args.out} cannot be written: {error.strerror}") from error
     return f"wrote {args.out}"
 
 

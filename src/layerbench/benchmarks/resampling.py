@@ -1,6 +1,6 @@
 """Resamples of success rates over tasks and seeds, paired across selections.
 
-Shape suffixes: R seeds, N tasks, S resamples.
+Shape suffixes: K selections, R seeds, N tasks, S resamples.
 """
 
 import functools
@@ -78,6 +78,7 @@ class Resampler:
             if name not in untrained and scores
         }
         self._drawn: dict[tuple[str, tuple[int, ...]], Float[np.ndarray, " S"]] = {}
+        self._over_tasks = self._draw_tasks()
 
     def rates(self, name: str, seeds: Sequence[int]) -> Float[np.ndarray, " S"]:
         """Draw one selection's success rate over some of its seeds.
@@ -93,14 +94,27 @@ class Resampler:
         """Say whether any selection has two seeds, so that the luck of training is known."""
         return any(squares.freedom for squares in self._squares.values())
 
-    def _draw(self, name: str, seeds: Sequence[int]) -> Float[np.ndarray, " S"]:
-        scores = self._selections[name]
-        profile_N = np.mean([scores[seed] for seed in seeds], axis=0)
-        drawn_S = task_weights(len(profile_N), self._task_seed) @ profile_N
+    def _draw_tasks(self) -> dict[tuple[str, tuple[int, ...]], Float[np.ndarray, " S"]]:
+        """Resample tasks for all selections at once, over all seeds of each."""
+        asked = [(name, tuple(scores)) for name, scores in self._selections.items() if scores]
+        if not asked:
+            return {}
+        profiles_KN = np.stack([self._profile(*one) for one in asked])
+        drawn_KS = profiles_KN @ task_weights(profiles_KN.shape[1], self._task_seed).T
+        return dict(zip(asked, drawn_KS, strict=True))
+
+    def _profile(self, name: str, seeds: Sequence[int]) -> Float[np.ndarray, " N"]:
+        return np.mean([self._selections[name][seed] for seed in seeds], axis=0)
+
+    def _draw(self, name: str, seeds: tuple[int, ...]) -> Float[np.ndarray, " S"]:
+        profile_N = self._profile(name, seeds)
+        drawn_S = self._over_tasks.get((name, seeds))
+        if drawn_S is None:
+            drawn_S = task_weights(len(profile_N), self._task_seed) @ profile_N
         if name not in self._squares:
             return drawn_S
         # From name and scores: alone of its kind in a sweep, and not that of another sweep's.
-        played = np.stack(list(scores.values())).tobytes()
+        played = np.stack(list(self._selections[name].values())).tobytes()
         rng = np.random.default_rng([zlib.crc32(name.encode()), zlib.crc32(played)])
         variance_S = _variances(self._moderated(name), tasks=len(profile_N), rng=rng)
         return drawn_S + rng.standard_normal(RESAMPLES) * np.sqrt(variance_S / len(seeds))
