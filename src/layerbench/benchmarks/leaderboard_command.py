@@ -1,8 +1,10 @@
 """``layerbench leaderboard``: tables of all records under some folders."""
 
 import argparse
+import gc
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +82,8 @@ def leaderboard(args: argparse.Namespace) -> str:
         return _checked(args)
     if not args.runs:
         raise SettingsError("no folder given: name folders of runs, or a record to --check")
-    gathered = gather(args.runs)
+    with _no_collection():
+        gathered = gather(args.runs)
     if not gathered.boards:
         raise SettingsError(_nothing(gathered, args.runs))
     if args.format == PAGE:
@@ -94,6 +97,16 @@ def leaderboard(args: argparse.Namespace) -> str:
     except OSError as error:
         raise SettingsError(f"{args.out} cannot be written: {error.strerror}") from error
     return f"wrote {args.out}"
+
+
+@contextmanager
+def _no_collection() -> Generator[None]:
+    """Spare the collector the millions of parts of many records, all of which are kept."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _page(gathered: Leaderboard, out: Path) -> str:
