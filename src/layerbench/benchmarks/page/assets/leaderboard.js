@@ -75,14 +75,16 @@
     const board = data.boards[place.dataset.board] ?? {};
     const datasets = { ...board, curves: spread(board.curves ?? []) };
     const spec = { ...data.forms[place.dataset.form], datasets };
-    const drawn = await vegaEmbed(place, spec, {
+    // In an element of its own: vega names what it draws in, and this place has a better name.
+    const inner = document.createElement("div");
+    inner.setAttribute("aria-hidden", "true");
+    place.replaceChildren(inner);
+    const drawn = await vegaEmbed(inner, spec, {
       ast: true, actions: false, renderer: "svg", defaultStyle: false, config: theme(),
       tooltip: { disableDefaultStyle: true },
       // Errors alone: of marks that a table has none of, vega warns that their extent is infinite.
       logLevel: 1,
     });
-    // The element is described as a whole; its parts would only be read one by one.
-    place.querySelector("svg").setAttribute("aria-hidden", "true");
     place.finish?.();
     place.finish = drawn.finalize;
   };
