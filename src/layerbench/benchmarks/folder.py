@@ -72,6 +72,11 @@ class RunFolder:
         return self.path / "episodes.parquet"
 
     @property
+    def episodes_page(self) -> Path:
+        """Those turns as a page for the browser, if somebody asked for it."""
+        return self.path / "episodes.html"
+
+    @property
     def error_log(self) -> Path:
         """Where an unexpected failure leaves its traceback."""
         return self.path / "error.log"
@@ -105,7 +110,7 @@ class RunFolder:
         if start is Start.FRESH:
             return None
         there = cast(Json, OmegaConf.to_container(OmegaConf.load(self.config)))
-        changed = _first_difference(settings_config.as_dict(config), there)
+        changed = settings_config.first_difference(settings_config.as_dict(config), there)
         if changed:
             raise SettingsError(
                 f"{self.path} holds a run with other settings ({changed}): "
@@ -159,7 +164,13 @@ class RunFolder:
         for name in ("evaluations", "checkpoints"):
             if (self.path / name).exists():
                 shutil.rmtree(self.path / name)
-        for path in (self.record, self.episodes, self.error_log, self.state):
+        for path in (
+            self.record,
+            self.episodes,
+            self.episodes_page,
+            self.error_log,
+            self.state,
+        ):
             path.unlink(missing_ok=True)
         (self.path / "metrics.jsonl").unlink(missing_ok=True)
         self.config.unlink(missing_ok=True)
@@ -181,13 +192,3 @@ def default_path(config: RunConfig) -> Path:
         )
     )
     return Path(config.run_root) / name
-
-
-def _first_difference(mine: Json, theirs: Json, name: str = "") -> str:
-    """Name the first setting that differs, with both values; empty if none does."""
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        for key in sorted({*mine, *theirs}):
-            if found := _first_difference(mine.get(key), theirs.get(key), f"{name}.{key}"):
-                return found
-        return ""
-    return "" if mine == theirs else f"{name[1:]} is {theirs} there, {mine} here"

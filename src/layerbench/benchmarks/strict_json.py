@@ -1,7 +1,9 @@
 """JSON from and to frozen dataclasses, with every name and type checked on the way in."""
 
 import dataclasses
+import functools
 import json
+import math
 import os
 import typing
 from collections.abc import Mapping
@@ -68,11 +70,11 @@ def parse(text: str, *, where: str) -> Json:
     """Read JSON of any form.
 
     Raises:
-        FormatError: The text is not JSON.
+        FormatError: The text is not JSON, or an object in it has a key twice.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{where} is not JSON: {error}") from error
 
 
@@ -102,6 +104,15 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    # Readers differ in which of two values they take.
+    items = dict(pairs)
+    if len(items) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key '{next(n for n in names if names.count(n) > 1)}' is there twice")
+    return items
+
+
 def _decode(kind: object, data: Json, where: str) -> object:
     origin = typing.get_origin(kind)
     if kind is Any:
@@ -119,24 +130,40 @@ def _decode(kind: object, data: Json, where: str) -> object:
     scalar = cast(type, kind)
     # Some tools write 1.0 as 1.
     if scalar is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
+        return _float(data, where)
+    # json reads 1e999 as infinity.
+    if isinstance(data, float) and not math.isfinite(data):
+        raise FormatError(f"{where} is too large a number")
     return _expect(scalar, data, where, scalar.__name__)
+
+
+def _float(number: int, where: str) -> float:
+    try:
+        return float(number)
+    except OverflowError as error:
+        raise FormatError(f"{where} is too large a number") from error
 
 
 def _decode_dataclass(kind: type, data: Json, where: str) -> object:
     given = cast(dict[str, Json], _expect(dict, data, where, "an object"))
-    hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
-    for wrong, said in ((set(names) - set(given), "lacks"), (set(given) - set(names), "has extra")):
+    kinds = _fields(kind)
+    for wrong, said in ((kinds.keys() - given, "lacks"), (given.keys() - kinds, "has extra")):
         if wrong:
             raise FormatError(f"{where} {said} field '{min(wrong)}'")
-    values = {name: _decode(hints[name], given[name], f"{where}.{name}") for name in names}
+    values = {name: _decode(kinds[name], given[name], f"{where}.{name}") for name in kinds}
     try:
         return kind(**values)
     except FormatError:
         raise
     except ValueError as error:
         raise FormatError(f"{where}: {error}") from error
+
+
+@functools.cache
+def _fields(kind: type) -> dict[str, object]:
+    """Name the fields of a dataclass, with their types; slow enough to be done once."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def _expect(kind: type, data: Json, where: str, name: str) -> Json:
