@@ -11,6 +11,7 @@ from layerbench.envs.webshop.catalogue import Product
 from layerbench.envs.webshop.goals import Goal, GoalTable
 from layerbench.envs.webshop.reward import Reward
 from tests.envs.webshop.conftest import oracle
+from tests.envs.webshop.products import product_of
 from tests.shared_data import shared
 
 
@@ -47,12 +48,14 @@ def test_every_recorded_reward_and_its_parts_are_ours(
     assert len(recorded) == count
     for case in recorded:
         index = case["goal_idx"]
+        product = by_asin[case["asin"]]
+        goal = table.goal(index, products[int(table.products_G[index])])
         judged = reward.judge(
-            by_asin[case["asin"]],
+            product,
             case["options"],
             case["price"],
-            table.goal(index, products[int(table.products_G[index])]),
-            nouns=nouns.__getitem__,
+            goal,
+            title_share=reward.title_share(nouns[product.title], nouns[goal.title]),
             strict_upstream=True,
         )
         assert judged.score == case["reward"]
@@ -72,7 +75,7 @@ def num_won_by_exact_purchase(
             dict(goal.options),
             float(table.prices_N[number]),
             goal,
-            nouns=nouns.__getitem__,
+            title_share=reward.title_share(nouns[goal.title], nouns[goal.title]),
             strict_upstream=strict_upstream,
         )
         won += judged.score == 1
@@ -91,21 +94,18 @@ def test_colour_words_are_the_originals_in_its_order() -> None:
     assert list(colors.WORDS) == recorded
 
 
-def product_of(title: str, **changes: Any) -> Product:  # noqa: ANN401 - any field
-    fields: dict[str, Any] = {
-        "asin": "A", "category": "garden", "query": "lamps", "title": title,
-        "product_category": "Home \u203a Lamps",
-        "description": "", "bullets": ("",), "attributes": (), "prices": (5.0,),
-        "price_tag": "$5.0", "options": {}, "wish": None, "human_wishes": (),
-    }  # fmt: skip
-    return Product(**(fields | changes))
-
-
 def goal_of(title: str, *, attributes: Sequence[str] = ("small",)) -> Goal:
     return Goal(
         product=0, category="garden", query="chairs", product_category="Home \u203a Chairs",
         title=title, instruction="", attributes=tuple(attributes), options=(), price_limit=10.0,
     )  # fmt: skip
+
+
+def score_of(product: Product, goal: Goal, *, price: float = 5.0) -> tuple[float, float]:
+    """Judge a purchase whose title's words are all nouns; give the factor and the score."""
+    share = reward.title_share(product.title.split(), goal.title.split())
+    judged = reward.judge(product, {}, price, goal, title_share=share, strict_upstream=True)
+    return judged.type_factor, judged.score
 
 
 @pytest.mark.parametrize(
@@ -114,32 +114,25 @@ def goal_of(title: str, *, attributes: Sequence[str] = ("small",)) -> Goal:
     [("z", 0.0), ("a", 0.1), ("a b", 0.5), ("a b c", 1.0)],
 )
 def test_the_kind_of_thing_is_judged_by_the_nouns_of_its_title(bought: str, factor: float) -> None:
-    judged = reward.judge(
-        product_of(bought), {}, 5.0, goal_of("a b c d e f g h i j k l"),
-        nouns=str.split, strict_upstream=True,
-    )  # fmt: skip
-    assert judged.type_factor == factor
     # No attribute, no option; the price is met: 1 of 2.
-    assert judged.score == factor / 2
+    assert score_of(product_of(bought), goal_of("a b c d e f g h i j k l")) == (factor, factor / 2)
 
 
 def test_the_same_query_makes_up_for_a_title_that_shares_little() -> None:
-    judged = reward.judge(
-        product_of("a b", query="chairs"), {}, 5.0, goal_of("a b c d e f g h i j k l"),
-        nouns=str.split, strict_upstream=True,
-    )  # fmt: skip
-    assert judged.type_factor == 1.0
+    product = product_of("a b", query="chairs")
+    assert score_of(product, goal_of("a b c d e f g h i j k l"))[0] == 1.0
+
+
+def test_a_title_without_nouns_shares_a_fifth() -> None:
+    assert reward.title_share(["lamp"], []) == 0.2
 
 
 @pytest.mark.parametrize(
     ("changes", "has"),
-    [({"attributes": ("small size",)}, 1), ({"title": "a SMALL lamp"}, 1),
+    [({"attributes": ("small size",)}, 1), ({"title": "lamp SMALL"}, 1),
      ({"bullets": ("big", "not small")}, 1), ({"description": "Smaller"}, 1), ({}, 0)],
 )  # fmt: skip
 def test_an_attribute_is_known_or_told_anywhere(changes: dict[str, Any], has: int) -> None:
-    product = product_of(**{"title": "a lamp", **changes})
-    judged = reward.judge(
-        product, {}, 20.0, goal_of("a lamp"), nouns=str.split, strict_upstream=True
-    )
-    assert judged.attributes == has
-    assert judged.score == has / 2  # It is over budget.
+    product = product_of(**{"title": "lamp", **changes})
+    # Over budget: all there is to score is the attribute, 1 of 2.
+    assert score_of(product, goal_of("lamp"), price=20.0)[1] == has / 2

@@ -103,8 +103,7 @@ class GoalTable:
         )
 
     def save(self, folder: Path) -> None:
-        """Write each array as a file of its own."""
-        folder.mkdir()
+        """Write each array as a file of its own, into a folder that exists."""
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
 

@@ -94,5 +94,5 @@ class PostingsBuilder:
 
 
 def _hash(key: str) -> np.uint64:
-    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest()
     return np.uint64(int.from_bytes(digest, "little"))

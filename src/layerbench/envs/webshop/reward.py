@@ -1,7 +1,7 @@
 """What a purchase is worth (Yao et al. 2022, section 3.1), as the published code computes it."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rapidfuzz.fuzz import token_set_ratio
@@ -10,9 +10,6 @@ from rapidfuzz.utils import default_process
 from layerbench.envs.webshop import colors
 from layerbench.envs.webshop.catalogue import Product
 from layerbench.envs.webshop.goals import Goal
-
-Nouns = Callable[[str], Sequence[str]]
-"""Gives the nouns of a title, lower case, in order and with repeats."""
 
 _ALIKE = 85
 # The matching library drops these before it compares.
@@ -58,7 +55,7 @@ def judge(
     price: float,
     goal: Goal,
     *,
-    nouns: Nouns,
+    title_share: float,
     strict_upstream: bool,
 ) -> Reward:
     """Judge a purchase.
@@ -68,20 +65,19 @@ def judge(
         chosen: Values of its options by name; others were left open.
         price: What it costs, in dollars.
         goal: What was asked for.
-        nouns: Of titles.
+        title_share: See ``title_share`` below.
         strict_upstream: Compare named options as the published code does, which takes name and
             value together as one text, so that a colour is seldom reduced to its word; False
             compares values alone.
     """
     query_match = product.query == goal.query
     category_match = len(_levels(product.product_category) & _levels(goal.product_category)) > 1
-    share = _title_share(nouns(product.title), nouns(goal.title))
     wanted = [_wanted(name, value, strict_upstream) for name, value in goal.options]
     return Reward(
-        type_factor=_type_factor(share, alike=query_match or category_match),
+        type_factor=_type_factor(title_share, alike=query_match or category_match),
         query_match=query_match,
         category_match=category_match,
-        title_share=share,
+        title_share=title_share,
         attributes=sum(_has(product, attribute) for attribute in goal.attributes),
         options=_num_chosen(map(colors.normal, chosen.values()), wanted),
         in_budget=price <= goal.price_limit,
@@ -90,12 +86,16 @@ def judge(
     )
 
 
+def title_share(bought: Sequence[str], wanted: Sequence[str]) -> float:
+    """Give the share of the wanted title's nouns, repeats counted, that the bought one has.
+
+    A title without nouns counts as 0.2.
+    """
+    return len(set(bought) & set(wanted)) / len(wanted) if wanted else 0.2
+
+
 def _levels(product_category: str) -> set[str]:
     return {level.strip() for level in product_category.split("\u203a")}
-
-
-def _title_share(bought: Sequence[str], wanted: Sequence[str]) -> float:
-    return len(set(bought) & set(wanted)) / len(wanted) if wanted else 0.2
 
 
 def _type_factor(title_share: float, *, alike: bool) -> float:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 _CHUNK_CHARS = 1 << 22
 
@@ -14,7 +14,8 @@ def read_array(path: Path) -> Iterator[Any]:
     Raises:
         ValueError: The file holds no array, or is broken.
     """
-    with _Scanner(path, opening="[") as scanner:
+    with path.open(encoding="utf-8") as file:
+        scanner = _Scanner(file, opening="[")
         while scanner.peek() != "]":
             yield scanner.value()
 
@@ -25,7 +26,8 @@ def read_object(path: Path) -> Iterator[tuple[str, Any]]:
     Raises:
         ValueError: The file holds no object, or is broken.
     """
-    with _Scanner(path, opening="{") as scanner:
+    with path.open(encoding="utf-8") as file:
+        scanner = _Scanner(file, opening="{")
         while scanner.peek() != "}":
             yield scanner.value(), scanner.value()
 
@@ -33,22 +35,14 @@ def read_object(path: Path) -> Iterator[tuple[str, Any]]:
 class _Scanner:
     """Reads a file in pieces, of which it keeps the one it is at."""
 
-    def __init__(self, path: Path, *, opening: str) -> None:
-        self._path = path
-        self._opening = opening
+    def __init__(self, file: TextIO, *, opening: str) -> None:
+        self._file = file
         self._decoder = json.JSONDecoder()
         self._text = ""
         self._place = 0
-
-    def __enter__(self) -> "_Scanner":
-        self._file = self._path.open(encoding="utf-8")
-        if self.peek() != self._opening:
-            raise ValueError(f"'{self._path}' does not begin with {self._opening}")
+        if self.peek() != opening:
+            raise ValueError(f"'{file.name}' does not begin with {opening}")
         self._place += 1
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._file.close()
 
     def peek(self) -> str:
         """Skip to the next value, or the end, and give its first character."""
@@ -60,7 +54,7 @@ class _Scanner:
                     return character
                 self._place += 1
             if not self._read_on():
-                raise ValueError(f"'{self._path}' ends too early")
+                raise ValueError(f"'{self._file.name}' ends too early")
 
     def value(self) -> Any:  # noqa: ANN401 - JSON
         """Read the next value."""
@@ -70,7 +64,7 @@ class _Scanner:
                 value, self._place = self._decoder.raw_decode(self._text, self._place)
             except json.JSONDecodeError as error:
                 if not self._read_on():
-                    raise ValueError(f"'{self._path}' is not JSON: {error}") from error
+                    raise ValueError(f"'{self._file.name}' is not JSON: {error}") from error
             else:
                 return value
 
