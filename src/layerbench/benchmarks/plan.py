@@ -8,9 +8,10 @@ from torch import nn
 
 from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent
-from layerbench.agents.backends.transformers import TransformersBackend, load_model
+from layerbench.agents.backends.transformers import TransformersBackend
 from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.benchmarks import models
 from layerbench.benchmarks.settings import RunConfig
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
@@ -61,13 +62,7 @@ def prepare(config: RunConfig) -> Plan:
     torch.set_num_threads(config.model.threads)
     training = train_settings(config)
     identity, eval_tasks, train_tasks = _list_tasks(config)
-    model, tokenizer = load_model(
-        config.model.name,
-        revision=config.model.revision,
-        dtype=config.model.dtype,
-        device=config.model.device,
-        trust_remote_code=config.model.trust_remote_code,
-    )
+    model, tokenizer = models.load(config.model)
     return Plan(
         config=config,
         identity=identity,

@@ -18,6 +18,7 @@ from layerbench.rl.advantages import group_advantages
 from layerbench.rl.batching import make_sequences
 from layerbench.rl.checkpoint import (
     Checkpoint,
+    hash_tensors,
     latest_checkpoint,
     load_checkpoint,
     optimizer_tensors,
@@ -238,10 +239,6 @@ def _identity(
     """Name all that decides how training goes, but not how long it lasts."""
     fields = dataclasses.asdict(settings)
     del fields["iterations"], fields["checkpoint_every"]
-    weights = hashlib.sha256()
-    for name, tensor in sorted(learner.base.tensors.items()):
-        weights.update(name.encode())
-        weights.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     listed = json.dumps(
         [[t.task_id, dict(t.options), t.seed] for t in tasks], sort_keys=True, default=str
     )
@@ -249,5 +246,5 @@ def _identity(
         **fields,
         "selection": selection.name,
         "tasks": hashlib.sha256(listed.encode()).hexdigest(),
-        "base_weights": weights.hexdigest(),
+        "base_weights": hash_tensors(learner.base.tensors),
     }
