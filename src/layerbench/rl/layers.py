@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +107,27 @@ def select_parameters(model: nn.Module, selection: LayerSelection) -> dict[str, 
     for _, parameter in named:
         parameter.requires_grad_(id(parameter) in chosen)
     return {name: p for name, p in model.named_parameters() if id(p) in chosen}
+
+
+def parameter_groups(
+    model: nn.Module, parameters: Mapping[str, nn.Parameter], scales: Mapping[int, float]
+) -> list[dict[str, Any]]:
+    """Sort what learns into an optimizer's groups, one for each multiplier of the learning rate.
+
+    Without multipliers that is one group of all. Each group has its ``params``, in the order given,
+    and its ``scale``.
+
+    Args:
+        model: Whose parameters they are.
+        parameters: What learns, by name.
+        scales: Multipliers by decoder block; 1 for every other, and for all outside the blocks.
+    """
+    path, _ = _find_blocks(model)
+    groups: dict[float, list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in parameters.items():
+        layer = _layer_of(name, path)
+        groups[1.0 if layer is None else scales.get(layer, 1.0)].append(parameter)
+    return [{"params": chosen, "scale": scale} for scale, chosen in groups.items()]
 
 
 class BaseWeights:

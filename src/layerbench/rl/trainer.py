@@ -27,7 +27,7 @@ from layerbench.rl.checkpoint import (
     rng_states,
     save_checkpoint,
 )
-from layerbench.rl.layers import BaseWeights, select_parameters
+from layerbench.rl.layers import BaseWeights, parameter_groups, select_parameters
 from layerbench.rl.metrics import (
     IterationMetrics,
     append_metrics,
@@ -36,6 +36,7 @@ from layerbench.rl.metrics import (
     rewrite_metrics,
 )
 from layerbench.rl.policy import check_head
+from layerbench.rl.scales import check_scales
 from layerbench.rl.schedule import (
     TrainSettings,
     episode_seed,
@@ -105,6 +106,11 @@ class Trainer:
         """What the selected parameters were before training."""
         return self._learner.base
 
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What steps the selected parameters, and holds no others; not to be changed."""
+        return self._learner.optimizer
+
     def run(
         self, progress: Callable[[IterationMetrics], None] | None = None
     ) -> tuple[IterationMetrics, ...]:
@@ -133,7 +139,7 @@ class Trainer:
         sequences = make_sequences(chosen, advantages)
         rate = learning_rate(self._settings, iteration)
         for options in self._learner.optimizer.param_groups:
-            options["lr"] = rate
+            options["lr"] = rate * options["scale"]
         stats = update(
             self._learner,
             sequences,
@@ -215,14 +221,18 @@ def make_learner(model: nn.Module, selection: LayerSelection, settings: TrainSet
     Dropout stays off, as it was when the episodes were sampled.
 
     Raises:
-        ValueError: The selection leaves nothing to learn, or does not fit the model.
+        ValueError: The selection leaves nothing to learn, or it or the multipliers of the learning
+            rate do not fit the model.
     """
     model.eval()
     parameters = select_parameters(model, selection)
     if not parameters:
         raise ValueError(f"the selection {selection.name} leaves nothing to learn")
+    check_scales(settings.lr_scale, selection)
     optimizer = torch.optim.AdamW(
-        parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        parameter_groups(model, parameters, settings.lr_scale),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
     )
     return Learner(model, parameters, BaseWeights(parameters), optimizer)
 
@@ -239,6 +249,9 @@ def _identity(
     """Name all that decides how training goes, but not how long it lasts."""
     fields = dataclasses.asdict(settings)
     del fields["iterations"], fields["checkpoint_every"]
+    # Runs from before there were multipliers go on.
+    if not settings.lr_scale:
+        del fields["lr_scale"]
     listed = json.dumps(
         [[t.task_id, dict(t.options), t.seed] for t in tasks], sort_keys=True, default=str
     )
