@@ -181,7 +181,7 @@ class RunFolder:
 def default_path(config: RunConfig) -> Path:
     """Derive the folder from the settings: the same for the same command."""
     model = (trained.run_of(config.model.name) or Path(config.model.name)).name
-    selection = config.layers.replace(":", "").replace("/", "-")
+    selection = config.layers.replace(":", "").replace("/", "-").replace(" ", "-")
     name = "-".join(
         (
             config.env.name,

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 # Chosen otherwise, because other settings hang on them.
-_ELSEWHERE = {"preset": "--preset", "env.name": "the argument ENV"}
+_ELSEWHERE = {
+    "preset": "--preset",
+    "env.name": "the argument ENV",
+    "parts": "layerbench combine",
+    "read_from": "top:K@RESULTS and train.lr_scale=@RESULTS",
+}
 
 
 class SettingsError(ValueError):

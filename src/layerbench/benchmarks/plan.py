@@ -19,6 +19,7 @@ from layerbench.envs.types import Task
 from layerbench.rl.advantages import AdvantageSettings, Algorithm, Normalisation, Statistics
 from layerbench.rl.layers import decoder_blocks, parse_selection
 from layerbench.rl.losses import Aggregation, KLKind, LossSettings
+from layerbench.rl.scales import check_scales, parse_scales
 from layerbench.rl.schedule import TrainSettings
 from layerbench.rl.types import LayerSelection
 
@@ -63,6 +64,8 @@ def prepare(config: RunConfig) -> Plan:
     training = train_settings(config)
     identity, eval_tasks, train_tasks = _list_tasks(config)
     model, tokenizer = models.load(config.model)
+    selection = _selection(config, model)
+    check_scales(training.lr_scale, selection)
     return Plan(
         config=config,
         identity=identity,
@@ -70,9 +73,17 @@ def prepare(config: RunConfig) -> Plan:
         eval_tasks=eval_tasks,
         model=model,
         agent=_agent(config, model, tokenizer),
-        selection=parse_selection(config.layers, len(decoder_blocks(model))),
+        selection=selection,
         training=training,
     )
+
+
+def _selection(config: RunConfig, model: nn.Module) -> LayerSelection:
+    num_layers = len(decoder_blocks(model))
+    if not config.parts:
+        return parse_selection(config.layers, num_layers)
+    models.check_parts(model, config.parts, num_layers=num_layers)
+    return models.selection_of(config.parts, name=config.layers, num_layers=num_layers)
 
 
 def train_settings(config: RunConfig) -> TrainSettings:
@@ -93,6 +104,7 @@ def train_settings(config: RunConfig) -> TrainSettings:
         temperature=train.temperature,
         checkpoint_every=train.checkpoint_every,
         dynamic_sampling=train.dynamic_sampling,
+        lr_scale=parse_scales(train.lr_scale),
         seed=config.seed,
         advantages=_advantage_settings(config),
         loss=_loss_settings(config),
@@ -145,7 +157,7 @@ def _list_tasks(
         for split in env.eval_splits
     }
     train_tasks: tuple[Task, ...] = ()
-    if config.layers != "none":
+    if config.layers != "none" and not config.parts:
         train_tasks = registry.list_tasks(
             spec,
             split=env.train_split,

@@ -122,6 +122,8 @@ class TrainConfig:
         micro_batch_tokens: Tokens in memory at once; changes the speed, not the result.
         temperature: Of the sampling in training.
         checkpoint_every: Iterations between checkpoints.
+        lr_scale: Multiplier of the learning rate by layer, ``10:1,15:2``, 1 for those not named;
+            ``@RESULTS`` takes it from the contributions in an earlier sweep; empty for none.
         dynamic_sampling: Replace groups of equal scores by new ones (DAPO).
         clip_low: Largest fall of the importance ratio, as a share.
         clip_high: Largest rise of the importance ratio, as a share.
@@ -158,6 +160,7 @@ class TrainConfig:
     aggregation: str = MISSING
     max_tokens: int = MISSING
     sequence_ratio: bool = MISSING
+    lr_scale: str = ""
 
 
 @dataclass
@@ -181,6 +184,42 @@ class EvalConfig:
 
 
 @dataclass
+class PartConfig:
+    """A finished run whose layers a combined model has.
+
+    Attributes:
+        run: Its folder.
+        checkpoint: Name of the checkpoint that holds its layers.
+        layers: Decoder blocks that it trained, from 0.
+        weights_sha256: Hash of the base model with these layers alone.
+    """
+
+    run: str = MISSING
+    checkpoint: str = MISSING
+    layers: list[int] = field(default_factory=list[int])
+    weights_sha256: str = MISSING
+
+
+@dataclass
+class SourceConfig:
+    """Where a setting was read from an earlier sweep.
+
+    Attributes:
+        setting: Its name.
+        asked: What was typed for it, such as ``top:5@runs``.
+        table: Name of the leaderboard's table that it was read from.
+        sha256: Hash of the file, or of the records behind the table.
+        weights_sha256: Of the base model of that table.
+    """
+
+    setting: str = MISSING
+    asked: str = MISSING
+    table: str = MISSING
+    sha256: str = MISSING
+    weights_sha256: str = MISSING
+
+
+@dataclass
 class RunConfig:
     """One run.
 
@@ -196,6 +235,8 @@ class RunConfig:
         seed: Of training: its list of tasks, its order and its sampling.
         preset: Where the settings started from.
         run_root: Folder that holds the run folders.
+        parts: What a combined model is put together from; empty for every other run.
+        read_from: Where settings were read from an earlier sweep; what was read stands in them.
     """
 
     env: EnvConfig = field(default_factory=EnvConfig)
@@ -208,3 +249,5 @@ class RunConfig:
     seed: int = MISSING
     preset: str = MISSING
     run_root: str = MISSING
+    parts: list[PartConfig] = field(default_factory=list[PartConfig])
+    read_from: list[SourceConfig] = field(default_factory=list[SourceConfig])

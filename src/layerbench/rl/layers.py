@@ -149,6 +149,13 @@ class BaseWeights:
         assert not self._swapped, "the base weights are in the model now"
         return self._tensors
 
+    def put_back(self, model: nn.Module) -> None:
+        """Give the model its base weights for good; what it had in their place is lost."""
+        parameters = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in self.tensors.items():
+                parameters[name].copy_(tensor)
+
     @contextmanager
     def swapped_in(self, model: nn.Module) -> Generator[None]:
         """Give the model its base weights for as long as the context lasts.

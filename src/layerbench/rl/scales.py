@@ -4,6 +4,7 @@
 rate of the best k: by hand, ``14:2,16:2``. Rates in proportion to contribution are our own.
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,23 @@ def spell_scales(scales: Mapping[int, float]) -> str:
     '10:0.5,15:2.0'
     """
     return ",".join(f"{layer}:{scale!r}" for layer, scale in sorted(scales.items()))
+
+
+def label_scales(scales: Mapping[int, float]) -> str:
+    """Tell selections that learn at different rates apart, in a table; empty without multipliers.
+
+    >>> label_scales({10: 1.0, 15: 2.5})
+    ' rates 10:1,15:2.5'
+    >>> label_scales(dict.fromkeys(range(12), 2.0))
+    ' rates 58e0094d'
+    """
+    if not scales:
+        return ""
+    spelled = spell_scales(scales)
+    short = spelled.replace(".0,", ",").removesuffix(".0")
+    if len(short) > 24:
+        short = hashlib.sha256(spelled.encode()).hexdigest()[:8]
+    return f" rates {short}"
 
 
 def check_scales(scales: Mapping[int, float], selection: LayerSelection) -> None:
