@@ -246,9 +246,11 @@ def _sound_group(trajectories: Sequence[Trajectory]) -> Group | None:
 def _identity(
     learner: Learner, selection: LayerSelection, settings: TrainSettings, tasks: Sequence[Task]
 ) -> dict[str, Any]:
-    """Name all that decides how training goes, but not how long it lasts."""
+    """Name all that decides how training goes, and how long it lasts only if that does, too."""
     fields = dataclasses.asdict(settings)
-    del fields["iterations"], fields["checkpoint_every"]
+    del fields["checkpoint_every"]
+    if not settings.decay:
+        del fields["iterations"]
     # Runs from before there were multipliers go on.
     if not settings.lr_scale:
         del fields["lr_scale"]

@@ -100,13 +100,15 @@ class TransformersBackend:
         if len(set(episodes)) < len(episodes):
             raise ValueError(f"one query per episode, got {sorted(episodes)}")
         training = self._model.training
-        self._model.eval()
+        if training:
+            self._model.eval()
         self._share_openings(queries)
         drafts = [self._start(query) for query in queries]
         while live := [draft for draft in drafts if not draft.done]:
             self._choose([draft for draft in live if draft.trie is not None])
             self._write([draft for draft in live if draft.trie is None])
-        self._model.train(training)
+        if training:
+            self._model.train()
         return [
             Answer(tuple(draft.token_ids), tuple(draft.logprobs), tuple(draft.allowed_ids))
             for draft in drafts
