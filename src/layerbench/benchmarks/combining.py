@@ -1,36 +1,19 @@
 """Layers that were trained apart, for one model: what fits together, and the run to score it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, cast
 
+from layerbench.benchmarks import comparability, records
 from layerbench.benchmarks import config as settings_config
-from layerbench.benchmarks import records
 from layerbench.benchmarks.folder import RunFolder
 from layerbench.benchmarks.overrides import SettingsError
 from layerbench.benchmarks.records import RunRecord
-from layerbench.benchmarks.settings import PartConfig, RunConfig
+from layerbench.benchmarks.settings import PartConfig, RunConfig, SourcesConfig
 
-# What two parts may differ in: what they trained, and what only moves speed.
-_FREE = frozenset(
-    {
-        "layers",
-        # The hash of the weights is compared, wherever they came from.
-        "model.name",
-        "model.revision",
-        "model.trust_remote_code",
-        "model.threads",
-        "model.device",
-        "env.workers",
-        "env.slots",
-        "train.lr_scale",
-        "train.micro_batch_tokens",
-        "train.checkpoint_every",
-        "read_from",
-    }
-)
+# The hash of the weights is compared, wherever they came from.
+_NAMES_OF_THE_BASE = frozenset({"model.name", "model.revision", "model.trust_remote_code"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +72,7 @@ def make_config(parts: Sequence[Part]) -> RunConfig:
         )
     config.layers = f"combine:{'+'.join(part.record.selection.name for part in parts)}"
     config.train.lr_scale = ""
-    config.read_from = []
+    config.read_from = SourcesConfig()
     config.run_root = str(first.path.parent)
     config.parts = [
         PartConfig(
@@ -139,21 +122,14 @@ def _check_same(first: Part, other: Part) -> None:
 
 def _measured(record: RunRecord) -> dict[str, object]:
     """Name all that must be equal, what differs most gravely first."""
+    settings = comparability.material_settings(record)
     return {
         "the base weights' hash": record.model.weights_sha256[:12],
         "dtype": record.model.dtype,
         "the environment": f"{record.env.gym_id} {record.env.source} {record.env.version}",
-        **dict(_flat(record.settings)),
+        "seed": record.seed,
+        **{name: value for name, value in settings.items() if name not in _NAMES_OF_THE_BASE},
     }
-
-
-def _flat(settings: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in settings.items():
-        path = f"{name}.{key}".lstrip(".")
-        if isinstance(value, Mapping):
-            yield from _flat(cast(Mapping[str, Any], value), path)
-        elif path not in _FREE:
-            yield path, value
 
 
 def _tasks(record: RunRecord) -> dict[str, list[tuple[str, int]]]:

@@ -107,9 +107,11 @@ class RunFolder:
         there = cast(Json, OmegaConf.to_container(OmegaConf.load(self.config)))
         changed = _first_difference(settings_config.as_dict(config), there)
         if changed:
+            asked = config.read_from.layers.asked or config.read_from.lr_scale.asked
             raise SettingsError(
                 f"{self.path} holds a run with other settings ({changed}): "
-                "use --fresh to replace it, or another --out"
+                + (f"{asked} has changed, so write out what is there; or " if asked else "")
+                + "use --fresh to replace it, or another --out"
             )
         return records.read(self.record) if self.record.exists() else None
 
@@ -181,7 +183,8 @@ class RunFolder:
 def default_path(config: RunConfig) -> Path:
     """Derive the folder from the settings: the same for the same command."""
     model = (trained.run_of(config.model.name) or Path(config.model.name)).name
-    selection = config.layers.replace(":", "").replace("/", "-").replace(" ", "-")
+    selection = settings_config.asked_layers(config).partition("@")[0]
+    selection = selection.replace(":", "").replace("/", "-").replace(" ", "-")
     name = "-".join(
         (
             config.env.name,
@@ -199,7 +202,8 @@ def default_path(config: RunConfig) -> Path:
 def _first_difference(mine: Json, theirs: Json, name: str = "") -> str:
     """Name the first setting that differs, with both values; empty if none does."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
-        for key in sorted({*mine, *theirs}):
+        # Where settings were read from is not what they are.
+        for key in sorted({*mine, *theirs} - {"read_from"}):
             if found := _first_difference(mine.get(key), theirs.get(key), f"{name}.{key}"):
                 return found
         return ""

@@ -8,7 +8,7 @@ from torch import nn
 
 from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent
-from layerbench.agents.backends.transformers import TransformersBackend
+from layerbench.agents.backends.transformers import TransformersBackend, weights_hash
 from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks import models
@@ -64,6 +64,7 @@ def prepare(config: RunConfig) -> Plan:
     training = train_settings(config)
     identity, eval_tasks, train_tasks = _list_tasks(config)
     model, tokenizer = models.load(config.model)
+    _check_sources(config, model)
     selection = _selection(config, model)
     check_scales(training.lr_scale, selection)
     return Plan(
@@ -76,6 +77,16 @@ def prepare(config: RunConfig) -> Plan:
         selection=selection,
         training=training,
     )
+
+
+def _check_sources(config: RunConfig, model: nn.Module) -> None:
+    """Make sure that what was read from an earlier sweep was read of this base model."""
+    for source in (config.read_from.layers, config.read_from.lr_scale):
+        if source.asked and source.weights_sha256 != weights_hash(model):
+            raise ValueError(
+                f"'{source.asked}' is of a base model with other weights than "
+                f"{config.model.name}: layers of one model say nothing about another's here"
+            )
 
 
 def _selection(config: RunConfig, model: nn.Module) -> LayerSelection:

@@ -204,21 +204,32 @@ class PartConfig:
 
 @dataclass
 class SourceConfig:
-    """Where a setting was read from an earlier sweep.
+    """Which table of an earlier sweep a setting was read from; all empty if it was typed.
 
     Attributes:
-        setting: Its name.
         asked: What was typed for it, such as ``top:5@runs``.
-        table: Name of the leaderboard's table that it was read from.
+        table: Name of the leaderboard's table.
         sha256: Hash of the file, or of the records behind the table.
         weights_sha256: Of the base model of that table.
     """
 
-    setting: str = MISSING
-    asked: str = MISSING
-    table: str = MISSING
-    sha256: str = MISSING
-    weights_sha256: str = MISSING
+    asked: str = ""
+    table: str = ""
+    sha256: str = ""
+    weights_sha256: str = ""
+
+
+@dataclass
+class SourcesConfig:
+    """Where settings were read from; what was read stands in the settings themselves.
+
+    Attributes:
+        layers: Of ``layers``.
+        lr_scale: Of ``train.lr_scale``.
+    """
+
+    layers: SourceConfig = field(default_factory=SourceConfig)
+    lr_scale: SourceConfig = field(default_factory=SourceConfig)
 
 
 @dataclass
@@ -233,12 +244,13 @@ class RunConfig:
         train: How the model learns.
         eval: How a policy is scored.
         layers: Which layers learn: ``15``, ``10,15,20-23``, ``middle:10``, ``full``,
-            ``all-layers`` or ``none``.
+            ``all-layers`` or ``none``; ``top:5@RESULTS`` becomes the five that contributed most in
+            an earlier sweep.
         seed: Of training: its list of tasks, its order and its sampling.
         preset: Where the settings started from.
         run_root: Folder that holds the run folders.
         parts: What a combined model is put together from; empty for every other run.
-        read_from: Where settings were read from an earlier sweep; what was read stands in them.
+        read_from: Where settings were read from, if it was an earlier sweep.
     """
 
     env: EnvConfig = field(default_factory=EnvConfig)
@@ -252,4 +264,4 @@ class RunConfig:
     preset: str = MISSING
     run_root: str = MISSING
     parts: list[PartConfig] = field(default_factory=list[PartConfig])
-    read_from: list[SourceConfig] = field(default_factory=list[SourceConfig])
+    read_from: SourcesConfig = field(default_factory=SourcesConfig)

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layerbench.rl.types import LayerSelection
+from layerbench.rl.types import LayerSelection, spell_layers
 
 BLOCK_PATHS = (
     "model.layers",
@@ -56,8 +56,8 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
         )
     if written.startswith("top:"):
         raise ValueError(
-            f"layers {text!r} would be read from a leaderboard of an earlier sweep, which this "
-            f"version cannot do yet: name the layers, as in 10,15,20-23"
+            f"layers {text!r} are those of an earlier sweep, which must be named: "
+            f"write top:5@RESULTS, or the layers, as in 10,15,20-23"
         )
     if match := re.fullmatch(r"middle:(\d+)", written):
         first, last = _middle(int(match[1]), num_layers)
@@ -65,7 +65,7 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
             name=f"middle:{int(match[1])}", layers=every[first : last + 1], num_layers=num_layers
         )
     layers = _listed_layers(written, text, num_layers)
-    return LayerSelection(name=_spell(layers), layers=layers, num_layers=num_layers)
+    return LayerSelection(name=spell_layers(layers), layers=layers, num_layers=num_layers)
 
 
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:
@@ -237,20 +237,6 @@ def _listed_layers(written: str, text: str, num_layers: int) -> tuple[int, ...]:
         if layer == following:
             raise ValueError(f"layers {text!r} name layer {layer} twice: name it once")
     return tuple(layers)
-
-
-def _spell(layers: Sequence[int]) -> str:
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and runs[-1][-1] == layer - 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    spelled = [
-        f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(str(layer) for layer in run)
-        for run in runs
-    ]
-    return ",".join(spelled)
 
 
 def _find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
