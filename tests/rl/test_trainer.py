@@ -227,12 +227,6 @@ def test_learning_rate_rises_to_its_value_and_stays() -> None:
     assert learning_rate(SETTINGS, 0) == SETTINGS.learning_rate
 
 
-def test_learning_rate_can_fall_to_the_end() -> None:
-    settings = replace(SETTINGS, learning_rate=1.0, iterations=5, decay=True)
-    rates = [learning_rate(settings, iteration) for iteration in range(5)]
-    assert rates == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
-
-
 def scaled(scales: Mapping[int, float]) -> TrainSettings:
     return replace(SETTINGS, lr_scale=scales)
 

@@ -108,7 +108,6 @@ def train_settings(config: RunConfig) -> TrainSettings:
         learning_rate=train.layer_learning_rate if few else train.learning_rate,
         weight_decay=train.weight_decay,
         warmup_iterations=train.warmup,
-        decay=train.decay,
         grad_clip=train.grad_clip,
         epochs=train.epochs,
         minibatches=train.minibatches,

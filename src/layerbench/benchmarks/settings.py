@@ -115,7 +115,6 @@ class TrainConfig:
         learning_rate: Where all parameters or all layers learn.
         layer_learning_rate: Where only some layers learn.
         warmup: Iterations over which the learning rate rises from 0.
-        decay: Let the learning rate fall linearly, to 0 after the last iteration.
         weight_decay: AdamW's.
         grad_clip: Largest norm of the gradient.
         epochs: Passes over one iteration's episodes.
@@ -144,7 +143,6 @@ class TrainConfig:
     learning_rate: float = MISSING
     layer_learning_rate: float = MISSING
     warmup: int = MISSING
-    decay: bool = MISSING
     weight_decay: float = MISSING
     grad_clip: float = MISSING
     epochs: int = MISSING

@@ -35,10 +35,9 @@ class TrainSettings:
         iterations: Rounds of playing and updating.
         tasks_per_iteration: Groups played each iteration.
         group_size: Episodes of one task in a group.
-        learning_rate: AdamW's, at its highest.
+        learning_rate: AdamW's, after the warm-up.
         weight_decay: AdamW's.
         warmup_iterations: Iterations in which the learning rate rises linearly; 0 for none.
-        decay: Let the learning rate fall linearly, to 0 after the last iteration.
         grad_clip: Largest gradient norm of an optimizer step.
         epochs: Passes over an iteration's episodes.
         minibatches: Optimizer steps a pass.
@@ -61,7 +60,6 @@ class TrainSettings:
     learning_rate: float
     weight_decay: float = 0.01
     warmup_iterations: int = 0
-    decay: bool = False
     grad_clip: float = 1.0
     epochs: int = 1
     minibatches: int = 1
@@ -98,18 +96,10 @@ class TrainSettings:
 
 
 def learning_rate(settings: TrainSettings, iteration: int) -> float:
-    """Give the learning rate of an iteration, from 0.
-
-    >>> settings = TrainSettings(4, 1, 2, learning_rate=1.0, warmup_iterations=2, decay=True)
-    >>> [learning_rate(settings, iteration) for iteration in range(4)]
-    [0.5, 0.75, 0.5, 0.25]
-    """
-    rate = settings.learning_rate
-    if iteration < settings.warmup_iterations:
-        rate *= (iteration + 1) / settings.warmup_iterations
-    if settings.decay:
-        rate *= 1 - iteration / settings.iterations
-    return rate
+    """Give the learning rate of an iteration, from 0: constant after a linear warm-up."""
+    if iteration >= settings.warmup_iterations:
+        return settings.learning_rate
+    return settings.learning_rate * (iteration + 1) / settings.warmup_iterations
 
 
 def episode_seed(*path: int) -> int:

@@ -246,11 +246,9 @@ def _sound_group(trajectories: Sequence[Trajectory]) -> Group | None:
 def _identity(
     learner: Learner, selection: LayerSelection, settings: TrainSettings, tasks: Sequence[Task]
 ) -> dict[str, Any]:
-    """Name all that decides how training goes, and how long it lasts only if that does, too."""
+    """Name all that decides how training goes, but not how long it lasts."""
     fields = dataclasses.asdict(settings)
-    del fields["checkpoint_every"]
-    if not settings.decay:
-        del fields["iterations"]
+    del fields["iterations"], fields["checkpoint_every"]
     # Runs from before there were multipliers go on.
     if not settings.lr_scale:
         del fields["lr_scale"]
