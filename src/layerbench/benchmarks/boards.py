@@ -10,7 +10,13 @@ from jaxtyping import Float
 
 from layerbench.benchmarks.contribution import Contribution, Estimate, Standing
 from layerbench.benchmarks.findings import BrokenRecord, FoundRecord
-from layerbench.benchmarks.ranking import BestLayer, DepthThird
+from layerbench.benchmarks.ranking import (
+    BestLayer,
+    DepthThird,
+    LayerGain,
+    best_layers,
+    depth_profile,
+)
 from layerbench.benchmarks.scoring import Count, Interval
 
 
@@ -129,8 +135,6 @@ class Board:
         differs: Settings, as ``name=value``, that tell this table from another of the same
             environment, split, model, algorithm and preset.
         rows: Base, ``full``, then the others by their layers.
-        profile: Mean gain by third of the stack, of the layers trained alone.
-        best: The layers trained alone by the probability that they are the best.
         notes: What nobody who reads the table should miss, one line each.
     """
 
@@ -140,9 +144,28 @@ class Board:
     tasks: int
     differs: tuple[str, ...]
     rows: tuple[Row, ...]
-    profile: tuple[DepthThird, ...]
-    best: tuple[BestLayer, ...]
     notes: tuple[str, ...]
+
+    @property
+    def alone(self) -> tuple[LayerGain, ...]:
+        """The layers that were trained alone, from 0."""
+        found: dict[int, LayerGain] = {}
+        for row in self.rows:
+            if row.role is Role.LAYERS and len(row.layers) == 1 and row.gain:
+                layer = row.layers[0]
+                # Of 15 and middle:1, which may be the same layer, the first.
+                found.setdefault(layer, LayerGain(layer, row.gain.value, row.gain_draws))
+        return tuple(found.values())
+
+    @property
+    def profile(self) -> tuple[DepthThird, ...]:
+        """Mean gain by third of the stack, of the layers trained alone."""
+        return depth_profile(self.alone, self.num_layers)
+
+    @property
+    def best(self) -> tuple[BestLayer, ...]:
+        """The layers trained alone, by the probability that they are the best."""
+        return best_layers(self.alone)
 
     def row(self, selection: str) -> Row | None:
         """Find a selection by name."""

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.benchmarks import comparability, findings, rows
-from layerbench.benchmarks.boards import Board, BoardKey, Duplicate, Leaderboard, Role
+from layerbench.benchmarks.boards import Board, BoardKey, Duplicate, Leaderboard
 from layerbench.benchmarks.findings import FoundRecord
-from layerbench.benchmarks.ranking import LayerGain, best_layers, depth_profile
 from layerbench.benchmarks.rows import Scored
 
 
@@ -60,21 +59,13 @@ def _without_duplicates(table: Sequence[Scored]) -> tuple[list[Scored], list[Dup
 
 def _board(key: BoardKey, table: Sequence[Scored], differs: tuple[str, ...]) -> Board:
     made, notes = rows.make(table, key)
-    alone = [
-        LayerGain(row.layers[0], row.gain.value, row.gain_draws)
-        for row in made
-        if row.role is Role.LAYERS and len(row.layers) == 1 and row.gain
-    ]
-    num_layers = table[0].found.record.selection.num_layers
     return Board(
         key=key,
         name=comparability.short_name(key),
-        num_layers=num_layers,
+        num_layers=table[0].found.record.selection.num_layers,
         tasks=len(table[0].base.outcomes),
         differs=differs,
         rows=made,
-        profile=depth_profile(alone, num_layers),
-        best=best_layers(alone),
         notes=notes,
     )
 

@@ -61,7 +61,6 @@ class Resampler:
         untrained: Names among them that no training seed moves.
         task_seed: Of the draws of tasks: equal where sweeps share a list of tasks, so that they
             are paired too.
-        seed: Of the draws of seeds: another one for each sweep.
     """
 
     def __init__(
@@ -70,35 +69,41 @@ class Resampler:
         *,
         untrained: Sequence[str] = (),
         task_seed: int = 0,
-        seed: int = 0,
     ) -> None:
         self._selections = selections
         self._task_seed = task_seed
-        self._seed = seed
         self._squares = {
             name: _mean_squares(np.stack(list(scores.values())))
             for name, scores in selections.items()
             if name not in untrained and scores
         }
+        self._drawn: dict[tuple[str, tuple[int, ...]], Float[np.ndarray, " S"]] = {}
 
     def rates(self, name: str, seeds: Sequence[int]) -> Float[np.ndarray, " S"]:
         """Draw one selection's success rate over some of its seeds.
 
         Draws of one object are aligned: the same place is the same resample in all of them.
         """
+        asked = (name, tuple(seeds))
+        if asked not in self._drawn:
+            self._drawn[asked] = self._draw(*asked)
+        return self._drawn[asked]
+
+    def knows_seeds(self) -> bool:
+        """Say whether any selection has two seeds, so that the luck of training is known."""
+        return any(squares.freedom for squares in self._squares.values())
+
+    def _draw(self, name: str, seeds: Sequence[int]) -> Float[np.ndarray, " S"]:
         scores = self._selections[name]
         profile_N = np.mean([scores[seed] for seed in seeds], axis=0)
         drawn_S = task_weights(len(profile_N), self._task_seed) @ profile_N
         if name not in self._squares:
             return drawn_S
-        # From the name: a selection's draws do not depend on which others share the table.
-        rng = np.random.default_rng([self._seed, zlib.crc32(name.encode())])
+        # From name and scores: alone of its kind in a sweep, and not that of another sweep's.
+        played = np.stack(list(scores.values())).tobytes()
+        rng = np.random.default_rng([zlib.crc32(name.encode()), zlib.crc32(played)])
         variance_S = _variances(self._moderated(name), tasks=len(profile_N), rng=rng)
         return drawn_S + rng.standard_normal(RESAMPLES) * np.sqrt(variance_S / len(seeds))
-
-    def knows_seeds(self) -> bool:
-        """Say whether any selection has two seeds, so that the luck of training is known."""
-        return any(squares.freedom for squares in self._squares.values())
 
     def _moderated(self, name: str) -> SeedVariance:
         others = _average([s for other, s in self._squares.items() if other != name])

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from layerbench.benchmarks import comparability
 from layerbench.benchmarks.boards import BoardKey, Role, Row
 from layerbench.benchmarks.contribution import Comparison, Contribution, compare, verdict
 from layerbench.benchmarks.findings import FoundRecord
@@ -65,7 +64,7 @@ def make(table: Sequence[Scored], key: BoardKey) -> tuple[tuple[Row, ...], tuple
 
     Args:
         table: One a selection and seed.
-        key: Of the table; the resamples are seeded from it.
+        key: Of the table; the resamples of tasks are seeded from it.
     """
     base, notes = _base_by_seed(table)
     groups: defaultdict[str, list[Scored]] = defaultdict(list)
@@ -74,12 +73,7 @@ def make(table: Sequence[Scored], key: BoardKey) -> tuple[tuple[Row, ...], tuple
             groups[item.selection].append(item)
     scores = {name: _scores(group) for name, group in groups.items()}
     scores[BASE] = {item.seed: _rates(item.base) for item in base}
-    resampler = Resampler(
-        scores,
-        untrained=[BASE],
-        task_seed=zlib.crc32(key.tasks_sha256.encode()),
-        seed=zlib.crc32(comparability.short_name(key).encode()),
-    )
+    resampler = Resampler(scores, untrained=[BASE], task_seed=zlib.crc32(key.tasks_sha256.encode()))
     compared = compare(scores, base=BASE, full=FULL, resampler=resampler)
     if groups and not resampler.knows_seeds():
         notes.append("one seed: intervals and verdicts leave out the luck of training")
