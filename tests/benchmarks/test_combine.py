@@ -62,6 +62,25 @@ def test_combined_model_has_the_layers_of_all_parts_and_the_base_else(
     assert record.model.weights_sha256 == records.read(runs[0] / "record.json").model.weights_sha256
 
 
+def test_combined_model_is_what_was_scored(model: Path, train: Trained, tmp_path: Path) -> None:
+    runs = [train("0"), train("2-3")]
+    assert combine(runs, tmp_path / "both") == 0
+    expected, _ = load_model(str(model))
+    for part in runs:
+        weights = load_file(part / "checkpoints" / "iteration-000002" / "weights.safetensors")
+        expected.load_state_dict(weights, strict=False)
+    shutil.copytree(model, tmp_path / "model")
+    expected.save_pretrained(tmp_path / "model")  # pyright: ignore
+    argv = ["eval", "keydoor", "--preset", "quick", "--model", str(tmp_path / "model")]
+    assert cli.main([*argv, *SETTINGS, "--out", str(tmp_path / "alone")]) == 0
+    combined, alone = (records.read(tmp_path / name / "record.json") for name in ("both", "alone"))
+    base = combined.evaluation(phase="base", split="test")
+    final = combined.evaluation(phase="final", split="test")
+    again = alone.evaluation(phase="base", split="test")
+    assert (final.outcomes, final.tokens) == (again.outcomes, again.tokens)
+    assert (final.tokens, final.stops) != (base.tokens, base.stops)
+
+
 def test_record_says_what_was_combined(train: Trained, tmp_path: Path) -> None:
     runs = [train("0"), train("2-3")]
     assert combine(runs, tmp_path / "both") == 0

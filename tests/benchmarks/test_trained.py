@@ -198,7 +198,7 @@ def test_a_revision_cannot_be_chosen_for_a_run(
 ) -> None:
     argv = command("eval", trained, tmp_path / "eval", "model.revision=v2")
     assert cli.main(argv) == 2
-    assert "model.revision is that of the base of the run" in complaint(capsys)
+    assert "model.revision is that of the base of a run" in complaint(capsys)
 
 
 def test_settings_of_a_run_do_not_read_the_environment(

@@ -66,10 +66,10 @@ def check_parts(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: in
     """
     for part in parts:
         base = _base_weights(model, [part], num_layers=num_layers)
-        load_weights(_checkpoint(part), model)
+        trained_names = load_weights(_checkpoint(part), model)
         found = weights_hash(model)
         base.put_back(model)
-        if found != part.weights_sha256:
+        if found != part.weights_sha256 or set(trained_names) != set(base.tensors):
             raise SettingsError(
                 f"checkpoint {_checkpoint(part)} does not hold the weights that the run in "
                 f"{part.run} was scored with: train it anew"

@@ -81,8 +81,10 @@ def prepare(config: RunConfig) -> Plan:
 
 def _check_sources(config: RunConfig, model: nn.Module) -> None:
     """Make sure that what was read from an earlier sweep was read of this base model."""
-    for source in (config.read_from.layers, config.read_from.lr_scale):
-        if source.asked and source.weights_sha256 != weights_hash(model):
+    read = [s for s in (config.read_from.layers, config.read_from.lr_scale) if s.asked]
+    base = weights_hash(model) if read else ""
+    for source in read:
+        if source.weights_sha256 != base:
             raise ValueError(
                 f"'{source.asked}' is of a base model with other weights than "
                 f"{config.model.name}: layers of one model say nothing about another's here"

@@ -115,12 +115,15 @@ def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint:
     )
 
 
-def load_weights(path: Path, model: nn.Module) -> None:
+def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
     """Give a base model what a run had trained by a checkpoint; all else stays as it is.
 
     Args:
         path: The checkpoint's own folder.
         model: Is changed in place.
+
+    Returns:
+        Names of the parameters that were trained.
 
     Raises:
         ValueError: The checkpoint is damaged, of another version, or was trained from a base model
@@ -142,6 +145,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
     with torch.no_grad():
         for name, parameter in base.items():
             parameter.copy_(trained[name])
+    return tuple(base)
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
