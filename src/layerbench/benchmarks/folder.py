@@ -12,7 +12,7 @@ from typing import cast
 from omegaconf import OmegaConf
 
 from layerbench.benchmarks import config as settings_config
-from layerbench.benchmarks import records, strict_json
+from layerbench.benchmarks import records, strict_json, trained
 from layerbench.benchmarks.overrides import SettingsError
 from layerbench.benchmarks.records import RunRecord
 from layerbench.benchmarks.settings import RunConfig
@@ -112,9 +112,11 @@ class RunFolder:
         there = cast(Json, OmegaConf.to_container(OmegaConf.load(self.config)))
         changed = settings_config.first_difference(settings_config.as_dict(config), there)
         if changed:
+            asked = config.read_from.layers.asked or config.read_from.lr_scale.asked
             raise SettingsError(
                 f"{self.path} holds a run with other settings ({changed}): "
-                "use --fresh to replace it, or another --out"
+                + (f"{asked} has changed, so write out what is there; or " if asked else "")
+                + "use --fresh to replace it, or another --out"
             )
         return records.read(self.record) if self.record.exists() else None
 
@@ -146,12 +148,25 @@ class RunFolder:
         if not self.state.exists():
             strict_json.write(self.state, state)
             return state
-        first = strict_json.read(RunState, self.state)
+        first = self.first_state()
         if first.weights_sha256 != state.weights_sha256:
             raise SettingsError(
                 f"the model's weights changed since the run in {self.path} began: use --fresh"
             )
         return first
+
+    def first_state(self) -> RunState:
+        """Read what the run remembers from its first start.
+
+        Raises:
+            SettingsError: It has not come that far.
+            layerbench.benchmarks.strict_json.FormatError: The file cannot be read.
+        """
+        if not self.state.exists():
+            raise SettingsError(
+                f"the run in {self.path} has not begun: it has no {self.state.name}"
+            )
+        return strict_json.read(RunState, self.state)
 
     def finish(self, record: RunRecord) -> None:
         """Write the record, and drop what only an unfinished run needs."""
@@ -178,8 +193,9 @@ class RunFolder:
 
 def default_path(config: RunConfig) -> Path:
     """Derive the folder from the settings: the same for the same command."""
-    model = Path(config.model.name).name
-    selection = config.layers.replace(":", "").replace("/", "-")
+    model = (trained.run_of(config.model.name) or Path(config.model.name)).name
+    selection = settings_config.asked_layers(config).partition("@")[0]
+    selection = selection.replace(":", "").replace("/", "-").replace(" ", "-")
     name = "-".join(
         (
             config.env.name,

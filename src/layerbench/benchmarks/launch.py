@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from layerbench.benchmarks import plan, run
 from layerbench.benchmarks.folder import RunFolder, Start
 from layerbench.benchmarks.overrides import SettingsError
-from layerbench.benchmarks.progress import ConsoleReporter
+from layerbench.benchmarks.progress import ConsoleReporter, Reporter
 from layerbench.benchmarks.records import RunRecord
 from layerbench.benchmarks.settings import RunConfig
 
@@ -25,6 +25,7 @@ def launch(config: RunConfig, folder: RunFolder, start: Start) -> RunRecord | st
         prepared = plan.prepare(config)
         with folder.open(config, start), _error_log(folder) as logger:
             reporter.say(f"run folder {folder.path}")
+            _say_what_was_read(config, reporter)
             try:
                 return run.execute(prepared, folder, reporter)
             except SettingsError:
@@ -33,6 +34,13 @@ def launch(config: RunConfig, folder: RunFolder, start: Start) -> RunRecord | st
                 logger.exception("the run failed")
                 reason = str(error).strip().partition("\n")[0]
                 return f"the run failed: {type(error).__name__}: {reason} (see {folder.error_log})"
+
+
+def _say_what_was_read(config: RunConfig, reporter: Reporter) -> None:
+    read = config.read_from
+    for source, value in ((read.layers, config.layers), (read.lr_scale, config.train.lr_scale)):
+        if source.asked:
+            reporter.say(f"{source.asked} is {value}, by table {source.table}")
 
 
 @contextmanager
