@@ -60,7 +60,7 @@ def prepare(config: RunConfig) -> Plan:
     """
     torch.set_num_threads(config.model.threads)
     training = train_settings(config)
-    identity, eval_tasks, train_tasks = _list_tasks(config)
+    identity, eval_tasks, train_tasks = list_tasks(config)
     model, tokenizer = load_model(
         config.model.name,
         revision=config.model.revision,
@@ -78,6 +78,38 @@ def prepare(config: RunConfig) -> Plan:
         selection=parse_selection(config.layers, len(decoder_blocks(model))),
         training=training,
     )
+
+
+def list_tasks(
+    config: RunConfig,
+) -> tuple[EnvIdentity, dict[str, tuple[Task, ...]], tuple[Task, ...]]:
+    """List what is played: the environment, the tasks to score by split, and those to train on.
+
+    Raises:
+        ValueError: The environment has no such split, too few tasks, or no data.
+    """
+    env, options = config.env, config.env.options
+    spec = registry.find(env.name)
+    eval_tasks = {
+        split: registry.list_tasks(
+            spec,
+            split=split,
+            count=config.eval.tasks or None,
+            seed=config.eval.seed,
+            options=options,
+        )
+        for split in env.eval_splits
+    }
+    train_tasks: tuple[Task, ...] = ()
+    if config.layers != "none":
+        train_tasks = registry.list_tasks(
+            spec,
+            split=env.train_split,
+            count=config.train.tasks,
+            seed=config.seed,
+            options=options,
+        )
+    return registry.describe(spec, options), eval_tasks, train_tasks
 
 
 def train_settings(config: RunConfig) -> TrainSettings:
@@ -132,33 +164,6 @@ def _loss_settings(config: RunConfig) -> LossSettings:
         max_tokens=train.max_tokens,
         sequence_ratio=train.sequence_ratio,
     )
-
-
-def _list_tasks(
-    config: RunConfig,
-) -> tuple[EnvIdentity, dict[str, tuple[Task, ...]], tuple[Task, ...]]:
-    env, options = config.env, config.env.options
-    spec = registry.find(env.name)
-    eval_tasks = {
-        split: registry.list_tasks(
-            spec,
-            split=split,
-            count=config.eval.tasks or None,
-            seed=config.eval.seed,
-            options=options,
-        )
-        for split in env.eval_splits
-    }
-    train_tasks: tuple[Task, ...] = ()
-    if config.layers != "none":
-        train_tasks = registry.list_tasks(
-            spec,
-            split=env.train_split,
-            count=config.train.tasks,
-            seed=config.seed,
-            options=options,
-        )
-    return registry.describe(spec, options), eval_tasks, train_tasks
 
 
 def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgent:
