@@ -62,7 +62,7 @@ def prepare(config: RunConfig) -> Plan:
     """
     torch.set_num_threads(config.model.threads)
     training = train_settings(config)
-    identity, eval_tasks, train_tasks = _list_tasks(config)
+    identity, eval_tasks, train_tasks = list_tasks(config)
     model, tokenizer = models.load(config.model)
     _check_sources(config, model)
     selection = _selection(config, model)
@@ -77,6 +77,38 @@ def prepare(config: RunConfig) -> Plan:
         selection=selection,
         training=training,
     )
+
+
+def list_tasks(
+    config: RunConfig,
+) -> tuple[EnvIdentity, dict[str, tuple[Task, ...]], tuple[Task, ...]]:
+    """List what is played: the environment, the tasks to score by split, and those to train on.
+
+    Raises:
+        ValueError: The environment has no such split, too few tasks, or no data.
+    """
+    env, options = config.env, config.env.options
+    spec = registry.find(env.name)
+    eval_tasks = {
+        split: registry.list_tasks(
+            spec,
+            split=split,
+            count=config.eval.tasks or None,
+            seed=config.eval.seed,
+            options=options,
+        )
+        for split in env.eval_splits
+    }
+    train_tasks: tuple[Task, ...] = ()
+    if config.layers != "none" and not config.parts:
+        train_tasks = registry.list_tasks(
+            spec,
+            split=env.train_split,
+            count=config.train.tasks,
+            seed=config.seed,
+            options=options,
+        )
+    return registry.describe(spec, options), eval_tasks, train_tasks
 
 
 def _check_sources(config: RunConfig, model: nn.Module) -> None:
@@ -152,33 +184,6 @@ def _loss_settings(config: RunConfig) -> LossSettings:
         max_tokens=train.max_tokens,
         sequence_ratio=train.sequence_ratio,
     )
-
-
-def _list_tasks(
-    config: RunConfig,
-) -> tuple[EnvIdentity, dict[str, tuple[Task, ...]], tuple[Task, ...]]:
-    env, options = config.env, config.env.options
-    spec = registry.find(env.name)
-    eval_tasks = {
-        split: registry.list_tasks(
-            spec,
-            split=split,
-            count=config.eval.tasks or None,
-            seed=config.eval.seed,
-            options=options,
-        )
-        for split in env.eval_splits
-    }
-    train_tasks: tuple[Task, ...] = ()
-    if config.layers != "none" and not config.parts:
-        train_tasks = registry.list_tasks(
-            spec,
-            split=env.train_split,
-            count=config.train.tasks,
-            seed=config.seed,
-            options=options,
-        )
-    return registry.describe(spec, options), eval_tasks, train_tasks
 
 
 def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgent:

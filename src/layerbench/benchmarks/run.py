@@ -15,12 +15,21 @@ from layerbench.agents.backends.transformers import weights_hash
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import Trajectory
 from layerbench.benchmarks import config as settings_config
-from layerbench.benchmarks import episodes, evaluation, models, provenance, records, strict_json
+from layerbench.benchmarks import (
+    episodes,
+    evaluation,
+    models,
+    provenance,
+    records,
+    strict_json,
+    takeover,
+)
 from layerbench.benchmarks.folder import RunFolder, RunState
 from layerbench.benchmarks.plan import Plan
 from layerbench.benchmarks.progress import Reporter
 from layerbench.benchmarks.records import Evaluation, RunRecord
 from layerbench.benchmarks.scoring import Difference, paired_difference
+from layerbench.benchmarks.takeover import Conditions
 from layerbench.envs.pool import EnvPool
 from layerbench.rl.layers import BaseWeights, movement
 from layerbench.rl.metrics import IterationMetrics
@@ -30,7 +39,9 @@ from layerbench.rl.trainer import Trainer
 BASE, FINAL = "base", "final"
 
 
-def execute(plan: Plan, folder: RunFolder, reporter: Reporter) -> RunRecord:
+def execute(
+    plan: Plan, folder: RunFolder, reporter: Reporter, *, base: RunFolder | None = None
+) -> RunRecord:
     """Run the plan to its end, from where the folder says it stands, and write the record.
 
     Evaluations that are complete are not played again; training goes on from its newest
@@ -40,9 +51,12 @@ def execute(plan: Plan, folder: RunFolder, reporter: Reporter) -> RunRecord:
         plan: What to run.
         folder: Held open by the caller.
         reporter: Hears of every step.
+        base: A run whose evaluation of the base model is taken over if it is the same.
     """
     env = plan.config.env
     state = _remember(plan, folder, reporter)
+    if base is not None:
+        takeover.take_over(base, folder, _conditions(plan, state), reporter)
     with EnvPool(
         plan.identity.gym_id,
         env.options,
@@ -207,21 +221,8 @@ def _record(run: _Run, learned: _Learned, state: RunState) -> RunRecord:
     code = provenance.code()
     return RunRecord(
         schema=records.SCHEMA,
-        env=records.EnvRecord(
-            name=plan.identity.name,
-            gym_id=plan.identity.gym_id,
-            source=plan.identity.source,
-            version=plan.identity.version,
-            train_split=config.env.train_split,
-            eval_splits=tuple(config.env.eval_splits),
-        ),
-        model=records.ModelRecord(
-            name=config.model.name,
-            revision=config.model.revision,
-            weights_sha256=state.weights_sha256,
-            dtype=str(_weights(plan)[0].dtype).removeprefix("torch."),
-            parameters=sum(weight.numel() for weight in _weights(plan)),
-        ),
+        env=_env(plan),
+        model=_model(plan, state),
         selection=_selection(plan, learned),
         algorithm=config.algorithm.name,
         preset=config.preset,
@@ -234,12 +235,49 @@ def _record(run: _Run, learned: _Learned, state: RunState) -> RunRecord:
         movement=_movement(plan, learned.base),
         started=state.started,
         peak_memory_mb=run.memory_mb,
-        hardware=records.HardwareRecord(
-            device=str(_weights(plan)[0].device),
-            threads=torch.get_num_threads(),
-            cpus=provenance.cpus(),
-            platform=provenance.platform_name(),
-        ),
+        hardware=_hardware(plan),
+    )
+
+
+def _conditions(plan: Plan, state: RunState) -> Conditions:
+    return Conditions(
+        settings=settings_config.as_dict(plan.config),
+        env=_env(plan),
+        model=_model(plan, state),
+        code=provenance.code(),
+        hardware=_hardware(plan),
+        tasks={split: [task.task_id for task in tasks] for split, tasks in plan.eval_tasks.items()},
+    )
+
+
+def _env(plan: Plan) -> records.EnvRecord:
+    return records.EnvRecord(
+        name=plan.identity.name,
+        gym_id=plan.identity.gym_id,
+        source=plan.identity.source,
+        version=plan.identity.version,
+        train_split=plan.config.env.train_split,
+        eval_splits=tuple(plan.config.env.eval_splits),
+    )
+
+
+def _model(plan: Plan, state: RunState) -> records.ModelRecord:
+    weights = _weights(plan)
+    return records.ModelRecord(
+        name=plan.config.model.name,
+        revision=plan.config.model.revision,
+        weights_sha256=state.weights_sha256,
+        dtype=str(weights[0].dtype).removeprefix("torch."),
+        parameters=sum(weight.numel() for weight in weights),
+    )
+
+
+def _hardware(plan: Plan) -> records.HardwareRecord:
+    return records.HardwareRecord(
+        device=str(_weights(plan)[0].device),
+        threads=torch.get_num_threads(),
+        cpus=provenance.cpus(),
+        platform=provenance.platform_name(),
     )
 
 
