@@ -13,7 +13,7 @@ from typing import cast
 from omegaconf import OmegaConf
 
 from layerbench.benchmarks import config as settings_config
-from layerbench.benchmarks import records, strict_json
+from layerbench.benchmarks import records, strict_json, trained
 from layerbench.benchmarks.overrides import SettingsError
 from layerbench.benchmarks.records import RunRecord, SchemaError
 from layerbench.benchmarks.settings import RunConfig
@@ -80,6 +80,11 @@ class RunFolder:
         return self.path / "episodes.parquet"
 
     @property
+    def episodes_page(self) -> Path:
+        """Those turns as a page for the browser, if somebody asked for it."""
+        return self.path / "episodes.html"
+
+    @property
     def error_log(self) -> Path:
         """Where an unexpected failure leaves its traceback."""
         return self.path / "error.log"
@@ -132,11 +137,13 @@ class RunFolder:
         if start is Start.FRESH:
             return None
         there = cast(Json, OmegaConf.to_container(OmegaConf.load(self.config)))
-        changed = _first_difference(settings_config.as_dict(config), there)
+        changed = settings_config.first_difference(settings_config.as_dict(config), there)
         if changed:
+            asked = config.read_from.layers.asked or config.read_from.lr_scale.asked
             raise SettingsError(
                 f"{self.path} holds a run with other settings ({changed}): "
-                "use --fresh to replace it, or another --out"
+                + (f"{asked} has changed, so write out what is there; or " if asked else "")
+                + "use --fresh to replace it, or another --out"
             )
         return records.read(self.record) if self.record.exists() else None
 
@@ -175,12 +182,25 @@ class RunFolder:
         if not self.state.exists():
             strict_json.write(self.state, state)
             return state
-        first = strict_json.read(RunState, self.state)
+        first = self.first_state()
         if first.weights_sha256 != state.weights_sha256:
             raise SettingsError(
                 f"the model's weights changed since the run in {self.path} began: use --fresh"
             )
         return first
+
+    def first_state(self) -> RunState:
+        """Read what the run remembers from its first start.
+
+        Raises:
+            SettingsError: It has not come that far.
+            layerbench.benchmarks.strict_json.FormatError: The file cannot be read.
+        """
+        if not self.state.exists():
+            raise SettingsError(
+                f"the run in {self.path} has not begun: it has no {self.state.name}"
+            )
+        return strict_json.read(RunState, self.state)
 
     def finish(self, record: RunRecord) -> None:
         """Write the record, and drop what only an unfinished run needs."""
@@ -211,16 +231,24 @@ class RunFolder:
         for name in ("evaluations", "checkpoints"):
             if (self.path / name).exists():
                 shutil.rmtree(self.path / name)
-        files = (self.record, self.episodes, self.metrics, self.log, self.error_log, self.state)
-        for path in files:
+        for path in (
+            self.record,
+            self.episodes,
+            self.episodes_page,
+            self.metrics,
+            self.log,
+            self.error_log,
+            self.state,
+        ):
             path.unlink(missing_ok=True)
         self.config.unlink(missing_ok=True)
 
 
 def default_path(config: RunConfig) -> Path:
     """Derive the folder from the settings: the same for the same command."""
-    model = Path(config.model.name).name
-    selection = config.layers.replace(":", "").replace("/", "-")
+    model = (trained.run_of(config.model.name) or Path(config.model.name)).name
+    selection = settings_config.asked_layers(config).partition("@")[0]
+    selection = selection.replace(":", "").replace("/", "-").replace(" ", "-")
     name = "-".join(
         (
             config.env.name,
@@ -243,13 +271,3 @@ def _try_lock(file: int, kind: int, *, delay_s: float = 0.0) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _first_difference(mine: Json, theirs: Json, name: str = "") -> str:
-    """Name the first setting that differs, with both values; empty if none does."""
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        for key in sorted({*mine, *theirs}):
-            if found := _first_difference(mine.get(key), theirs.get(key), f"{name}.{key}"):
-                return found
-        return ""
-    return "" if mine == theirs else f"{name[1:]} is {theirs} there, {mine} here"

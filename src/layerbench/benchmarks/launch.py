@@ -50,6 +50,7 @@ def carry_out(
         if finished is not None:
             return finished
         reporter.say(f"run folder {folder.path}")
+        _say_what_was_read(config, reporter)
         try:
             return run.execute(prepared, folder, reporter, base=base)
         except SettingsError:
@@ -58,3 +59,10 @@ def carry_out(
             logger.exception("the run failed")
             reason = str(error).strip().partition("\n")[0]
             return f"the run failed: {type(error).__name__}: {reason} (see {folder.error_log})"
+
+
+def _say_what_was_read(config: RunConfig, reporter: Reporter) -> None:
+    read = config.read_from
+    for source, value in ((read.layers, config.layers), (read.lr_scale, config.train.lr_scale)):
+        if source.asked:
+            reporter.say(f"{source.asked} is {value}, by table {source.table}")

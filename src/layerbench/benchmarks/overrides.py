@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 # Chosen otherwise, because other settings hang on them.
-_ELSEWHERE = {"preset": "--preset", "env.name": "the argument ENV"}
+_ELSEWHERE = {
+    "preset": "--preset",
+    "env.name": "the argument ENV",
+    "parts": "layerbench combine",
+    "read_from": "top:K@RESULTS and train.lr_scale=@RESULTS",
+}
 
 
 class SettingsError(ValueError):
@@ -97,8 +102,9 @@ def _to_hydra(item: str, settings: Mapping[str, Setting]) -> str:
     name, equals, text = item.partition("=")
     if not equals:
         raise SettingsError(f"expected setting=value, got '{item}'")
-    if name in _ELSEWHERE:
-        raise SettingsError(f"{name} is chosen by {_ELSEWHERE[name]}")
+    for known in (name, name.partition(".")[0]):
+        if known in _ELSEWHERE:
+            raise SettingsError(f"{name} is chosen by {_ELSEWHERE[known]}")
     if name not in settings:
         raise SettingsError(f"no setting named '{name}'{_hint(name, settings)}")
     setting = settings[name]

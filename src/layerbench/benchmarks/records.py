@@ -64,7 +64,8 @@ class SelectionRecord:
     """Which layers learned.
 
     Attributes:
-        name: The selection, normalised.
+        name: The selection, normalised; ``combine:3+15`` for layers that were trained apart. Where
+            layers learn at rates of their own, ``rates 10:1,15:2`` follows, or the hash of many.
         layers: Decoder blocks, from 0.
         num_layers: Blocks of the model.
         parameters: Trained parameters.

@@ -89,7 +89,7 @@ def test_settings_that_cannot_be_are_a_failure_of_the_run(run: PlannedRun, tmp_p
 
 
 def test_the_child_ends_with_its_parent(run: PlannedRun) -> None:
-    settings = json.dumps({**config.as_dict(run.config), "run_root": run.config.run_root})
+    settings = json.dumps([config.as_dict(run.config), run.config.run_root])
     # A parent that dies as soon as it has started the run.
     parent = (
         "import subprocess, sys, os\n"

@@ -41,15 +41,3 @@ def test_time_is_estimated_or_said_to_be_unknown() -> None:
         report.time_line(7200.0, measured=3, jobs=2)
         == "time        about 2 h 0 min, 2 at a time, by 3 measured runs"
     )
-
-
-def test_result_pools_the_seeds_of_a_selection(tmp_path: Path) -> None:
-    plan = small.make(tmp_path, seeds=(0, 1))
-    records = [small.record_of(run) for run in plan.runs]
-    # Base wins 1 of 4, a trained run 3 of 4; two seeds of each.
-    assert text_of(report.result_table(records)) == [
-        "selection  seen (won/played) 95%  seeds",
-        "base       0.25 (2/8) 0.07-0.59   0, 1",
-        "full       0.75 (6/8) 0.41-0.93   0, 1",
-        "0          0.75 (6/8) 0.41-0.93   0, 1",
-    ]
