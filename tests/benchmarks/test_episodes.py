@@ -10,7 +10,7 @@ from layerbench.envs.types import Observation
 
 def turn(text: str, action: str | None) -> Turn:
     return Turn(
-        observation=Observation(text, ("look", "take key")),
+        observation=Observation(text, ("look", "take key"), anchor=f"at {text}"),
         response=Response((1,), (2,), (0.0,), ((2,),), f"I {action}"),
         action=action,
         valid=action is not None,
@@ -50,6 +50,7 @@ def test_each_turn_is_a_row(tmp_path: Path) -> None:
         "seed": 2**32 - 1,
         "turn": 1,
         "observation": "b",
+        "anchor": "at b",
         "admissible": ["look", "take key"],
         "response": "I None",
         "action": None,
@@ -82,10 +83,36 @@ def test_nothing_merges_to_an_empty_table(tmp_path: Path) -> None:
     assert episodes.read(tmp_path / "all") == []
 
 
+def test_a_table_from_before_anchors_were_kept_still_reads(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
+    pq.write_table(pq.read_table(path).drop_columns(["anchor"]), path)  # pyright: ignore
+    [row] = episodes.read(path)
+    assert (row["observation"], row["anchor"]) == ("a", None)
+    assert list(row) == list(episodes.COLUMNS)
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    path.write_bytes(b"PAR1 not really")
+    with pytest.raises(ValueError, match=r"episodes\.parquet is no table of episodes"):
+        episodes.read(path)
+
+
 def test_other_columns_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "episodes.parquet"
     episodes.write(path, [], phase="base", split="seen")
     table = pq.read_table(path).drop_columns(["seed"])  # pyright: ignore
     pq.write_table(table, path)  # pyright: ignore
     with pytest.raises(ValueError, match="has columns"):
+        episodes.read(path)
+
+
+def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
+    table = pq.read_table(path)  # pyright: ignore
+    place = list(episodes.COLUMNS).index("reward")
+    pq.write_table(table.set_column(place, "reward", [["much"]]), path)  # pyright: ignore
+    with pytest.raises(ValueError, match="reward string"):
         episodes.read(path)

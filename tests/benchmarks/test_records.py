@@ -61,9 +61,23 @@ def test_a_wrong_record_is_refused(change: Callable[[Any], object], says: str) -
     assert says in str(caught.value)
 
 
-def test_numbers_must_be_finite() -> None:
-    with pytest.raises(FormatError, match="NaN"):
-        RunRecord.from_json(example().to_json().replace("512.0", "NaN"))
+@pytest.mark.parametrize(
+    ("number", "says"), [("NaN", "NaN"), ("1e999", "too large"), (f"1{'0' * 400}", "too large")]
+)
+def test_numbers_must_be_finite(number: str, says: str) -> None:
+    with pytest.raises(FormatError, match=says):
+        RunRecord.from_json(example().to_json().replace("512.0", number))
+
+
+def test_a_key_must_not_be_there_twice() -> None:
+    text = example().to_json().replace('"seed": 3,', '"seed": 3, "seed": 4,', 1)
+    with pytest.raises(FormatError, match="'seed' is there twice"):
+        RunRecord.from_json(text)
+
+
+def test_nesting_without_end_is_refused() -> None:
+    with pytest.raises(FormatError, match="is not JSON"):
+        RunRecord.from_json("[" * 100_000)
 
 
 def test_comparable_ignores_start_timings_and_memory() -> None:

@@ -27,6 +27,7 @@ COLUMNS: dict[str, Any] = {
     "seed": _INT,
     "turn": _INT,
     "observation": _STRING,
+    "anchor": _STRING,
     "admissible": pa.list_(_STRING),
     "response": _STRING,
     "action": _STRING,
@@ -37,6 +38,8 @@ COLUMNS: dict[str, Any] = {
     "error": _STRING,
 }
 _SCHEMA = pa.schema(list(COLUMNS.items()))
+# The first tables had no anchors.
+_FIRST_SCHEMA = pa.schema([item for item in COLUMNS.items() if item[0] != "anchor"])
 
 
 def write(path: Path, trajectories: Sequence[Trajectory], *, phase: str, split: str) -> None:
@@ -52,16 +55,32 @@ def merge(path: Path, parts: Iterable[Path]) -> None:
     _write(path, pa.concat_tables(tables) if tables else _SCHEMA.empty_table())
 
 
+def extract(path: Path, part: Path, *, phase: str, split: str) -> None:
+    """Write the rows of one evaluation into a file of their own, as ``write`` does."""
+    wanted = [("phase", "==", phase), ("split", "==", split)]
+    _write(part, pq.read_table(path, schema=_SCHEMA, filters=wanted))
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """Read the rows back: one dictionary a turn, named as ``COLUMNS``.
 
+    The anchors of a table that was written before they were kept are None.
+
     Raises:
-        ValueError: The file has other columns.
+        ValueError: The file is no table, or one with other columns.
     """
-    table = pq.read_table(path)
-    if table.schema.names != list(COLUMNS):
-        raise ValueError(f"{path} has columns {table.schema.names}, expected {list(COLUMNS)}")
-    return table.to_pylist()
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise ValueError(f"{path} is no table of episodes: {error}") from error
+    if not any(table.schema.equals(known) for known in (_SCHEMA, _FIRST_SCHEMA)):
+        there = ", ".join(f"{field.name} {field.type}" for field in table.schema)
+        raise ValueError(f"{path} has columns {there}: not those of a table of episodes")
+    try:
+        rows: list[dict[str, Any]] = table.to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    return [{name: row.get(name) for name in COLUMNS} for row in rows]
 
 
 def _rows(
@@ -89,6 +108,7 @@ def _rows(
 def _turn(turn: Turn) -> dict[str, Any]:
     return {
         "observation": turn.observation.text,
+        "anchor": turn.observation.anchor,
         "admissible": list(turn.observation.admissible_actions),
         "response": turn.response.text,
         "action": turn.action,

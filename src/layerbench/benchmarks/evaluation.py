@@ -12,14 +12,21 @@ from layerbench.benchmarks.scoring import Count, TaskOutcome, pool, pool_by_type
 from layerbench.envs.types import Task
 
 
-def requests(tasks: Sequence[Task], *, episodes_per_task: int, seed: int) -> list[EpisodeRequest]:
+def requests(
+    tasks: Sequence[Task], *, episodes_per_task: int, seeds: tuple[int, int]
+) -> list[EpisodeRequest]:
     """Ask for the episodes of an evaluation: task by task, each with a seed of its own.
 
-    The seeds follow from the place in the list alone, so that two policies answer with the same
-    luck.
+    The seeds follow from the two given and the place in the list alone: two policies of one
+    training seed answer with the same luck, and those of another seed are a fresh sample.
+
+    Args:
+        tasks: The fixed list.
+        episodes_per_task: Episodes of each.
+        seeds: The evaluation's, and that of training.
     """
     return [
-        EpisodeRequest(task, _episode_seed(seed, place, episode))
+        EpisodeRequest(task, _episode_seed(*seeds, place, episode))
         for place, task in enumerate(tasks)
         for episode in range(episodes_per_task)
     ]

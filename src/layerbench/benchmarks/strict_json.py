@@ -1,15 +1,19 @@
 """JSON from and to frozen dataclasses, with every name and type checked on the way in."""
 
 import dataclasses
+import functools
 import json
+import math
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Decoder: TypeAlias = Callable[[Json, str], object]
+"""Reads a value that is named by the text in errors."""
 
 
 class FormatError(ValueError):
@@ -68,11 +72,11 @@ def parse(text: str, *, where: str) -> Json:
     """Read JSON of any form.
 
     Raises:
-        FormatError: The text is not JSON.
+        FormatError: The text is not JSON, or an object in it has a key twice.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{where} is not JSON: {error}") from error
 
 
@@ -95,52 +99,102 @@ def decode(kind: type[T], data: Json, *, where: str) -> T:
     Raises:
         FormatError: As for ``loads``.
     """
-    return cast(T, _decode(kind, data, where))
+    return cast(T, _decoder(kind)(data, where))
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _decode(kind: object, data: Json, where: str) -> object:
-    origin = typing.get_origin(kind)
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    # Readers differ in which of two values they take.
+    items = dict(pairs)
+    if len(items) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key '{next(n for n in names if names.count(n) > 1)}' is there twice")
+    return items
+
+
+@functools.cache
+def _decoder(kind: object) -> Decoder:
+    """Make what reads values of one type; cached, because looking at types is slow."""
     if kind is Any:
-        return data
+        return lambda data, _where: data
     if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(cast(type, kind), data, where)
+        return _dataclass_decoder(cast(type, kind))
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
-        item_kind = typing.get_args(kind)[0]
-        items = cast(list[Json], _expect(list, data, where, "a list"))
-        return tuple(_decode(item_kind, item, f"{where}[{i}]") for i, item in enumerate(items))
+        return _tuple_decoder(_decoder(arguments[0]))
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        item_kind = typing.get_args(kind)[1]
+        return _mapping_decoder(_decoder(arguments[1]))
+    return _float if kind is float else _scalar_decoder(cast(type, kind))
+
+
+def _tuple_decoder(decode_item: Decoder) -> Decoder:
+    def decode_tuple(data: Json, where: str) -> object:
+        items = cast(list[Json], _expect(list, data, where, "a list"))
+        return tuple([decode_item(item, f"{where}[{i}]") for i, item in enumerate(items)])
+
+    return decode_tuple
+
+
+def _mapping_decoder(decode_item: Decoder) -> Decoder:
+    def decode_mapping(data: Json, where: str) -> object:
         entries = cast(dict[str, Json], _expect(dict, data, where, "an object"))
-        return {key: _decode(item_kind, item, f"{where}.{key}") for key, item in entries.items()}
-    scalar = cast(type, kind)
-    # Some tools write 1.0 as 1.
-    if scalar is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
-    return _expect(scalar, data, where, scalar.__name__)
+        return {key: decode_item(item, f"{where}.{key}") for key, item in entries.items()}
+
+    return decode_mapping
 
 
-def _decode_dataclass(kind: type, data: Json, where: str) -> object:
-    given = cast(dict[str, Json], _expect(dict, data, where, "an object"))
+def _dataclass_decoder(kind: type) -> Decoder:
     hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]
-    for wrong, said in ((set(names) - set(given), "lacks"), (set(given) - set(names), "has extra")):
-        if wrong:
-            raise FormatError(f"{where} {said} field '{min(wrong)}'")
-    values = {name: _decode(hints[name], given[name], f"{where}.{name}") for name in names}
-    try:
-        return kind(**values)
-    except FormatError:
-        raise
-    except ValueError as error:
-        raise FormatError(f"{where}: {error}") from error
+    decoders = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(kind)}
+
+    def decode_dataclass(data: Json, where: str) -> object:
+        given = cast(dict[str, Json], _expect(dict, data, where, "an object"))
+        _check_names(decoders.keys(), given.keys(), where)
+        values = {name: read(given[name], f"{where}.{name}") for name, read in decoders.items()}
+        try:
+            return kind(**values)
+        except FormatError:
+            raise
+        except ValueError as error:
+            raise FormatError(f"{where}: {error}") from error
+
+    return decode_dataclass
+
+
+def _check_names(wanted: Set[str], given: Set[str], where: str) -> None:
+    if wanted != given:
+        for wrong, said in ((wanted - given, "lacks"), (given - wanted, "has extra")):
+            if wrong:
+                raise FormatError(f"{where} {said} field '{min(wrong)}'")
+
+
+def _scalar_decoder(kind: type) -> Decoder:
+    def decode_scalar(data: Json, where: str) -> object:
+        # Most of a record is scalars: one call each, not two.
+        return data if type(data) is kind else _expect(kind, data, where, kind.__name__)
+
+    return decode_scalar
+
+
+def _float(data: Json, where: str) -> float:
+    # Some tools write 1.0 as 1.
+    if type(data) is int:
+        try:
+            return float(data)
+        except OverflowError as error:
+            raise FormatError(f"{where} is too large a number") from error
+    number = cast(float, _expect(float, data, where, "float"))
+    # json reads 1e999 as infinity.
+    if not math.isfinite(number):
+        raise FormatError(f"{where} is too large a number")
+    return number
 
 
 def _expect(kind: type, data: Json, where: str, name: str) -> Json:
-    # bool is an int in Python, but not in JSON.
-    if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
+    # Exactly: a bool is an int in Python, but not in JSON.
+    if type(data) is not kind:
         raise FormatError(f"{where} must be {name}, got {json.dumps(data)[:60]}")
     return data

@@ -26,8 +26,8 @@ _ARCHITECTURES = (LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 # Kinds of rotary embedding whose frequencies do not depend on the length read so far.
 _FIXED_ROTARY = ("default", "linear", "llama3", "yarn")
 
-_GROWTH = 128
-"""Positions by which the cache grows at least."""
+_GROWTH = 512
+"""Positions by which the cache grows at least: growing copies it, unused room takes no memory."""
 
 _SMALL_VOCABULARY = 4096
 """Up to here scoring every id and picking is cheaper than gathering rows of the head."""
@@ -231,8 +231,10 @@ class LeanStepper:
             self._tabulate_rotations(positions)
         if slots == held.shape[1] and positions <= held.shape[3]:
             return
+        if slots > held.shape[1]:
+            slots = max(slots, 2 * held.shape[1])
         if positions > held.shape[3]:
-            positions = max(positions + _GROWTH, held.shape[3] * 3 // 2)
+            positions = max(positions + _GROWTH, 2 * held.shape[3])
         grown = self._empty_cache(slots=slots, positions=max(positions, held.shape[3]))
         used = max(self._lengths, default=0)
         for new, old in (

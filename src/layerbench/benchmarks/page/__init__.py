@@ -1,0 +1,1 @@
+"""Results as HTML: one file a page, which fetches nothing and shows foreign text as text."""
