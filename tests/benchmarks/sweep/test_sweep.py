@@ -30,6 +30,10 @@ needs_submitit = pytest.mark.skipif(
 
 SETTINGS = ("env.num_keys=1", "eval.tasks=4", "env.max_turns=5", "train.iterations=3")
 
+# Without git, an edit or a commit meanwhile does not make the code another one, whose base
+# evaluation would not be taken over.
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "GIT_DIR": os.devnull}
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -56,7 +60,7 @@ def start(model: Path, root: Path, *more: str, layers: str = "all") -> "subproce
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=ENV,
     )
 
 
@@ -127,7 +131,7 @@ def test_a_record_of_a_sweep_is_that_of_the_run_alone(
 ) -> None:
     argv = [sys.executable, "-m", "layerbench", "run", "keydoor", "--preset", "quick"]
     argv += ["--model", str(model), "--layers", layers, "--seed", "1", f"run_root={tmp_path}"]
-    subprocess.run([*argv, *SETTINGS], check=True, capture_output=True)
+    subprocess.run([*argv, *SETTINGS], check=True, capture_output=True, env=ENV)
     assert_same(tmp_path, straight)
 
 
