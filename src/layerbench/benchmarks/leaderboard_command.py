@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from layerbench.benchmarks import board_data, board_tables, strict_json
+from layerbench.benchmarks import board_data, board_tables, overrides, strict_json
 from layerbench.benchmarks.boards import Leaderboard
 from layerbench.benchmarks.gather import gather
 from layerbench.benchmarks.overrides import SettingsError
@@ -36,7 +36,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         metavar="NAME",
-        choices=FORMATS,
         default="terminal",
         help=f"{', '.join(FORMATS)}; terminal unless given",
     )
@@ -50,8 +49,10 @@ def leaderboard(args: argparse.Namespace) -> str:
         What is to be printed.
 
     Raises:
-        SettingsError: There is no record, or nowhere to write.
+        SettingsError: There is no record, no such format, or nowhere to write.
     """
+    # Not argparse's choices, whose errors are read as those of a command.
+    overrides.check_choice("format", args.format, list(FORMATS))
     gathered = gather(args.runs)
     if not gathered.boards:
         raise SettingsError(_nothing(gathered, args.runs))
@@ -71,5 +72,5 @@ def _nothing(gathered: Leaderboard, roots: list[Path]) -> str:
         first = gathered.broken[0]
         return f"no record under {where} can be read; the first, {first.path}: {first.reason}"
     if gathered.unfinished:
-        return f"no run under {where} is finished: {len(gathered.unfinished)} are under way"
+        return f"no run under {where} is finished: {len(gathered.unfinished)} under way"
     return f"there is no record.json under {where}"
