@@ -138,7 +138,10 @@ FORGED: list[tuple[Callable[[Data], object], str]] = [
     (lambda d: d["settings"]["train"].update(tasks=0), "train.tasks must be at least 1, got 0"),
     (lambda d: d["settings"]["eval"].update(seed=9), "config.yaml line"),
     (lambda d: d["settings"]["eval"].update(seed=9), "has seed"),
-    (lambda d: d["settings"]["model"].update(name="${oc.env:HOME}"), "refer to others by ${}"),
+    (
+        lambda d: d["settings"]["model"].update(name="${oc.env:HOME}"),
+        "refer to values elsewhere by ${}",
+    ),
     (lambda d: d["settings"]["env"].update(name="chess"), "env.name cannot be 'chess': known"),
     (lambda d: d.update(started="yesterday"), "not an ISO 8601 time"),
     (lambda d: d["code"].update(revision="main"), "code.revision is 'main': not a commit"),

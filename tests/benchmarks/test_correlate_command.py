@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from layerbench.benchmarks import cli
-from tests.benchmarks.sweep_example import first, run, write, write_sweep
+from tests.benchmarks.board_example import first, run, write, write_sweep
 
 
 def test_matrix_has_rho_above_and_tau_below_the_diagonal(

@@ -4,7 +4,7 @@ import pytest
 
 from layerbench.benchmarks.findings import find
 from layerbench.benchmarks.overrides import SettingsError
-from tests.benchmarks.sweep_example import first, run, write
+from tests.benchmarks.board_example import first, run, write
 
 
 def test_records_are_found_at_any_depth_in_the_order_of_their_paths(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from layerbench.benchmarks.findings import FoundRecord
 from layerbench.benchmarks.gather import gather, tabulate
 from layerbench.benchmarks.records import HardwareRecord, RunRecord, TrainingRecord
 from layerbench.benchmarks.scoring import Count
-from tests.benchmarks.sweep_example import first, played, run, write_sweep
+from tests.benchmarks.board_example import first, played, run, write_sweep
 
 
 def found(*records: RunRecord) -> list[FoundRecord]:

@@ -9,7 +9,7 @@ import pytest
 
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.board_cells import plain, seeds
-from tests.benchmarks.sweep_example import first, run, write, write_sweep
+from tests.benchmarks.board_example import first, run, write, write_sweep
 
 EVIL = "<script>alert(1)</script>|`[x](y)`\x1b[31m"
 

@@ -115,7 +115,7 @@ def test_nothing_is_trained_by_eval(
 def test_base_scores_do_not_depend_on_what_is_trained_later(
     model: Path, finished: Path, tmp_path: Path
 ) -> None:
-    argv = ["eval", "keydoor", "--preset", "quick", "--model", str(model), "seed=5"]
+    argv = ["eval", "keydoor", "--preset", "quick", "--model", str(model)]
     assert cli.main([*argv, *SETTINGS, "--out", str(tmp_path / "run")]) == 0
     alone = records.read(tmp_path / "run" / "record.json").evaluation(phase="base", split="test")
     before = records.read(finished / "record.json").evaluation(phase="base", split="test")

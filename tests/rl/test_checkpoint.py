@@ -11,8 +11,10 @@ from torch import nn
 import layerbench.rl.checkpoint
 from layerbench.rl.checkpoint import (
     Checkpoint,
+    hash_tensors,
     latest_checkpoint,
     load_checkpoint,
+    load_weights,
     optimizer_tensors,
     restore_optimizer,
     restore_rng,
@@ -155,3 +157,35 @@ def test_restored_generators_draw_the_same_numbers() -> None:
     first = torch.rand(5)
     restore_rng(states)
     assert torch.equal(torch.rand(5), first)
+
+
+def saved_layer(folder: Path, base: nn.Linear, *, dtype: torch.dtype = torch.float32) -> Path:
+    """Save a checkpoint of a run that trained the weight of a layer to all ones."""
+    trained = {"weight": torch.ones(2, 3, dtype=dtype)}
+    before = {"weight": base.weight.detach().to(dtype)}
+    identity = {"base_weights": hash_tensors(before)}
+    return save_checkpoint(folder, replace(checkpoint(1), weights=trained, identity=identity))
+
+
+def test_trained_weights_replace_the_base_and_nothing_else(tmp_path: Path) -> None:
+    layer = nn.Linear(3, 2)
+    bias = layer.bias.detach().clone()
+    load_weights(saved_layer(tmp_path, layer), layer)
+    assert torch.equal(layer.weight, torch.ones(2, 3))
+    assert torch.equal(layer.bias, bias)
+
+
+def test_weights_are_not_put_on_another_base(tmp_path: Path) -> None:
+    path = saved_layer(tmp_path, nn.Linear(3, 2))
+    for other in (nn.Linear(3, 2), nn.Linear(2, 3), nn.Identity()):
+        with pytest.raises(ValueError, match="trained from another base model than this one"):
+            load_weights(path, other)
+
+
+def test_weights_of_another_dtype_are_refused(tmp_path: Path) -> None:
+    layer = nn.Linear(3, 2)
+    path = saved_layer(tmp_path, layer, dtype=torch.bfloat16)
+    with pytest.raises(
+        ValueError, match=r"holds bfloat16, .* loaded as float32: give model\.dtype"
+    ):
+        load_weights(path, layer)

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -225,6 +225,102 @@ def test_learning_rate_rises_to_its_value_and_stays() -> None:
     rates = [learning_rate(settings, iteration) for iteration in range(6)]
     assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     assert learning_rate(SETTINGS, 0) == SETTINGS.learning_rate
+
+
+def scaled(scales: Mapping[int, float]) -> TrainSettings:
+    return replace(SETTINGS, lr_scale=scales)
+
+
+@pytest.mark.parametrize("selection", ["1", "0,2", "all-layers", "full"])
+def test_scale_1_everywhere_trains_bit_for_bit_as_without(tmp_path: Path, selection: str) -> None:
+    plain, model, _ = make_toy_trainer(tmp_path / "plain", selection=selection)
+    history = plain.run()
+    scales = dict.fromkeys(parse_selection(selection, 3).layers, 1.0)
+    trainer, same, _ = make_toy_trainer(
+        tmp_path / "scaled", selection=selection, settings=scaled(scales)
+    )
+    assert [m.comparable() for m in trainer.run()] == [m.comparable() for m in history]
+    assert_same_weights(weights(model), weights(same))
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        ours, theirs = (
+            (tmp_path / run / "checkpoints/iteration-000004" / name).read_bytes()
+            for run in ("plain", "scaled")
+        )
+        assert ours == theirs, name
+
+
+def test_a_scale_multiplies_the_learning_rate_of_its_layer(tmp_path: Path) -> None:
+    trainer, *_ = make_toy_trainer(
+        tmp_path, selection="all-layers", settings=scaled({0: 0.5, 2: 2.0})
+    )
+    (first, *_) = trainer.run()
+    groups = trainer.optimizer.param_groups
+    # SETTINGS learn at 0.01; layer 1 is not named.
+    assert {group["scale"]: group["lr"] for group in groups} == {0.5: 0.005, 1.0: 0.01, 2.0: 0.02}
+    assert first.learning_rate == 0.01
+    assert len({len(group["params"]) for group in groups}) == 1
+
+
+def test_scaled_layers_move_by_their_scale(tmp_path: Path) -> None:
+    # One step of AdamW moves each weight by about its learning rate, however large the gradient.
+    settings = replace(scaled({0: 0.25, 1: 1.0, 2: 4.0}), iterations=1, minibatches=1)
+    trainer, model, _ = make_toy_trainer(tmp_path, selection="0-2", settings=settings)
+    before = weights(make_toy_model())
+    trainer.run()
+    after = model.state_dict()
+    moved = [
+        float((after[name] - before[name]).abs().median())
+        for name in (f"model.layers.{layer}.mlp.down_proj.weight" for layer in range(3))
+    ]
+    assert moved[1] / moved[0] == pytest.approx(4, rel=0.2)
+    assert moved[2] / moved[1] == pytest.approx(4, rel=0.2)
+
+
+def test_unselected_parameters_stay_and_have_no_state_under_scales(tmp_path: Path) -> None:
+    before = weights(make_toy_model())
+    trainer, model, _ = make_toy_trainer(
+        tmp_path, selection="0,2", settings=scaled({0: 0.5, 2: 3.0})
+    )
+    trainer.run()
+    for name, tensor in model.state_dict().items():
+        learned = name.startswith(("model.layers.0.", "model.layers.2."))
+        assert torch.equal(tensor, before[name]) != learned, name
+    selected = {
+        id(p) for n, p in model.named_parameters() if ".layers.1." not in n and "layers" in n
+    }
+    assert {id(parameter) for parameter in trainer.optimizer.state} == selected
+
+
+def test_a_layer_with_scale_0_keeps_its_weights(tmp_path: Path) -> None:
+    before = weights(make_toy_model())
+    trainer, model, _ = make_toy_trainer(tmp_path, selection="0,2", settings=scaled({0: 0.0}))
+    trainer.run()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) != name.startswith("model.layers.2."), name
+
+
+def test_stopping_halfway_under_scales_changes_nothing(tmp_path: Path) -> None:
+    settings = scaled({0: 0.5, 2: 3.0})
+    through, model, _ = make_toy_trainer(tmp_path / "through", selection="full", settings=settings)
+    history = through.run()
+    halfway = replace(settings, iterations=2)
+    make_toy_trainer(tmp_path / "parts", settings=halfway, selection="full")[0].run()
+    second, resumed, _ = make_toy_trainer(tmp_path / "parts", settings=settings, selection="full")
+    assert [m.comparable() for m in second.run()] == [m.comparable() for m in history]
+    assert_same_weights(weights(model), weights(resumed))
+
+
+def test_other_scales_do_not_resume(tmp_path: Path) -> None:
+    make_toy_trainer(tmp_path, settings=scaled({1: 2.0}))[0].run()
+    with pytest.raises(ValueError, match=r"its lr_scale is {'1': 2.0}, not {'1': 3.0}"):
+        make_toy_trainer(tmp_path, settings=scaled({1: 3.0}))
+    with pytest.raises(ValueError, match=r"its lr_scale is {'1': 2.0}, not None"):
+        make_toy_trainer(tmp_path)
+
+
+def test_a_scale_of_a_frozen_layer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="layer 2, which the selection 1 does not train"):
+        make_toy_trainer(tmp_path, settings=scaled({2: 2.0}))
 
 
 class BiasedPlayer(ToyPlayer):

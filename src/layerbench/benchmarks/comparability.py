@@ -18,6 +18,9 @@ _IMMATERIAL = frozenset(
         "env.slots",
         "train.micro_batch_tokens",
         "train.checkpoint_every",
+        # Told by the selection's name.
+        "train.lr_scale",
+        "parts",
     }
 )
 """Settings that may differ within a table: what it compares, and what changes only the speed."""
@@ -43,7 +46,11 @@ def board_key(record: RunRecord, evaluation: Evaluation) -> BoardKey:
 def material_settings(record: RunRecord) -> dict[str, Any]:
     """List, by dotted name, the settings that must be equal within a table."""
     flat = _flatten(record.settings)
-    return {name: value for name, value in sorted(flat.items()) if name not in _IMMATERIAL}
+    return {
+        name: value
+        for name, value in sorted(flat.items())
+        if name not in _IMMATERIAL and not name.startswith("read_from.")
+    }
 
 
 def short_name(key: BoardKey) -> str:

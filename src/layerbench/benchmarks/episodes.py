@@ -55,6 +55,12 @@ def merge(path: Path, parts: Iterable[Path]) -> None:
     _write(path, pa.concat_tables(tables) if tables else _SCHEMA.empty_table())
 
 
+def extract(path: Path, part: Path, *, phase: str, split: str) -> None:
+    """Write the rows of one evaluation into a file of their own, as ``write`` does."""
+    wanted = [("phase", "==", phase), ("split", "==", split)]
+    _write(part, pq.read_table(path, schema=_SCHEMA, filters=wanted))
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """Read the rows back: one dictionary a turn, named as ``COLUMNS``.
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import shutil
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +13,18 @@ from typing import cast
 from omegaconf import OmegaConf
 
 from layerbench.benchmarks import config as settings_config
-from layerbench.benchmarks import records, strict_json
+from layerbench.benchmarks import records, strict_json, trained
 from layerbench.benchmarks.overrides import SettingsError
-from layerbench.benchmarks.records import RunRecord
+from layerbench.benchmarks.records import RunRecord, SchemaError
 from layerbench.benchmarks.settings import RunConfig
-from layerbench.benchmarks.strict_json import Json
+from layerbench.benchmarks.strict_json import FormatError, Json
+
+# What a start may leave that ended before there was anything to go on with.
+_SCRAPS = frozenset({".lock", "error.log", "run.log"})
+
+
+class HeldError(SettingsError):
+    """Another process is at work in the folder."""
 
 
 class Start(StrEnum):
@@ -82,6 +90,26 @@ class RunFolder:
         return self.path / "error.log"
 
     @property
+    def log(self) -> Path:
+        """What the run said, if nobody looked on."""
+        return self.path / "run.log"
+
+    @property
+    def metrics(self) -> Path:
+        """One line for each iteration of training."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def held(self) -> bool:
+        """Whether a process is at work in the folder now."""
+        try:
+            lock = self._lock.open()
+        except FileNotFoundError:
+            return False
+        with lock:
+            return not _try_lock(lock.fileno(), fcntl.LOCK_SH)
+
+    @property
     def state(self) -> Path:
         """What the run remembers from its first start."""
         return self.path / "state.json"
@@ -101,8 +129,7 @@ class RunFolder:
             layerbench.benchmarks.strict_json.FormatError: The record cannot be read.
         """
         if not self.config.exists():
-            # A lock file alone is what a start leaves that was killed at once.
-            if self.path.exists() and any(p.name != ".lock" for p in self.path.iterdir()):
+            if self.path.exists() and {p.name for p in self.path.iterdir()} - _SCRAPS:
                 raise SettingsError(f"{self.path} is not empty and holds no run: choose another")
             if start is Start.RESUME:
                 raise SettingsError(f"there is no run to resume in {self.path}")
@@ -112,30 +139,39 @@ class RunFolder:
         there = cast(Json, OmegaConf.to_container(OmegaConf.load(self.config)))
         changed = settings_config.first_difference(settings_config.as_dict(config), there)
         if changed:
+            asked = config.read_from.layers.asked or config.read_from.lr_scale.asked
             raise SettingsError(
                 f"{self.path} holds a run with other settings ({changed}): "
-                "use --fresh to replace it, or another --out"
+                + (f"{asked} has changed, so write out what is there; or " if asked else "")
+                + "use --fresh to replace it, or another --out"
             )
         return records.read(self.record) if self.record.exists() else None
 
     @contextmanager
-    def open(self, config: RunConfig, start: Start) -> Generator[None]:
+    def open(self, config: RunConfig, start: Start) -> Generator[RunRecord | None]:
         """Hold the folder for one process, with the settings written down.
 
+        Yields:
+            The record, if the run was finished before the folder was held. A record that cannot
+            be read is deleted: the run is not finished.
+
         Raises:
-            SettingsError: Another process holds it.
+            HeldError: Another process holds it.
+            layerbench.benchmarks.records.SchemaError: There is a record of another schema version.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise SettingsError(f"another process is at work in {self.path}") from error
+        with self._lock.open("w") as lock:
+            # The instant in which another process looks whether it is held does not count.
+            if not any(_try_lock(lock.fileno(), fcntl.LOCK_EX, delay_s=0.1 * i) for i in range(4)):
+                raise HeldError(f"another process is at work in {self.path}")
             if start is Start.FRESH:
                 self._clear()
-            (self.path / "evaluations").mkdir(exist_ok=True)
-            strict_json.replace_text(self.config, settings_config.to_yaml(config))
-            yield
+            record = self._finished(config)
+            if record is None:
+                (self.path / "evaluations").mkdir(exist_ok=True)
+                strict_json.replace_text(self.config, settings_config.to_yaml(config))
+                self.error_log.unlink(missing_ok=True)
+            yield record
 
     def remember(self, state: RunState) -> RunState:
         """Keep the state of the first start; later starts get that one back.
@@ -146,18 +182,49 @@ class RunFolder:
         if not self.state.exists():
             strict_json.write(self.state, state)
             return state
-        first = strict_json.read(RunState, self.state)
+        first = self.first_state()
         if first.weights_sha256 != state.weights_sha256:
             raise SettingsError(
                 f"the model's weights changed since the run in {self.path} began: use --fresh"
             )
         return first
 
+    def first_state(self) -> RunState:
+        """Read what the run remembers from its first start.
+
+        Raises:
+            SettingsError: It has not come that far.
+            layerbench.benchmarks.strict_json.FormatError: The file cannot be read.
+        """
+        if not self.state.exists():
+            raise SettingsError(
+                f"the run in {self.path} has not begun: it has no {self.state.name}"
+            )
+        return strict_json.read(RunState, self.state)
+
     def finish(self, record: RunRecord) -> None:
         """Write the record, and drop what only an unfinished run needs."""
         strict_json.write(self.record, record)
         shutil.rmtree(self.path / "evaluations", ignore_errors=True)
         self.error_log.unlink(missing_ok=True)
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
+
+    def _finished(self, config: RunConfig) -> RunRecord | None:
+        if not self.record.exists():
+            return None
+        try:
+            return records.read(self.record)
+        except SchemaError:
+            raise
+        except FormatError:
+            if config.eval.every:
+                # Scored by weights that no checkpoint has any more.
+                self._clear()
+            self.record.unlink(missing_ok=True)
+            return None
 
     def _clear(self) -> None:
         """Delete a run, its settings last: until then it is a run folder."""
@@ -168,18 +235,20 @@ class RunFolder:
             self.record,
             self.episodes,
             self.episodes_page,
+            self.metrics,
+            self.log,
             self.error_log,
             self.state,
         ):
             path.unlink(missing_ok=True)
-        (self.path / "metrics.jsonl").unlink(missing_ok=True)
         self.config.unlink(missing_ok=True)
 
 
 def default_path(config: RunConfig) -> Path:
     """Derive the folder from the settings: the same for the same command."""
-    model = Path(config.model.name).name
-    selection = config.layers.replace(":", "").replace("/", "-")
+    model = (trained.run_of(config.model.name) or Path(config.model.name)).name
+    selection = settings_config.asked_layers(config).partition("@")[0]
+    selection = selection.replace(":", "").replace("/", "-").replace(" ", "-")
     name = "-".join(
         (
             config.env.name,
@@ -192,3 +261,13 @@ def default_path(config: RunConfig) -> Path:
         )
     )
     return Path(config.run_root) / name
+
+
+def _try_lock(file: int, kind: int, *, delay_s: float = 0.0) -> bool:
+    """Lock a file, after a delay, until it is closed; False if another process has it locked."""
+    time.sleep(delay_s)
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 # Chosen otherwise, because other settings hang on them.
-_ELSEWHERE = {"preset": "--preset", "env.name": "the argument ENV"}
+_ELSEWHERE = {
+    "preset": "--preset",
+    "env.name": "the argument ENV",
+    "parts": "layerbench combine",
+    "read_from": "top:K@RESULTS and train.lr_scale=@RESULTS",
+}
 
 
 class SettingsError(ValueError):
@@ -41,6 +46,14 @@ def to_hydra(typed: Sequence[str], config: object) -> list[str]:
     """
     settings = {setting.name: setting for setting in settings_of(config)}
     return [_to_hydra(item, settings) for item in typed]
+
+
+def changes(before: object, after: object) -> list[str]:
+    """List in hydra's grammar what turns one dataclass of settings into another of its class."""
+    old = {setting.path: setting.value for setting in settings_of(before)}
+    # By path, since an entry of a mapping has two names.
+    new = {setting.path: setting.value for setting in settings_of(after)}
+    return [f"{path}={_literal(new[path])}" for path in new if new[path] != old[path]]
 
 
 def settings_of(config: object, name: str = "", path: str = "") -> Iterator[Setting]:
@@ -89,8 +102,9 @@ def _to_hydra(item: str, settings: Mapping[str, Setting]) -> str:
     name, equals, text = item.partition("=")
     if not equals:
         raise SettingsError(f"expected setting=value, got '{item}'")
-    if name in _ELSEWHERE:
-        raise SettingsError(f"{name} is chosen by {_ELSEWHERE[name]}")
+    for known in (name, name.partition(".")[0]):
+        if known in _ELSEWHERE:
+            raise SettingsError(f"{name} is chosen by {_ELSEWHERE[known]}")
     if name not in settings:
         raise SettingsError(f"no setting named '{name}'{_hint(name, settings)}")
     setting = settings[name]
@@ -111,15 +125,15 @@ def _value(setting: Setting, text: str) -> str:
     """Write a value in hydra's grammar, by the type of the present one."""
     present = setting.value
     if present is None:
-        return "null" if text in ("", "null", "none") else _quoted(text)
+        return "null" if text in ("", "null", "none") else quoted(text)
     if isinstance(present, list):
         items = [item.strip() for item in text.removeprefix("[").removesuffix("]").split(",")]
-        return f"[{','.join(_quoted(item) for item in items if item)}]"
+        return f"[{','.join(quoted(item) for item in items if item)}]"
     if isinstance(present, bool):
         return _flag(setting.name, text)
     if isinstance(present, int | float):
         return str(_number(setting.name, text, type(present)))
-    return _quoted(text)
+    return quoted(text)
 
 
 def _flag(name: str, text: str) -> str:
@@ -139,6 +153,16 @@ def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
     return number
 
 
-def _quoted(text: str) -> str:
+def _literal(value: object) -> str:
+    """Write a value in hydra's grammar, by its own type."""
+    if isinstance(value, list):
+        return f"[{','.join(_literal(item) for item in cast(list[object], value))}]"
+    if value is None:
+        return "null"
+    return quoted(value) if isinstance(value, str) else str(value)
+
+
+def quoted(text: str) -> str:
+    """Write text in hydra's grammar such that nothing in it has a meaning there."""
     escaped = text.replace("'", "\\'")
     return f"'{escaped}'"

@@ -8,9 +8,10 @@ from torch import nn
 
 from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent
-from layerbench.agents.backends.transformers import TransformersBackend, load_model
+from layerbench.agents.backends.transformers import TransformersBackend, weights_hash
 from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.benchmarks import models
 from layerbench.benchmarks.settings import RunConfig
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
@@ -18,6 +19,7 @@ from layerbench.envs.types import Task
 from layerbench.rl.advantages import AdvantageSettings, Algorithm, Normalisation, Statistics
 from layerbench.rl.layers import decoder_blocks, parse_selection
 from layerbench.rl.losses import Aggregation, KLKind, LossSettings
+from layerbench.rl.scales import check_scales, parse_scales
 from layerbench.rl.schedule import TrainSettings
 from layerbench.rl.types import LayerSelection
 
@@ -60,14 +62,11 @@ def prepare(config: RunConfig) -> Plan:
     """
     torch.set_num_threads(config.model.threads)
     training = train_settings(config)
-    identity, eval_tasks, train_tasks = _list_tasks(config)
-    model, tokenizer = load_model(
-        config.model.name,
-        revision=config.model.revision,
-        dtype=config.model.dtype,
-        device=config.model.device,
-        trust_remote_code=config.model.trust_remote_code,
-    )
+    identity, eval_tasks, train_tasks = list_tasks(config)
+    model, tokenizer = models.load(config.model)
+    _check_sources(config, model)
+    selection = _selection(config, model)
+    check_scales(training.lr_scale, selection)
     return Plan(
         config=config,
         identity=identity,
@@ -75,9 +74,61 @@ def prepare(config: RunConfig) -> Plan:
         eval_tasks=eval_tasks,
         model=model,
         agent=_agent(config, model, tokenizer),
-        selection=parse_selection(config.layers, len(decoder_blocks(model))),
+        selection=selection,
         training=training,
     )
+
+
+def list_tasks(
+    config: RunConfig,
+) -> tuple[EnvIdentity, dict[str, tuple[Task, ...]], tuple[Task, ...]]:
+    """List what is played: the environment, the tasks to score by split, and those to train on.
+
+    Raises:
+        ValueError: The environment has no such split, too few tasks, or no data.
+    """
+    env, options = config.env, config.env.options
+    spec = registry.find(env.name)
+    eval_tasks = {
+        split: registry.list_tasks(
+            spec,
+            split=split,
+            count=config.eval.tasks or None,
+            seed=config.eval.seed,
+            options=options,
+        )
+        for split in env.eval_splits
+    }
+    train_tasks: tuple[Task, ...] = ()
+    if config.layers != "none" and not config.parts:
+        train_tasks = registry.list_tasks(
+            spec,
+            split=env.train_split,
+            count=config.train.tasks,
+            seed=config.seed,
+            options=options,
+        )
+    return registry.describe(spec, options), eval_tasks, train_tasks
+
+
+def _check_sources(config: RunConfig, model: nn.Module) -> None:
+    """Make sure that what was read from an earlier sweep was read of this base model."""
+    read = [s for s in (config.read_from.layers, config.read_from.lr_scale) if s.asked]
+    base = weights_hash(model) if read else ""
+    for source in read:
+        if source.weights_sha256 != base:
+            raise ValueError(
+                f"'{source.asked}' is of a base model with other weights than "
+                f"{config.model.name}: layers of one model say nothing about another's here"
+            )
+
+
+def _selection(config: RunConfig, model: nn.Module) -> LayerSelection:
+    num_layers = len(decoder_blocks(model))
+    if not config.parts:
+        return parse_selection(config.layers, num_layers)
+    models.check_parts(model, config.parts, num_layers=num_layers)
+    return models.selection_of(config.parts, name=config.layers, num_layers=num_layers)
 
 
 def train_settings(config: RunConfig) -> TrainSettings:
@@ -98,6 +149,7 @@ def train_settings(config: RunConfig) -> TrainSettings:
         temperature=train.temperature,
         checkpoint_every=train.checkpoint_every,
         dynamic_sampling=train.dynamic_sampling,
+        lr_scale=parse_scales(train.lr_scale),
         seed=config.seed,
         advantages=_advantage_settings(config),
         loss=_loss_settings(config),
@@ -132,33 +184,6 @@ def _loss_settings(config: RunConfig) -> LossSettings:
         max_tokens=train.max_tokens,
         sequence_ratio=train.sequence_ratio,
     )
-
-
-def _list_tasks(
-    config: RunConfig,
-) -> tuple[EnvIdentity, dict[str, tuple[Task, ...]], tuple[Task, ...]]:
-    env, options = config.env, config.env.options
-    spec = registry.find(env.name)
-    eval_tasks = {
-        split: registry.list_tasks(
-            spec,
-            split=split,
-            count=config.eval.tasks or None,
-            seed=config.eval.seed,
-            options=options,
-        )
-        for split in env.eval_splits
-    }
-    train_tasks: tuple[Task, ...] = ()
-    if config.layers != "none":
-        train_tasks = registry.list_tasks(
-            spec,
-            split=env.train_split,
-            count=config.train.tasks,
-            seed=config.seed,
-            options=options,
-        )
-    return registry.describe(spec, options), eval_tasks, train_tasks
 
 
 def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgent:

@@ -1,5 +1,7 @@
-"""What a run says while it runs, on stderr: a line for each step, and bars on a terminal."""
+"""What a run says while it runs: a line for each step on stderr, with bars, or in a file."""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
@@ -72,13 +74,40 @@ class ConsoleReporter:
         self._bars.update(self._episodes, completed=done)
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        self.say(f"{report.summary(evaluation)}  {evaluation.seconds:.0f} s")
+        self.say(evaluation_line(evaluation))
 
     def trained(self, metrics: IterationMetrics, *, iterations: int) -> None:
         self._bars.update(
             self._training, completed=metrics.iteration + 1, total=iterations, visible=True
         )
         self.say(iteration_line(metrics, iterations=iterations))
+
+
+class LogReporter:
+    """Adds to a file, which is made by the first line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def say(self, line: str) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{now} {line}\n")
+
+    def playing(self, what: str, *, done: int, episodes: int) -> None:
+        if done == 0:
+            self.say(f"{what}: {episodes} episodes")
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        self.say(evaluation_line(evaluation))
+
+    def trained(self, metrics: IterationMetrics, *, iterations: int) -> None:
+        self.say(iteration_line(metrics, iterations=iterations))
+
+
+def evaluation_line(evaluation: Evaluation) -> str:
+    """Write an evaluation's score and time as a line."""
+    return f"{report.summary(evaluation)}  {evaluation.seconds:.0f} s"
 
 
 def iteration_line(metrics: IterationMetrics, *, iterations: int) -> str:

@@ -15,6 +15,10 @@ SCHEMA = 1
 _INCOMPARABLE = frozenset({"started", "seconds", "peak_memory_mb"})
 
 
+class SchemaError(FormatError):
+    """A record is of another schema version: not broken, but written by another layerbench."""
+
+
 @dataclass(frozen=True, slots=True)
 class EnvRecord:
     """What was played.
@@ -60,7 +64,8 @@ class SelectionRecord:
     """Which layers learned.
 
     Attributes:
-        name: The selection, normalised.
+        name: The selection, normalised; ``combine:3+15`` for layers that were trained apart. Where
+            layers learn at rates of their own, ``rates 10:1,15:2`` follows, or the hash of many.
         layers: Decoder blocks, from 0.
         num_layers: Blocks of the model.
         parameters: Trained parameters.
@@ -205,7 +210,8 @@ class RunRecord:
         hardware: Where it ran.
 
     Raises:
-        FormatError: It is of another schema version, or its parts contradict each other.
+        FormatError: Its parts contradict each other, or (``SchemaError``) it is of another schema
+            version.
     """
 
     schema: int
@@ -227,7 +233,7 @@ class RunRecord:
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
-            raise FormatError(_other_schema("the record", self.schema))
+            raise SchemaError(_other_schema("the record", self.schema))
         scored = {(e.phase, e.split) for e in self.evaluations}
         if len(scored) != len(self.evaluations):
             raise FormatError("two evaluations share a phase and a split")
@@ -254,7 +260,7 @@ class RunRecord:
         # The version first: a missing field of another version would only confuse.
         version = data.get("schema") if isinstance(data, dict) else None
         if version != SCHEMA or version is True:
-            raise FormatError(_other_schema(where, version))
+            raise SchemaError(_other_schema(where, version))
         return strict_json.decode(cls, data, where=where)
 
     def comparable(self) -> Json:

@@ -6,12 +6,13 @@ from rich.table import Table
 from layerbench.benchmarks.records import Evaluation, RunRecord
 from layerbench.benchmarks.scoring import Count, Difference, success_interval
 
-_WIDTH = 120  # wherever it is written, so that the same record gives the same bytes
+WIDTH = 120
+"""Of every table, wherever it is written, so that the same record gives the same bytes."""
 
 
 def print_record(record: RunRecord, *, where: str) -> None:
     """Print to stdout who played, the scores by split and kind of task, and where the record is."""
-    console = Console(width=_WIDTH, color_system=None)
+    console = Console(width=WIDTH, color_system=None)
     console.print(*headline(record), sep="\n", highlight=False, markup=False, soft_wrap=True)
     console.print(_table(record), crop=False)
     last = [*notes(record), f"record {where}"]
@@ -54,6 +55,12 @@ def score(count: Count) -> str:
     return f"{count.rate:.2f} {counts} {interval.low:.2f}-{interval.high:.2f}"
 
 
+def gain(change: Difference) -> str:
+    """Write a difference of success rates with its interval."""
+    low, high = change.interval.low, change.interval.high
+    return f"{change.difference:+.2f} {low:+.2f} to {high:+.2f}"
+
+
 def summary(evaluation: Evaluation) -> str:
     """Write one evaluation as a line."""
     return (
@@ -74,14 +81,9 @@ def _table(record: RunRecord) -> Table:
         evaluations = [record.evaluation(phase=phase, split=split) for phase in phases]
         change = record.differences.get(split)
         table.add_row(
-            split, "all", *(score(e.count) for e in evaluations), _gain(change) if change else ""
+            split, "all", *(score(e.count) for e in evaluations), gain(change) if change else ""
         )
         kinds = [kind for kind in evaluations[0].by_type if kind]
         for kind in kinds:
             table.add_row("", kind, *(score(e.by_type[kind]) for e in evaluations), "")
     return table
-
-
-def _gain(change: Difference) -> str:
-    low, high = change.interval.low, change.interval.high
-    return f"{change.difference:+.2f} {low:+.2f} to {high:+.2f}"

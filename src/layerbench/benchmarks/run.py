@@ -15,21 +15,33 @@ from layerbench.agents.backends.transformers import weights_hash
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import Trajectory
 from layerbench.benchmarks import config as settings_config
-from layerbench.benchmarks import episodes, evaluation, provenance, records, strict_json
+from layerbench.benchmarks import (
+    episodes,
+    evaluation,
+    models,
+    provenance,
+    records,
+    strict_json,
+    takeover,
+)
 from layerbench.benchmarks.folder import RunFolder, RunState
 from layerbench.benchmarks.plan import Plan
 from layerbench.benchmarks.progress import Reporter
 from layerbench.benchmarks.records import Evaluation, RunRecord
 from layerbench.benchmarks.scoring import Difference, paired_difference
+from layerbench.benchmarks.takeover import Conditions
 from layerbench.envs.pool import EnvPool
-from layerbench.rl.layers import movement
+from layerbench.rl.layers import BaseWeights, movement
 from layerbench.rl.metrics import IterationMetrics
+from layerbench.rl.scales import label_scales
 from layerbench.rl.trainer import Trainer
 
 BASE, FINAL = "base", "final"
 
 
-def execute(plan: Plan, folder: RunFolder, reporter: Reporter) -> RunRecord:
+def execute(
+    plan: Plan, folder: RunFolder, reporter: Reporter, *, base: RunFolder | None = None
+) -> RunRecord:
     """Run the plan to its end, from where the folder says it stands, and write the record.
 
     Evaluations that are complete are not played again; training goes on from its newest
@@ -39,9 +51,12 @@ def execute(plan: Plan, folder: RunFolder, reporter: Reporter) -> RunRecord:
         plan: What to run.
         folder: Held open by the caller.
         reporter: Hears of every step.
+        base: A run whose evaluation of the base model is taken over if it is the same.
     """
     env = plan.config.env
     state = _remember(plan, folder, reporter)
+    if base is not None:
+        takeover.take_over(base, folder, _conditions(plan, state), reporter)
     with EnvPool(
         plan.identity.gym_id,
         env.options,
@@ -51,14 +66,27 @@ def execute(plan: Plan, folder: RunFolder, reporter: Reporter) -> RunRecord:
     ) as pool:
         run = _Run(plan, folder, reporter, pool)
         run.evaluate(BASE)
-        trainer = run.train() if plan.trains else None
-        if trainer is not None:
+        learned = run.learn()
+        if learned.base.tensors:
             run.evaluate(FINAL)
         run.note_memory()
-    record = _record(run, trainer, state)
+    record = _record(run, learned, state)
     episodes.merge(folder.episodes, run.parts)
     folder.finish(record)
     return record
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What became of the base model.
+
+    Attributes:
+        history: Iterations of training; empty where the model was put together or left alone.
+        base: What the parameters that are new were before.
+    """
+
+    history: tuple[IterationMetrics, ...]
+    base: BaseWeights
 
 
 @dataclass(slots=True)
@@ -91,7 +119,15 @@ class _Run:
             self.reporter.evaluated(found)
         self.note_memory()
 
-    def train(self) -> Trainer:
+    def learn(self) -> _Learned:
+        """Train the model, put it together from trained parts, or leave it alone."""
+        if self.plan.trains:
+            trainer = self._train()
+            return _Learned(trainer.history, trainer.base)
+        parts, num_layers = self.plan.config.parts, self.plan.selection.num_layers
+        return _Learned((), models.combine(self.plan.model, parts, num_layers=num_layers))
+
+    def _train(self) -> Trainer:
         """Train from the newest checkpoint to the last iteration."""
         last = self.plan.training.iterations
 
@@ -180,44 +216,68 @@ def _remember(plan: Plan, folder: RunFolder, reporter: Reporter) -> RunState:
     return first
 
 
-def _record(run: _Run, trainer: Trainer | None, state: RunState) -> RunRecord:
+def _record(run: _Run, learned: _Learned, state: RunState) -> RunRecord:
     config, plan = run.plan.config, run.plan
     code = provenance.code()
     return RunRecord(
         schema=records.SCHEMA,
-        env=records.EnvRecord(
-            name=plan.identity.name,
-            gym_id=plan.identity.gym_id,
-            source=plan.identity.source,
-            version=plan.identity.version,
-            train_split=config.env.train_split,
-            eval_splits=tuple(config.env.eval_splits),
-        ),
-        model=records.ModelRecord(
-            name=config.model.name,
-            revision=config.model.revision,
-            weights_sha256=state.weights_sha256,
-            dtype=str(_weights(plan)[0].dtype).removeprefix("torch."),
-            parameters=sum(weight.numel() for weight in _weights(plan)),
-        ),
-        selection=_selection(plan, trainer),
+        env=_env(plan),
+        model=_model(plan, state),
+        selection=_selection(plan, learned),
         algorithm=config.algorithm.name,
         preset=config.preset,
         seed=config.seed,
         settings=settings_config.as_dict(config),
         code=dataclasses.replace(code, dirty=code.dirty or code.revision != state.revision),
         evaluations=tuple(run.evaluations),
-        differences=_differences(run) if trainer else {},
-        training=_training(plan, trainer),
-        movement=_movement(plan, trainer),
+        differences=_differences(run) if learned.base.tensors else {},
+        training=_training(plan, learned.history),
+        movement=_movement(plan, learned.base),
         started=state.started,
         peak_memory_mb=run.memory_mb,
-        hardware=records.HardwareRecord(
-            device=str(_weights(plan)[0].device),
-            threads=torch.get_num_threads(),
-            cpus=provenance.cpus(),
-            platform=provenance.platform_name(),
-        ),
+        hardware=_hardware(plan),
+    )
+
+
+def _conditions(plan: Plan, state: RunState) -> Conditions:
+    return Conditions(
+        settings=settings_config.as_dict(plan.config),
+        env=_env(plan),
+        model=_model(plan, state),
+        code=provenance.code(),
+        hardware=_hardware(plan),
+        tasks={split: [task.task_id for task in tasks] for split, tasks in plan.eval_tasks.items()},
+    )
+
+
+def _env(plan: Plan) -> records.EnvRecord:
+    return records.EnvRecord(
+        name=plan.identity.name,
+        gym_id=plan.identity.gym_id,
+        source=plan.identity.source,
+        version=plan.identity.version,
+        train_split=plan.config.env.train_split,
+        eval_splits=tuple(plan.config.env.eval_splits),
+    )
+
+
+def _model(plan: Plan, state: RunState) -> records.ModelRecord:
+    weights = _weights(plan)
+    return records.ModelRecord(
+        name=plan.config.model.name,
+        revision=plan.config.model.revision,
+        weights_sha256=state.weights_sha256,
+        dtype=str(weights[0].dtype).removeprefix("torch."),
+        parameters=sum(weight.numel() for weight in weights),
+    )
+
+
+def _hardware(plan: Plan) -> records.HardwareRecord:
+    return records.HardwareRecord(
+        device=str(_weights(plan)[0].device),
+        threads=torch.get_num_threads(),
+        cpus=provenance.cpus(),
+        platform=provenance.platform_name(),
     )
 
 
@@ -225,20 +285,19 @@ def _weights(plan: Plan) -> list[nn.Parameter]:
     return list(plan.model.parameters())
 
 
-def _selection(plan: Plan, trainer: Trainer | None) -> records.SelectionRecord:
-    learned = sum(t.numel() for t in trainer.base.tensors.values()) if trainer else 0
+def _selection(plan: Plan, learned: _Learned) -> records.SelectionRecord:
+    parameters = sum(tensor.numel() for tensor in learned.base.tensors.values())
     return records.SelectionRecord(
-        name=plan.selection.name,
+        name=plan.selection.name + label_scales(plan.training.lr_scale),
         layers=plan.selection.layers,
         num_layers=plan.selection.num_layers,
-        parameters=learned,
-        share=learned / sum(weight.numel() for weight in _weights(plan)),
+        parameters=parameters,
+        share=parameters / sum(weight.numel() for weight in _weights(plan)),
         weights_sha256=weights_hash(plan.model),
     )
 
 
-def _training(plan: Plan, trainer: Trainer | None) -> records.TrainingRecord:
-    history = trainer.history if trainer else ()
+def _training(plan: Plan, history: Sequence[IterationMetrics]) -> records.TrainingRecord:
     return records.TrainingRecord(
         iterations=len(history),
         tasks=len(plan.train_tasks),
@@ -252,10 +311,8 @@ def _training(plan: Plan, trainer: Trainer | None) -> records.TrainingRecord:
     )
 
 
-def _movement(plan: Plan, trainer: Trainer | None) -> records.MovementRecord:
-    if trainer is None:
-        return records.MovementRecord(per_layer={}, per_matrix={})
-    moved = movement(plan.model, trainer.base)
+def _movement(plan: Plan, base: BaseWeights) -> records.MovementRecord:
+    moved = movement(plan.model, base)
     return records.MovementRecord(
         per_layer={str(layer): share for layer, share in moved.per_layer.items()},
         per_matrix=moved.per_matrix,

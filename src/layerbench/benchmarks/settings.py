@@ -35,8 +35,9 @@ class ModelConfig:
     """What plays.
 
     Attributes:
-        name: ``embedded``, a folder, or a name on the Hugging Face Hub.
-        revision: Branch, tag or commit on the Hub.
+        name: ``embedded``, a folder, a name on the Hugging Face Hub, or the folder of a run, which
+            becomes the newest checkpoint in it: the run's base model with what it has trained.
+        revision: Branch, tag or commit on the Hub; of a run's model, that of its base.
         dtype: ``float32``, ``bfloat16``, or ``auto``: float32 on a CPU, bfloat16 elsewhere.
         device: As torch names it, or ``auto``: the first GPU if there is one.
         trust_remote_code: Run code that the model's repository brings along.
@@ -121,6 +122,8 @@ class TrainConfig:
         micro_batch_tokens: Tokens in memory at once; changes the speed, not the result.
         temperature: Of the sampling in training.
         checkpoint_every: Iterations between checkpoints.
+        lr_scale: Multiplier of the learning rate by layer, ``10:1,15:2``, 1 for those not named;
+            ``@RESULTS`` takes it from the contributions in an earlier sweep; empty for none.
         dynamic_sampling: Replace groups of equal scores by new ones (DAPO).
         clip_low: Largest fall of the importance ratio, as a share.
         clip_high: Largest rise of the importance ratio, as a share.
@@ -157,6 +160,7 @@ class TrainConfig:
     aggregation: str = MISSING
     max_tokens: int = MISSING
     sequence_ratio: bool = MISSING
+    lr_scale: str = ""
 
 
 @dataclass
@@ -180,6 +184,53 @@ class EvalConfig:
 
 
 @dataclass
+class PartConfig:
+    """A finished run whose layers a combined model has.
+
+    Attributes:
+        run: Its folder.
+        checkpoint: Name of the checkpoint that holds its layers.
+        layers: Decoder blocks that it trained, from 0.
+        weights_sha256: Hash of the base model with these layers alone.
+    """
+
+    run: str = MISSING
+    checkpoint: str = MISSING
+    layers: list[int] = field(default_factory=list[int])
+    weights_sha256: str = MISSING
+
+
+@dataclass
+class SourceConfig:
+    """Which table of an earlier sweep a setting was read from; all empty if it was typed.
+
+    Attributes:
+        asked: What was typed for it, such as ``top:5@runs``.
+        table: Name of the leaderboard's table.
+        sha256: Hash of the file, or of the records behind the table.
+        weights_sha256: Of the base model of that table.
+    """
+
+    asked: str = ""
+    table: str = ""
+    sha256: str = ""
+    weights_sha256: str = ""
+
+
+@dataclass
+class SourcesConfig:
+    """Where settings were read from; what was read stands in the settings themselves.
+
+    Attributes:
+        layers: Of ``layers``.
+        lr_scale: Of ``train.lr_scale``.
+    """
+
+    layers: SourceConfig = field(default_factory=SourceConfig)
+    lr_scale: SourceConfig = field(default_factory=SourceConfig)
+
+
+@dataclass
 class RunConfig:
     """One run.
 
@@ -191,10 +242,13 @@ class RunConfig:
         train: How the model learns.
         eval: How a policy is scored.
         layers: Which layers learn: ``15``, ``10,15,20-23``, ``middle:10``, ``full``,
-            ``all-layers`` or ``none``.
+            ``all-layers`` or ``none``; ``top:5@RESULTS`` becomes the five that contributed most in
+            an earlier sweep.
         seed: Of training: its list of tasks, its order and its sampling.
         preset: Where the settings started from.
         run_root: Folder that holds the run folders.
+        parts: What a combined model is put together from; empty for every other run.
+        read_from: Where settings were read from, if it was an earlier sweep.
     """
 
     env: EnvConfig = field(default_factory=EnvConfig)
@@ -207,3 +261,5 @@ class RunConfig:
     seed: int = MISSING
     preset: str = MISSING
     run_root: str = MISSING
+    parts: list[PartConfig] = field(default_factory=list[PartConfig])
+    read_from: SourcesConfig = field(default_factory=SourcesConfig)

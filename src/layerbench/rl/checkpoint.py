@@ -115,6 +115,48 @@ def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint:
     )
 
 
+def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
+    """Give a base model what a run had trained by a checkpoint; all else stays as it is.
+
+    Args:
+        path: The checkpoint's own folder.
+        model: Is changed in place.
+
+    Returns:
+        Names of the parameters that were trained.
+
+    Raises:
+        ValueError: The checkpoint is damaged, of another version, or was trained from a base model
+            with other weights or of another dtype.
+    """
+    identity = _read_state(path).get("identity", {})
+    trained = _read_tensors(path / _WEIGHTS)
+    parameters = dict(model.named_parameters())
+    base = {name: parameters[name] for name in trained if name in parameters}
+    for name, parameter in base.items():
+        if parameter.dtype != trained[name].dtype:
+            raise ValueError(
+                f"checkpoint {path} holds {_kind(trained[name])}, but its base model was loaded "
+                f"as {_kind(parameter)}: give model.dtype={_kind(trained[name])}"
+            )
+    same_shapes = all(base[name].shape == trained[name].shape for name in base)
+    if not same_shapes or hash_tensors(base) != identity.get("base_weights"):
+        raise ValueError(f"checkpoint {path} was trained from another base model than this one")
+    with torch.no_grad():
+        for name, parameter in base.items():
+            parameter.copy_(trained[name])
+    return tuple(base)
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Compute the SHA-256 of tensors: their names and bytes, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def optimizer_tensors(
     optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
 ) -> dict[str, Tensor]:
@@ -196,6 +238,10 @@ def _check_identity(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, 
                 f"checkpoint {path} belongs to another run: its {key} is {stored.get(key)}, "
                 f"not {wanted.get(key)}: start anew or use another folder"
             )
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

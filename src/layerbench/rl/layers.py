@@ -2,15 +2,16 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from layerbench.rl.types import LayerSelection
+from layerbench.rl.types import LayerSelection, spell_layers
 
 BLOCK_PATHS = (
     "model.layers",
@@ -55,8 +56,8 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
         )
     if written.startswith("top:"):
         raise ValueError(
-            f"layers {text!r} would be read from a leaderboard of an earlier sweep, which this "
-            f"version cannot do yet: name the layers, as in 10,15,20-23"
+            f"layers {text!r} are those of an earlier sweep, which must be named: "
+            f"write top:5@RESULTS, or the layers, as in 10,15,20-23"
         )
     if match := re.fullmatch(r"middle:(\d+)", written):
         first, last = _middle(int(match[1]), num_layers)
@@ -64,7 +65,7 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
             name=f"middle:{int(match[1])}", layers=every[first : last + 1], num_layers=num_layers
         )
     layers = _listed_layers(written, text, num_layers)
-    return LayerSelection(name=_spell(layers), layers=layers, num_layers=num_layers)
+    return LayerSelection(name=spell_layers(layers), layers=layers, num_layers=num_layers)
 
 
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:
@@ -108,6 +109,27 @@ def select_parameters(model: nn.Module, selection: LayerSelection) -> dict[str, 
     return {name: p for name, p in model.named_parameters() if id(p) in chosen}
 
 
+def parameter_groups(
+    model: nn.Module, parameters: Mapping[str, nn.Parameter], scales: Mapping[int, float]
+) -> list[dict[str, Any]]:
+    """Sort what learns into an optimizer's groups, one for each multiplier of the learning rate.
+
+    Without multipliers that is one group of all. Each group has its ``params``, in the order given,
+    and its ``scale``.
+
+    Args:
+        model: Whose parameters they are.
+        parameters: What learns, by name.
+        scales: Multipliers by decoder block; 1 for every other, and for all outside the blocks.
+    """
+    path, _ = _find_blocks(model)
+    groups: dict[float, list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in parameters.items():
+        layer = _layer_of(name, path)
+        groups[1.0 if layer is None else scales.get(layer, 1.0)].append(parameter)
+    return [{"params": chosen, "scale": scale} for scale, chosen in groups.items()]
+
+
 class BaseWeights:
     """A copy, on the CPU, of what the selected parameters were before training.
 
@@ -126,6 +148,13 @@ class BaseWeights:
         """The weights by parameter name; not to be changed."""
         assert not self._swapped, "the base weights are in the model now"
         return self._tensors
+
+    def put_back(self, model: nn.Module) -> None:
+        """Give the model its base weights for good; what it had in their place is lost."""
+        parameters = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in self.tensors.items():
+                parameters[name].copy_(tensor)
 
     @contextmanager
     def swapped_in(self, model: nn.Module) -> Generator[None]:
@@ -208,20 +237,6 @@ def _listed_layers(written: str, text: str, num_layers: int) -> tuple[int, ...]:
         if layer == following:
             raise ValueError(f"layers {text!r} name layer {layer} twice: name it once")
     return tuple(layers)
-
-
-def _spell(layers: Sequence[int]) -> str:
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and runs[-1][-1] == layer - 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    spelled = [
-        f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(str(layer) for layer in run)
-        for run in runs
-    ]
-    return ",".join(spelled)
 
 
 def _find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:

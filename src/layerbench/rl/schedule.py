@@ -1,6 +1,6 @@
 """What a run does when: its settings, and all that follows from its seed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,6 +45,7 @@ class TrainSettings:
         temperature: At which training episodes are sampled, above 0.
         checkpoint_every: Iterations between checkpoints; the last one always gets its own.
         dynamic_sampling: Drop groups of equal scores, and play others in their place.
+        lr_scale: Multiplier of the learning rate by decoder block; 1 for those not named.
         seed: Decides the order of tasks, the episodes' sampling, and the optimizer batches.
         advantages: How rewards become advantages.
         loss: What is minimised.
@@ -66,6 +67,7 @@ class TrainSettings:
     temperature: float = 1.0
     checkpoint_every: int = 10
     dynamic_sampling: bool = False
+    lr_scale: Mapping[int, float] = field(default_factory=dict[int, float])
     seed: int = 0
     advantages: AdvantageSettings = field(default_factory=AdvantageSettings)
     loss: LossSettings = field(default_factory=LossSettings)

@@ -18,6 +18,7 @@ from layerbench.rl.advantages import group_advantages
 from layerbench.rl.batching import make_sequences
 from layerbench.rl.checkpoint import (
     Checkpoint,
+    hash_tensors,
     latest_checkpoint,
     load_checkpoint,
     optimizer_tensors,
@@ -26,7 +27,7 @@ from layerbench.rl.checkpoint import (
     rng_states,
     save_checkpoint,
 )
-from layerbench.rl.layers import BaseWeights, select_parameters
+from layerbench.rl.layers import BaseWeights, parameter_groups, select_parameters
 from layerbench.rl.metrics import (
     IterationMetrics,
     append_metrics,
@@ -35,6 +36,7 @@ from layerbench.rl.metrics import (
     rewrite_metrics,
 )
 from layerbench.rl.policy import check_head
+from layerbench.rl.scales import check_scales
 from layerbench.rl.schedule import (
     TrainSettings,
     episode_seed,
@@ -104,6 +106,11 @@ class Trainer:
         """What the selected parameters were before training."""
         return self._learner.base
 
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What steps the selected parameters, and holds no others; not to be changed."""
+        return self._learner.optimizer
+
     def run(
         self, progress: Callable[[IterationMetrics], None] | None = None
     ) -> tuple[IterationMetrics, ...]:
@@ -132,7 +139,7 @@ class Trainer:
         sequences = make_sequences(chosen, advantages)
         rate = learning_rate(self._settings, iteration)
         for options in self._learner.optimizer.param_groups:
-            options["lr"] = rate
+            options["lr"] = rate * options["scale"]
         stats = update(
             self._learner,
             sequences,
@@ -214,14 +221,18 @@ def make_learner(model: nn.Module, selection: LayerSelection, settings: TrainSet
     Dropout stays off, as it was when the episodes were sampled.
 
     Raises:
-        ValueError: The selection leaves nothing to learn, or does not fit the model.
+        ValueError: The selection leaves nothing to learn, or it or the multipliers of the learning
+            rate do not fit the model.
     """
     model.eval()
     parameters = select_parameters(model, selection)
     if not parameters:
         raise ValueError(f"the selection {selection.name} leaves nothing to learn")
+    check_scales(settings.lr_scale, selection)
     optimizer = torch.optim.AdamW(
-        parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        parameter_groups(model, parameters, settings.lr_scale),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
     )
     return Learner(model, parameters, BaseWeights(parameters), optimizer)
 
@@ -238,10 +249,9 @@ def _identity(
     """Name all that decides how training goes, but not how long it lasts."""
     fields = dataclasses.asdict(settings)
     del fields["iterations"], fields["checkpoint_every"]
-    weights = hashlib.sha256()
-    for name, tensor in sorted(learner.base.tensors.items()):
-        weights.update(name.encode())
-        weights.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    # Runs from before there were multipliers go on.
+    if not settings.lr_scale:
+        del fields["lr_scale"]
     listed = json.dumps(
         [[t.task_id, dict(t.options), t.seed] for t in tasks], sort_keys=True, default=str
     )
@@ -249,5 +259,5 @@ def _identity(
         **fields,
         "selection": selection.name,
         "tasks": hashlib.sha256(listed.encode()).hexdigest(),
-        "base_weights": weights.hexdigest(),
+        "base_weights": hash_tensors(learner.base.tensors),
     }

@@ -7,6 +7,7 @@ import pytest
 
 from layerbench.envs.alfworld import games, generator
 from layerbench.envs.alfworld.explorer import parse_task
+from layerbench.envs.cache import cache_dir
 
 
 def test_games_are_generated_unless_a_folder_is_given(official_data: Path) -> None:
@@ -141,6 +142,6 @@ def test_a_name_that_is_no_game_is_refused(official_data: Path, name: str) -> No
 
 def test_the_cache_can_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAYERBENCH_CACHE", "/somewhere")
-    assert games.cache_dir() == Path("/somewhere")
+    assert cache_dir() == Path("/somewhere")
     monkeypatch.delenv("LAYERBENCH_CACHE")
-    assert games.cache_dir().name == "layerbench"
+    assert cache_dir().name == "layerbench"

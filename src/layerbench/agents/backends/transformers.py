@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from layerbench.agents import embedded
 from layerbench.agents.backends.base import Answer, Query
@@ -275,9 +275,34 @@ def load_model(
             path, revision=revision, trust_remote_code=trust_remote_code
         )
     except OSError as problem:
-        reason = str(problem).strip().splitlines()[0]
-        raise ValueError(f"model '{name}' could not be loaded: {reason}") from problem
+        raise _not_loaded(name, problem) from problem
     return cast(nn.Module, model.to(place).eval()), cast(Tokenizer, tokenizer)
+
+
+def load_skeleton(
+    name: str = EMBEDDED, *, revision: str = "main", trust_remote_code: bool = False
+) -> nn.Module:
+    """Build a model without its weights, which takes no memory, to look at its structure.
+
+    Args:
+        name: ``embedded``, a folder, or a name on the Hub.
+        revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Run code that comes with the model.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    path = str(embedded.model_dir()) if name == EMBEDDED else name
+    try:
+        config = cast(Any, AutoConfig).from_pretrained(
+            path, revision=revision, trust_remote_code=trust_remote_code
+        )
+    except OSError as problem:
+        raise _not_loaded(name, problem) from problem
+    with torch.device("meta"):
+        return cast(Any, AutoModelForCausalLM).from_config(
+            config, trust_remote_code=trust_remote_code
+        )
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -289,6 +314,11 @@ def weights_hash(model: nn.Module) -> str:
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
         digest.update(weight.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _not_loaded(name: str, problem: OSError) -> ValueError:
+    reason = str(problem).strip().splitlines()[0]
+    return ValueError(f"model '{name}' could not be loaded: {reason}")
 
 
 def _find_device(name: str) -> torch.device:

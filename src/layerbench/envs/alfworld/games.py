@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.envs.alfworld import generator
-from layerbench.envs.alfworld.translation import cache_dir as cache_dir
 from layerbench.envs.types import Task
 
 OFFICIAL_SPLITS = ("train", "valid_seen", "valid_unseen")

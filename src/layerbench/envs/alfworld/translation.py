@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.envs.alfworld.planner import Planner, pddl_to_sas
+from layerbench.envs.cache import cache_dir
 
 _FORMAT = 1
 
@@ -38,11 +39,6 @@ class PlanningTask:
     actions: list[tuple[str, list[tuple[str, str]]]]
     facts: list[list[str]]
     fluents: list[str]
-
-
-def cache_dir() -> Path:
-    """Return the folder for what can be computed again: ``$LAYERBENCH_CACHE`` or a default."""
-    return Path(os.environ.get("LAYERBENCH_CACHE") or Path.home() / ".cache" / "layerbench")
 
 
 def translate(*, domain: str, problem: str, planner: Planner) -> PlanningTask:

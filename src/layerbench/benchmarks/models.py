@@ -1,0 +1,120 @@
+"""Models by name: what transformers loads, and on top of it what runs have trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from layerbench.agents.backends.transformers import load_model, weights_hash
+from layerbench.agents.context import Tokenizer
+from layerbench.benchmarks import trained
+from layerbench.benchmarks.folder import RunFolder
+from layerbench.benchmarks.overrides import SettingsError
+from layerbench.benchmarks.settings import ModelConfig, PartConfig
+from layerbench.rl.checkpoint import latest_checkpoint, load_weights
+from layerbench.rl.layers import BaseWeights, select_parameters
+from layerbench.rl.types import LayerSelection
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """Find what a run has trained so far.
+
+    Raises:
+        SettingsError: It has no checkpoint.
+    """
+    path = latest_checkpoint(run / "checkpoints")
+    if path is None:
+        raise SettingsError(
+            f"the run in {run} has no checkpoint: it trained nothing, or has not come that far"
+        )
+    return path
+
+
+def load(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
+    """Load a model, or a run's base model with the parameters that the run trained.
+
+    Raises:
+        ValueError: There is no such model, device or dtype; or the base model is not the one that
+            the run began with.
+    """
+    source = trained.lineage(settings.name, revision=settings.revision)
+    path = Path(source.base)
+    if path.is_dir() and not (path / "config.json").exists():
+        raise SettingsError(
+            f"{path} holds no model (config.json) and no run (config.yaml): name another folder"
+        )
+    model, tokenizer = load_model(
+        source.base,
+        revision=source.revision,
+        dtype=settings.dtype,
+        device=settings.device,
+        trust_remote_code=settings.trust_remote_code,
+    )
+    for checkpoint in source.trained:
+        _put(checkpoint, model)
+    return model, tokenizer
+
+
+def check_parts(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -> None:
+    """Make sure that each part of a combined model makes of the base what its record says.
+
+    The model is as before afterwards.
+
+    Raises:
+        ValueError: A checkpoint is not there, damaged, or of another base; or with it the model
+            is not the one that its run was scored with.
+    """
+    for part in parts:
+        base = _base_weights(model, [part], num_layers=num_layers)
+        trained_names = load_weights(_checkpoint(part), model)
+        found = weights_hash(model)
+        base.put_back(model)
+        if found != part.weights_sha256 or set(trained_names) != set(base.tensors):
+            raise SettingsError(
+                f"checkpoint {_checkpoint(part)} does not hold the weights that the run in "
+                f"{part.run} was scored with: train it anew"
+            )
+
+
+def combine(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -> BaseWeights:
+    """Give a base model the layers of all parts, which ``check_parts`` has seen.
+
+    Returns:
+        What those layers were before.
+    """
+    base = _base_weights(model, parts, num_layers=num_layers)
+    for part in parts:
+        load_weights(_checkpoint(part), model)
+    return base
+
+
+def selection_of(parts: Sequence[PartConfig], *, name: str, num_layers: int) -> LayerSelection:
+    """Give the layers of all parts together.
+
+    Raises:
+        ValueError: A layer is not in the model.
+    """
+    layers = sorted(layer for part in parts for layer in part.layers)
+    return LayerSelection(name=name, layers=tuple(layers), num_layers=num_layers)
+
+
+def _base_weights(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -> BaseWeights:
+    selection = selection_of(parts, name="combine", num_layers=num_layers)
+    return BaseWeights(select_parameters(model, selection))
+
+
+def _checkpoint(part: PartConfig) -> Path:
+    return Path(part.run) / "checkpoints" / part.checkpoint
+
+
+def _put(checkpoint: Path, model: nn.Module) -> None:
+    """Turn the base model of a run into what it had trained by a checkpoint."""
+    run = trained.run_of(str(checkpoint))
+    assert run is not None, f"{checkpoint} is no checkpoint of a run"
+    # The checkpoint knows the layers it trained, the run's state all of them.
+    if weights_hash(model) != RunFolder(run).first_state().weights_sha256:
+        raise SettingsError(
+            f"the run in {run} began with another base model, or one of another dtype, "
+            "than was loaded: give it its model.dtype, or train it anew"
+        )
+    load_weights(checkpoint, model)

@@ -1,0 +1,135 @@
+"""The charts' forms, without data: the page's script fills them in, and draws them.
+
+Colours are no part of a form. Marks have names (``style``) and the script gives the names the
+colours of the page's theme, so that a chart can be drawn in light and in dark.
+"""
+
+import importlib
+from typing import Any
+
+import altair as alt
+
+# Its type information is incomplete.
+vl_convert: Any = importlib.import_module("vl_convert")
+
+SMOOTHING = 2
+"""Iterations to each side over which a training curve is drawn as a mean."""
+
+_HEIGHT = 280
+
+
+def library() -> str:
+    """Give the JavaScript that draws charts: vega, vega-lite and vega-embed."""
+    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    bundle: str = vl_convert.javascript_bundle(vl_version=version)
+    return bundle
+
+
+def forms() -> dict[str, dict[str, Any]]:
+    """Give each chart as Vega-Lite, its data by name."""
+    charts = {
+        "layers": _layers(),
+        "curves": _curves(),
+        "movement": _movement(),
+    }
+    forms: dict[str, dict[str, Any]] = {}
+    for name, chart in charts.items():
+        form: dict[str, Any] = chart.to_dict()
+        del form["config"]
+        forms[name] = form
+    return forms
+
+
+def _layers() -> alt.LayerChart:
+    """Draw a value and its interval for every layer trained alone, with base and full as lines."""
+    lines = alt.Chart(alt.NamedData("lines"))
+    layers = alt.Chart(alt.NamedData("layers"))
+    at = alt.X("layer:Q", title="layer", axis=_WHOLE, scale=_TIGHT)
+    value = alt.Y("value:Q", title=None)
+    said = [
+        alt.Tooltip("selection:N", title="layer"),
+        alt.Tooltip("words:N", title="95 %"),
+        alt.Tooltip("verdict:N", title="verdict"),
+    ]
+    return _sized(
+        lines.mark_line(style="reference").encode(at, value, detail="name:N"),
+        lines.transform_filter("datum.last")
+        .mark_text(style="reference-label", align="left", dx=6)
+        .encode(at, value, text="name:N"),
+        layers.mark_rule(style="interval").encode(at, alt.Y("low:Q", title=None), y2="high:Q"),
+        layers.transform_filter("datum.better")
+        .mark_point(style="clear")
+        .encode(at, value, tooltip=said),
+        layers.transform_filter("!datum.better")
+        .mark_point(style="unclear")
+        .encode(at, value, tooltip=said),
+    )
+
+
+def _curves() -> alt.LayerChart:
+    """Draw success in training, the layers coloured by their depth."""
+    curves = alt.Chart(alt.NamedData("curves")).transform_window(
+        smooth="mean(success)",
+        frame=[-SMOOTHING, SMOOTHING],
+        groupby=["selection"],
+        sort=[alt.SortField("iteration")],
+    )
+    at = alt.X(
+        "iteration:Q",
+        title="iteration",
+        axis=_WHOLE,
+        scale=alt.Scale(nice=False),
+    )
+    success = alt.Y("smooth:Q", title=None, scale=alt.Scale(zero=True))
+    by_layer = alt.Color("layer:Q", title="layer", legend=alt.Legend(orient="top", tickMinStep=1))
+    said = [
+        alt.Tooltip("selection:N", title="selection"),
+        alt.Tooltip("iteration:Q", title="iteration"),
+        alt.Tooltip("smooth:Q", title="success", format=".2f"),
+    ]
+    return _sized(
+        curves.transform_filter("datum.layer !== null")
+        .mark_line(style="curve")
+        .encode(at, success, by_layer, detail="selection:N"),
+        curves.transform_filter("datum.layer === null")
+        .mark_line(style="curve-whole")
+        .encode(at, success, detail="selection:N"),
+        curves.mark_point(style="target").encode(at, success, tooltip=said),
+    )
+
+
+def _movement() -> alt.LayerChart:
+    """Draw how far each layer moved against what it brought."""
+    points = alt.Chart(alt.NamedData("layers")).transform_filter("isValid(datum.moved)")
+    at = alt.X(
+        "moved:Q",
+        title="relative movement",
+        scale=alt.Scale(zero=False, padding=16),
+        axis=alt.Axis(grid=False),
+    )
+    value = alt.Y("value:Q", title=None, scale=alt.Scale(padding=16))
+    said = [
+        alt.Tooltip("selection:N", title="layer"),
+        alt.Tooltip("moved:Q", title="movement", format=".2g"),
+        alt.Tooltip("words:N", title="95 %"),
+    ]
+    return _sized(
+        points.mark_rule(style="interval").encode(at, alt.Y("low:Q", title=None), y2="high:Q"),
+        points.mark_point(style="clear").encode(at, value, tooltip=said),
+        points.mark_text(style="point-label", align="left", dx=8).encode(
+            at, value, text="selection:N"
+        ),
+    )
+
+
+_WHOLE = alt.Axis(tickMinStep=1, grid=False, labelOverlap=True, labelSeparation=8)
+_TIGHT = alt.Scale(nice=False, padding=14)
+
+
+def _sized(*layers: alt.Chart) -> alt.LayerChart:
+    return alt.LayerChart(
+        layer=list(layers),
+        width="container",
+        height=_HEIGHT,
+        autosize=alt.AutoSizeParams(type="fit", contains="padding"),
+    )

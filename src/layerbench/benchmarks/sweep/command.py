@@ -1,0 +1,186 @@
+"""``layerbench sweep``: arguments to a plan, a plan to runs, and the table at the end."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from layerbench.agents.backends.transformers import load_skeleton
+from layerbench.benchmarks import config as settings_config
+from layerbench.benchmarks import plan as run_plan
+from layerbench.benchmarks import provenance
+from layerbench.benchmarks.folder import HeldError, Start
+from layerbench.benchmarks.overrides import SettingsError
+from layerbench.benchmarks.settings import RunConfig
+from layerbench.benchmarks.sweep import engines, grammar, plan, report
+from layerbench.benchmarks.sweep.plan import State, SweepPlan
+from layerbench.benchmarks.sweep.progress import SweepProgress
+from layerbench.benchmarks.sweep.runner import Sweep
+from layerbench.rl.layers import decoder_blocks
+
+_LAUNCHER_SETTING = "hydra.launcher."
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        config: Settings of every run, but for selection and seed.
+        plan: The runs.
+        launcher: Name of the launcher.
+        launcher_settings: As hydra takes them.
+        jobs: Runs at a time; None leaves it to the engine.
+    """
+
+    config: RunConfig
+    plan: SweepPlan
+    launcher: str
+    launcher_settings: tuple[str, ...]
+    jobs: int | None
+
+    @property
+    def root(self) -> Path:
+        """Folder of the run folders."""
+        return Path(self.config.run_root)
+
+
+def sweep(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
+    """Plan a sweep, run what is missing, and print the table.
+
+    Args:
+        args: As ``sweep_parser`` declares them.
+        settings: ``name=value`` each, of the runs or, ``hydra.launcher.NAME=value``, of the
+            launcher.
+
+    Returns:
+        A line for each run that has no record; none if the sweep is complete.
+
+    Raises:
+        ValueError: What was typed is wrong, or cannot be done here; nothing was run.
+    """
+    request = _request(args, settings)
+    states = _look(request.plan)
+    with engines.open_launcher(
+        request.launcher,
+        jobs=request.jobs,
+        settings=request.launcher_settings,
+        root=request.root,
+    ) as launch:
+        if args.force and not args.dry_run:
+            _forget(request.plan)
+            states = _look(request.plan)
+        _show_plan(request, states, stderr=not args.dry_run)
+        if args.dry_run:
+            return []
+        failed = _run(request, launch)
+    _show_results(request.plan)
+    return failed
+
+
+def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
+    own = [item for item in settings if not item.startswith(_LAUNCHER_SETTING)]
+    for name, option in (("layers", "--layers"), ("seed", "--seeds")):
+        if any(item.startswith(f"{name}=") for item in own):
+            raise SettingsError(f"{name} of a sweep is chosen by {option}")
+    jobs = _jobs(args)
+    if jobs != 1:
+        # Before what was typed, which counts for more.
+        own.insert(0, "model.threads=1")
+    named = {"algorithm.name": args.algorithm, "model.name": args.model}
+    own += [f"{name}={value}" for name, value in named.items() if value is not None]
+    config = settings_config.load(args.env, own, preset=args.preset)
+    # Workers may have another working directory.
+    config.run_root = str(Path(config.run_root).resolve())
+    seeds = grammar.parse_seeds(args.seeds)
+    layers = grammar.parse_layers(args.layers, _num_layers(config))
+    # What the first run would refuse, every run would.
+    run_plan.list_tasks(config)
+    return Request(
+        config=config,
+        plan=plan.make_plan(config, layers=layers, seeds=seeds),
+        launcher=args.launcher,
+        launcher_settings=tuple(i for i in settings if i.startswith(_LAUNCHER_SETTING)),
+        jobs=jobs,
+    )
+
+
+def _jobs(args: argparse.Namespace) -> int | None:
+    """Say how many runs go on at a time; None where the engine knows better."""
+    if args.jobs is not None:
+        if args.jobs < 1:
+            raise SettingsError(f"--jobs must be at least 1, got {args.jobs}")
+        return args.jobs
+    if args.launcher in ("joblib", "submitit_local"):
+        # Several runs on one GPU would fight for its memory.
+        return 1 if torch.cuda.is_available() else provenance.cpus()
+    return None
+
+
+def _num_layers(config: RunConfig) -> int:
+    model = load_skeleton(
+        config.model.name,
+        revision=config.model.revision,
+        trust_remote_code=config.model.trust_remote_code,
+    )
+    return len(decoder_blocks(model))
+
+
+def _look(sweep_plan: SweepPlan) -> list[State]:
+    """See how far the runs are.
+
+    Raises:
+        ValueError: A folder holds something else.
+    """
+    for run in sweep_plan.runs:
+        run.record()
+    return [run.state() for run in sweep_plan.runs]
+
+
+def _forget(sweep_plan: SweepPlan) -> None:
+    """Delete the runs, once it is sure that no process is at work on any."""
+    for run in sweep_plan.runs:
+        if run.folder.held:
+            raise HeldError(f"another process is at work in {run.folder.path}: nothing was deleted")
+    for run in sweep_plan.runs:
+        if run.folder.config.exists():
+            with run.folder.open(run.config, Start.FRESH):
+                pass
+
+
+def _show_plan(request: Request, states: Sequence[State], *, stderr: bool) -> None:
+    known = list(plan.measured(request.root, request.config))
+    todo = [
+        run
+        for run, state in zip(request.plan.runs, states, strict=True)
+        if state is not State.COMPLETE
+    ]
+    seconds = plan.seconds_left(todo, known, jobs=request.jobs or 1)
+    report.print_to(
+        report.plain_console(stderr=stderr),
+        *report.plan_lines(request.plan, states, folder=str(request.root)),
+        report.time_line(seconds, measured=len(known), jobs=request.jobs),
+        report.state_table(request.plan, states),
+    )
+
+
+def _run(request: Request, launch: engines.Launch) -> list[str]:
+    with SweepProgress(request.plan) as progress:
+        under_way = Sweep(
+            plan=request.plan,
+            launch=launch,
+            # submitit's local executor starts all it is given at once.
+            batch=request.jobs if request.launcher == "submitit_local" else None,
+            say=progress.say,
+            error_log=request.root / "launcher-error.log",
+        )
+        under_way.run()
+    return [f"{title}: {reason}" for title, reason in under_way.failed.items()]
+
+
+def _show_results(sweep_plan: SweepPlan) -> None:
+    records = [record for run in sweep_plan.runs if (record := run.record()) is not None]
+    if records:
+        report.print_to(report.plain_console(), report.result_table(records))

@@ -1,0 +1,165 @@
+"""What a sweep says while it runs, read from the run folders: lines, and bars on a terminal."""
+
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from layerbench.benchmarks import records, report
+from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan, read_metrics
+
+LOOK_EVERY_S = 1.0
+
+
+class SweepProgress:
+    """Looks at the run folders every second, and tells on stderr what changes there.
+
+    Use as a context manager.
+
+    Args:
+        plan: The runs.
+        console: Where to; stderr unless given.
+    """
+
+    def __init__(self, plan: SweepPlan, console: Console | None = None) -> None:
+        self._plan = plan
+        self._console = console or Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[status]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._states = {run.title: run.state() for run in plan.runs}
+        self._running: dict[str, TaskID] = {}
+        self._total = self._bars.add_task("sweep", total=len(plan.runs), status="")
+        self._pace = _Pace(self._iterations())
+        self._stopped = threading.Event()
+        self._watch = threading.Thread(target=self._look_on, daemon=True)
+
+    def __enter__(self) -> "SweepProgress":
+        self._bars.start()
+        self._watch.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stopped.set()
+        self._watch.join()
+        self._bars.stop()
+
+    def say(self, line: str) -> None:
+        """Write a line."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _look_on(self) -> None:
+        while not self._stopped.wait(LOOK_EVERY_S):
+            self._look()
+        # What ended since the last look.
+        self._look()
+
+    def _look(self) -> None:
+        for run in self._plan.runs:
+            before = self._states[run.title]
+            if before is State.COMPLETE:
+                continue
+            now = self._states[run.title] = run.state()
+            if now is not before:
+                self._tell(run, now)
+            if now is State.HELD:
+                self._show(run)
+            elif run.title in self._running:
+                self._bars.remove_task(self._running.pop(run.title))
+        self._show_total()
+
+    def _tell(self, run: PlannedRun, now: State) -> None:
+        match now:
+            case State.HELD:
+                done = run.iterations_done
+                self.say(f"start  {run.title}{f', after iteration {done}' if done else ''}")
+            case State.COMPLETE:
+                self.say(f"done   {run.title}  {_scores(run)}")
+            case State.UNFINISHED if run.folder.error_log.exists():
+                self.say(f"failed {run.title}  see {run.folder.error_log}")
+            case _:
+                pass
+
+    def _show(self, run: PlannedRun) -> None:
+        """Show how far a run in flight is."""
+        if run.title not in self._running:
+            self._running[run.title] = self._bars.add_task(run.title, status="")
+        last = run.config.train.iterations
+        history = read_metrics(run.folder.metrics)
+        status = f"{len(history)}/{last}" if run.trains else "scoring"
+        if history:
+            status += f"  success {history[-1]['success']:.2f}"
+        self._bars.update(
+            self._running[run.title],
+            total=last if run.trains else None,
+            completed=len(history),
+            status=status,
+        )
+
+    def _show_total(self) -> None:
+        done = sum(state is State.COMPLETE for state in self._states.values())
+        runs = len(self._plan.runs)
+        status = f"{done}/{runs} runs, {len(self._running)} in flight"
+        left = self._pace.seconds_left(self._iterations())
+        if left is not None:
+            status += f", about {duration(left)} left"
+        self._bars.update(self._total, completed=done, status=status)
+
+    def _iterations(self) -> tuple[int, int]:
+        """Count the iterations done and planned, over all runs."""
+        trained = self._plan.trained
+        planned = sum(run.config.train.iterations for run in trained)
+        complete = [run for run in trained if self._states[run.title] is State.COMPLETE]
+        done = sum(run.config.train.iterations for run in complete)
+        others = [run for run in trained if self._states[run.title] is not State.COMPLETE]
+        return done + sum(run.iterations_done for run in others), planned
+
+
+class _Pace:
+    """How fast iterations go since this began."""
+
+    def __init__(self, start: tuple[int, int]) -> None:
+        self._done = start[0]
+        self._since = time.monotonic()
+
+    def seconds_left(self, now: tuple[int, int]) -> float | None:
+        """Estimate from the pace so far; None before the first iteration."""
+        done, planned = now
+        gained = done - self._done
+        elapsed = time.monotonic() - self._since
+        return elapsed * (planned - done) / gained if gained > 0 else None
+
+
+def duration(seconds: float) -> str:
+    """Write a time in its two largest units.
+
+    >>> duration(59), duration(125), duration(7260), duration(180000)
+    ('59 s', '2 min', '2 h 1 min', '2 d 2 h')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _scores(run: PlannedRun) -> str:
+    record = records.read(run.folder.record)
+    last = {e.split: e for e in record.evaluations}
+    return "  ".join(f"{split} {report.score(e.count)}" for split, e in last.items())

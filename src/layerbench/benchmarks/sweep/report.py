@@ -1,0 +1,112 @@
+"""The plan of a sweep and what came of it, as text."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from layerbench.benchmarks import report
+from layerbench.benchmarks.records import RunRecord
+from layerbench.benchmarks.scoring import Count
+from layerbench.benchmarks.sweep.plan import BASE, FULL, PlannedRun, State, SweepPlan
+from layerbench.benchmarks.sweep.progress import duration
+
+_WIDTH = 120
+
+
+def plan_lines(plan: SweepPlan, states: Sequence[State], *, folder: str) -> list[str]:
+    """Say what will be run, and what of it exists.
+
+    Args:
+        plan: The sweep.
+        states: Of its runs, in their order.
+        folder: Where they are.
+    """
+    config = plan.runs[0].config
+    layers = sorted({int(run.config.layers) for run in plan.trained if run.config.layers != FULL})
+    counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
+    return [
+        f"sweep of {config.env.name}  model {config.model.name}  {config.algorithm.name}  "
+        f"preset {config.preset}",
+        f"each alone  layers {', '.join(map(str, layers)) or 'none'}, besides base and full",
+        f"seeds       {', '.join(str(run.config.seed) for run in plan.base)}",
+        f"runs        {len(plan.runs)} in {folder}: {counts}",
+    ]
+
+
+def time_line(seconds: float | None, *, measured: int, jobs: int | None) -> str:
+    """Say how long what is left may take.
+
+    Args:
+        seconds: The estimate; None if nothing is measured.
+        measured: Records it comes from.
+        jobs: Runs at a time; None if that is the engine's affair.
+    """
+    if seconds is None:
+        return "time        not known: no trained run with these settings is measured here yet"
+    at_once = f"{jobs} at a time" if jobs else "one after the other"
+    return f"time        about {duration(seconds)}, {at_once}, by {measured} measured runs"
+
+
+def state_table(plan: SweepPlan, states: Sequence[State]) -> Table:
+    """Show how far each run is: a row for each selection, a column for each seed."""
+    cells = {
+        (run.config.layers, run.config.seed): _cell(run, state)
+        for run, state in zip(plan.runs, states, strict=True)
+    }
+    seeds = [run.config.seed for run in plan.base]
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column("selection", no_wrap=True)
+    for seed in seeds:
+        table.add_column(f"seed {seed}", no_wrap=True)
+    for layers in dict.fromkeys(run.config.layers for run in plan.runs):
+        name = {BASE: "base"}.get(layers, layers)
+        table.add_row(name, *(cells[layers, seed] for seed in seeds))
+    return table
+
+
+def result_table(records: Sequence[RunRecord]) -> Table:
+    """Show the success of each selection by split, pooled over its seeds."""
+    splits = list(dict.fromkeys(e.split for record in records for e in record.evaluations))
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column("selection", no_wrap=True)
+    for split in splits:
+        table.add_column(f"{split} (won/played) 95%", no_wrap=True)
+    table.add_column("seeds", no_wrap=True)
+    for name in dict.fromkeys(record.selection.name for record in records):
+        own = [record for record in records if record.selection.name == name]
+        scores = [report.score(_pooled(own, split)) for split in splits]
+        seeds = ", ".join(str(record.seed) for record in own)
+        table.add_row({BASE: "base"}.get(name, name), *scores, seeds)
+    return table
+
+
+def print_to(console: Console, *parts: str | Table) -> None:
+    """Print lines and tables as they are, however wide the terminal."""
+    for part in parts:
+        if isinstance(part, Table):
+            console.print(part, crop=False)
+        else:
+            console.print(part, highlight=False, markup=False, soft_wrap=True)
+
+
+def plain_console(*, stderr: bool = False) -> Console:
+    """Make a console that writes the same bytes wherever it writes to."""
+    return Console(width=_WIDTH, color_system=None, stderr=stderr)
+
+
+def _cell(run: PlannedRun, state: State) -> str:
+    if state is State.UNFINISHED and run.folder.error_log.exists():
+        return "failed"
+    if run.trains and state in (State.UNFINISHED, State.HELD):
+        return f"{state} {run.iterations_done}/{run.config.train.iterations}"
+    return str(state)
+
+
+def _pooled(records: Sequence[RunRecord], split: str) -> Count:
+    counts = [[e.count for e in record.evaluations if e.split == split][-1] for record in records]
+    return Count(
+        planned=sum(count.planned for count in counts),
+        failed=sum(count.failed for count in counts),
+        successes=sum(count.successes for count in counts),
+    )

@@ -1,0 +1,217 @@
+"""What a shopper is asked to buy, and what it may cost.
+
+Prices, price limits and the order of goals are drawn by the same calls of Python's generator in
+the same order as in princeton-nlp/WebShop, so that a seed gives the same goals.
+
+Shapes: N products, G goals.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, Int32
+
+from layerbench.envs.webshop.catalogue import Product, Wish
+
+SOURCES = ("synthetic", "human")
+"""``synthetic``: each combination of a product's options; ``human``: what people asked for."""
+
+NO_LIMIT = 1_000_000.0
+_LIMITS = tuple(10.0 * step for step in range(1, 100))
+_NEAREST_LIMITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One thing to buy.
+
+    Attributes:
+        product: Number of a product that satisfies it.
+        category: Of that product; so are the next three.
+        query: See ``Product``.
+        product_category: See ``Product``.
+        title: See ``Product``.
+        instruction: What the shopper is told.
+        attributes: What the product must have.
+        options: Name and value of each option that must be chosen; a person's wishes have no
+            names, only values.
+        price_limit: Most it may cost, in dollars.
+    """
+
+    product: int
+    category: str
+    query: str
+    product_category: str
+    title: str
+    instruction: str
+    attributes: tuple[str, ...]
+    options: tuple[tuple[str, str], ...]
+    price_limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class GoalTable:
+    """All goals of a catalogue in their order, and its prices.
+
+    Attributes:
+        source: One of ``SOURCES``.
+        prices_N: What each product costs, in dollars.
+        products_G: Number of each goal's product.
+        variants_G: Which of its product's goals it is, from 0.
+        limits_G: Most that may be spent, in dollars.
+        weights_G: How likely the original draws it; only ratios count.
+    """
+
+    source: str
+    prices_N: Float64[np.ndarray, " N"]
+    products_G: Int32[np.ndarray, " G"]
+    variants_G: Int32[np.ndarray, " G"]
+    limits_G: Float64[np.ndarray, " G"]
+    weights_G: Float64[np.ndarray, " G"]
+
+    def __len__(self) -> int:
+        return len(self.products_G)
+
+    def goal(self, index: int, product: Product) -> Goal:
+        """Put one goal into words.
+
+        Args:
+            index: From 0.
+            product: The one that ``products_G`` names.
+        """
+        variant, limit = int(self.variants_G[index]), float(self.limits_G[index])
+        human = self.source == "human"
+        wish, options = _human(product, variant) if human else _synthetic(product, variant)
+        wanted = ", and ".join(f"{name}: {value}" for name, value in options if name)
+        asked = f" with {wanted}" if wanted else ""
+        spent = "" if limit == NO_LIMIT else f", and price lower than {limit:.2f} dollars"
+        return Goal(
+            product=int(self.products_G[index]),
+            category=product.category,
+            query=product.query,
+            product_category=product.product_category,
+            title=product.title,
+            instruction=f"{wish.text}{asked}{spent}",
+            attributes=wish.attributes,
+            options=options,
+            price_limit=limit,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write each array as a file of its own, into a folder that exists."""
+        for name in _ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(self, name))
+
+
+_ARRAYS = ("prices_N", "products_G", "variants_G", "limits_G", "weights_G")
+
+
+def load(folder: Path, source: str) -> GoalTable:
+    """Map what ``GoalTable.save`` wrote."""
+    arrays = (
+        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
+    )
+    return GoalTable(source, *arrays)
+
+
+def draw(products: Iterable[Product], *, source: str, seed: int, order_seed: int) -> GoalTable:
+    """Draw prices, then price limits, then the order of the goals.
+
+    Args:
+        products: The catalogue, in order.
+        source: One of ``SOURCES``.
+        seed: Of prices and limits. The original leaves them to chance.
+        order_seed: Of the order; the original's is 233.
+    """
+    rng = random.Random(seed)
+    prices: list[float] = []
+    batches: list[_Batch] = []
+    for number, product in enumerate(products):
+        low, high = product.prices[0], product.prices[-1]
+        prices.append(rng.uniform(low, high) if len(product.prices) > 1 else low)
+        batches += _batches(number, product, source)
+    limits = [_limit(prices[batch.product], rng) for batch in batches]
+    weights = _weights(batches) if source == "synthetic" else [1.0] * len(batches)
+    sizes = np.array([batch.size for batch in batches], dtype=np.int64)
+    order = list(range(int(sizes.sum())))
+    random.Random(order_seed).shuffle(order)
+    ends = np.cumsum(sizes)
+    of_batch = np.repeat(np.arange(len(batches)), sizes)[order]
+    firsts = np.array([batch.first for batch in batches], dtype=np.int64) - (ends - sizes)
+    return GoalTable(
+        source=source,
+        prices_N=np.array(prices, dtype=np.float64),
+        products_G=np.array([batch.product for batch in batches], dtype=np.int32)[of_batch],
+        variants_G=(np.array(order, dtype=np.int64) + firsts[of_batch]).astype(np.int32),
+        limits_G=np.array(limits, dtype=np.float64)[of_batch],
+        weights_G=np.array(weights, dtype=np.float64)[of_batch],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Goals of one wish: they share its price limit.
+
+    Attributes:
+        product: Number of the product.
+        first: Number of the first of them among the product's goals.
+        size: How many.
+        attributes: The wish's.
+    """
+
+    product: int
+    first: int
+    size: int
+    attributes: tuple[str, ...]
+
+
+def _batches(number: int, product: Product, source: str) -> list[_Batch]:
+    if source == "human":
+        return [
+            _Batch(number, place, 1, wish.attributes)
+            for place, wish in enumerate(product.human_wishes)
+        ]
+    if product.wish is None:
+        return []
+    size = prod(len(values) for values in product.options.values())
+    return [_Batch(number, 0, size, product.wish.attributes)]
+
+
+def _limit(price: float, rng: random.Random) -> float:
+    """Draw two of the four nearest limits above the price, and take the higher."""
+    nearest = [limit for limit in _LIMITS if limit > price][:_NEAREST_LIMITS]
+    return max(rng.sample(nearest, 2)) if len(nearest) > 1 else NO_LIMIT
+
+
+def _weights(batches: Sequence[_Batch]) -> list[float]:
+    """Weigh goals by how rare their attributes are among goals."""
+    counts: Counter[str] = Counter()
+    for batch in batches:
+        for attribute in batch.attributes:
+            counts[attribute] += batch.size
+    return [
+        sum(1.0 / counts[attribute] for attribute in batch.attributes) / len(batch.attributes)
+        if batch.size
+        else 0.0
+        for batch in batches
+    ]
+
+
+def _human(product: Product, variant: int) -> tuple[Wish, tuple[tuple[str, str], ...]]:
+    wish = product.human_wishes[variant]
+    return wish, tuple(("", value) for value in wish.options)
+
+
+def _synthetic(product: Product, variant: int) -> tuple[Wish, tuple[tuple[str, str], ...]]:
+    """Pick a combination of options: the last name, in order of the alphabet, changes fastest."""
+    assert product.wish is not None, "a product without a wish has no synthetic goals"
+    chosen: list[tuple[str, str]] = []
+    for name in sorted(product.options, reverse=True):
+        variant, place = divmod(variant, len(product.options[name]))
+        chosen.append((name, product.options[name][place]))
+    return product.wish, tuple(reversed(chosen))

@@ -1,0 +1,87 @@
+"""Folders that are built once and then only read, and tables of JSON in them."""
+
+import fcntl
+import json
+import mmap
+import tempfile
+from array import array
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class StoreError(ValueError):
+    """A folder cannot be built where it should be."""
+
+
+def make_once(folder: Path, build: Callable[[Path], None]) -> None:
+    """Build a folder unless it is there; it appears whole or not at all.
+
+    Processes that want the same folder at the same time wait for the one that builds it.
+
+    Args:
+        folder: What is wanted.
+        build: Fills the empty folder it is given.
+
+    Raises:
+        StoreError: The place cannot be written.
+    """
+    if folder.is_dir():
+        return
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_name(f"{folder.name}.lock")):
+            if folder.is_dir():
+                return
+            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+                made = Path(scratch) / folder.name
+                made.mkdir()
+                build(made)
+                made.rename(folder)
+    except OSError as error:
+        raise StoreError(
+            f"cannot build '{folder}' ({error}): point $LAYERBENCH_CACHE to a folder with room"
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def write_rows(path: Path, rows: Iterable[object]) -> int:
+    """Write each row as a line of JSON, and where each starts; return their number."""
+    starts = array("q")
+    with path.open("wb") as file:
+        for row in rows:
+            starts.append(file.tell())
+            file.write(f"{json.dumps(row, separators=(',', ':'))}\n".encode())
+        starts.append(file.tell())
+    np.save(_starts_of(path), np.array(starts, dtype=np.int64))
+    return len(starts) - 1
+
+
+class Rows:
+    """What ``write_rows`` wrote, read row by row from mapped memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._starts = np.load(_starts_of(path), mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as file:
+            # An empty file cannot be mapped, and is never read.
+            self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if len(self) else b""
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __getitem__(self, number: int) -> Any:  # noqa: ANN401 - JSON
+        start, end = int(self._starts[number]), int(self._starts[number + 1])
+        return json.loads(self._data[start:end])
+
+
+def _starts_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.npy")
