@@ -13,7 +13,6 @@ from layerbench.benchmarks.records import Evaluation, RunRecord
 from layerbench.benchmarks.scoring import Count, TaskOutcome, paired_difference, pool, pool_by_type
 from tests.benchmarks.record_example import example
 
-TYPES = ("clean", "heat", "look", "put two")
 BASE_RATE, FULL_RATE = 0.3, 0.7
 
 
@@ -31,6 +30,7 @@ class Sweep:
         splits: Of evaluation tasks.
         tasks: Of each split.
         iterations: Of training.
+        types: Four kinds of task.
     """
 
     layers: Sequence[str]
@@ -42,6 +42,7 @@ class Sweep:
     splits: tuple[str, ...] = ("seen",)
     tasks: int = 32
     iterations: int = 10
+    types: Sequence[str] = ("clean", "heat", "look", "put two")
 
 
 def write(root: Path, sweep: Sweep) -> int:
@@ -75,7 +76,7 @@ def _evaluation(sweep: Sweep, phase: str, split: str, layers: str, seed: int) ->
     # Half of what decides is the task's, so that selections are paired.
     won = (own + luck) / 2 < _rate(sweep, layers)
     outcomes = tuple(
-        TaskOutcome(f"{split}/{place:03}", TYPES[place % 4], Count(1, 0, int(success)))
+        TaskOutcome(f"{split}/{place:03}", sweep.types[place % 4], Count(1, 0, int(success)))
         for place, success in enumerate(won)
     )
     return records.Evaluation(

@@ -158,7 +158,7 @@ def test_out_writes_a_file_with_the_same_bytes(
         (["runs", "--format", "xml"], "format cannot be 'xml': known: terminal"),
         (["runs", "--out", "no/board.txt"], "no/board.txt cannot be written: No such file"),
         (["runs", "--fromat", "csv"], "no option --fromat: did you mean '--format'?"),
-        ([], "the following arguments are required: RUNS"),
+        ([], "no folder given: name folders of runs, or a record to --check"),
     ],
 )
 def test_a_mistake_is_one_line(

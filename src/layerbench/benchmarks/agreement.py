@@ -5,6 +5,7 @@ Shape suffixes: K pairs of layers, S resamples.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float
@@ -88,6 +89,59 @@ def agreement(one: Sweep, other: Sweep) -> Agreement | None:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class RankCorrelation:
+    """Spearman's rho of two sweeps, as in ``Agreement``.
+
+    Attributes:
+        pairs: A layer of the one sweep and the layer at the same depth of the other.
+        spearman: Rank correlation of the gains.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    spearman: Estimate
+
+
+def rank_correlations(sweeps: Sequence[Sweep]) -> dict[tuple[int, int], RankCorrelation]:
+    """Correlate every two of many sweeps, by their places, the earlier first.
+
+    The ranks of a sweep's resamples are found once for each set of layers that it is compared by,
+    not once for each other sweep. What cannot be compared is left out.
+    """
+    ranked: dict[tuple[int, tuple[int, ...]], _Ranked] = {}
+    found: dict[tuple[int, int], RankCorrelation] = {}
+    for i, j in combinations(range(len(sweeps)), 2):
+        matched = match(sweeps[i], sweeps[j])
+        sides: list[_Ranked] = []
+        for side, place in enumerate((i, j)):
+            layers = [pair[side] for pair in matched]
+            key = (place, tuple(x.layer for x in layers))
+            if len(layers) >= FEWEST_PAIRS and key not in ranked:
+                ranked[key] = _Ranked.of(layers)
+            sides += [ranked[key]] if key in ranked else []
+        if len(sides) == 2 and all(side.gains_1K.any() for side in sides):
+            value = float((sides[0].gains_1K * sides[1].gains_1K).sum())
+            draws_S = np.einsum("sk,sk->s", sides[0].draws_SK, sides[1].draws_SK)
+            pairs = tuple((a.layer, b.layer) for a, b in matched)
+            found[i, j] = RankCorrelation(pairs, _interval(value, draws_S))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """Centred ranks of unit length, or all 0 where there is one rank only."""
+
+    gains_1K: Float[np.ndarray, "1 K"]
+    draws_SK: Float[np.ndarray, "S K"]
+
+    @classmethod
+    def of(cls, layers: Sequence[LayerGain]) -> "_Ranked":
+        return cls(
+            _unit(_centred_ranks(np.array([[x.gain for x in layers]]))),
+            _unit(_centred_ranks(np.stack([x.draws for x in layers], axis=1))),
+        )
+
+
 def match(one: Sweep, other: Sweep) -> list[tuple[LayerGain, LayerGain]]:
     """Pair the layers of two sweeps, in models of equal depth by number, else by relative depth.
 
@@ -128,18 +182,38 @@ def _correlate(
     draws: Sequence[Float[np.ndarray, "S K"]],
 ) -> Estimate:
     value = float(correlation(gains[0], gains[1])[0])
-    percentiles = estimate(value, correlation(draws[0], draws[1])).interval
+    return _interval(value, correlation(draws[0], draws[1]))
+
+
+def _interval(value: float, draws_S: Float[np.ndarray, " S"]) -> Estimate:
+    """Span the percentiles and their reflection; see ``agreement``."""
+    percentiles = estimate(value, draws_S).interval
     low = min(percentiles.low, 2 * value - percentiles.high)
     high = max(percentiles.high, 2 * value - percentiles.low)
     return Estimate(value, Interval(max(low, -1.0), min(high, 1.0)))
 
 
 def _centred_ranks(values_SK: Float[np.ndarray, "S K"]) -> Float[np.ndarray, "S K"]:
-    # By signs, not scipy.stats.rankdata: importing that would keep every command waiting.
-    above_SK = np.zeros_like(values_SK)
-    for other_S1 in np.split(values_SK, values_SK.shape[1], axis=1):
-        above_SK += np.sign(values_SK - other_S1) / 2
-    return above_SK
+    """Rank each row about 0, ties at their mean rank."""
+    # Not scipy.stats.rankdata: importing that would keep every command waiting.
+    order_SK = np.argsort(values_SK, axis=1)
+    sorted_SK = np.take_along_axis(values_SK, order_SK, axis=1)
+    columns: int = values_SK.shape[1]
+    place_K = np.arange(columns)
+    starts_SK = np.ones(values_SK.shape, np.bool_)
+    starts_SK[:, 1:] = sorted_SK[:, 1:] != sorted_SK[:, :-1]
+    ends_SK = np.roll(starts_SK, -1, axis=1)
+    first_SK = np.maximum.accumulate(np.where(starts_SK, place_K, 0), axis=1)
+    last_SK = np.where(ends_SK, place_K, columns)[:, ::-1]
+    last_SK = np.minimum.accumulate(last_SK, axis=1)[:, ::-1]
+    ranks_SK = np.empty(values_SK.shape)
+    np.put_along_axis(ranks_SK, order_SK, (first_SK + last_SK) / 2, axis=1)
+    return ranks_SK - (columns - 1) / 2
+
+
+def _unit(values_SK: Float[np.ndarray, "S K"]) -> Float[np.ndarray, "S K"]:
+    length_S1 = np.sqrt(np.square(values_SK).sum(axis=1, keepdims=True))
+    return np.divide(values_SK, length_S1, out=np.zeros_like(values_SK), where=length_S1 > 0)
 
 
 def _signs(values_SK: Float[np.ndarray, "S K"]) -> Float[np.ndarray, "S _pairs"]:

@@ -52,9 +52,13 @@ def contribution(row: Row) -> str:
     found = row.contribution.estimate
     if found is None:
         return {Role.BASE: "0", Role.FULL: "1", Role.LAYERS: "undefined"}[row.role]
-    low, high = found.interval.low, found.interval.high
-    digits = 2 if high - low < 1 else 1
+    low, high, digits = found.interval.low, found.interval.high, contribution_digits(found)
     return f"{found.value:z.{digits}f} {low:z.{digits}f} to {high:z.{digits}f}"
+
+
+def contribution_digits(found: Estimate) -> int:
+    """Say how many decimals of a C its interval leaves room for."""
+    return 2 if found.interval.high - found.interval.low < 1 else 1
 
 
 def signed(found: Estimate) -> str:
@@ -96,6 +100,12 @@ def moved(row: Row) -> str:
 
 def remarks(board: Board) -> list[str]:
     """List what the table cannot hold but nobody should miss."""
+    more = [*_depth(board), *_best(board), f"code {', '.join(_revisions(board))}"]
+    return [*caveats(board), *(plain(line) for line in more)]
+
+
+def caveats(board: Board) -> list[str]:
+    """List what limits the numbers of a table."""
     lines = [
         f"{row.selection}: C is undefined: {row.contribution.undefined}"
         for row in board.rows
@@ -116,8 +126,7 @@ def remarks(board: Board) -> list[str]:
         for row in board.rows
         if row.success.failed
     ]
-    lines += [*board.notes, *_depth(board), *_best(board), f"code {', '.join(_revisions(board))}"]
-    return [plain(line) for line in lines]
+    return [plain(line) for line in (*lines, *board.notes)]
 
 
 def leftovers(leaderboard: Leaderboard) -> list[str]:

@@ -1,20 +1,29 @@
 """``layerbench leaderboard``: tables of all records under some folders."""
 
 import argparse
-from collections.abc import Callable
+import gc
+import pkgutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from layerbench.benchmarks import board_data, board_tables, overrides, strict_json
 from layerbench.benchmarks.boards import Leaderboard
 from layerbench.benchmarks.gather import gather
 from layerbench.benchmarks.overrides import SettingsError
 
+if TYPE_CHECKING:
+    from layerbench.benchmarks.check.report import Report
+
 SUMMARY = "put the records of runs into tables that may be compared"
 
 EXAMPLES = """
   layerbench leaderboard runs
   layerbench leaderboard runs/study submissions/*/record.json --format markdown --out board.md
-  layerbench leaderboard runs --format json"""
+  layerbench leaderboard runs --format json
+  layerbench leaderboard runs --format html --out leaderboard.html
+  layerbench leaderboard --check submissions/layer15/record.json"""
 
 FORMATS: dict[str, Callable[[Leaderboard], str]] = {
     "terminal": board_tables.terminal,
@@ -22,6 +31,17 @@ FORMATS: dict[str, Callable[[Leaderboard], str]] = {
     "csv": board_data.as_csv,
     "json": board_data.as_json,
 }
+PAGE = "html"
+
+# The one needs packages that are not always there, the other torch.
+_PAGE = "layerbench.benchmarks.page.leaderboard:leaderboard_page"
+_CHECK = "layerbench.benchmarks.check.report:check"
+
+
+class Rejection(str):
+    """What is printed of a record in which something is wrong."""
+
+    __slots__ = ()
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +49,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs",
         metavar="RUNS",
-        nargs="+",
+        nargs="*",
         type=Path,
         help="folders, searched for record.json at any depth, or records themselves",
     )
@@ -37,26 +57,41 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--format",
         metavar="NAME",
         default="terminal",
-        help=f"{', '.join(FORMATS)}; terminal unless given",
+        help=f"{', '.join(FORMATS)} or {PAGE}; terminal unless given",
     )
     parser.add_argument("--out", metavar="FILE", type=Path, help="write there, not to stdout")
+    parser.add_argument(
+        "--check",
+        metavar="RECORD",
+        type=Path,
+        help="make no tables, but say what is wrong with a record or its folder",
+    )
 
 
 def leaderboard(args: argparse.Namespace) -> str:
-    """Make the tables.
+    """Make the tables, or check a record.
 
     Returns:
-        What is to be printed.
+        What is to be printed; a ``Rejection`` if something is wrong with the record.
 
     Raises:
-        SettingsError: There is no record, no such format, or nowhere to write.
+        SettingsError: There is no record, no such format, nowhere to write, or what the page needs
+            is missing.
     """
+    if args.check is not None:
+        return _checked(args)
+    if not args.runs:
+        raise SettingsError("no folder given: name folders of runs, or a record to --check")
     # Not argparse's choices, whose errors are read as those of a command.
-    overrides.check_choice("format", args.format, list(FORMATS))
-    gathered = gather(args.runs)
+    overrides.check_choice("format", args.format, [*FORMATS, PAGE])
+    with _no_collection():
+        gathered = gather(args.runs)
     if not gathered.boards:
         raise SettingsError(_nothing(gathered, args.runs))
-    text = FORMATS[args.format](gathered)
+    if args.format == PAGE:
+        text = _page(gathered, args.out or Path("leaderboard.html"))
+    else:
+        text = FORMATS[args.format](gathered)
     if args.out is None:
         return text.removesuffix("\n")
     try:
@@ -64,6 +99,39 @@ def leaderboard(args: argparse.Namespace) -> str:
     except OSError as error:
         raise SettingsError(f"{args.out} cannot be written: {error.strerror}") from error
     return f"wrote {args.out}"
+
+
+@contextmanager
+def _no_collection() -> Generator[None]:
+    """Spare the collector the millions of parts of many records, all of which are kept."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _page(gathered: Leaderboard, out: Path) -> str:
+    try:
+        write: Callable[..., str] = pkgutil.resolve_name(_PAGE)
+    except ModuleNotFoundError as error:
+        if error.name not in ("altair", "vl_convert"):
+            raise
+        raise SettingsError(
+            f"the page's charts need {error.name}: pip install 'layerbench[html]'"
+        ) from error
+    return write(gathered, page=out)
+
+
+def _checked(args: argparse.Namespace) -> str:
+    if args.runs:
+        raise SettingsError(
+            f"--check takes one record and makes no tables: leave out {args.runs[0]}"
+        )
+    check: Callable[[Path], Report] = pkgutil.resolve_name(_CHECK)
+    report = check(args.check)
+    text = "\n".join(report.lines())
+    return Rejection(text) if report.wrong else text
 
 
 def _nothing(gathered: Leaderboard, roots: list[Path]) -> str:

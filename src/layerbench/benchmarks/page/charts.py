@@ -31,6 +31,7 @@ def forms() -> dict[str, dict[str, Any]]:
         "layers": _layers(),
         "curves": _curves(),
         "movement": _movement(),
+        "correlations": _correlations(),
     }
     forms: dict[str, dict[str, Any]] = {}
     for name, chart in charts.items():
@@ -45,7 +46,7 @@ def _layers() -> alt.LayerChart:
     lines = alt.Chart(alt.NamedData("lines"))
     layers = alt.Chart(alt.NamedData("layers"))
     at = alt.X("layer:Q", title="layer", axis=_WHOLE, scale=_TIGHT)
-    value = alt.Y("value:Q", title=None)
+    value = alt.Y("value:Q", title=None, scale=alt.Scale(padding=10))
     said = [
         alt.Tooltip("selection:N", title="layer"),
         alt.Tooltip("words:N", title="95 %"),
@@ -105,7 +106,7 @@ def _movement() -> alt.LayerChart:
         "moved:Q",
         title="relative movement",
         scale=alt.Scale(zero=False, padding=16),
-        axis=alt.Axis(grid=False),
+        axis=alt.Axis(grid=False, format=".2~g"),
     )
     value = alt.Y("value:Q", title=None, scale=alt.Scale(padding=16))
     said = [
@@ -119,6 +120,30 @@ def _movement() -> alt.LayerChart:
         points.mark_text(style="point-label", align="left", dx=8).encode(
             at, value, text="selection:N"
         ),
+    )
+
+
+def _correlations() -> alt.LayerChart:
+    """Draw the rank correlation of every two tables."""
+    pairs = alt.Chart(alt.NamedData("pairs"))
+    across = alt.X("column:O", title=None, axis=alt.Axis(orient="top", labelAngle=0))
+    down = alt.Y("row:O", title=None)
+    rho = alt.Color(
+        "rho:Q",
+        title="rho",
+        scale=alt.Scale(domain=[-1, 1], domainMid=0, interpolate="rgb"),
+        legend=alt.Legend(orient="right", gradientLength=140),
+    )
+    said = [
+        alt.Tooltip("row:O", title="table"),
+        alt.Tooltip("column:O", title="table"),
+        alt.Tooltip("words:N", title="rho, 95 %"),
+    ]
+    return _sized(
+        pairs.transform_filter("isValid(datum.rho)")
+        .mark_rect(style="pair")
+        .encode(across, down, rho, tooltip=said),
+        pairs.mark_text(style="pair-label").encode(across, down, text="label:N"),
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -28,9 +28,13 @@ class Curve:
     seeds: int
 
 
-def curves(board: Board) -> list[Curve]:
+Reader = Callable[[Path], Sequence[float]]
+"""Reads as ``read_success``; a cached one reads the runs of several splits once."""
+
+
+def curves(board: Board, read: Reader) -> list[Curve]:
     """Read the curves of a table's selections; those without metrics have none."""
-    found = [(row, _runs(row)) for row in board.rows if row.parameters]
+    found = [(row, _runs(row, read)) for row in board.rows if row.parameters]
     return [
         Curve(
             selection=row.selection,
@@ -43,12 +47,7 @@ def curves(board: Board) -> list[Curve]:
     ]
 
 
-def _runs(row: Row) -> list[Sequence[float]]:
-    read = [_success(run.path.with_name("metrics.jsonl")) for run in row.runs]
-    return [success for success in read if success]
-
-
-def _success(path: Path) -> Sequence[float]:
+def read_success(path: Path) -> Sequence[float]:
     """Read the success of every iteration; nothing, if the file is not one of metrics."""
     if not path.is_file():
         return ()
@@ -58,6 +57,11 @@ def _success(path: Path) -> Sequence[float]:
         return ()
     success = [share for line in lines if (share := _share(line)) is not None]
     return success if len(success) == len(lines) else ()
+
+
+def _runs(row: Row, read: Reader) -> list[Sequence[float]]:
+    found = [read(run.path.with_name("metrics.jsonl")) for run in row.runs]
+    return [success for success in found if success]
 
 
 def _share(line: object) -> float | None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from layerbench.benchmarks import board_cells as cells
 from layerbench.benchmarks.boards import Board, Role, Row
 from layerbench.benchmarks.contribution import Standing
 from layerbench.benchmarks.page import words
-from layerbench.benchmarks.page.curves import Curve, curves
+from layerbench.benchmarks.page.curves import Curve, Reader, curves
+from layerbench.benchmarks.ranking import BestLayer, DepthThird
 from layerbench.benchmarks.scoring import Count, Interval
 
 # Where a chart cuts an interval off; the table has its ends.
@@ -69,6 +71,9 @@ class Section:
         board: The table.
         shows_contribution: Whether the charts show C; else success rates, as C is undefined.
         layers: The layers trained alone.
+        caveats: What limits its numbers, one line each.
+        best: The layers by the probability that they are the best.
+        profile: The thirds of the stack compared.
         types: Kinds of task.
         runs: The records, by row and seed.
         curves: Of training.
@@ -77,6 +82,9 @@ class Section:
     board: Board
     shows_contribution: bool
     layers: tuple[LayerMark, ...]
+    caveats: tuple[str, ...]
+    best: tuple[BestLayer, ...]
+    profile: tuple[DepthThird, ...]
     types: tuple[str, ...]
     runs: tuple[Run, ...]
     curves: tuple[Curve, ...]
@@ -92,40 +100,55 @@ class Section:
         return self.board.rows[0]
 
     def summary(self) -> str:
-        """Say in a sentence what the chart of the layers shows."""
-        if not self.layers:
-            return "No layer was trained alone."
+        """Say in a sentence what the chart of the layers shows; there is at least one."""
         what = "contribution C" if self.shows_contribution else "success rate"
         high = max(self.layers, key=lambda mark: mark.value)
         low = min(self.layers, key=lambda mark: mark.value)
         cut = any(_is_cut(mark.interval) for mark in self.layers)
-        return (
-            f"{what} of {len(self.layers)} layers trained alone, with 95\N{NO-BREAK SPACE}% "
-            f"intervals: highest at layer {high.layer}, {words.number(high.value)} "
-            f"({words.span(high.interval)}), lowest at layer {low.layer}, "
-            f"{words.number(low.value)} ({words.span(low.interval)})."
-            + " Longer intervals are cut off; the table has their ends."
-            * cut
-        )
+        said = f"{what} of layer {_said(high)} trained alone"
+        if len(self.layers) > 1:
+            said = (
+                f"{what} of {len(self.layers)} layers trained alone, highest at layer "
+                f"{_said(high)}, lowest at layer {_said(low)}"
+            )
+        ends = ", cut off where they leave the chart" * cut
+        return f"{said}; intervals of 95\N{NO-BREAK SPACE}%{ends}."
+
+    @property
+    def title(self) -> str:
+        """What tells this table from others, as far as a heading can."""
+        key = self.board.key
+        return f"{env_words(self.board)}, {key.split}: {key.model}, {key.algorithm}"
 
 
-def section(board: Board, *, page: Path) -> Section:
+def env_words(board: Board) -> str:
+    """Name the environment and the source of its games."""
+    return f"{board.key.gym_id.removeprefix('layerbench/')} ({board.key.games})"
+
+
+def section(board: Board, *, page: Path, read: Reader) -> Section:
     """Collect what belongs to a table.
 
     Args:
         board: The table.
         page: Where the page will lie.
+        read: Reads training curves.
     """
     alone = [row for row in board.rows if row.role is Role.LAYERS and len(row.layers) == 1]
     defined = any(row.contribution.estimate for row in alone)
     marks = [_mark(row, contribution=defined) for row in alone]
+    # Of 15 and middle:1, which may be the same layer, the first.
+    layers = {mark.layer: mark for mark in reversed(marks) if mark is not None}
     return Section(
         board=board,
         shows_contribution=defined,
-        layers=tuple(mark for mark in marks if mark is not None),
+        layers=tuple(layers[layer] for layer in sorted(layers)),
+        caveats=tuple(cells.caveats(board)),
+        best=board.best,
+        profile=board.profile,
         types=tuple(sorted({kind for row in board.rows for kind in row.by_type if kind})),
         runs=tuple(run for row in board.rows for run in _runs(row, page)),
-        curves=tuple(curves(board)),
+        curves=tuple(curves(board, read)),
     )
 
 
@@ -139,6 +162,10 @@ def chart_data(section: Section) -> Mapping[str, Any]:
             for c in section.curves
         ],
     }
+
+
+def _said(mark: LayerMark) -> str:
+    return f"{mark.layer}, {words.number(mark.value)} ({words.span(mark.interval)})"
 
 
 def _mark(row: Row, *, contribution: bool) -> LayerMark | None:

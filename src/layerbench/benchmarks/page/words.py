@@ -26,24 +26,33 @@ def won(count: Count) -> str:
     return f"{count.successes}/{count.planned}"
 
 
-def span(interval: Interval) -> str:
+def span(interval: Interval, digits: int = 2) -> str:
     """Write the ends of an interval.
 
     >>> span(Interval(0.126, math.inf))
     '0.13 to ∞'
     """
-    return f"{number(interval.low)} to {number(interval.high)}"
+    return f"{number(interval.low, digits)} to {number(interval.high, digits)}"
 
 
-def number(value: float) -> str:
-    """Write a share or a contribution with two digits.
+def estimate(found: Estimate) -> str:
+    """Write a number with its interval.
+
+    >>> estimate(Estimate(0.5, Interval(0.25, 0.75)))
+    '0.50 (0.25 to 0.75)'
+    """
+    return f"{number(found.value)} ({span(found.interval)})"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Write a share or a contribution.
 
     >>> number(-0.001), number(math.inf)
     ('0.00', '∞')
     """
     if math.isinf(value):
         return f"{MINUS}∞" if value < 0 else "∞"
-    text = f"{value:.2f}"
+    text = f"{value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
 
 

@@ -36,7 +36,10 @@
       background: null,
       font,
       view: { stroke: null },
-      range: { ramp: ["ramp-0", "ramp-1", "ramp-2", "ramp-3"].map(colour) },
+      range: {
+        ramp: ["ramp-0", "ramp-1", "ramp-2", "ramp-3"].map(colour),
+        diverging: ["against", "paper", "along"].map(colour),
+      },
       axis: {
         labelColor: soft, titleColor: soft, gridColor: line, domainColor: line, tickColor: line,
         labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal",
@@ -54,6 +57,8 @@
         curve: { strokeWidth: 1.8, opacity: 0.95 },
         "curve-whole": { color: ink, strokeWidth: 2.6 },
         target: { opacity: 0, size: 60 },
+        "pair-label": { color: ink, fontSize: 12 },
+        pair: { stroke: paper, strokeWidth: 2 },
         "point-label": { color: soft, fontSize: 11 },
       },
     };
@@ -70,12 +75,16 @@
     const board = data.boards[place.dataset.board] ?? {};
     const datasets = { ...board, curves: spread(board.curves ?? []) };
     const spec = { ...data.forms[place.dataset.form], datasets };
-    const drawn = await vegaEmbed(place, spec, {
+    // In an element of its own: vega names what it draws in, and this place has a better name.
+    const inner = document.createElement("div");
+    inner.setAttribute("aria-hidden", "true");
+    place.replaceChildren(inner);
+    const drawn = await vegaEmbed(inner, spec, {
       ast: true, actions: false, renderer: "svg", defaultStyle: false, config: theme(),
       tooltip: { disableDefaultStyle: true },
+      // Errors alone: of marks that a table has none of, vega warns that their extent is infinite.
+      logLevel: 1,
     });
-    // The element is described as a whole; its parts would only be read one by one.
-    place.querySelector("svg").setAttribute("aria-hidden", "true");
     place.finish?.();
     place.finish = drawn.finalize;
   };
