@@ -22,14 +22,29 @@ Data = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a run that trained layer 1."""
-    root = tmp_path_factory.mktemp("runs")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("check")
+
+
+@pytest.fixture(scope="module")
+def run(root: Path) -> Callable[..., Path]:
+    """Run with these layers and settings, and give the folder."""
     model = tiny_model.save(root / "model")
-    argv = ["run", "keydoor", "--preset", "quick", "--model", str(model), "--layer", "1"]
-    assert cli.main([*argv, *SETTINGS, f"run_root={root / 'runs'}"]) == 0
-    [folder] = (root / "runs").iterdir()
-    return folder
+
+    def run(*more: str) -> Path:
+        argv = ["run", "keydoor", "--preset", "quick", "--model", str(model), *SETTINGS]
+        before = set((root / "runs").glob("*"))
+        assert cli.main([*argv, f"run_root={root / 'runs'}", *more]) == 0
+        [folder] = set((root / "runs").iterdir()) - before
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def honest(run: Callable[..., Path]) -> Path:
+    """Folder of a run that trained layer 1."""
+    return run("--layer", "1")
 
 
 @pytest.fixture
@@ -56,13 +71,56 @@ def change_rows(folder: Path, change: Callable[[list[Data]], object]) -> Report:
     return check(folder)
 
 
-def test_an_honest_record_passes_every_check(honest: Path) -> None:
-    report = check(honest)
+def assert_passes(report: Report) -> None:
     assert report.wrong == ()
     # The checkout in which tests run may be in the middle of a change, or no checkout at all.
     assert [line for line in report.unchecked if not line.startswith("code: ")] == []
     assert report.passed[0] == "form"
     assert {"tasks", "differences", "episodes", "config", "metrics", "weights"} < set(report.passed)
+
+
+def test_an_honest_record_passes_every_check(honest: Path) -> None:
+    assert_passes(check(honest))
+
+
+def test_other_kinds_of_honest_runs_pass(
+    honest: Path, run: Callable[..., Path], root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = run("--layer", "0")
+    assert cli.main(["combine", str(honest), str(other), "--out", str(root / "both")]) == 0
+    assert_passes_but_for_its_name(check(root / "both"))
+    assert_passes(check(run("--layers", "0-1", "train.lr_scale=1:2", "eval.every=1")))
+    assert_passes(check(run("--layers", "full", "--algorithm", "grpo", "--seed", "3")))
+    assert_passes(check(run("--layers", "none")))
+    assert_passes(check(run("--layer", "1", "--model", str(honest))))
+    capsys.readouterr()
+
+
+def assert_passes_but_for_its_name(report: Report) -> None:
+    assert report.wrong == ()
+    assert "weights" in report.passed
+    assert "hash of the settings: the folder's name holds none" in report.unchecked
+
+
+@pytest.mark.parametrize(("seed", "status"), [(0, 0), (1, 1)])
+def test_the_exit_status_tells(
+    forged: Path, capsys: pytest.CaptureFixture[str], seed: int, status: int
+) -> None:
+    change_record(forged, lambda d: d.update(seed=seed))
+    assert cli.main(["leaderboard", "--check", str(forged)]) == status
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"record {forged / 'record.json'}"
+    assert out[-1].startswith("1 wrong" if seed else "0 wrong")
+    assert ("wrong      identity: seed is 1, the settings say 0" in out) == bool(seed)
+
+
+def test_check_makes_no_tables(
+    honest: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.main(["leaderboard", str(honest), "--check", str(honest)]) == 2
+    assert "--check takes one record and makes no tables" in capsys.readouterr().err
+    assert cli.main(["leaderboard"]) == 2
+    assert "name folders of runs, or a record to --check" in capsys.readouterr().err
 
 
 def raise_count(data: Data) -> None:

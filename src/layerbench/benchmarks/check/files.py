@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from layerbench.benchmarks import config as settings_config
 from layerbench.benchmarks.check.submission import Remark, Submission, Unchecked, Wrong
 
@@ -17,21 +15,18 @@ _FINGERPRINT = re.compile(r".+-seed\d+-([0-9a-f]{8})")
 
 def check_config(submission: Submission) -> Iterator[Remark]:
     """Compare ``config.yaml`` and the folder's name with the record's settings."""
-    folder, settings = submission.folder, dict(submission.record.settings)
+    folder, fingerprint = submission.folder, settings_config.fingerprint(submission.config)
     named = _FINGERPRINT.fullmatch(folder.path.resolve().name)
     if named is None:
         yield Unchecked("hash of the settings: the folder's name holds none")
-    elif named[1] != settings_config.fingerprint_of(settings):
-        yield Wrong(
-            f"the folder's name has {named[1]}, "
-            f"the settings' hash is {settings_config.fingerprint_of(settings)}"
-        )
+    elif named[1] != fingerprint:
+        yield Wrong(f"the folder's name has {named[1]}, the settings' hash is {fingerprint}")
     if not folder.config.exists():
         yield Unchecked(f"settings: there is no {folder.config.name} beside the record")
         return
     # As text, not as YAML: nothing in a stranger's file is to be interpreted.
     there = folder.config.read_text(encoding="utf-8", errors="replace").splitlines()
-    wanted = OmegaConf.to_yaml(OmegaConf.create(settings)).splitlines()
+    wanted = settings_config.to_yaml(submission.config).splitlines()
     for number, (line, right) in enumerate(zip_longest(there, wanted, fillvalue=""), 1):
         if line != right:
             yield Wrong(
@@ -45,7 +40,7 @@ def check_metrics(submission: Submission) -> Iterator[Remark]:
     """Add up ``metrics.jsonl``, and compare with what the record says that training took."""
     if not submission.trains:
         return
-    path = submission.folder.path / "metrics.jsonl"
+    path = submission.folder.metrics
     if not path.exists():
         yield Unchecked(f"training: there is no {path.name} beside the record")
         return

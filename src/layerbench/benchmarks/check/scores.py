@@ -25,7 +25,7 @@ _TOLERANCE = 1e-9
 def check_evaluations(submission: Submission) -> Iterator[Remark]:
     """See that there are the evaluations that the settings ask for, each as long as they say."""
     record, config = submission.record, submission.config
-    wanted = expected_evaluations(config)
+    wanted = _expected(submission)
     there = [(evaluation.phase, evaluation.split) for evaluation in record.evaluations]
     for phase, split in wanted:
         if (phase, split) not in there:
@@ -40,12 +40,14 @@ def check_evaluations(submission: Submission) -> Iterator[Remark]:
             yield Wrong(f"evaluation {evaluation.phase} {evaluation.split}: {what}")
 
 
-def expected_evaluations(config: RunConfig) -> list[tuple[str, str]]:
-    """List phase and split of every evaluation of a run, in the order played."""
+def _expected(submission: Submission) -> list[tuple[str, str]]:
+    """List phase and split of every evaluation of the run, in the order played."""
+    config = submission.config
+    every, last = config.eval.every, config.train.iterations
     phases = [BASE]
-    if config.layers != "none":
-        every, last = config.eval.every, config.train.iterations
-        phases += [f"iteration-{n}" for n in range(every, last, every)] if every else []
+    if submission.trains and every:
+        phases += [f"iteration-{number}" for number in range(every, last, every)]
+    if submission.changes:
         phases.append(FINAL)
     return [(phase, split) for phase in phases for split in config.env.eval_splits]
 
@@ -127,7 +129,7 @@ def _chosen(config: RunConfig, split: str, scored: tuple[str, ...]) -> Iterator[
 def check_differences(submission: Submission) -> Iterator[Remark]:
     """Compute the paired differences again."""
     record = submission.record
-    splits = record.env.eval_splits if submission.trains else ()
+    splits = record.env.eval_splits if submission.changes else ()
     for split in {*splits, *record.differences}:
         if split not in splits:
             yield Wrong(f"differences has {split!r}, on which nothing was compared")

@@ -26,7 +26,12 @@ class Submission:
 
     @property
     def trains(self) -> bool:
-        """Whether anything was to learn."""
+        """Whether anything was to learn in this run."""
+        return self.changes and not self.config.parts
+
+    @property
+    def changes(self) -> bool:
+        """Whether the model was to become another: trained, or combined from trained layers."""
         return self.config.layers != "none"
 
 

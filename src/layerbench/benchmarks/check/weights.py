@@ -1,7 +1,10 @@
 """The weights behind a record, where they are on this machine: hashed and measured again."""
 
+import errno
 import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,9 +14,11 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from layerbench.agents.backends.transformers import EMBEDDED, load_model, weights_hash
+from layerbench.agents.backends.transformers import EMBEDDED, weights_hash
+from layerbench.benchmarks import models, trained
+from layerbench.benchmarks.check.claims import selected
 from layerbench.benchmarks.check.submission import Remark, Submission, Unchecked, Wrong
-from layerbench.rl.layers import BaseWeights, Movement, movement, parse_selection, select_parameters
+from layerbench.rl.layers import BaseWeights, Movement, movement, select_parameters
 
 # Norms are summed in another order on another processor.
 _TOLERANCE = 1e-4
@@ -25,31 +30,55 @@ def check_weights(submission: Submission) -> Iterator[Remark]:
     Nothing is downloaded, no code of the model is run, and only safetensors are read.
     """
     record = submission.record
-    name = _local(submission)
-    if name is None:
-        yield Unchecked(f"weights: model {record.model.name!r} is not on this machine")
-        return
     try:
-        model, _ = load_model(name, dtype=record.model.dtype, device="cpu")
+        model = _base_model(submission)
     except (ValueError, OSError, SafetensorError) as error:
-        yield Unchecked(f"weights: model {record.model.name!r} cannot be loaded: {error}")
+        yield Unchecked(f"weights: {error}")
         return
     yield from _base(submission, model)
-    if submission.trains:
-        yield from _trained(submission, model)
-    elif record.selection.weights_sha256 != record.model.weights_sha256:
-        yield Wrong("nothing was trained, but selection.weights_sha256 is not the base model's")
+    if not submission.changes:
+        if record.selection.weights_sha256 != record.model.weights_sha256:
+            yield Wrong("nothing was trained, but selection.weights_sha256 is not the base model's")
+        return
+    try:
+        base = _put_together(submission, model)
+    except FileNotFoundError as error:
+        yield Unchecked(f"trained weights: there is no {error.filename}")
+    except (ValueError, OSError) as error:
+        yield Wrong(str(error))
+    else:
+        yield from _trained(submission, model, base)
 
 
-def _local(submission: Submission) -> str | None:
-    """Find the base model without asking anybody."""
-    name, revision = submission.config.model.name, submission.config.model.revision
-    if name == EMBEDDED or Path(name).is_dir():
-        return name
+def _base_model(submission: Submission) -> nn.Module:
+    """Load the model that training began with.
+
+    Raises:
+        ValueError: It is not on this machine, or cannot be loaded.
+    """
+    settings = submission.config.model
+    source = trained.lineage(settings.name, revision=settings.revision)
+    if source.base != EMBEDDED and not Path(source.base).is_dir():
+        if source.trained:
+            raise ValueError(f"the base of {settings.name!r} is not a folder on this machine")
+        settings = replace(settings, name=_snapshot(settings.name, settings.revision))
+    model, _ = models.load(
+        replace(
+            settings,
+            dtype=submission.record.model.dtype,
+            device="cpu",
+            trust_remote_code=False,
+        )
+    )
+    return model
+
+
+def _snapshot(name: str, revision: str) -> str:
+    """Find what was downloaded of a model on the Hub, without asking anybody."""
     try:
         return snapshot_download(name, revision=revision, local_files_only=True)
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise ValueError(f"model {name!r} is not on this machine") from error
 
 
 def _base(submission: Submission, model: nn.Module) -> Iterator[Remark]:
@@ -64,46 +93,50 @@ def _base(submission: Submission, model: nn.Module) -> Iterator[Remark]:
         yield Wrong(f"model.parameters is {said.parameters}, {said.name!r} has {parameters}")
 
 
-def _trained(submission: Submission, model: nn.Module) -> Iterator[Remark]:
-    selection = submission.record.selection
-    try:
-        chosen = parse_selection(submission.config.layers, selection.num_layers)
-        learned = select_parameters(model, chosen)
-    except ValueError as error:
-        yield Wrong(f"selection: {error}")
-        return
-    count = sum(weight.numel() for weight in learned.values())
-    if count != selection.parameters:
-        yield Wrong(f"selection.parameters is {selection.parameters}, {chosen.name!r} has {count}")
+def _put_together(submission: Submission, model: nn.Module) -> BaseWeights:
+    """Give the base model what was trained; return what was there before.
+
+    Raises:
+        FileNotFoundError: The checkpoint is not there.
+        ValueError: It does not hold what the selection trains.
+    """
+    config, num_layers = submission.config, submission.record.selection.num_layers
+    base = BaseWeights(select_parameters(model, selected(config, num_layers=num_layers)))
     name = f"iteration-{submission.record.training.iterations:06d}"
-    path = submission.folder.path / "checkpoints" / name / "weights.safetensors"
-    if not path.exists():
-        yield Unchecked(f"trained weights: there is no {name} among the checkpoints")
-        return
-    try:
-        weights = safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
-    except (SafetensorError, OSError) as error:
-        yield Wrong(f"{path} cannot be read: {error}")
-        return
-    yield from _checkpoint(submission, model, learned, weights)
-
-
-def _checkpoint(
-    submission: Submission,
-    model: nn.Module,
-    learned: Mapping[str, nn.Parameter],
-    weights: Mapping[str, Tensor],
-) -> Iterator[Remark]:
-    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in learned.items()}:
-        yield Wrong("the checkpoint does not hold the parameters that the selection trains")
-        return
-    base = BaseWeights(learned)
+    folders = [submission.folder.path / "checkpoints" / name]
+    if config.parts:
+        folders = [Path(part.run) / "checkpoints" / part.checkpoint for part in config.parts]
+    weights: dict[str, Tensor] = {}
+    for folder in folders:
+        weights |= _read(folder / "weights.safetensors")
+    if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in base.tensors.items()}:
+        raise ValueError("the checkpoint does not hold the parameters that the selection trains")
+    parameters = dict(model.named_parameters())
     with torch.no_grad():
-        for name, parameter in learned.items():
-            parameter.copy_(weights[name])
-    said, found = submission.record.selection.weights_sha256, weights_hash(model)
-    if said != found:
-        yield Wrong(f"selection.weights_sha256 is {said[:12]}, the checkpoint makes {found[:12]}")
+        for name, weight in weights.items():
+            parameters[name].copy_(weight)
+    return base
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    try:
+        return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _trained(submission: Submission, model: nn.Module, base: BaseWeights) -> Iterator[Remark]:
+    said, found = submission.record.selection, weights_hash(model)
+    if said.weights_sha256 != found:
+        yield Wrong(
+            f"selection.weights_sha256 is {said.weights_sha256[:12]}, "
+            f"the checkpoint makes {found[:12]}"
+        )
+    count = sum(weight.numel() for weight in base.tensors.values())
+    if said.parameters != count:
+        yield Wrong(f"selection.parameters is {said.parameters}, {said.name!r} has {count}")
     yield from _movement(submission, movement(model, base))
 
 
