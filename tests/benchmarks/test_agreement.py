@@ -2,7 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
@@ -29,6 +29,7 @@ def test_correlations_by_hand() -> None:
     assert kendall(one, other).tolist() == [pytest.approx(4 / 6)]
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=9))
 def test_correlations_are_scipys(values: list[tuple[int, int]]) -> None:
     one, other = (np.array([v], dtype=float) for v in zip(*values, strict=True))
@@ -88,6 +89,7 @@ def test_noise_that_hides_the_order_does_not_exclude_agreement() -> None:
     assert found.spearman.interval.high == 1.0
 
 
+@settings(max_examples=25)
 @given(
     st.lists(st.floats(-1, 1), min_size=3, max_size=6),
     st.lists(st.floats(-1, 1), min_size=6, max_size=6),

@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerbench.benchmarks import contribution
@@ -112,6 +112,7 @@ def test_interval_of_the_contribution_is_fiellers() -> None:
     assert bounds[1] - 0.01 < interval.high < bounds[1] + 0.05
 
 
+@settings(max_examples=25)
 @given(rates=st.lists(st.integers(0, 24), min_size=3, max_size=5), seed=st.integers(0, 5))
 def test_intervals_hold_their_value_and_contributions_agree_with_gains(
     rates: list[int], seed: int
