@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from layerbench.agents.backends.transformers import EMBEDDED, load_model, weights_hash
+from layerbench.agents import embedded
+from layerbench.agents.backends.transformers import load_model, weights_hash
 from layerbench.benchmarks.check.submission import Remark, Submission, Unchecked, Wrong
 from layerbench.rl.layers import BaseWeights, Movement, movement, parse_selection, select_parameters
 
@@ -44,7 +45,7 @@ def check_weights(submission: Submission) -> Iterator[Remark]:
 def _local(submission: Submission) -> str | None:
     """Find the base model without asking anybody."""
     name, revision = submission.config.model.name, submission.config.model.revision
-    if name == EMBEDDED or Path(name).is_dir():
+    if name in embedded.FOLDERS or Path(name).is_dir():
         return name
     try:
         return snapshot_download(name, revision=revision, local_files_only=True)
