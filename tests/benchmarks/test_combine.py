@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
 from layerbench.agents.backends.transformers import load_model, weights_hash
@@ -271,9 +270,9 @@ def test_a_combined_run_is_no_part(
 def test_code_that_comes_with_a_model_is_not_run(
     train: Trained, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = OmegaConf.load(copied / "config.yaml")
-    settings.model.trust_remote_code = True
-    OmegaConf.save(settings, copied / "config.yaml")
+    path = copied / "record.json"
+    said = '"trust_remote_code": false'
+    path.write_text(path.read_text().replace(said, said.replace("false", "true")))
     assert combine([copied, train("0")], tmp_path / "both") == 2
     assert "does not run on the word of a run's folder" in complaint(capsys)
 
@@ -281,9 +280,11 @@ def test_code_that_comes_with_a_model_is_not_run(
 def test_settings_that_refer_elsewhere_are_refused(
     train: Trained, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = copied / "config.yaml"
-    path.write_text(path.read_text().replace("style: keydoor", "style: ${oc.env:HOME}"))
-    assert combine([copied, train("0")], tmp_path / "both") == 2
+    other = shutil.copytree(train("0"), tmp_path / "other")
+    for folder in (copied, other):
+        path = folder / "record.json"
+        path.write_text(path.read_text().replace('"name": "gigpo"', '"name": "${oc.env:HOME}"'))
+    assert combine([copied, other], tmp_path / "both") == 2
     assert "refer to values elsewhere" in complaint(capsys)
 
 

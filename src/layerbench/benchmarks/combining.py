@@ -64,7 +64,7 @@ def make_config(parts: Sequence[Part]) -> RunConfig:
         SettingsError: The first part's settings cannot be read, or ask to run foreign code.
     """
     first = parts[0]
-    config = settings_config.read(RunFolder(first.path).config)
+    config = settings_config.restore(first.record.settings)
     if config.model.trust_remote_code:
         raise SettingsError(
             f"{first.path} needs code that comes with its model (model.trust_remote_code), "

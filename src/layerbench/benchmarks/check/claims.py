@@ -5,12 +5,9 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
+from layerbench.benchmarks import selections
 from layerbench.benchmarks.check.submission import Remark, Submission, Unchecked, Wrong
-from layerbench.benchmarks.settings import RunConfig
 from layerbench.envs import registry
-from layerbench.rl.layers import parse_selection
-from layerbench.rl.scales import label_scales, parse_scales
-from layerbench.rl.types import LayerSelection
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"[0-9a-f]{40}|")
@@ -60,11 +57,11 @@ def check_selection(submission: Submission) -> Iterator[Remark]:
         yield Wrong(f"selection.num_layers is {selection.num_layers}: no model has that many")
         return
     try:
-        wanted = selected(config, num_layers=selection.num_layers)
+        wanted = selections.selection_of(config, num_layers=selection.num_layers)
     except ValueError as error:
         yield Wrong(f"settings.layers: {error}")
         return
-    name = wanted.name + label_scales(parse_scales(config.train.lr_scale))
+    name = selections.recorded_name(config, wanted)
     if selection.layers != wanted.layers or selection.name != name:
         yield Wrong(
             f"selection is {selection.name!r} with layers {list(selection.layers)}, "
@@ -84,18 +81,6 @@ def check_selection(submission: Submission) -> Iterator[Remark]:
             f"selection {wanted.name!r} cannot train {selection.parameters} "
             f"of {model.parameters} parameters"
         )
-
-
-def selected(config: RunConfig, *, num_layers: int) -> LayerSelection:
-    """Read which layers the settings select.
-
-    Raises:
-        ValueError: They cannot be read, or are not in the model.
-    """
-    if not config.parts:
-        return parse_selection(config.layers, num_layers)
-    layers = sorted(layer for part in config.parts for layer in part.layers)
-    return LayerSelection(name=config.layers, layers=tuple(layers), num_layers=num_layers)
 
 
 def check_training(submission: Submission) -> Iterator[Remark]:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from layerbench.agents import embedded
 from layerbench.agents.backends.transformers import weights_hash
 from layerbench.benchmarks import models, trained
-from layerbench.benchmarks.check.claims import selected
 from layerbench.benchmarks.check.submission import Remark, Submission, Unchecked, Wrong
+from layerbench.benchmarks.selections import selection_of
 from layerbench.rl.layers import BaseWeights, Movement, movement, select_parameters
 
 # Norms are summed in another order on another processor.
@@ -102,7 +102,7 @@ def _put_together(submission: Submission, model: nn.Module) -> BaseWeights:
         ValueError: It does not hold what the selection trains.
     """
     config, num_layers = submission.config, submission.record.selection.num_layers
-    base = BaseWeights(select_parameters(model, selected(config, num_layers=num_layers)))
+    base = BaseWeights(select_parameters(model, selection_of(config, num_layers=num_layers)))
     name = f"iteration-{submission.record.training.iterations:06d}"
     folders = [submission.folder.path / "checkpoints" / name]
     if config.parts:
