@@ -212,6 +212,15 @@ def test_costs_on_other_hardware_are_not_compared() -> None:
     assert (there.update_ratio, there.memory_ratio) == (None, None)
 
 
+def test_a_combined_model_took_no_training() -> None:
+    full = run("full", 0, base=first(4), final=first(12))
+    combined = dataclasses.replace(
+        layer(), training=TrainingRecord(0, 0, 0, 0, 0, {"play": 0.0, "update": 0.0})
+    )
+    there = row(board(full, combined), "1")
+    assert (there.update_ratio, there.memory_ratio) == (None, None)
+
+
 def test_revisions_are_listed_with_a_mark_for_uncommitted_changes() -> None:
     def at(record: RunRecord, revision: str, *, dirty: bool) -> RunRecord:
         code = dataclasses.replace(record.code, revision=revision, dirty=dirty)

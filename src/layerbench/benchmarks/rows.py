@@ -180,7 +180,8 @@ def _ratio(
     """Divide the means of what two selections took, where it was measured on the same hardware."""
     mine, theirs = ([item.found.record for item in side] for side in (group, full))
     hardware = {(r.hardware.device, r.hardware.threads, r.hardware.cpus) for r in mine + theirs}
-    if not theirs or len(hardware) != 1:
+    trained = all(record.training.iterations for record in mine)
+    if not trained or not theirs or len(hardware) != 1:
         return None
     whole = float(np.mean([measure(record) for record in theirs]))
     return float(np.mean([measure(record) for record in mine])) / whole if whole else None
