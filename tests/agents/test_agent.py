@@ -197,3 +197,37 @@ def test_actions_with_equal_tokens_count_once() -> None:
     decision = agent(ScriptedBackend(first_choice)).respond([moment(now=now)], temperature=1.0)[0]
     assert decision is not None
     assert decision.action == "zyzzyva"
+
+
+SHOP = Observation("tin", ("look[<query>]", "take key"), choices=("take key", "open door"))
+
+
+def test_an_agent_that_chooses_is_offered_choices_in_place_of_templates() -> None:
+    offered: list[tuple[int, ...]] = []
+
+    def answer(query: Query) -> tuple[int, ...]:
+        offered.extend(query.choices)
+        return (*ids("open door"), END)
+
+    decision = agent(ScriptedBackend(answer)).respond([moment(now=SHOP)], temperature=1.0)[0]
+    assert offered == [(*ids(text), END) for text in SHOP.choices]
+    assert decision is not None
+    assert (decision.action, decision.valid) == ("open door", True)
+
+
+@pytest.mark.parametrize(("action", "valid"), [("look[tin key]", True), ("look[]", False)])
+def test_free_text_may_fill_in_a_template(
+    action: str, valid: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = tiny.tokenizer()
+    said = f"<think>?</think><action>{action}</action>"
+
+    def decode(_token_ids: object, **_options: object) -> str:
+        return said
+
+    monkeypatch.setattr(tokenizer, "decode", decode)
+    style = prompts.style("generic", ActionMode.GENERATE)
+    player = LLMAgent(saying("tin"), tokenizer, style, GENERATE)
+    decision = player.respond([moment(now=SHOP)], temperature=1.0)[0]
+    assert decision is not None
+    assert (decision.action, decision.valid) == (action, valid)

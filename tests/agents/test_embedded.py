@@ -14,7 +14,7 @@ from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode, Trajectory
 from layerbench.envs import registry
-from layerbench.envs.alfworld.demonstrations import DemonstratedTurn, Demonstration
+from layerbench.envs.demonstrations import DemonstratedTurn, Demonstration
 from layerbench.envs.pool import EnvPool
 
 
@@ -53,7 +53,7 @@ def test_cloned_transcripts_are_what_rollouts_read_and_write(played: list[Trajec
         turns = trajectory.turns
         answers = [turn.observation.text for turn in turns[1:]] + [""]
         demonstration = Demonstration(
-            game=trajectory.task_id,
+            task=trajectory.task_id,
             noise=0.0,
             start=turns[0].observation.text,
             turns=tuple(

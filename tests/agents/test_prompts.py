@@ -26,6 +26,14 @@ def test_messages_hold_what_is_seen_and_what_can_be_done() -> None:
     assert style.later(START, NOW) == "Nothing happens.\n\nPossible actions:\nlook\ntake key"
 
 
+def test_only_an_agent_that_chooses_is_shown_choices() -> None:
+    now = Observation("A shop.", ("search[<query>]",), choices=("search[red hat]",))
+    assert "search[<query>]" in prompts.style("generic", ActionMode.GENERATE).first(now)
+    chosen = prompts.style("generic", ActionMode.CHOOSE).first(now)
+    assert "search[red hat]" in chosen
+    assert "<query>" not in chosen
+
+
 def test_window_tells_the_last_turns_with_their_numbers() -> None:
     style = prompts.style("generic", ActionMode.CHOOSE)
     told = style.window(START, [(NOW, "look"), (START, "take key")], NOW, 5)

@@ -1,4 +1,6 @@
 import dataclasses
+import fcntl
+import time
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,7 @@ import pytest
 from layerbench.benchmarks import config
 from layerbench.benchmarks.folder import RunFolder, RunState, Start, default_path
 from layerbench.benchmarks.overrides import SettingsError
+from layerbench.benchmarks.records import SchemaError
 from layerbench.benchmarks.strict_json import FormatError
 from tests.benchmarks.record_example import example
 
@@ -114,6 +117,76 @@ def test_two_processes_cannot_hold_a_folder(folder: RunFolder, settings: config.
         folder.open(settings, Start.FRESH),
     ):
         pass
+
+
+def test_a_folder_is_held_while_it_is_open(folder: RunFolder, settings: config.RunConfig) -> None:
+    assert not folder.held
+    with folder.open(settings, Start.CONTINUE):
+        assert folder.held
+    assert not folder.held
+
+
+def test_a_look_at_the_lock_keeps_nobody_out(
+    folder: RunFolder, settings: config.RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.path.mkdir()
+    waited: list[float] = []
+    with (folder.path / ".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+
+        def wait(seconds: float) -> None:
+            waited.append(seconds)
+            if seconds:
+                fcntl.flock(other, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(time, "sleep", wait)
+        with folder.open(settings, Start.CONTINUE):
+            assert waited == [0.0, 0.1]
+
+
+def test_whoever_waited_gets_the_record_of_who_was_first(
+    folder: RunFolder, settings: config.RunConfig
+) -> None:
+    with folder.open(settings, Start.CONTINUE) as record:
+        assert record is None
+        folder.finish(example())
+    with folder.open(settings, Start.CONTINUE) as record:
+        assert record == example()
+    with folder.open(settings, Start.FRESH) as record:
+        assert record is None
+
+
+@pytest.mark.parametrize(("every", "kept"), [(0, True), (1, False)])
+def test_a_broken_record_is_deleted_and_its_checkpoints_kept_if_they_are_enough(
+    folder: RunFolder, every: int, kept: bool
+) -> None:
+    settings = config.load("keydoor", [f"eval.every={every}"], preset="quick")
+    with folder.open(settings, Start.CONTINUE):
+        (folder.path / "checkpoints").mkdir()
+        folder.record.write_text('{"schema": 1}')
+    with folder.open(settings, Start.CONTINUE) as record:
+        assert record is None
+        assert not folder.record.exists()
+        assert (folder.path / "checkpoints").exists() is kept
+
+
+def test_a_record_of_another_schema_is_not_deleted(
+    folder: RunFolder, settings: config.RunConfig
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.record.write_text(example().to_json().replace('"schema": 1', '"schema": 0'))
+    with pytest.raises(SchemaError), folder.open(settings, Start.CONTINUE):
+        pass
+    assert folder.record.exists()
+
+
+def test_logs_of_a_start_that_failed_are_no_run(
+    folder: RunFolder, settings: config.RunConfig
+) -> None:
+    folder.path.mkdir()
+    for name in (".lock", "error.log", "run.log"):
+        (folder.path / name).touch()
+    assert folder.check(settings, Start.CONTINUE) is None
 
 
 def test_first_start_is_remembered(folder: RunFolder, settings: config.RunConfig) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +8,11 @@ from layerbench.envs import registry
 
 SPEC = registry.find("keydoor")
 OPTIONS = {"num_keys": 2}
+
+
+@pytest.fixture
+def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYERBENCH_CACHE", str(tmp_path))
 
 
 def played(lines: Sequence[str], *, max_turns: int = 10) -> tuple[bool, list[str]]:
@@ -60,3 +66,30 @@ def test_actions_are_listed_on_demand() -> None:
     _, shown = played(["l", "q"])
     listing = "  1 look\n  2 take tin key\n  3 take gold key\n  4 open door"
     assert shown.count(listing) == 2
+
+
+WEBSHOP = registry.find("webshop")
+
+
+def shopped(lines: Sequence[str]) -> list[str]:
+    """Play a goal with what is typed, then quit."""
+    task = play.find_task(WEBSHOP, split="train", number=1, seed=0, options={})
+    typed = iter([*lines, "q"])
+    shown: list[str] = []
+    play.play(
+        WEBSHOP,
+        task,
+        options={},
+        max_turns=15,
+        read=lambda _prompt: next(typed),
+        write=shown.append,
+    )
+    return shown
+
+
+@pytest.mark.usefixtures("cache_of_its_own")
+def test_a_template_is_written_out() -> None:
+    shown = shopped(["1", "search[<query>]", "search[red lamp]"])
+    advice = "write it out, with words of your own in place of <...>: search[<query>]"
+    assert shown.count(advice) == 2
+    assert any("Page 1 (Total results: " in line for line in shown)

@@ -10,6 +10,7 @@ from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.parsing import parse_action
 from layerbench.agents.prompts import PromptStyle
 from layerbench.agents.types import ActionMode, ContextMode, Response, Turn
+from layerbench.envs.actions import admits
 from layerbench.envs.types import Observation
 
 
@@ -160,12 +161,13 @@ class LLMAgent:
         """Map answers to actions where one is to be chosen; of equal answers the first counts."""
         if self.settings.action_mode is ActionMode.GENERATE:
             return {}
-        if not now.admissible_actions:
+        choices = now.choices or now.admissible_actions
+        if not choices:
             raise ValueError(
                 "the environment lists no actions to choose from: use action mode generate"
             )
         actions: dict[tuple[int, ...], str] = {}
-        for action in now.admissible_actions:
+        for action in choices:
             actions.setdefault(self._format.action(action), action)
         return actions
 
@@ -187,6 +189,6 @@ class LLMAgent:
         response = Response(
             prompt.new_ids, answer.token_ids, answer.logprobs, answer.allowed_ids, text
         )
-        admissible = moment.now.admissible_actions
-        valid = action is not None and (not admissible or action in admissible)
+        listed = (*moment.now.choices, *moment.now.admissible_actions)
+        valid = action is not None and (not listed or admits(listed, action))
         return Decision(response, action, valid)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerbench.benchmarks import board_data, board_tables, strict_json
+from layerbench.benchmarks import board_data, board_tables, overrides, strict_json
 from layerbench.benchmarks.boards import Leaderboard
 from layerbench.benchmarks.gather import gather
 from layerbench.benchmarks.overrides import SettingsError
@@ -56,7 +56,6 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         metavar="NAME",
-        choices=(*FORMATS, PAGE),
         default="terminal",
         help=f"{', '.join(FORMATS)} or {PAGE}; terminal unless given",
     )
@@ -76,12 +75,15 @@ def leaderboard(args: argparse.Namespace) -> str:
         What is to be printed; a ``Rejection`` if something is wrong with the record.
 
     Raises:
-        SettingsError: There is no record, nowhere to write, or what the page needs is missing.
+        SettingsError: There is no record, no such format, nowhere to write, or what the page needs
+            is missing.
     """
     if args.check is not None:
         return _checked(args)
     if not args.runs:
         raise SettingsError("no folder given: name folders of runs, or a record to --check")
+    # Not argparse's choices, whose errors are read as those of a command.
+    overrides.check_choice("format", args.format, [*FORMATS, PAGE])
     with _no_collection():
         gathered = gather(args.runs)
     if not gathered.boards:
@@ -138,5 +140,5 @@ def _nothing(gathered: Leaderboard, roots: list[Path]) -> str:
         first = gathered.broken[0]
         return f"no record under {where} can be read; the first, {first.path}: {first.reason}"
     if gathered.unfinished:
-        return f"no run under {where} is finished: {len(gathered.unfinished)} are under way"
+        return f"no run under {where} is finished: {len(gathered.unfinished)} under way"
     return f"there is no record.json under {where}"

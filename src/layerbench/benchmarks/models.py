@@ -5,14 +5,14 @@ from pathlib import Path
 
 from torch import nn
 
-from layerbench.agents.backends.transformers import load_model, weights_hash
+from layerbench.agents.backends.transformers import load_model, load_skeleton, weights_hash
 from layerbench.agents.context import Tokenizer
 from layerbench.benchmarks import trained
 from layerbench.benchmarks.folder import RunFolder
 from layerbench.benchmarks.overrides import SettingsError
 from layerbench.benchmarks.settings import ModelConfig, PartConfig
 from layerbench.rl.checkpoint import latest_checkpoint, load_weights
-from layerbench.rl.layers import BaseWeights, select_parameters
+from layerbench.rl.layers import BaseWeights, decoder_blocks, select_parameters
 from layerbench.rl.types import LayerSelection
 
 
@@ -53,6 +53,21 @@ def load(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
     for checkpoint in source.trained:
         _put(checkpoint, model)
     return model, tokenizer
+
+
+def num_layers(settings: ModelConfig) -> int:
+    """Count the decoder blocks of a model without loading its weights.
+
+    Raises:
+        ValueError: There is no such model, or no decoder blocks are found in it.
+    """
+    source = trained.lineage(settings.name, revision=settings.revision)
+    skeleton = load_skeleton(
+        source.base,
+        revision=source.revision,
+        trust_remote_code=settings.trust_remote_code,
+    )
+    return len(decoder_blocks(skeleton))
 
 
 def check_parts(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -> None:

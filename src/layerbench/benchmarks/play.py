@@ -5,6 +5,7 @@ from typing import Any
 
 from layerbench.benchmarks.overrides import nearest
 from layerbench.envs import registry
+from layerbench.envs.actions import admits, is_template
 from layerbench.envs.registry import EnvSpec
 from layerbench.envs.session import Session
 from layerbench.envs.types import Observation, Task
@@ -77,14 +78,18 @@ def _ask(
 
 def _action(line: str, actions: tuple[str, ...]) -> str:
     """Find the action meant; empty if there is none. Without a list, every text is one."""
-    if not actions or line in actions:
+    if line.isdecimal() and line not in actions and 1 <= int(line) <= len(actions):
+        numbered = actions[int(line) - 1]
+        return "" if is_template(numbered) else numbered
+    if not actions:
         return line
-    if line.isdecimal() and 1 <= int(line) <= len(actions):
-        return actions[int(line) - 1]
-    return ""
+    return line if admits(actions, line) and not is_template(line) else ""
 
 
 def _complaint(line: str, actions: tuple[str, ...]) -> str:
+    named = actions[int(line) - 1] if line.isdecimal() and 0 < int(line) <= len(actions) else line
+    if is_template(named):
+        return f"write it out, with words of your own in place of <...>: {named}"
     if line.isdecimal():
         return f"there is no action {line}: they go from 1 to {len(actions)}"
     return f"'{line}' is not possible here: {nearest(line, actions)}"

@@ -31,9 +31,10 @@ from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.envs import registry
 from layerbench.envs.alfworld import scenes
-from layerbench.envs.alfworld.demonstrations import demonstrate, read, write
+from layerbench.envs.alfworld.demonstrations import demonstrate
 from layerbench.envs.alfworld.engine import Engine
 from layerbench.envs.alfworld.generator import generated_ids
+from layerbench.envs.demonstrations import read, write
 from layerbench.envs.pool import EnvPool
 from layerbench.rl.cloning import CloningSettings, clone
 

@@ -117,7 +117,8 @@ class Resampler:
         played = np.stack(list(self._selections[name].values())).tobytes()
         rng = np.random.default_rng([zlib.crc32(name.encode()), zlib.crc32(played)])
         variance_S = _variances(self._moderated(name), tasks=len(profile_N), rng=rng)
-        return drawn_S + rng.standard_normal(RESAMPLES) * np.sqrt(variance_S / len(seeds))
+        drawn_S = drawn_S + rng.standard_normal(RESAMPLES) * np.sqrt(variance_S / len(seeds))
+        return np.clip(drawn_S, 0.0, 1.0)
 
     def _moderated(self, name: str) -> SeedVariance:
         others = _average([s for other, s in self._squares.items() if other != name])

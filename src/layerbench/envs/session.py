@@ -10,8 +10,9 @@ from layerbench.envs.types import Observation, StepResult, Task, TaskStart
 class Session:
     """Plays a Gymnasium environment; the only place that unpacks its tuples and its ``info``.
 
-    ``info`` must hold ``success``; it may hold ``admissible_actions``, ``anchor`` (default: the
-    observation's text), ``task_id`` (default: the task's) and ``task_type`` (default: empty).
+    ``info`` must hold ``success``; it may hold ``admissible_actions``, ``choices``, ``anchor``
+    (default: the observation's text), ``task_id`` (default: the task's) and ``task_type`` (default:
+    empty).
     """
 
     def __init__(self, env_id: str, options: Mapping[str, Any], max_turns: int) -> None:
@@ -68,4 +69,5 @@ def _observation(text: str, info: Mapping[str, Any]) -> Observation:
         text=text,
         admissible_actions=tuple(info.get("admissible_actions", ())),
         anchor=str(info.get("anchor", text)),
+        choices=tuple(info.get("choices", ())),
     )

@@ -27,15 +27,19 @@ class Observation:
     Attributes:
         text: The environment's own words, unformatted; prompts are built in ``agents``.
         admissible_actions: Every action the environment would accept now, in its own order;
-            empty if the environment does not list them.
+            empty if the environment does not list them. An entry may be a template, which
+            stands for many; see ``layerbench.envs.actions``.
         anchor: Key of the state for GiGPO's anchor groups (Feng et al. 2025, arXiv:2505.10978);
             equal anchors of one task count as the same state. Environments that give none get
             the text.
+        choices: What an agent that cannot write its own actions has to choose from; empty if
+            that is the admissible actions.
     """
 
     text: str
     admissible_actions: tuple[str, ...] = ()
     anchor: str = ""
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from layerbench.agents.context import ChatFormat
 from layerbench.agents.prompts.compact import CompactStyle
-from layerbench.envs.alfworld.demonstrations import Demonstration
+from layerbench.envs.demonstrations import Demonstration
 from layerbench.envs.types import Observation
 
 READING_WEIGHT = 0.1

@@ -2,13 +2,18 @@
 
 import difflib
 
-from layerbench.agents.prompts import alfworld, generic, keydoor
+from layerbench.agents.prompts import alfworld, generic, keydoor, webshop
 from layerbench.agents.prompts.chat import ChatStyle
 from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.agents.prompts.style import PromptStyle as PromptStyle
 from layerbench.agents.types import ActionMode
 
-_RULES = {"alfworld": alfworld.RULES, "generic": generic.RULES, "keydoor": keydoor.RULES}
+_RULES = {
+    "alfworld": alfworld.RULES,
+    "generic": generic.RULES,
+    "keydoor": keydoor.RULES,
+    "webshop": webshop.RULES,
+}
 
 STYLES = (*_RULES, "compact")
 """Names that ``style`` knows."""

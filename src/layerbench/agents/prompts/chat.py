@@ -21,16 +21,17 @@ class ChatStyle:
     """
 
     def __init__(self, rules: str, *, action_mode: ActionMode) -> None:
-        self._form = _GENERATE if action_mode is ActionMode.GENERATE else _CHOOSE
+        self._chooses = action_mode is ActionMode.CHOOSE
+        self._form = _CHOOSE if self._chooses else _GENERATE
         self.system = f"{rules}\n\n{self._form}"
 
     def first(self, start: Observation) -> str:
         """Give the opening and the actions."""
-        return _join(start.text, _listing(start))
+        return _join(start.text, self._listing(start))
 
     def later(self, start: Observation, now: Observation) -> str:
         """Give what the last action led to and the actions."""
-        return _join(now.text, _listing(now))
+        return _join(now.text, self._listing(now))
 
     def window(
         self,
@@ -41,7 +42,7 @@ class ChatStyle:
     ) -> str:
         """Give the opening, the last turns, what is seen now, the actions and the form."""
         if turn == 0:
-            return _join(start.text, _listing(start), self._form)
+            return _join(start.text, self._listing(start), self._form)
         told = [
             f"Turn {number}. You saw: {seen.text}\nYou did: {action}"
             for number, (seen, action) in enumerate(history, start=turn - len(history) + 1)
@@ -50,15 +51,14 @@ class ChatStyle:
             f"How the episode began:\n{start.text}",
             *told,
             f"Turn {turn + 1}, now. You see: {now.text}",
-            _listing(now),
+            self._listing(now),
             self._form,
         )
 
-
-def _listing(observation: Observation) -> str:
-    if not observation.admissible_actions:
-        return ""
-    return "\n".join(["Possible actions:", *observation.admissible_actions])
+    def _listing(self, observation: Observation) -> str:
+        chosen_from = observation.choices if self._chooses else ()
+        actions = chosen_from or observation.admissible_actions
+        return "\n".join(["Possible actions:", *actions]) if actions else ""
 
 
 def _join(*parts: str) -> str:

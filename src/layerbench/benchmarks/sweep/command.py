@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 
-from layerbench.agents.backends.transformers import load_skeleton
+from layerbench.benchmarks import board_tables, gather, models, provenance
 from layerbench.benchmarks import config as settings_config
 from layerbench.benchmarks import plan as run_plan
-from layerbench.benchmarks import provenance
 from layerbench.benchmarks.folder import HeldError, Start
 from layerbench.benchmarks.overrides import SettingsError
 from layerbench.benchmarks.settings import RunConfig
@@ -18,7 +17,6 @@ from layerbench.benchmarks.sweep import engines, grammar, plan, report
 from layerbench.benchmarks.sweep.plan import State, SweepPlan
 from layerbench.benchmarks.sweep.progress import SweepProgress
 from layerbench.benchmarks.sweep.runner import Sweep
-from layerbench.rl.layers import decoder_blocks
 
 _LAUNCHER_SETTING = "hydra.launcher."
 
@@ -92,10 +90,12 @@ def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
     named = {"algorithm.name": args.algorithm, "model.name": args.model}
     own += [f"{name}={value}" for name, value in named.items() if value is not None]
     config = settings_config.load(args.env, own, preset=args.preset)
+    if config.train.lr_scale:
+        raise SettingsError("train.lr_scale is for layerbench run: layers of a sweep learn alike")
     # Workers may have another working directory.
     config.run_root = str(Path(config.run_root).resolve())
     seeds = grammar.parse_seeds(args.seeds)
-    layers = grammar.parse_layers(args.layers, _num_layers(config))
+    layers = grammar.parse_layers(args.layers, models.num_layers(config.model))
     # What the first run would refuse, every run would.
     run_plan.list_tasks(config)
     return Request(
@@ -117,15 +117,6 @@ def _jobs(args: argparse.Namespace) -> int | None:
         # Several runs on one GPU would fight for its memory.
         return 1 if torch.cuda.is_available() else provenance.cpus()
     return None
-
-
-def _num_layers(config: RunConfig) -> int:
-    model = load_skeleton(
-        config.model.name,
-        revision=config.model.revision,
-        trust_remote_code=config.model.trust_remote_code,
-    )
-    return len(decoder_blocks(model))
 
 
 def _look(sweep_plan: SweepPlan) -> list[State]:
@@ -181,6 +172,8 @@ def _run(request: Request, launch: engines.Launch) -> list[str]:
 
 
 def _show_results(sweep_plan: SweepPlan) -> None:
-    records = [record for run in sweep_plan.runs if (record := run.record()) is not None]
-    if records:
-        report.print_to(report.plain_console(), report.result_table(records))
+    """Print what the layers contributed, by split; nothing if nothing is complete."""
+    complete = [run.folder.record for run in sweep_plan.runs if run.record() is not None]
+    if complete:
+        table = board_tables.terminal(gather.gather(complete))
+        report.print_to(report.plain_console(), table.removesuffix("\n"))

@@ -5,7 +5,6 @@ The worker's process carries the job that hydra composed; the run itself has a p
 memory is its own, and what kills it kills no other run.
 """
 
-import dataclasses
 import json
 import os
 import pkgutil
@@ -85,7 +84,7 @@ def _in_own_process(config: RunConfig, *, cwd: str) -> Outcome:
         assert child.stdin is not None
         assert child.stdout is not None
         # Left open for as long as this process lives: the child ends when it is closed.
-        child.stdin.write(json.dumps(dataclasses.asdict(config)) + "\n")
+        child.stdin.write(json.dumps([settings_config.as_dict(config), config.run_root]) + "\n")
         child.stdin.flush()
         with child.stdin, child.stdout:
             said = child.stdout.read()
@@ -130,12 +129,14 @@ def _end_with_parent() -> None:
 
 
 def _main() -> None:
-    settings = sys.stdin.readline()
+    settings, root = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Only the outcome goes to the parent, whatever a library may print.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    outcome = _run(settings_config.from_dict(json.loads(settings)))
+    config = settings_config.restore(settings)
+    config.run_root = root
+    outcome = _run(config)
     with answer:
         answer.write(json.dumps([outcome.status, outcome.message]))
 

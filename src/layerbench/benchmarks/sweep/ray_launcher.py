@@ -6,7 +6,7 @@ sets ``object_store_memory`` always, with which Ray refuses to join a cluster th
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, cast
@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext
 from omegaconf import open_dict
 
 from layerbench.benchmarks.overrides import SettingsError
@@ -61,7 +61,7 @@ class RayLauncher(Launcher):
         self._resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
 
     def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: object
+        self, *, hydra_context: HydraContext, task_function: Callable[[Any], Any], config: object
     ) -> None:
         if self._jobs and self._cluster:
             raise SettingsError(
@@ -103,7 +103,7 @@ class RayLauncher(Launcher):
 
 
 def _run_job(
-    context: HydraContext, config: object, task: TaskFunction, state: dict[Any, Any]
+    context: HydraContext, config: object, task: Callable[[Any], Any], state: dict[Any, Any]
 ) -> JobReturn:
     """Run one job in a worker of Ray."""
     setup_globals()

@@ -1,13 +1,10 @@
-"""The plan of a sweep and what came of it, as text."""
+"""The plan of a sweep as text."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from layerbench.benchmarks import report
-from layerbench.benchmarks.records import RunRecord
-from layerbench.benchmarks.scoring import Count
 from layerbench.benchmarks.sweep.plan import BASE, FULL, PlannedRun, State, SweepPlan
 from layerbench.benchmarks.sweep.progress import duration
 
@@ -65,22 +62,6 @@ def state_table(plan: SweepPlan, states: Sequence[State]) -> Table:
     return table
 
 
-def result_table(records: Sequence[RunRecord]) -> Table:
-    """Show the success of each selection by split, pooled over its seeds."""
-    splits = list(dict.fromkeys(e.split for record in records for e in record.evaluations))
-    table = Table(box=None, pad_edge=False, header_style="")
-    table.add_column("selection", no_wrap=True)
-    for split in splits:
-        table.add_column(f"{split} (won/played) 95%", no_wrap=True)
-    table.add_column("seeds", no_wrap=True)
-    for name in dict.fromkeys(record.selection.name for record in records):
-        own = [record for record in records if record.selection.name == name]
-        scores = [report.score(_pooled(own, split)) for split in splits]
-        seeds = ", ".join(str(record.seed) for record in own)
-        table.add_row({BASE: "base"}.get(name, name), *scores, seeds)
-    return table
-
-
 def print_to(console: Console, *parts: str | Table) -> None:
     """Print lines and tables as they are, however wide the terminal."""
     for part in parts:
@@ -101,12 +82,3 @@ def _cell(run: PlannedRun, state: State) -> str:
     if run.trains and state in (State.UNFINISHED, State.HELD):
         return f"{state} {run.iterations_done}/{run.config.train.iterations}"
     return str(state)
-
-
-def _pooled(records: Sequence[RunRecord], split: str) -> Count:
-    counts = [[e.count for e in record.evaluations if e.split == split][-1] for record in records]
-    return Count(
-        planned=sum(count.planned for count in counts),
-        failed=sum(count.failed for count in counts),
-        successes=sum(count.successes for count in counts),
-    )

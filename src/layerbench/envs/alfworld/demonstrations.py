@@ -1,54 +1,17 @@
 """Episodes of the explorer on generated games, with mistakes to recover from."""
 
-import gzip
-import json
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 from layerbench.envs.alfworld.engine import Engine, EngineState
 from layerbench.envs.alfworld.explorer import Explorer
 from layerbench.envs.alfworld.generator import game_data
+from layerbench.envs.demonstrations import DemonstratedTurn, Demonstration
 from layerbench.envs.types import Observation
 
 _MOVES = ("go", "open", "take", "move")
 _SENSIBLE_MISTAKES = 0.75
 _MAX_TURNS = 40
-
-
-@dataclass(frozen=True, slots=True)
-class DemonstratedTurn:
-    """One exchange.
-
-    Attributes:
-        action: What was played.
-        expert: The explorer would have played it.
-        answer: What the environment said.
-    """
-
-    action: str
-    expert: bool
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Demonstration:
-    """One episode.
-
-    Attributes:
-        game: The generated game's name.
-        noise: Share of turns that were to be played at random.
-        start: The opening text.
-        turns: In the order played.
-        won: The goal held at the end.
-    """
-
-    game: str
-    noise: float
-    start: str
-    turns: tuple[DemonstratedTurn, ...]
-    won: bool
 
 
 def demonstrate(
@@ -77,25 +40,6 @@ def demonstrate(
             explorer.hear(action, _observed(state))
             turns.append(DemonstratedTurn(action, action == wish, _observed(state).text))
         yield Demonstration(game, noise, start.text, tuple(turns), state.won)
-
-
-def write(path: Path, demonstrations: Iterable[Demonstration]) -> None:
-    """Write one JSON object a line, compressed."""
-    with gzip.open(path, "wt") as file:
-        for demonstration in demonstrations:
-            file.write(json.dumps(asdict(demonstration)) + "\n")
-
-
-def read(paths: Sequence[Path]) -> list[Demonstration]:
-    """Read what ``write`` wrote, in order."""
-    found: list[Demonstration] = []
-    for path in paths:
-        with gzip.open(path, "rt") as file:
-            for line in file:
-                fields = json.loads(line)
-                turns = tuple(DemonstratedTurn(**turn) for turn in fields.pop("turns"))
-                found.append(Demonstration(**fields, turns=turns))
-    return found
 
 
 def _mistake(admissible: Sequence[str], rng: random.Random) -> str:

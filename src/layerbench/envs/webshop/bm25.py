@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int32, UInt8
 
 from layerbench.envs.webshop import postings
 from layerbench.envs.webshop.postings import Postings, PostingsBuilder
+from layerbench.envs.webshop.store import mapped
 from layerbench.envs.webshop.tokens import terms_of
 
 K1, B = np.float32(0.9), np.float32(0.4)
@@ -98,9 +99,9 @@ def load(folder: Path) -> BM25:
     """Map what ``BM25.save`` wrote."""
     return BM25(
         postings.load(folder / "terms"),
-        np.load(folder / "lengths.npy", mmap_mode="r", allow_pickle=False),
-        np.load(folder / "ranks.npy", mmap_mode="r", allow_pickle=False),
-        total_terms=int(np.load(folder / "total_terms.npy", allow_pickle=False)),
+        mapped(folder / "lengths.npy"),
+        mapped(folder / "ranks.npy"),
+        total_terms=int(mapped(folder / "total_terms.npy")),
     )
 
 

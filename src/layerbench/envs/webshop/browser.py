@@ -68,6 +68,14 @@ class Browser:
             return f"{where}/{json.dumps(self.options)}"
         return f"{where}/{place.label}/{self.options}"
 
+    @property
+    def anchor(self) -> str:
+        """Key of the page's state: equal for equal pages, whatever the goal and the way there."""
+        place = self.place
+        asin = self._shop.product(place.product).asin if place.product >= 0 else ""
+        what = [place.path, " ".join(place.keywords), place.page_number, asin, place.label]
+        return json.dumps([*what, self.options], sort_keys=True)
+
     def act(self, action: str) -> None:
         """Do what an action says; an action that is none here leaves everything as it is."""
         assert not self.is_done, "something was bought already"

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float64, Int32
 
 from layerbench.envs.webshop.catalogue import Product, Wish
+from layerbench.envs.webshop.store import mapped
 
 SOURCES = ("synthetic", "human")
 """``synthetic``: each combination of a product's options; ``human``: what people asked for."""
@@ -113,10 +114,7 @@ _ARRAYS = ("prices_N", "products_G", "variants_G", "limits_G", "weights_G")
 
 def load(folder: Path, source: str) -> GoalTable:
     """Map what ``GoalTable.save`` wrote."""
-    arrays = (
-        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
-    )
-    return GoalTable(source, *arrays)
+    return GoalTable(source, *(mapped(folder / f"{name}.npy") for name in _ARRAYS))
 
 
 def draw(products: Iterable[Product], *, source: str, seed: int, order_seed: int) -> GoalTable:

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32, Int64, UInt16, UInt64
 
+from layerbench.envs.webshop.store import mapped
+
 _MOST_COUNTED = np.iinfo(np.uint16).max
 
 
@@ -49,11 +51,7 @@ class Postings:
 
 def load(folder: Path) -> Postings:
     """Map what ``Postings.save`` wrote; pages that no search touches are never read."""
-    arrays = (
-        np.load(folder / f"{field.name}.npy", mmap_mode="r", allow_pickle=False)
-        for field in fields(Postings)
-    )
-    return Postings(*arrays)
+    return Postings(*(mapped(folder / f"{field.name}.npy") for field in fields(Postings)))
 
 
 class PostingsBuilder:

@@ -6,7 +6,7 @@ share it too.
 
 import functools
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +59,11 @@ class Shop:
         self.find = functools.lru_cache(_KEPT_SEARCHES)(self._find)
         self.page = functools.lru_cache(_KEPT_PAGES)(self._page)
         self.table = functools.lru_cache(_KEPT_TABLES)(self._table)
+        # Of titles, by the number of the product.
         tagged = folder / stock.NOUNS
-        self._nouns = Rows(tagged).__getitem__ if tagged.exists() else self._lazy_nouns()
+        self.nouns: Callable[[int], Sequence[str]] = (
+            Rows(tagged).__getitem__ if tagged.exists() else self._lazy_nouns()
+        )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -79,7 +82,7 @@ class Shop:
             chosen,
             price,
             goal,
-            title_share=reward.title_share(self._nouns(number), self._nouns(goal.product)),
+            title_share=reward.title_share(self.nouns(number), self.nouns(goal.product)),
             strict_upstream=self._rules.strict_upstream,
         )
 

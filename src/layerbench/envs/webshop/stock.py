@@ -23,7 +23,9 @@ PRODUCTS, NOUNS, SEARCH, FIELDS, ABOUT = (
 )
 """What lies in the folder; without ``NOUNS`` titles are tagged one by one when they are needed."""
 
-_FORMAT = 1
+FORMAT = 1
+"""Of the folder; another one is filled anew."""
+
 _HASHED_EACH_TIME = 1 << 26
 # Titles of larger catalogues are tagged when they are needed: few of them ever are.
 _TAGGED_AT_ONCE = 20_000
@@ -39,12 +41,17 @@ def official(data_dir: Path) -> Path:
     """
     files = catalogue.find_files(data_dir)
     hashes = {path.name: _hash_of(path) for path in files.existing()}
-    text = json.dumps([_FORMAT, sorted(hashes.items())])
+    text = json.dumps([FORMAT, sorted(hashes.items())])
     digest = hashlib.sha256(text.encode()).hexdigest()
     folder = cache_dir() / "webshop" / digest[:32]
 
     def build(empty: Path) -> None:
-        fill(empty, files, source="webshop", about={"sha256": hashes, "digest": digest})
+        fill(
+            empty,
+            files,
+            source=f"webshop-{digest[:12]}",
+            about={"sha256": hashes, "digest": digest},
+        )
 
     make_once(folder, build)
     return folder

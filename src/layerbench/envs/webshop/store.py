@@ -70,7 +70,7 @@ class Rows:
     """What ``write_rows`` wrote, read row by row from mapped memory."""
 
     def __init__(self, path: Path) -> None:
-        self._starts = np.load(_starts_of(path), mmap_mode="r", allow_pickle=False)
+        self._starts = mapped(_starts_of(path))
         with path.open("rb") as file:
             # An empty file cannot be mapped, and is never read.
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if len(self) else b""
@@ -81,6 +81,12 @@ class Rows:
     def __getitem__(self, number: int) -> Any:  # noqa: ANN401 - JSON
         start, end = int(self._starts[number]), int(self._starts[number + 1])
         return json.loads(self._data[start:end])
+
+
+def mapped(path: Path) -> np.ndarray:
+    """Map an array into memory, which is read only where it is used."""
+    # The subclass that numpy gives is slow to index.
+    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _starts_of(path: Path) -> Path:

@@ -1,0 +1,198 @@
+"""WebShop as a Gymnasium environment."""
+
+import os
+from typing import Any
+
+import gymnasium as gym
+
+from layerbench.envs.spaces import AnyText
+from layerbench.envs.types import Task
+from layerbench.envs.webshop import pages, splits
+from layerbench.envs.webshop.browser import Browser
+from layerbench.envs.webshop.opening import open_shop, source_of
+from layerbench.envs.webshop.queries import candidate_queries
+from layerbench.envs.webshop.shop import ShopRules
+
+OBSERVATION_MODES = ("text", "text_rich", "url")
+REWARDS = ("score", "success")
+
+TEMPLATE = "search[<query>]"
+"""Stands for every search among the admissible actions."""
+
+
+class WebShopEnv(gym.Env[str, str]):
+    """A shop in which to find and buy what an instruction asks for.
+
+    ``reset(options={"goal_index": n})`` picks a goal, of any split; otherwise the seed picks one
+    of the split. The goals of the scheme ``verl_agent`` also need their ``worker_seed``.
+
+    An action is ``search[words]``, on any page, or ``click[text]`` with one of the page's texts;
+    anything else leaves the page as it is. ``info["admissible_actions"]`` lists what the page
+    offers, every click that does something and where there is a search bar the template
+    ``search[<query>]``; ``info["choices"]`` has a few searches made from the instruction in its
+    place, for agents that can only choose.
+
+    Buying ends the episode, and is paid with the score, in [0, 1]; it succeeds if that is 1.
+
+    Args:
+        data_dir: Folder of a published catalogue, under its official file names; None takes the
+            generated one, ``webshop-synth``.
+        observation_mode: ``text``, ``text_rich`` or ``url``, as the original has them.
+        split: Where goals are drawn from when a reset names none: train, eval or test.
+        split_scheme: One of ``splits.SCHEMES``.
+        goal_source: ``synthetic`` or ``human``.
+        max_turns: Actions after which an episode is truncated. The original goes on for ever.
+        strict_upstream: False mends the published code's comparison of options; see
+            ``reward.judge``.
+        show_attributes: Products have a page of their attributes.
+        reward: ``score`` pays the score; ``success`` pays 1 for a score of 1, else nothing.
+
+    Raises:
+        ValueError: An unknown choice, or the catalogue is not there.
+    """
+
+    def __init__(  # noqa: PLR0913 - an environment's options
+        self,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        observation_mode: str = "text",
+        split: str = "train",
+        split_scheme: str = "upstream",
+        goal_source: str = "synthetic",
+        max_turns: int = 15,
+        strict_upstream: bool = True,
+        show_attributes: bool = False,
+        reward: str = "score",
+    ) -> None:
+        _check("observation_mode", observation_mode, OBSERVATION_MODES)
+        _check("reward", reward, REWARDS)
+        _check("split_scheme", split_scheme, splits.SCHEMES)
+        self._shop = open_shop(data_dir, ShopRules(strict_upstream, show_attributes))
+        splits.table_of(self._shop, goal_source)
+        self._mode = observation_mode
+        self._split, self._scheme, self._source = split, split_scheme, goal_source
+        self._max_turns = max_turns
+        self._pays_score = reward == "score"
+        self.observation_space = AnyText(max_chars=1_000_000)
+        self.action_space = AnyText(max_chars=10_000)
+
+    @classmethod
+    def source_name(
+        cls, *, data_dir: str | os.PathLike[str] | None = None, **_other: object
+    ) -> str:
+        """Name the catalogue for records: ``webshop-synth``, or the published one's hash."""
+        return source_of(data_dir)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        index, worker_seed = self._select(options or {})
+        table = splits.table_of(self._shop, self._source, worker_seed=worker_seed)
+        if not 0 <= index < len(table):
+            raise ValueError(f"no goal {index}: they go from 0 to {len(table) - 1}")
+        self._browser = Browser(self._shop, table, index, session=str(index))
+        self._task_id = task_id(self._source, index, worker_seed=worker_seed)
+        self._queries = candidate_queries(self._browser.goal.instruction)
+        self._turns = 0
+        return self._observe()
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Act; see ``gymnasium.Env.step``.
+
+        Raises:
+            RuntimeError: The episode has ended.
+        """
+        if self._browser.is_done or self._turns >= self._max_turns:
+            raise RuntimeError("the episode has ended: reset before the next step")
+        self._browser.act(action)
+        self._turns += 1
+        text, info = self._observe()
+        done = self._browser.is_done
+        paid = info["score"] if self._pays_score else float(info["success"])
+        return text, paid, done, not done and self._turns >= self._max_turns, info
+
+    def _select(self, options: dict[str, Any]) -> tuple[int, int]:
+        unknown = options.keys() - {"goal_index", "worker_seed"}
+        if unknown:
+            raise ValueError(
+                f"no reset option named '{min(unknown)}': there are goal_index and worker_seed"
+            )
+        if "goal_index" in options:
+            return int(options["goal_index"]), int(options.get("worker_seed", -1))
+        split = splits.split_of(
+            self._shop, scheme=self._scheme, source=self._source, split=self._split
+        )
+        place = int(self.np_random.integers(len(split.indices)))
+        return int(split.indices[place]), split.worker_seed
+
+    def _observe(self) -> tuple[str, dict[str, Any]]:
+        browser = self._browser
+        page = browser.page
+        clicks = tuple(f"click[{text}]" for text in page.clickables if text != pages.SEARCH)
+        score = browser.reward.score if browser.is_done else 0.0
+        searches = tuple(f"search[{query}]" for query in self._queries)
+        return self._text(), {
+            "admissible_actions": (TEMPLATE, *clicks) if page.has_search_bar else clicks,
+            "choices": (*searches, *clicks) if page.has_search_bar else clicks,
+            "clickables": page.clickables,
+            "has_search_bar": page.has_search_bar,
+            "instruction": browser.goal.instruction,
+            "score": score,
+            "success": score == 1.0,
+            "task_id": self._task_id,
+            "task_type": browser.goal.category,
+            "anchor": browser.anchor,
+        }
+
+    def _text(self) -> str:
+        browser = self._browser
+        page, instruction = browser.page, browser.goal.instruction
+        if self._mode == "text":
+            return pages.plain_text(page, instruction)
+        if self._mode == "text_rich":
+            return pages.rich_text(page, instruction, seen=browser.seen, url=browser.url)
+        return browser.url
+
+
+def list_tasks(
+    *,
+    split: str,
+    count: int | None,
+    seed: int,
+    data_dir: str | os.PathLike[str] | None = None,
+    split_scheme: str = "upstream",
+    goal_source: str = "synthetic",
+    **_other: object,
+) -> tuple[Task, ...]:
+    """List goals as tasks, for the environment made with the same options.
+
+    Raises:
+        ValueError: Unknown split, scheme or source, too few goals, or no catalogue.
+    """
+    shop = open_shop(data_dir, ShopRules())
+    found = splits.split_of(shop, scheme=split_scheme, source=goal_source, split=split)
+    options = {} if found.worker_seed < 0 else {"worker_seed": found.worker_seed}
+    return tuple(
+        Task(
+            task_id(goal_source, index, worker_seed=found.worker_seed),
+            options={"goal_index": index, **options},
+            seed=seed,
+        )
+        for index in splits.choose(found, count=count, seed=seed)
+    )
+
+
+def task_id(source: str, index: int, *, worker_seed: int) -> str:
+    """Name a goal.
+
+    >>> task_id("synthetic", 17, worker_seed=-1)
+    'synthetic/000017'
+    """
+    drawn = "" if worker_seed < 0 else f"worker{worker_seed}/"
+    return f"{source}/{drawn}{index:06d}"
+
+
+def _check(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"no {name} named '{value}': there are {', '.join(known)}")

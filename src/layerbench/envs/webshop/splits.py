@@ -1,0 +1,127 @@
+"""Which goals are for training and which for scoring."""
+
+import hashlib
+import random
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from layerbench.envs.webshop.goals import SOURCES, GoalTable
+from layerbench.envs.webshop.shop import Shop
+
+SCHEMES = ("upstream", "verl_agent", "product_disjoint")
+"""``upstream``: by index, as WebShop's authors do; products of the test were trained on with other
+options. ``verl_agent``: as GiGPO's authors do. ``product_disjoint``: no product is in two splits.
+"""
+
+PRICE_SEED, ORDER_SEED = 0, 233
+"""Of prices and limits, which the original leaves to chance, and of the goals' order."""
+
+_TEST_END, _EVAL_END = 500, 1500
+_VERL_AGENT_SEEDS = {"train": 0, "eval": 1000}
+_PARTS = 10
+_PARTS_OF = {"test": (0,), "eval": (1,), "train": tuple(range(2, _PARTS))}
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Goals of one split.
+
+    Attributes:
+        worker_seed: -1, or what one of verl-agent's workers draws its goals by.
+        indices: Of the goals, ascending.
+    """
+
+    worker_seed: int
+    indices: Sequence[int]
+
+
+def table_of(shop: Shop, source: str, *, worker_seed: int = -1) -> GoalTable:
+    """Give prices and goals.
+
+    Args:
+        shop: Where they are for sale.
+        source: One of ``goals.SOURCES``.
+        worker_seed: -1 for the usual ones; else those of a worker of verl-agent, which draws
+            everything by its own seed.
+
+    Raises:
+        ValueError: There is no such source, or the catalogue has no goals of it.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"no goal_source named '{source}': there are {' and '.join(SOURCES)}")
+    seeds = (PRICE_SEED, ORDER_SEED) if worker_seed < 0 else (worker_seed, worker_seed)
+    table = shop.table(source, *seeds)
+    if not len(table):
+        raise ValueError(f"this catalogue has no {source} goals")
+    return table
+
+
+def split_of(shop: Shop, *, scheme: str, source: str, split: str) -> Split:
+    """Find the goals of a split.
+
+    Raises:
+        ValueError: There is no such scheme, source or split, or the split is empty.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"no split_scheme named '{scheme}': there are {', '.join(SCHEMES)}")
+    known = tuple(_VERL_AGENT_SEEDS) if scheme == "verl_agent" else tuple(_PARTS_OF)
+    if split not in known:
+        raise ValueError(f"webshop has no split '{split}': {scheme} has {', '.join(known)}")
+    if scheme == "verl_agent":
+        found = _verl_agent(shop, source, split)
+    else:
+        table = table_of(shop, source)
+        by_product = scheme == "product_disjoint"
+        indices = _by_product(shop, table, split) if by_product else _by_index(len(table), split)
+        found = Split(-1, indices)
+    if not found.indices:
+        raise ValueError(f"split '{split}' of {scheme} is empty: there are too few {source} goals")
+    return found
+
+
+def choose(split: Split, *, count: int | None, seed: int) -> list[int]:
+    """Choose distinct goals in an order fixed by the seed; a short list begins a longer one.
+
+    Raises:
+        ValueError: The split has fewer goals.
+    """
+    if count is not None and not 0 < count <= len(split.indices):
+        raise ValueError(f"the split has {len(split.indices)} goals, so {count} cannot be chosen")
+    order = list(split.indices)
+    random.Random(f"goals|{seed}").shuffle(order)
+    return order[:count]
+
+
+def _by_index(count: int, split: str) -> Sequence[int]:
+    ranges = {"test": (0, _TEST_END), "eval": (_TEST_END, _EVAL_END), "train": (_EVAL_END, count)}
+    first, end = ranges[split]
+    return range(min(first, count), min(end, count))
+
+
+def _by_product(shop: Shop, table: GoalTable, split: str) -> Sequence[int]:
+    """Deal products by a hash of their id, so that a product is dealt alike in any catalogue."""
+    wanted = [
+        number
+        for number in np.unique(table.products_G).tolist()
+        if _part(shop.product(number).asin) in _PARTS_OF[split]
+    ]
+    return np.flatnonzero(np.isin(table.products_G, wanted)).tolist()
+
+
+def _part(asin: str) -> int:
+    return int.from_bytes(hashlib.sha256(asin.encode()).digest()[:8], "big") % _PARTS
+
+
+def _verl_agent(shop: Shop, source: str, split: str) -> Split:
+    warnings.warn(
+        "split_scheme verl_agent is for comparison only: its workers shuffle the goals by seeds of "
+        "their own, so that training has seen most of the goals it is scored on",
+        stacklevel=3,
+    )
+    seed = _VERL_AGENT_SEEDS[split]
+    count = len(table_of(shop, source, worker_seed=seed))
+    first, end = (0, _TEST_END) if split == "eval" else (_TEST_END, count)
+    return Split(seed, range(min(first, count), min(end, count)))
