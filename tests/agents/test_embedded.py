@@ -65,7 +65,7 @@ def test_cloned_transcripts_are_what_rollouts_read_and_write(played: list[Trajec
         rolled_out = tuple(
             chain.from_iterable(t.response.prompt_ids + t.response.token_ids for t in turns)
         )
-        cloned = encode(demonstration, chat, imitate_mistakes=False)
+        cloned = encode(demonstration, chat, CompactStyle(), imitate_mistakes=False)
         assert cloned.token_ids[: len(rolled_out)] == rolled_out
         acted = sum(len(turn.response.token_ids) for turn in turns)
         assert cloned.weights.count(1.0) == acted

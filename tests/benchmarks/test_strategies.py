@@ -135,6 +135,61 @@ def test_hash_is_of_the_records_and_not_of_where_they_lie(results: Path, tmp_pat
     assert sha256(results) != first
 
 
+@pytest.fixture
+def leaderboard(results: Path, tmp_path: Path) -> Path:
+    """The same sweep as a file."""
+    path = tmp_path / "board.json"
+    argv = ["leaderboard", str(results), "--format", "json", "--out", str(path)]
+    assert cli.main(argv) == 0
+    return path
+
+
+@pytest.mark.parametrize("typed", [("layers=top:2@{}",), ("layers=0,2-3", "train.lr_scale=@{}")])
+def test_a_leaderboard_says_the_same_as_its_records(
+    results: Path, leaderboard: Path, typed: tuple[str, ...]
+) -> None:
+    folder, file = (
+        load(*(item.format(where) for item in typed)) for where in (results, leaderboard)
+    )
+    assert (file.layers, file.train.lr_scale) == (folder.layers, folder.train.lr_scale)
+    for one, other in (
+        (file.read_from.layers, folder.read_from.layers),
+        (file.read_from.lr_scale, folder.read_from.lr_scale),
+    ):
+        assert (one.table, one.weights_sha256) == (other.table, other.weights_sha256)
+        assert one.sha256 != other.sha256 or not one.asked
+
+
+def test_undefined_contributions_of_a_leaderboard_are_refused(tmp_path: Path) -> None:
+    write_sweep(tmp_path / "runs", {"none": 10, "full": 11, "0": 40})
+    argv = ["leaderboard", str(tmp_path / "runs"), "--format", "json"]
+    assert cli.main([*argv, "--out", str(tmp_path / "board.json")]) == 0
+    with pytest.raises(ValueError, match=r"layer 0 .* full training is not clear of the base"):
+        load(f"layers=top:1@{tmp_path / 'board.json'}")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('"schema": 1', '"schema": 2', "is no leaderboard of schema 1"),
+        ('{\n "schema"', '\n "schema"', "is not JSON"),
+        ('"num_layers": 4', '"num_layers": "many"', "is a damaged leaderboard"),
+        ('"weights_sha256": "ab"', '"weights_sha256": 5', "is a damaged leaderboard"),
+        ('"contribution": {', '"contributions": {', "is a damaged leaderboard"),
+        ('"role": "base"', '"role": "king"', "is a damaged leaderboard"),
+    ],
+)
+def test_what_is_no_leaderboard_is_refused(
+    leaderboard: Path, before: str, after: str, says: str
+) -> None:
+    text = leaderboard.read_text()
+    assert before in text
+    leaderboard.write_text(text.replace(before, after))
+    with pytest.raises(ValueError, match=says) as caught:
+        load(f"layers=top:1@{leaderboard}")
+    assert str(leaderboard) in str(caught.value)
+
+
 def test_rates_follow_the_contributions(results: Path) -> None:
     settings = load("layers=0,2-3", f"train.lr_scale=@{results}")
     # max(C, 0) = 0.75, 0.25 and 0, their mean is 1/3

@@ -1,6 +1,6 @@
 """The types of a leaderboard: tables of selections whose records may be compared."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +26,13 @@ class Role(StrEnum):
     BASE = "base"
     FULL = "full"
     LAYERS = "layers"
+
+
+def is_alone(role: Role, layers: Sequence[int], selection: str) -> bool:
+    """Tell whether a row is of one layer, trained alone at the learning rate of the settings."""
+    if role is not Role.LAYERS or len(layers) != 1:
+        return False
+    return selection in (str(layers[0]), "middle:1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,11 @@ class Row:
     gain_draws: Float[np.ndarray, " _draws"] = field(compare=False, repr=False)
 
     @property
+    def alone(self) -> bool:
+        """Whether it is one layer, trained alone at the learning rate of the settings."""
+        return is_alone(self.role, self.layers, self.selection)
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """Seeds that were run."""
         return tuple(self.by_seed)
@@ -151,7 +163,7 @@ class Board:
         """The layers that were trained alone, from 0."""
         found: dict[int, LayerGain] = {}
         for row in self.rows:
-            if row.role is Role.LAYERS and len(row.layers) == 1 and row.gain:
+            if row.alone and row.gain:
                 layer = row.layers[0]
                 # Of 15 and middle:1, which may be the same layer, the first.
                 found.setdefault(layer, LayerGain(layer, row.gain.value, row.gain_draws))

@@ -103,18 +103,9 @@ def combine(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -
     return base
 
 
-def selection_of(parts: Sequence[PartConfig], *, name: str, num_layers: int) -> LayerSelection:
-    """Give the layers of all parts together.
-
-    Raises:
-        ValueError: A layer is not in the model.
-    """
-    layers = sorted(layer for part in parts for layer in part.layers)
-    return LayerSelection(name=name, layers=tuple(layers), num_layers=num_layers)
-
-
 def _base_weights(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -> BaseWeights:
-    selection = selection_of(parts, name="combine", num_layers=num_layers)
+    layers = sorted(layer for part in parts for layer in part.layers)
+    selection = LayerSelection(name="combine", layers=tuple(layers), num_layers=num_layers)
     return BaseWeights(select_parameters(model, selection))
 
 

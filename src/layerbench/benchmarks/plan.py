@@ -11,13 +11,13 @@ from layerbench.agents.agent import AgentSettings, LLMAgent
 from layerbench.agents.backends.transformers import TransformersBackend, weights_hash
 from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.types import ActionMode, ContextMode
-from layerbench.benchmarks import models
+from layerbench.benchmarks import models, selections
 from layerbench.benchmarks.settings import RunConfig
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
 from layerbench.rl.advantages import AdvantageSettings, Algorithm, Normalisation, Statistics
-from layerbench.rl.layers import decoder_blocks, parse_selection
+from layerbench.rl.layers import decoder_blocks
 from layerbench.rl.losses import Aggregation, KLKind, LossSettings
 from layerbench.rl.scales import check_scales, parse_scales
 from layerbench.rl.schedule import TrainSettings
@@ -125,10 +125,8 @@ def _check_sources(config: RunConfig, model: nn.Module) -> None:
 
 def _selection(config: RunConfig, model: nn.Module) -> LayerSelection:
     num_layers = len(decoder_blocks(model))
-    if not config.parts:
-        return parse_selection(config.layers, num_layers)
     models.check_parts(model, config.parts, num_layers=num_layers)
-    return models.selection_of(config.parts, name=config.layers, num_layers=num_layers)
+    return selections.selection_of(config, num_layers=num_layers)
 
 
 def train_settings(config: RunConfig) -> TrainSettings:

@@ -4,12 +4,8 @@ Demonstrations on generated games, then cloning in phases, each judged by its su
 were not cloned. Demonstrations that are there already are kept; the rest is done again.
 """
 
-import argparse
 import itertools
-import json
 import random
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,22 +17,17 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from layerbench.agents.agent import AgentSettings, LLMAgent
-from layerbench.agents.backends.transformers import TransformersBackend, load_model
-from layerbench.agents.context import ChatFormat
+from layerbench.agents.backends.transformers import load_model
 from layerbench.agents.embedded import recipe
-from layerbench.agents.embedded.transcripts import encode
 from layerbench.agents.prompts.compact import CompactStyle
-from layerbench.agents.rollout import EpisodeRequest, play_episodes
-from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.benchmarks import pretraining
+from layerbench.benchmarks.pretraining import PretrainSettings, Stretch, Subject
 from layerbench.envs import registry
 from layerbench.envs.alfworld import scenes
 from layerbench.envs.alfworld.demonstrations import demonstrate
 from layerbench.envs.alfworld.engine import Engine
 from layerbench.envs.alfworld.generator import generated_ids
-from layerbench.envs.demonstrations import read, write
-from layerbench.envs.pool import EnvPool
-from layerbench.rl.cloning import CloningSettings, clone
+from layerbench.envs.demonstrations import write
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +52,13 @@ class Phase:
     learning_rate: float
     warmup: int
 
+    @property
+    def stretch(self) -> Stretch:
+        """How its games are cloned."""
+        return Stretch(
+            self.name, self.imitate_mistakes, self.steps, self.learning_rate, self.warmup
+        )
+
 
 _GAMES = {"easy": 1500, "full": 300, "medium": 300}
 PHASES = (
@@ -75,43 +73,32 @@ _LONGEST = 600
 _HELD_OUT_SEED = 1
 
 
-@dataclass(frozen=True, slots=True)
-class PretrainSettings:
-    """What a pretraining is made of.
-
-    Attributes:
-        out: Folder for demonstrations, checkpoints and, in ``model``, the last one.
-        scale: Share of each phase's games and steps, in (0, 1].
-        games: How many games a checkpoint is judged by.
-        processes: Processes to use.
-        seed: Seeds weights and batches.
-    """
-
-    out: Path
-    scale: float
-    games: int
-    processes: int
-    seed: int
-
-
 def main(argv: Sequence[str]) -> int:
     """Run from the command line's arguments after ``pretrain alfworld``."""
-    settings = _parse(argv)
+    settings = pretraining.parse(argv, env="alfworld", minutes=20)
     console = Console(stderr=True)
     torch.set_num_threads(1)
     settings.out.mkdir(parents=True, exist_ok=True)
     tokenizer: Any = recipe.build_tokenizer()
     model: nn.Module = recipe.build_model(tokenizer, seed=settings.seed)
+    subject = _subject(tokenizer)
+    judged_by = registry.list_tasks(
+        registry.find("alfworld"),
+        split="pretrain",
+        count=settings.games,
+        seed=_HELD_OUT_SEED,
+        options={"difficulty": "easy"},
+    )
     success: dict[str, float] = {}
     path = settings.out
     for phase in PHASES:
         files = record_demonstrations(phase, settings, console)
-        path = _clone(model, tokenizer, files, phase, settings, console)
+        path = pretraining.teach(model, files, subject, phase.stretch, settings, console)
         model, _ = load_model(str(path))
-        success[phase.name] = judge(path, settings=settings, console=console)
-    shutil.copytree(path, settings.out / "model", dirs_exist_ok=True)
-    (settings.out / "success.json").write_text(json.dumps(success, indent=1) + "\n")
-    sys.stdout.write(f"{settings.out / 'model'}  success {success[PHASES[-1].name]:.2f}\n")
+        success[phase.name] = pretraining.judge(
+            path, subject, judged_by, settings=settings, console=console
+        )
+    pretraining.finish(path, success, settings)
     return 0
 
 
@@ -138,43 +125,6 @@ def record_demonstrations(phase: Phase, settings: PretrainSettings, console: Con
     return [job.path for job in jobs]
 
 
-def judge(path: Path, *, settings: PretrainSettings, console: Console) -> float:
-    """Measure a checkpoint's success rate at temperature 1 on easy games that were not cloned."""
-    model, tokenizer = load_model(str(path))
-    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
-    asking = AgentSettings(
-        action_mode=ActionMode.CHOOSE,
-        context_mode=ContextMode.TRANSCRIPT,
-        history=0,
-        max_prompt_tokens=recipe.CONTEXT,
-        max_response_tokens=16,
-        max_context_tokens=recipe.CONTEXT,
-    )
-    agent = LLMAgent(
-        TransformersBackend(model, eos_id=chat.end_id), tokenizer, CompactStyle(), asking
-    )
-    spec = registry.find("alfworld")
-    tasks = registry.list_tasks(
-        spec,
-        split="pretrain",
-        count=settings.games,
-        seed=_HELD_OUT_SEED,
-        options={"difficulty": "easy"},
-    )
-    requests = [EpisodeRequest(task, seed) for seed, task in enumerate(tasks)]
-    with EnvPool(
-        spec.gym_id,
-        {"split": "pretrain"},
-        max_turns=20,
-        num_slots=32,
-        num_workers=settings.processes,
-    ) as pool:
-        played = play_episodes(pool, agent, requests, temperature=1.0)
-    rate = sum(trajectory.success for trajectory in played) / len(played)
-    console.print(f"{path}: success {rate:.3f} of {len(played)} games")
-    return rate
-
-
 @dataclass(frozen=True, slots=True)
 class _Job:
     path: Path
@@ -191,39 +141,16 @@ def _demonstrate_all(job: _Job) -> Path:
     return job.path
 
 
-def _clone(
-    model: nn.Module,
-    tokenizer: Any,  # noqa: ANN401 - transformers leaves its tokenizers untyped
-    files: Sequence[Path],
-    phase: Phase,
-    settings: PretrainSettings,
-    console: Console,
-) -> Path:
-    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
-    episodes = [
-        encode(demonstration, chat, imitate_mistakes=phase.imitate_mistakes)
-        for demonstration in read(files)
-    ]
-    kept = [episode for episode in episodes if len(episode.token_ids) <= _LONGEST]
-    out = settings.out / phase.name
-    shutil.rmtree(out, ignore_errors=True)
-    steps = max(2, int(phase.steps * settings.scale))
-    console.print(f"{phase.name}: cloning {len(kept)} episodes, {steps} steps; see {out}/log.jsonl")
-    plan = CloningSettings(
-        steps=steps,
-        batch_size=20 // settings.processes,
-        learning_rate=phase.learning_rate,
-        warmup=phase.warmup,
-        swap_probability=0.3,
+def _subject(tokenizer: Any) -> Subject:  # noqa: ANN401 - transformers leaves tokenizers untyped
+    return Subject(
+        style=CompactStyle(),
+        tokenizer=tokenizer,
         swappable=_swappable(tokenizer),
-        save_every=steps,
-        processes=settings.processes,
-        seed=settings.seed,
+        longest=_LONGEST,
+        env="alfworld",
+        options={"split": "pretrain"},
+        max_turns=20,
     )
-    clone(model.train(), kept, out, plan)
-    path = out / f"step-{steps}"
-    tokenizer.save_pretrained(path)
-    return path
 
 
 def _swappable(tokenizer: Any) -> tuple[int, ...]:  # noqa: ANN401 - as above
@@ -232,17 +159,3 @@ def _swappable(tokenizer: Any) -> tuple[int, ...]:  # noqa: ANN401 - as above
     for number in scenes.scene_numbers(unseen=False):
         kinds |= set(scenes.movable_kinds(scenes.make_scene(number, random.Random(0))))
     return tuple(sorted(tokenizer.convert_tokens_to_ids([kind.lower() for kind in kinds])))
-
-
-def _parse(argv: Sequence[str]) -> PretrainSettings:
-    parser = argparse.ArgumentParser(
-        prog="layerbench pretrain alfworld",
-        description="Make the embedded model anew: about 20 minutes on 2 cores.",
-        epilog="example: layerbench pretrain alfworld --out pretraining --processes 2",
-    )
-    parser.add_argument("--out", type=Path, default=Path("pretraining"), help="folder to work in")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the games and steps")
-    parser.add_argument("--games", type=int, default=96, help="games that judge a checkpoint")
-    parser.add_argument("--processes", type=int, default=2, help="processes to use")
-    parser.add_argument("--seed", type=int, default=0)
-    return PretrainSettings(**vars(parser.parse_args(argv)))

@@ -21,6 +21,7 @@ from layerbench.benchmarks import (
     models,
     provenance,
     records,
+    selections,
     strict_json,
     takeover,
 )
@@ -33,7 +34,6 @@ from layerbench.benchmarks.takeover import Conditions
 from layerbench.envs.pool import EnvPool
 from layerbench.rl.layers import BaseWeights, movement
 from layerbench.rl.metrics import IterationMetrics
-from layerbench.rl.scales import label_scales
 from layerbench.rl.trainer import Trainer
 
 BASE, FINAL = "base", "final"
@@ -288,7 +288,7 @@ def _weights(plan: Plan) -> list[nn.Parameter]:
 def _selection(plan: Plan, learned: _Learned) -> records.SelectionRecord:
     parameters = sum(tensor.numel() for tensor in learned.base.tensors.values())
     return records.SelectionRecord(
-        name=plan.selection.name + label_scales(plan.training.lr_scale),
+        name=selections.recorded_name(plan.config, plan.selection),
         layers=plan.selection.layers,
         num_layers=plan.selection.num_layers,
         parameters=parameters,

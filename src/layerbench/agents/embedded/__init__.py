@@ -1,8 +1,11 @@
-"""The model that comes with layerbench: small enough for a laptop, trained on generated games."""
+"""The models that come with layerbench: small enough for a laptop, trained on generated games."""
 
 from pathlib import Path
 
+FOLDERS = {"embedded": "weights"}
+"""Where each lies beside this file."""
 
-def model_dir() -> Path:
-    """Name the folder that transformers loads the embedded model from."""
-    return Path(__file__).parent / "weights"
+
+def model_dir(name: str = "embedded") -> Path:
+    """Name the folder that transformers loads an embedded model from."""
+    return Path(__file__).parent / FOLDERS[name]

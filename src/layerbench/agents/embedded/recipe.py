@@ -6,6 +6,7 @@ here.
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -15,7 +16,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from layerbench.envs.alfworld import scenes
 
 PAD, BOS, ACT, EOS, UNKNOWN = "<pad>", "<bos>", "<act>", "<eos>", "<unk>"
-_SPECIALS = (PAD, BOS, ACT, EOS, UNKNOWN)
+SPECIALS = (PAD, BOS, ACT, EOS, UNKNOWN)
 
 # Words without which ALFWorld's sentences still say the same; leaving them out halves a transcript.
 _FILLERS = (
@@ -52,19 +53,32 @@ def vocabulary() -> list[str]:
     kinds |= {kind.lower() for kind in scenes.receptacle_kinds()}
     numbers = [str(number) for number in range(1, _MOST_NUMBER + 1)]
     words = sorted(kinds | set(_SENTENCE_WORDS.split()) - set(_FILLERS.split()))
-    return [*_SPECIALS, *words, *numbers]
+    return [*SPECIALS, *words, *numbers]
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Build a word-level tokenizer: lower case, no punctuation, class and number apart."""
-    ids = {word: index for index, word in enumerate(vocabulary())}
+    """Build the tokenizer: class and number apart."""
+    return word_tokenizer(vocabulary(), fillers=_FILLERS.split(), context=CONTEXT)
+
+
+def word_tokenizer(
+    words: Sequence[str], *, fillers: Sequence[str], context: int
+) -> PreTrainedTokenizerFast:
+    """Build a word-level tokenizer: lower case, no punctuation.
+
+    Args:
+        words: In order of token id, ``SPECIALS`` first.
+        fillers: Words that are left out of what is read.
+        context: Tokens that a model with it can read.
+    """
+    ids = {word: index for index, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
-    fillers = "|".join(sorted(map(re.escape, _FILLERS.split())))
+    left_out = "|".join(sorted(map(re.escape, fillers)))
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Lowercase(),
             normalizers.Replace(Regex("[^a-z0-9]+"), " "),
-            normalizers.Replace(Regex(rf"\b(?:{fillers})\b"), " "),
+            normalizers.Replace(Regex(rf"\b(?:{left_out})\b"), " "),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -75,7 +89,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         eos_token=EOS,
         unk_token=UNKNOWN,
         additional_special_tokens=[ACT],
-        model_max_length=CONTEXT,
+        model_max_length=context,
         clean_up_tokenization_spaces=False,
     )
     fast.chat_template = CHAT_TEMPLATE
@@ -97,12 +111,12 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen3ForCau
         num_attention_heads=_NUM_HEADS,
         num_key_value_heads=_NUM_HEADS,
         head_dim=WIDTH // _NUM_HEADS,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=int(cast(Any, tokenizer).model_max_length),
         tie_word_embeddings=True,
         initializer_range=0.08,
-        pad_token_id=_SPECIALS.index(PAD),
-        bos_token_id=_SPECIALS.index(BOS),
-        eos_token_id=_SPECIALS.index(EOS),
+        pad_token_id=SPECIALS.index(PAD),
+        bos_token_id=SPECIALS.index(BOS),
+        eos_token_id=SPECIALS.index(EOS),
         use_cache=True,
     )
     model = Qwen3ForCausalLM(config)

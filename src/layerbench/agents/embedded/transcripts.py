@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from layerbench.agents.context import ChatFormat
-from layerbench.agents.prompts.compact import CompactStyle
+from layerbench.agents.prompts.style import PromptStyle
 from layerbench.envs.demonstrations import Demonstration
 from layerbench.envs.types import Observation
 
@@ -25,9 +25,10 @@ class Transcript:
     weights: tuple[float, ...]
 
 
-def encode(demonstration: Demonstration, chat: ChatFormat, *, imitate_mistakes: bool) -> Transcript:
+def encode(
+    demonstration: Demonstration, chat: ChatFormat, style: PromptStyle, *, imitate_mistakes: bool
+) -> Transcript:
     """Write a demonstration the way the agent's transcript mode does."""
-    style = CompactStyle()
     start = Observation(demonstration.start)
     token_ids = list(chat.opening(style.first(start), system=style.system))
     weights = [READING_WEIGHT] * len(token_ids)

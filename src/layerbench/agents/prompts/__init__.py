@@ -5,6 +5,7 @@ import difflib
 from layerbench.agents.prompts import alfworld, generic, keydoor, webshop
 from layerbench.agents.prompts.chat import ChatStyle
 from layerbench.agents.prompts.compact import CompactStyle
+from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.agents.prompts.style import PromptStyle as PromptStyle
 from layerbench.agents.types import ActionMode
 
@@ -15,18 +16,20 @@ _RULES = {
     "webshop": webshop.RULES,
 }
 
-STYLES = (*_RULES, "compact")
+_COMPACT = {"compact": CompactStyle, "compact-webshop": CompactWebShopStyle}
+
+STYLES = (*_RULES, *_COMPACT)
 """Names that ``style`` knows."""
 
 
 def style(name: str, action_mode: ActionMode) -> PromptStyle:
-    """Make a prompt style by name; ``compact`` says nothing about the form of an answer.
+    """Make a prompt style by name; compact ones say nothing about the form of an answer.
 
     Raises:
         ValueError: There is no such style; the message names the nearest.
     """
-    if name == "compact":
-        return CompactStyle()
+    if name in _COMPACT:
+        return _COMPACT[name]()
     if name not in _RULES:
         close = difflib.get_close_matches(name, STYLES, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(STYLES)}"

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from layerbench.agents.backends.transformers import EMBEDDED, weights_hash
+from layerbench.agents import embedded
+from layerbench.agents.backends.transformers import weights_hash
 from layerbench.benchmarks import models, trained
 from layerbench.benchmarks.check.claims import selected
 from layerbench.benchmarks.check.submission import Remark, Submission, Unchecked, Wrong
@@ -58,7 +59,7 @@ def _base_model(submission: Submission) -> nn.Module:
     """
     settings = submission.config.model
     source = trained.lineage(settings.name, revision=settings.revision)
-    if source.base != EMBEDDED and not Path(source.base).is_dir():
+    if source.base not in embedded.FOLDERS and not Path(source.base).is_dir():
         if source.trained:
             raise ValueError(f"the base of {settings.name!r} is not a folder on this machine")
         settings = replace(settings, name=_snapshot(settings.name, settings.revision))

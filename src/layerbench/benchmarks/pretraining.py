@@ -1,0 +1,188 @@
+"""What the recipes of all embedded models share: cloning in stretches, judged by success."""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import nn
+
+from layerbench.agents.agent import AgentSettings, LLMAgent
+from layerbench.agents.backends.transformers import TransformersBackend, load_model
+from layerbench.agents.context import ChatFormat
+from layerbench.agents.embedded.transcripts import encode
+from layerbench.agents.prompts.style import PromptStyle
+from layerbench.agents.rollout import EpisodeRequest, play_episodes
+from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.envs import registry
+from layerbench.envs.demonstrations import read
+from layerbench.envs.pool import EnvPool
+from layerbench.envs.types import Task
+from layerbench.rl.cloning import CloningSettings, clone
+
+_SWAPS = 0.3
+_BATCH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainSettings:
+    """What a pretraining is made of.
+
+    Attributes:
+        out: Folder for demonstrations, checkpoints and, in ``model``, the last one.
+        scale: Share of each phase's games and steps, in (0, 1].
+        games: How many games a checkpoint is judged by.
+        processes: Processes to use.
+        seed: Seeds weights and batches.
+    """
+
+    out: Path
+    scale: float
+    games: int
+    processes: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Cloning, from where the last stretch ended.
+
+    Attributes:
+        name: Of its folder.
+        imitate_mistakes: Clone turns that were played at random as well.
+        steps: Optimizer steps.
+        learning_rate: At its peak.
+        warmup: Steps up to the peak.
+    """
+
+    name: str
+    imitate_mistakes: bool
+    steps: int
+    learning_rate: float
+    warmup: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is to be learned, whatever stretch it is.
+
+    Attributes:
+        style: Words the prompts.
+        tokenizer: Of the model; transformers leaves tokenizers untyped.
+        swappable: Token ids that trade places in some of the episodes.
+        longest: Episodes of more tokens are left out.
+        env: What is played, by its name in the registry.
+        options: Of the environment.
+        max_turns: Actions after which an episode is truncated.
+    """
+
+    style: PromptStyle
+    tokenizer: Any
+    swappable: tuple[int, ...]
+    longest: int
+    env: str
+    options: Mapping[str, Any]
+    max_turns: int
+
+
+def parse(argv: Sequence[str], *, env: str, minutes: int) -> PretrainSettings:
+    """Read the arguments after ``pretrain ENV``."""
+    parser = argparse.ArgumentParser(
+        prog=f"layerbench pretrain {env}",
+        description=f"Make the embedded model anew: about {minutes} minutes on 2 cores.",
+        epilog=f"example: layerbench pretrain {env} --out pretraining --processes 2",
+    )
+    parser.add_argument("--out", type=Path, default=Path("pretraining"), help="folder to work in")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the games and steps")
+    parser.add_argument("--games", type=int, default=96, help="games that judge a checkpoint")
+    parser.add_argument("--processes", type=int, default=2, help="processes to use")
+    parser.add_argument("--seed", type=int, default=0)
+    return PretrainSettings(**vars(parser.parse_args(argv)))
+
+
+def teach(
+    model: nn.Module,
+    files: Sequence[Path],
+    subject: Subject,
+    stretch: Stretch,
+    settings: PretrainSettings,
+    console: Console,
+) -> Path:
+    """Clone what the files demonstrate, and return the folder of the resulting model."""
+    chat = ChatFormat(subject.tokenizer, action_mode=ActionMode.CHOOSE)
+    episodes = [
+        encode(shown, chat, subject.style, imitate_mistakes=stretch.imitate_mistakes)
+        for shown in read(files)
+    ]
+    kept = [episode for episode in episodes if len(episode.token_ids) <= subject.longest]
+    out = settings.out / stretch.name
+    shutil.rmtree(out, ignore_errors=True)
+    steps = max(2, int(stretch.steps * settings.scale))
+    console.print(
+        f"{stretch.name}: cloning {len(kept)} episodes, {steps} steps; see {out}/log.jsonl"
+    )
+    plan = CloningSettings(
+        steps=steps,
+        batch_size=_BATCH // settings.processes,
+        learning_rate=stretch.learning_rate,
+        warmup=stretch.warmup,
+        swap_probability=_SWAPS,
+        swappable=subject.swappable,
+        save_every=steps,
+        processes=settings.processes,
+        seed=settings.seed,
+    )
+    clone(model.train(), kept, out, plan)
+    path = out / f"step-{steps}"
+    subject.tokenizer.save_pretrained(path)
+    return path
+
+
+def judge(
+    path: Path,
+    subject: Subject,
+    tasks: Sequence[Task],
+    *,
+    settings: PretrainSettings,
+    console: Console,
+) -> float:
+    """Measure a checkpoint's success rate at temperature 1, an episode a task."""
+    model, tokenizer = load_model(str(path))
+    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+    context = int(subject.tokenizer.model_max_length)
+    asking = AgentSettings(
+        action_mode=ActionMode.CHOOSE,
+        context_mode=ContextMode.TRANSCRIPT,
+        history=0,
+        max_prompt_tokens=context,
+        max_response_tokens=16,
+        max_context_tokens=context,
+    )
+    agent = LLMAgent(
+        TransformersBackend(model, eos_id=chat.end_id), tokenizer, subject.style, asking
+    )
+    requests = [EpisodeRequest(task, seed) for seed, task in enumerate(tasks)]
+    with EnvPool(
+        registry.find(subject.env).gym_id,
+        subject.options,
+        max_turns=subject.max_turns,
+        num_slots=32,
+        num_workers=settings.processes,
+    ) as pool:
+        played = play_episodes(pool, agent, requests, temperature=1.0)
+    rate = sum(trajectory.success for trajectory in played) / len(played)
+    console.print(f"{path}: success {rate:.3f} of {len(played)} games")
+    return rate
+
+
+def finish(path: Path, success: Mapping[str, float], settings: PretrainSettings) -> None:
+    """Copy the last model to its place, and say how well it plays."""
+    shutil.copytree(path, settings.out / "model", dirs_exist_ok=True)
+    (settings.out / "success.json").write_text(json.dumps(success, indent=1) + "\n")
+    last = list(success.values())[-1]
+    sys.stdout.write(f"{settings.out / 'model'}  success {last:.2f}\n")

@@ -1,0 +1,130 @@
+"""The embedded model for WebShop is told all that matters, and reads what it is cloned from."""
+
+from itertools import chain
+from typing import Any
+
+import pytest
+import torch
+
+from layerbench.agents.agent import AgentSettings, LLMAgent
+from layerbench.agents.backends.transformers import TransformersBackend
+from layerbench.agents.context import ChatFormat
+from layerbench.agents.embedded import recipe, webshop
+from layerbench.agents.embedded.transcripts import encode
+from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
+from layerbench.agents.rollout import EpisodeRequest, play_episodes
+from layerbench.agents.types import ActionMode, ContextMode, Trajectory
+from layerbench.envs.demonstrations import DemonstratedTurn, Demonstration
+from layerbench.envs.pool import EnvPool
+from layerbench.envs.types import Observation
+from layerbench.envs.webshop.env import WebShopEnv, list_tasks
+
+STYLE = CompactWebShopStyle()
+ASKED = "Find me soft hats with color: red, and price lower than 20.00 dollars"
+HEAD = f"Instruction: [SEP] {ASKED} [SEP] Back to Search"
+START = Observation(f"WebShop [SEP] Instruction: [SEP] {ASKED} [SEP] Search")
+
+
+def test_the_first_message_is_what_was_asked_for() -> None:
+    assert STYLE.first(START) == "Find me soft hats with color: red, limit 20."
+
+
+def test_results_are_told_with_prices_rounded_up() -> None:
+    page = Observation(
+        f"{HEAD} [SEP] Page 1 (Total results: 2) [SEP] Next > [SEP] A-1 [SEP] Soft Hat [SEP] $9.5 "
+        "[SEP] B-2 [SEP] Hat [SEP] $20.0 to $40.0"
+    )
+    told = "Page 1; A-1; Soft Hat; 10; B-2; Hat; 20."
+    assert STYLE.later(START, page) == f"{told} {STYLE.first(START)}"
+
+
+def test_an_item_is_told_without_its_buttons() -> None:
+    page = Observation(
+        f"{HEAD} [SEP] < Prev [SEP] color [SEP] red [SEP] Soft Hat [SEP] Price: $20.1 [SEP] "
+        "Rating: N.A. [SEP] Description [SEP] Features [SEP] Reviews [SEP] Buy Now"
+    )
+    told = "color; red; Soft Hat; Price: 30."
+    assert STYLE.later(START, page) == f"{told} {STYLE.first(START)}"
+    assert STYLE.window(START, [(START, "search[hat]")], page, 1).startswith(
+        "Search. search[hat]. "
+    )
+
+
+def test_the_first_page_again_and_the_last_are_told_too() -> None:
+    assert STYLE.later(START, START).startswith("Search. Find me")
+    bought = Observation("Thank you for shopping with us! [SEP] Your code: [SEP] None")
+    assert STYLE.later(START, bought).startswith("Thank you for shopping with us!. ")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:  # noqa: ANN401 - transformers leaves tokenizers untyped
+    return webshop.build_tokenizer()
+
+
+def test_every_instruction_and_choice_is_read_without_unknown_words(tokenizer: Any) -> None:  # noqa: ANN401
+    env = WebShopEnv()
+    for task in list_tasks(split="train", count=60, seed=2):
+        text, info = env.reset(options=dict(task.options))
+        start = Observation(text)
+        for action in (info["choices"][0], "click[next >]"):
+            text, _, _, _, info = env.step(action)
+            told = [STYLE.later(start, Observation(text)), *info["choices"]]
+            assert not any(tokenizer.unk_token_id in tokenizer(line).input_ids for line in told)
+
+
+def test_different_choices_are_different_answers(tokenizer: Any) -> None:  # noqa: ANN401
+    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+    env = WebShopEnv()
+    for task in list_tasks(split="train", count=40, seed=3):
+        _, info = env.reset(options=dict(task.options))
+        results = env.step(info["choices"][0])[-1]
+        item = env.step(results["choices"][2])[-1]
+        for choices in (results["choices"], item["choices"]):
+            assert len({chat.action(choice) for choice in choices}) == len(choices)
+
+
+@pytest.fixture(scope="module")
+def played(tokenizer: Any) -> list[Trajectory]:  # noqa: ANN401
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
+    model = recipe.build_model(tokenizer, seed=0)
+    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+    settings = AgentSettings(
+        action_mode=ActionMode.CHOOSE,
+        context_mode=ContextMode.TRANSCRIPT,
+        history=0,
+        max_prompt_tokens=webshop.CONTEXT,
+        max_response_tokens=16,
+        max_context_tokens=webshop.CONTEXT,
+    )
+    agent = LLMAgent(TransformersBackend(model, eos_id=chat.end_id), tokenizer, STYLE, settings)
+    tasks = list_tasks(split="train", count=4, seed=5)
+    with EnvPool("layerbench/WebShop-v0", {}, max_turns=6, num_slots=4, num_workers=0) as pool:
+        return play_episodes(
+            pool, agent, [EpisodeRequest(task, 0) for task in tasks], temperature=1.0
+        )
+
+
+def test_cloned_transcripts_are_what_rollouts_read_and_write(
+    played: list[Trajectory],
+    tokenizer: Any,  # noqa: ANN401
+) -> None:
+    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+    assert all(turn.valid for trajectory in played for turn in trajectory.turns)
+    for trajectory in played:
+        turns = trajectory.turns
+        answers = [turn.observation.text for turn in turns[1:]] + [""]
+        demonstration = Demonstration(
+            task=trajectory.task_id,
+            noise=0.0,
+            start=turns[0].observation.text,
+            turns=tuple(
+                DemonstratedTurn(str(turn.action), True, answer)
+                for turn, answer in zip(turns, answers, strict=True)
+            ),
+            won=trajectory.success,
+        )
+        rolled_out = tuple(
+            chain.from_iterable(t.response.prompt_ids + t.response.token_ids for t in turns)
+        )
+        cloned = encode(demonstration, chat, STYLE, imitate_mistakes=False)
+        assert cloned.token_ids[: len(rolled_out)] == rolled_out
