@@ -125,9 +125,9 @@ def test_force_forgets_the_runs_of_the_sweep_alone(
 ) -> None:
     assert sweep(model, tmp_path, "--layers", "0") == 0
     [layer] = [run for run in swept[0].runs if run.config.layers == "0"]
-    before = {path: path.stat().st_ino for path in tmp_path.glob("*/record.json")}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/record.json")}
     assert sweep(model, tmp_path, "--layers", "full", "--force") == 0
-    after = {path: path.stat().st_ino for path in tmp_path.glob("*/record.json")}
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/record.json")}
     assert before.keys() == after.keys()
     assert [path for path in before if before[path] == after[path]] == [layer.folder.record]
 

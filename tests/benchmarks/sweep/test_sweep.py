@@ -139,13 +139,13 @@ def test_a_sweep_that_was_killed_ends_in_the_records_of_one_that_was_not(
     model: Path, straight: Path, tmp_path: Path
 ) -> None:
     kill_half_way(start(model, tmp_path, "--jobs", "2"), tmp_path)
-    kept = {path: path.stat().st_ino for path in tmp_path.glob("*/record.json")}
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/record.json")}
     assert 3 <= len(kept) < 8
 
     output = finish(start(model, tmp_path, "--jobs", "2"))
     assert "after iteration" in output
     assert_same(straight, tmp_path)
-    assert all(path.stat().st_ino == inode for path, inode in kept.items())
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     # A third start has nothing left to do.
     assert ": 8 complete" in finish(start(model, tmp_path, "--jobs", "2"))
 
@@ -154,11 +154,11 @@ def test_a_broken_record_is_made_again(model: Path, straight: Path, tmp_path: Pa
     finish(start(model, tmp_path, layers="full"))
     [broken] = tmp_path.glob("*full*seed1*/record.json")
     broken.write_text(broken.read_text()[:200])
-    before = {path: path.stat().st_ino for path in tmp_path.glob("*/record.json")}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/record.json")}
 
     finish(start(model, tmp_path, layers="full"))
     assert_same(tmp_path, straight)
-    after = {path: path.stat().st_ino for path in tmp_path.glob("*/record.json")}
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/record.json")}
     assert [path for path in after if after[path] != before[path]] == [broken]
     assert "going on after iteration 3" in (broken.parent / "run.log").read_text()
 

@@ -145,7 +145,7 @@ class _Pace:
 def duration(seconds: float) -> str:
     """Write a time in its two largest units.
 
-    >>> duration(59), duration(125), duration(7260), duration(180000)
+    >>> duration(59.0), duration(125.0), duration(7260.0), duration(180000.0)
     ('59 s', '2 min', '2 h 1 min', '2 d 2 h')
     """
     minutes = round(seconds / 60)
