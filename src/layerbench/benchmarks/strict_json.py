@@ -78,7 +78,11 @@ def parse(text: str, *, where: str) -> Json:
         FormatError: The text is not JSON, or an object in it has a key twice.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        if "\\ud" in text.lower():
+            # Half a character, which JSON can escape and no file can hold.
+            json.dumps(data, ensure_ascii=False).encode()
+        return data
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{where} is not JSON: {error}") from error
 
