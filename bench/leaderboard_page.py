@@ -38,6 +38,9 @@ class Times:
         records: Read.
         tables: On the page.
         wall_s: Seconds.
+        cpus: Logical processors of the machine.
+        load: Processes that wanted them in the minute before; where they are more than the
+            processors, the wall time is theirs, too.
         cpu_s: Of this process and its children, user and system.
         page_mb: Its size in 10^6 bytes.
         peak_memory_mb: Largest resident memory.
@@ -46,6 +49,8 @@ class Times:
     records: int
     tables: int
     wall_s: float
+    cpus: int
+    load: float
     cpu_s: float
     page_mb: float
     peak_memory_mb: float
@@ -61,7 +66,8 @@ def main() -> int:
         records = write_records(Path(folder) / "runs", args.records)
         times = measure(Path(folder), records)
     sys.stdout.write(
-        f"{times.records} records in {times.tables} tables: {times.wall_s:.1f} s wall, "
+        f"{times.records} records in {times.tables} tables: {times.wall_s:.1f} s wall "
+        f"(load {times.load:.1f} on {times.cpus} processors), "
         f"{times.cpu_s:.1f} s CPU, {times.page_mb:.1f} MB page, "
         f"{times.peak_memory_mb:.0f} MB memory\n"
     )
@@ -97,6 +103,7 @@ def measure(folder: Path, records: int) -> Times:
     """Run the command, and see what it took."""
     page = folder / "board.html"
     command = [sys.executable, "-m", "layerbench", "leaderboard", str(folder / "runs")]
+    load, _, _ = os.getloadavg()
     started = time.perf_counter()
     subprocess.run(
         [*command, "--format", "html", "--out", str(page)],
@@ -111,6 +118,8 @@ def measure(folder: Path, records: int) -> Times:
         records=records,
         tables=text.count('<section class="board"'),
         wall_s=round(wall_s, 2),
+        cpus=os.cpu_count() or 1,
+        load=round(load, 1),
         cpu_s=round(used.ru_utime + used.ru_stime, 2),
         page_mb=round(page.stat().st_size / 1e6, 2),
         peak_memory_mb=round(used.ru_maxrss / 1000, 1),

@@ -76,7 +76,7 @@ def assert_passes(report: Report) -> None:
     # The checkout in which tests run may be in the middle of a change, or no checkout at all.
     assert [line for line in report.unchecked if not line.startswith("code: ")] == []
     assert report.passed[0] == "form"
-    assert {"tasks", "differences", "episodes", "config", "metrics", "weights"} < set(report.passed)
+    assert {"tasks", "episodes", "replay", "config", "metrics", "weights"} < set(report.passed)
 
 
 def test_an_honest_record_passes_every_check(honest: Path) -> None:
@@ -214,18 +214,25 @@ def test_a_forged_record_is_found_out(
     assert any(says in line for line in report.wrong), report.wrong
 
 
-def win(rows: list[Data]) -> None:
+def win(rows: list[Data]) -> list[Data]:
     """Call a lost episode of the final evaluation won."""
     final = [row for row in rows if row["phase"] == "final"]
     lost = next(row["episode"] for row in final if not row["success"])
-    for row in final:
-        if row["episode"] == lost:
-            row.update(success=True, stop="terminated")
+    own = [row for row in final if row["episode"] == lost]
+    for row in own:
+        row.update(success=True, stop="terminated")
+    return own
+
+
+def win_with_reward(rows: list[Data]) -> None:
+    win(rows)[-1].update(reward=1.0)
 
 
 EDITED: list[tuple[Callable[[list[Data]], object], str]] = [
     (win, "evaluation final test: task"),
     (win, "is won without a reward"),
+    (win_with_reward, "is paid 0, not 1"),
+    (lambda rows: rows[0].update(observation="a gift"), "another observation or other actions"),
     (lambda rows: rows.pop(), "turn"),
     (lambda rows: rows.reverse(), "not in their order"),
     (lambda rows: rows[0].update(seed=5), "has seed 5, the settings give"),
@@ -295,6 +302,7 @@ def test_what_is_not_there_is_said_not_to_have_been_checked(forged: Path, tmp_pa
     assert report.wrong == ()
     assert {line.partition(":")[0] for line in report.unchecked} >= {
         "counts",
+        "replay",
         "settings",
         "hash of the settings",
         "training",

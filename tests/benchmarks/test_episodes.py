@@ -108,6 +108,26 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
         episodes.read(path)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("task", None, "row 0 has no task"),
+        ("observation", None, "row 0 has no observation"),
+        ("admissible", None, "row 0 has no admissible"),
+        ("admissible", ["look", None], "row 0 has no text for an admissible action"),
+        ("reward", float("nan"), "row 0 has no finite reward"),
+    ],
+)
+def test_holes_are_refused(tmp_path: Path, column: str, value: object, says: str) -> None:
+    path = tmp_path / "episodes.parquet"
+    episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
+    [row] = episodes.read(path)
+    table = episodes.pa.Table.from_pylist([row | {column: value}], pq.read_schema(path))  # pyright: ignore
+    pq.write_table(table, path)  # pyright: ignore
+    with pytest.raises(ValueError, match=says):
+        episodes.read(path)
+
+
 def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "episodes.parquet"
     episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")

@@ -51,6 +51,10 @@ WRONG: list[tuple[Callable[[Any], object], str]] = [
     (lambda d: d["evaluations"].append(d["evaluations"][0]), "share a phase"),
     (lambda d: d["evaluations"][0]["count"].update(successes=2), "not the sum of the outcomes"),
     (lambda d: d["evaluations"][0]["count"].update(successes=9), "do not fit"),
+    (lambda d: d["evaluations"][0].update(outcomes=[]), "needs tasks, and each task an episode"),
+    (lambda d: d["training"].update(turns=-1), "less than nothing"),
+    (lambda d: d["training"]["seconds"].update(play=-0.5), "less than nothing"),
+    (lambda d: d["movement"]["per_layer"].update(first=0.1), "by number of the layer, not by 'fi"),
 ]
 
 
@@ -72,6 +76,12 @@ def test_numbers_must_be_finite(number: str, says: str) -> None:
 def test_a_key_must_not_be_there_twice() -> None:
     text = example().to_json().replace('"seed": 3,', '"seed": 3, "seed": 4,', 1)
     with pytest.raises(FormatError, match="'seed' is there twice"):
+        RunRecord.from_json(text)
+
+
+def test_half_a_character_is_refused() -> None:
+    text = example().to_json().replace('"tiny"', '"\\ud800"')
+    with pytest.raises(FormatError, match="surrogates"):
         RunRecord.from_json(text)
 
 

@@ -1,7 +1,8 @@
 """Every turn of the evaluations as a table: ``episodes.parquet``."""
 
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,18 @@ COLUMNS: dict[str, Any] = {
     "stop": _STRING,
     "error": _STRING,
 }
+_OF_EPISODES = (
+    "phase",
+    "split",
+    "episode",
+    "task",
+    "task_type",
+    "seed",
+    "success",
+    "stop",
+    "error",
+)
+_OF_TURNS = ("observation", "admissible", "response", "valid", "reward")
 _SCHEMA = pa.schema(list(COLUMNS.items()))
 # The first tables had no anchors.
 _FIRST_SCHEMA = pa.schema([item for item in COLUMNS.items() if item[0] != "anchor"])
@@ -80,7 +93,22 @@ def read(path: Path) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = table.to_pylist()
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+    for place, row in enumerate(rows):
+        if what := _missing(row):
+            raise ValueError(f"{path} is damaged: row {place} has no {what}")
     return [{name: row.get(name) for name in COLUMNS} for row in rows]
+
+
+def _missing(row: Mapping[str, Any]) -> str:
+    """Name what a row must have and has not; empty if it has all."""
+    needed = _OF_EPISODES if row["turn"] is None else (*_OF_EPISODES, *_OF_TURNS)
+    for name in needed:
+        if row[name] is None:
+            return name
+    if row["turn"] is not None and None in row["admissible"]:
+        return "text for an admissible action"
+    is_paid = row["turn"] is None or math.isfinite(row["reward"])
+    return "" if is_paid else "finite reward"
 
 
 def _rows(

@@ -11,6 +11,8 @@ from layerbench.benchmarks.strict_json import FormatError, Json
 
 SCHEMA = 1
 
+_LAYER_DIGITS = 6  # more than any model's layers need
+
 # Differ between two runs of the same settings, or between a resumed run and one in a single go.
 _INCOMPARABLE = frozenset({"started", "seconds", "peak_memory_mb"})
 
@@ -116,7 +118,7 @@ class Evaluation:
         seconds: Wall-clock time.
 
     Raises:
-        ValueError: The counts are not those of the outcomes.
+        ValueError: The counts are not those of the outcomes, or a task has no episodes.
     """
 
     phase: str
@@ -132,6 +134,8 @@ class Evaluation:
     seconds: float
 
     def __post_init__(self) -> None:
+        if not self.outcomes or not all(outcome.count.planned for outcome in self.outcomes):
+            raise ValueError("an evaluation needs tasks, and each task an episode")
         if self.count != pool(self.outcomes) or self.by_type != pool_by_type(self.outcomes):
             raise ValueError("the counts are not the sum of the outcomes")
 
@@ -147,6 +151,9 @@ class TrainingRecord:
         turns: Played in training.
         decisions: Tokens learned from.
         seconds: Wall-clock time by phase, ``play`` and ``update``.
+
+    Raises:
+        ValueError: A number is below 0.
     """
 
     iterations: int
@@ -156,6 +163,11 @@ class TrainingRecord:
     decisions: int
     seconds: Mapping[str, float]
 
+    def __post_init__(self) -> None:
+        counts = (self.iterations, self.tasks, self.episodes, self.turns, self.decisions)
+        if min(*counts, *self.seconds.values()) < 0:
+            raise ValueError("training cannot have taken less than nothing")
+
 
 @dataclass(frozen=True, slots=True)
 class MovementRecord:
@@ -164,10 +176,18 @@ class MovementRecord:
     Attributes:
         per_layer: By decoder block.
         per_matrix: By name of the parameter.
+
+    Raises:
+        ValueError: A decoder block is no number.
     """
 
     per_layer: Mapping[str, float]
     per_matrix: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        for layer in self.per_layer:
+            if not (layer.isascii() and layer.isdecimal() and len(layer) <= _LAYER_DIGITS):
+                raise ValueError(f"movement is by number of the layer, not by {layer[:40]!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Shape suffixes: N tasks.
 """
 
+import math
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -184,7 +185,8 @@ def _ratio(
     if not trained or not theirs or len(hardware) != 1:
         return None
     whole = float(np.mean([measure(record) for record in theirs]))
-    return float(np.mean([measure(record) for record in mine])) / whole if whole else None
+    ratio = float(np.mean([measure(record) for record in mine])) / whole if whole else math.inf
+    return ratio if math.isfinite(ratio) else None
 
 
 def _update_seconds(record: RunRecord) -> float:

@@ -16,6 +16,9 @@ Decoder: TypeAlias = Callable[[Json, str], object]
 """Reads a value that is named by the text in errors."""
 
 
+_SHARED = 65_536  # decoded values of one kind that are kept, and given out again
+
+
 class FormatError(ValueError):
     """JSON does not have the form of the dataclass it should fill."""
 
@@ -75,7 +78,11 @@ def parse(text: str, *, where: str) -> Json:
         FormatError: The text is not JSON, or an object in it has a key twice.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        if "\\ud" in text.lower():
+            # Half a character, which JSON can escape and no file can hold.
+            json.dumps(data, ensure_ascii=False).encode()
+        return data
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{where} is not JSON: {error}") from error
 
@@ -149,19 +156,28 @@ def _mapping_decoder(decode_item: Decoder) -> Decoder:
 def _dataclass_decoder(kind: type) -> Decoder:
     hints = typing.get_type_hints(kind)
     decoders = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(kind)}
+    # Many records hold the same few counts over and over.
+    make = functools.lru_cache(maxsize=_SHARED)(kind) if _is_plain(kind) else kind
 
     def decode_dataclass(data: Json, where: str) -> object:
         given = cast(dict[str, Json], _expect(dict, data, where, "an object"))
         _check_names(decoders.keys(), given.keys(), where)
-        values = {name: read(given[name], f"{where}.{name}") for name, read in decoders.items()}
+        values = [read(given[name], f"{where}.{name}") for name, read in decoders.items()]
         try:
-            return kind(**values)
+            return make(*values)
         except FormatError:
             raise
         except ValueError as error:
             raise FormatError(f"{where}: {error}") from error
 
     return decode_dataclass
+
+
+def _is_plain(kind: object) -> bool:
+    """Tell whether equal values are the same value; of floats, 0.0 and -0.0 are not."""
+    if not dataclasses.is_dataclass(kind):
+        return cast(type, kind) in (int, str, bool)
+    return all(map(_is_plain, typing.get_type_hints(kind).values()))
 
 
 def _check_names(wanted: Set[str], given: Set[str], where: str) -> None:

@@ -13,6 +13,7 @@ from layerbench.benchmarks.check.claims import (
     check_training,
 )
 from layerbench.benchmarks.check.files import check_config, check_metrics
+from layerbench.benchmarks.check.replay import check_replay
 from layerbench.benchmarks.check.scores import (
     check_differences,
     check_evaluations,
@@ -33,6 +34,7 @@ _CHECKS: Mapping[str, Check] = {
     "tasks": check_tasks,
     "differences": check_differences,
     "episodes": check_episodes,
+    "replay": check_replay,
     "config": check_config,
     "metrics": check_metrics,
     "weights": check_weights,

@@ -17,6 +17,7 @@ from layerbench.benchmarks.records import Evaluation
 from layerbench.benchmarks.scoring import Difference, paired_difference
 from layerbench.benchmarks.settings import RunConfig
 from layerbench.envs import registry
+from layerbench.envs.types import Task
 
 # A record keeps every digit; other processors may round a sum otherwise.
 _TOLERANCE = 1e-9
@@ -107,23 +108,33 @@ def check_tasks(submission: Submission) -> Iterator[Remark]:
 
 
 def _chosen(config: RunConfig, split: str, scored: tuple[str, ...]) -> Iterator[Remark]:
-    count = config.eval.tasks or None
-    if count is not None and count != len(scored):
-        # Said already; and a forged count might take forever to list.
-        return
     try:
-        tasks = registry.list_tasks(
-            registry.find(config.env.name),
-            split=split,
-            count=count,
-            seed=config.eval.seed,
-            options=config.env.options,
-        )
+        tasks = chosen_tasks(config, split, most=len(scored))
     except (ValueError, TypeError, OSError) as error:
         yield Unchecked(f"tasks of {split}: {error}")
         return
     if scored != tuple(task.task_id for task in tasks):
         yield Wrong(f"the tasks of {split} are not those that eval.seed {config.eval.seed} chooses")
+
+
+def chosen_tasks(config: RunConfig, split: str, *, most: int) -> tuple[Task, ...]:
+    """List the tasks that the settings choose.
+
+    Args:
+        config: The settings.
+        split: Of the tasks.
+        most: How many there can be in an honest record; a forged number might take for ever.
+
+    Raises:
+        ValueError: The tasks are not on this machine.
+    """
+    return registry.list_tasks(
+        registry.find(config.env.name),
+        split=split,
+        count=min(config.eval.tasks, most) or None,
+        seed=config.eval.seed,
+        options=config.env.options,
+    )
 
 
 def check_differences(submission: Submission) -> Iterator[Remark]:

@@ -17,7 +17,7 @@ from layerbench.benchmarks.ranking import BestLayer, DepthThird
 from layerbench.benchmarks.scoring import Count, Interval
 
 # Where a chart cuts an interval off; the table has its ends.
-_LOWEST, _HIGHEST = -1.0, 2.0
+_LOWEST, _HIGHEST = -2.0, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class LayerMark:
         layer: From 0.
         value: C, or the success rate where C is undefined.
         interval: Its 95 %.
+        digits: Decimals that the interval leaves room for.
         moved: Relative movement; None if the records have none.
     """
 
@@ -60,7 +61,13 @@ class LayerMark:
     layer: int
     value: float
     interval: Interval
+    digits: int
     moved: float | None
+
+    def words(self) -> str:
+        """Write the value with its interval."""
+        value = words.number(self.value, self.digits)
+        return f"{value} ({words.span(self.interval, self.digits)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +112,17 @@ class Section:
         high = max(self.layers, key=lambda mark: mark.value)
         low = min(self.layers, key=lambda mark: mark.value)
         cut = any(_is_cut(mark.interval) for mark in self.layers)
-        said = f"{what} of layer {_said(high)} trained alone"
+        said = f"{what} of layer {high.layer} trained alone: {high.words()}"
         if len(self.layers) > 1:
             said = (
                 f"{what} of {len(self.layers)} layers trained alone, highest at layer "
-                f"{_said(high)}, lowest at layer {_said(low)}"
+                f"{high.layer}, {high.words()}, lowest at layer {low.layer}, {low.words()}"
             )
         ends = ", cut off where they leave the chart" * cut
-        return f"{said}; intervals of 95\N{NO-BREAK SPACE}%{ends}."
+        return (
+            f"{said}. Intervals of 95\N{NO-BREAK SPACE}%{ends}; "
+            "points are filled where the verdict is better than base."
+        )
 
     @property
     def title(self) -> str:
@@ -164,18 +174,17 @@ def chart_data(section: Section) -> Mapping[str, Any]:
     }
 
 
-def _said(mark: LayerMark) -> str:
-    return f"{mark.layer}, {words.number(mark.value)} ({words.span(mark.interval)})"
-
-
 def _mark(row: Row, *, contribution: bool) -> LayerMark | None:
     layer = row.layers[0]
     moved = row.movement.get(layer)
     if not contribution:
-        return LayerMark(row, layer, row.success.rate, row.interval, moved)
-    estimate = row.contribution.estimate
-    # Where one layer's is undefined and another's is not, it has no place among them.
-    return estimate and LayerMark(row, layer, estimate.value, estimate.interval, moved)
+        return LayerMark(row, layer, row.success.rate, row.interval, 2, moved)
+    found = row.contribution.estimate
+    if found is None:
+        # Where others' is defined, it has no place among them.
+        return None
+    digits = cells.contribution_digits(found)
+    return LayerMark(row, layer, found.value, found.interval, digits, moved)
 
 
 def _runs(row: Row, page: Path) -> Sequence[Run]:
@@ -210,7 +219,7 @@ def _point(mark: LayerMark) -> Mapping[str, Any]:
         "high": _digits(min(high, _HIGHEST)),
         "moved": mark.moved,
         "better": mark.row.to_base is Standing.ABOVE,
-        "words": f"{words.number(mark.value)} ({words.span(mark.interval)})",
+        "words": mark.words(),
         "verdict": mark.row.verdict,
     }
 
