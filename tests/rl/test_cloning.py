@@ -42,3 +42,11 @@ def test_the_answers_of_the_demonstrations_are_learned(
     assert lines[-1]["accuracy"] == 1.0
     loaded: Any = cast(Any, Qwen3ForCausalLM).from_pretrained(tmp_path / "step-60")
     assert loaded.config.num_hidden_layers == 4
+
+
+def test_fewer_episodes_than_a_step_takes_are_refused(
+    tmp_path: Path, make_model: ModelMaker
+) -> None:
+    # Two processes with two episodes each.
+    with pytest.raises(ValueError, match="3 episodes cannot be cloned: one step takes 4"):
+        clone(make_model("qwen3"), _episodes()[:3], tmp_path, _SETTINGS)

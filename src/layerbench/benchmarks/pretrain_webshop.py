@@ -31,6 +31,8 @@ from layerbench.envs.webshop.env import list_tasks
 _GYM_ID = "layerbench/WebShop-v0"
 _MAX_TURNS = 10
 _LONGEST = 900
+# One step of cloning takes 20 episodes.
+_FEWEST_GOALS = 20
 _ENV_OPTIONS = {"reward": "success"}
 
 
@@ -95,7 +97,7 @@ def _subject(tokenizer: Any) -> Subject:  # noqa: ANN401 - transformers leaves t
 
 def _record(phase: Phase, settings: PretrainSettings, console: Console) -> Path:
     """Play the phase's goals by the expert; a file that is there is kept."""
-    count = max(2, int(phase.goals * settings.scale))
+    count = max(_FEWEST_GOALS, int(phase.goals * settings.scale))
     levels = "-".join(str(level) for level in phase.noise_levels)
     path = settings.out / f"demonstrations-webshop-{count}-{levels}.jsonl.gz"
     if not path.exists():

@@ -63,7 +63,13 @@ def clone(
         episodes: What to imitate.
         out: Made if missing.
         settings: How.
+
+    Raises:
+        ValueError: There are fewer episodes than one step takes.
     """
+    fewest = settings.batch_size * settings.processes
+    if len(episodes) < fewest:
+        raise ValueError(f"{len(episodes)} episodes cannot be cloned: one step takes {fewest}")
     out.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
