@@ -1,5 +1,5 @@
-import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,32 +98,26 @@ def test_base_evaluation_is_taken_over(runs: tuple[PlannedRun, PlannedRun]) -> N
 
 
 def settings_with(mine: Conditions, name: str, **changed: object) -> Conditions:
-    section: object = mine.settings[name]
-    new = {**mine.settings[name], **changed} if isinstance(section, dict) else changed[name]
-    return dataclasses.replace(mine, settings={**mine.settings, name: new})
+    """Change a section of the settings, or the one that is no section."""
+    new = changed[name] if name in changed else {**mine.settings[name], **changed}
+    return replace(mine, settings={**mine.settings, name: new})
 
 
-OTHER_CONDITIONS: list[tuple[Change, str]] = [
+OTHERWISE: list[tuple[Change, str]] = [
     (lambda c: settings_with(c, "env", max_turns=3), "setting of env"),
     (lambda c: settings_with(c, "model", threads=2), "setting of model"),
     (lambda c: settings_with(c, "agent", history=3), "setting of agent"),
     (lambda c: settings_with(c, "eval", temperature=0.5), "setting of eval"),
     (lambda c: settings_with(c, "seed", seed=9), "setting of seed"),
-    (lambda c: dataclasses.replace(c, env=dataclasses.replace(c.env, version="1")), "env"),
-    (
-        lambda c: dataclasses.replace(c, model=dataclasses.replace(c.model, weights_sha256="ef")),
-        "model",
-    ),
-    (lambda c: dataclasses.replace(c, code=dataclasses.replace(c.code, revision="r")), "code"),
-    (
-        lambda c: dataclasses.replace(c, hardware=dataclasses.replace(c.hardware, device="cuda:0")),
-        "hardware",
-    ),
-    (lambda c: dataclasses.replace(c, tasks={"seen": ["another"]}), "task list"),
+    (lambda c: replace(c, env=replace(c.env, version="1")), "environment"),
+    (lambda c: replace(c, model=replace(c.model, weights_sha256="ef")), "model"),
+    (lambda c: replace(c, code=replace(c.code, revision="r")), "code"),
+    (lambda c: replace(c, hardware=replace(c.hardware, device="cuda:0")), "hardware"),
+    (lambda c: replace(c, tasks={"seen": ["another"]}), "task list"),
 ]
 
 
-@pytest.mark.parametrize(("change", "named"), OTHER_CONDITIONS)
+@pytest.mark.parametrize(("change", "named"), OTHERWISE)
 def test_nothing_is_taken_over_under_other_conditions(
     runs: tuple[PlannedRun, PlannedRun], change: Change, named: str
 ) -> None:
