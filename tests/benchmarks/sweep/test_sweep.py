@@ -72,7 +72,14 @@ def finish(sweep: "subprocess.Popen[str]") -> str:
 
 def kill_half_way(sweep: "subprocess.Popen[str]", root: Path) -> None:
     """Kill all of its processes once three runs are complete and another is being trained."""
-    while not (_complete(root) >= 3 and _in_training(root)):
+    while True:
+        if _complete(root) >= 3 and _in_training(root):
+            # Held still, for a run may have ended since it was looked at.
+            os.killpg(sweep.pid, signal.SIGSTOP)
+            time.sleep(0.1)
+            if _in_training(root):
+                break
+            os.killpg(sweep.pid, signal.SIGCONT)
         if sweep.poll() is not None:
             pytest.fail(f"the sweep ended before it could be killed: {sweep.communicate()[0]}")
         time.sleep(0.01)
