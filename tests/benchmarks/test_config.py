@@ -1,8 +1,18 @@
-import pytest
+from enum import StrEnum
+from typing import cast
 
-from layerbench.benchmarks import config
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.benchmarks import config, rules
 from layerbench.benchmarks.overrides import SettingsError
+from layerbench.benchmarks.plan import train_settings
+from layerbench.benchmarks.settings import RunConfig
 from layerbench.envs import registry
+from layerbench.rl.advantages import Algorithm, Normalisation, Statistics
+from layerbench.rl.losses import Aggregation, KLKind
 
 
 @pytest.mark.parametrize("preset", config.PRESETS)
@@ -85,6 +95,7 @@ def test_the_later_of_two_values_counts() -> None:
         ("train.temperature=0", "train.temperature is 0"),
         ("train.dynamic_sampling=1", "train.dynamic_sampling must be true or false, got '1'"),
         ("algorithm.discount=1.1", "algorithm.discount must be from 0 to 1, got 1.1"),
+        ("algorithm.name=dr-grpo", "algorithm.name cannot be 'dr-grpo': did you mean 'dr_grpo'?"),
         ("algorithm.name=grop", "algorithm.name cannot be 'grop': did you mean 'grpo'?"),
         ("agent.action_mode=x", "agent.action_mode cannot be 'x': known: choose, generate"),
         ("env.eval_splits=", "env.eval_splits is empty"),
@@ -101,6 +112,48 @@ def test_a_mistake_is_named(typed: str, says: str) -> None:
 def test_an_unknown_preset_is_named() -> None:
     with pytest.raises(SettingsError, match="'quik': did you mean 'quick'"):
         config.load("keydoor", preset="quik")
+
+
+@pytest.mark.parametrize("preset", config.PRESETS)
+def test_dr_grpo_divides_by_constants_alone(preset: str) -> None:
+    typed = ["algorithm.name=dr_grpo"]
+    training = train_settings(config.load("alfworld", typed, preset=preset))
+    assert training.advantages.algorithm is Algorithm.DR_GRPO
+    assert training.advantages.normalisation is Normalisation.MEAN
+    assert training.loss.aggregation is Aggregation.DR_GRPO
+    assert training.loss.kl_coef == 0.0
+    # What is typed counts for more, before or behind.
+    for both in (["train.kl_coef=0.02", *typed], [*typed, "train.kl_coef=0.02"]):
+        assert config.load("alfworld", both, preset=preset).train.kl_coef == 0.02
+
+
+def test_dr_grpo_with_a_deviation_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"algorithm\.normalisation must be mean"):
+        config.load("keydoor", ["algorithm.name=dr_grpo", "algorithm.normalisation=mean_std"])
+
+
+@pytest.mark.parametrize("algorithm", rules.CHOICES["algorithm.name"])
+def test_hydra_composes_a_job_with_the_same_settings(algorithm: str) -> None:
+    asked = config.load("keydoor", [f"algorithm.name={algorithm}", "train.clip_low=0.1"])
+    with initialize_config_module(config.CONF, version_base="1.3"):
+        composed = OmegaConf.to_object(compose("run", overrides=config.to_hydra(asked)))
+    assert config.fingerprint(cast(RunConfig, composed)) == config.fingerprint(asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("agent.action_mode", ActionMode),
+        ("agent.context_mode", ContextMode),
+        ("algorithm.name", Algorithm),
+        ("algorithm.statistics", Statistics),
+        ("algorithm.normalisation", Normalisation),
+        ("train.kl_kind", KLKind),
+        ("train.aggregation", Aggregation),
+    ],
+)
+def test_choices_are_the_words_of_the_code(name: str, words: type[StrEnum]) -> None:
+    assert set(rules.CHOICES[name]) == {str(word) for word in words}
 
 
 def test_style_follows_the_model() -> None:

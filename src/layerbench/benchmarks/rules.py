@@ -11,7 +11,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "agent.action_mode": ("choose", "generate"),
     "agent.context_mode": ("transcript", "window"),
     "algorithm.name": ("gigpo", "grpo", "dr_grpo"),
-    "algorithm.statistics": ("per_trajectory", "per_turn"),
+    "algorithm.statistics": ("per_trajectory", "per_first_turn", "per_turn"),
     "algorithm.normalisation": ("mean_std", "mean"),
     "train.kl_kind": ("k1", "k2", "k3"),
     "train.aggregation": ("grpo", "token_mean", "dr_grpo"),
@@ -67,6 +67,8 @@ def check(config: RunConfig) -> None:
             f"train.tasks is {config.train.tasks}, less than the "
             f"{config.train.tasks_per_iteration} of train.tasks_per_iteration"
         )
+    if config.algorithm.name == "dr_grpo" and config.algorithm.normalisation != "mean":
+        raise SettingsError("algorithm.normalisation must be mean: Dr. GRPO has no deviation")
     if config.train.temperature == 0:
         raise SettingsError("train.temperature is 0, but a greedy policy cannot learn: take 1")
 

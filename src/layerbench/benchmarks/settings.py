@@ -81,11 +81,12 @@ class AlgorithmConfig:
     """How turns are compared; see ``layerbench.rl.advantages``.
 
     Attributes:
-        name: ``gigpo``, ``grpo`` or ``dr_grpo``.
+        name: ``gigpo``, ``grpo`` or ``dr_grpo``; starts from ``conf/algorithm/NAME.yaml``.
         discount: Factor a turn in GiGPO's returns.
         step_weight: Of GiGPO's step advantages.
-        statistics: ``per_trajectory`` or ``per_turn``.
-        normalisation: ``mean_std`` or ``mean``.
+        statistics: ``per_trajectory`` (the paper's), or verl-agent's ``per_turn`` or
+            ``per_first_turn``.
+        normalisation: ``mean_std``, or ``mean``, as Dr. GRPO always does.
         std_eps: Added to a standard deviation before it divides.
         invalid_penalty: Taken off the reward of an invalid turn, after scaling.
         reward_scale: Factor on the environment's rewards.
