@@ -163,8 +163,10 @@ def test_holm_lies_between_bonferroni_and_no_correction(p_values: list[float]) -
 
 def test_p_value_is_twice_the_smaller_tail() -> None:
     # 1 of 99 resamples is not above 0: 2 * (1 + 1) / (99 + 1).
-    assert contribution.p_value(np.array([-1.0] + [1.0] * 98)) == pytest.approx(0.04)
-    assert contribution.p_value(np.zeros(10)) == 1.0
+    assert contribution.p_value(np.array([-1.0] + [1.0] * 98), tasks=9) == pytest.approx(0.04)
+    assert contribution.p_value(np.zeros(10), tasks=9) == 1.0
+    # Four tasks won that were lost: a sign test's p.
+    assert contribution.p_value(np.ones(9999), tasks=4) == 0.125
 
 
 def test_more_selections_make_a_verdict_harder() -> None:
@@ -175,7 +177,7 @@ def test_more_selections_make_a_verdict_harder() -> None:
     many = {f"layer{k}": luck(0.30, rng) for k in range(10, 49)}
     crowd = compared(none=base, full=full, layer5=layer, **many)
     assert few["5"].to_base is Standing.ABOVE
-    assert contribution.p_value(crowd["5"].gain_draws) < 0.05
+    assert contribution.p_value(crowd["5"].gain_draws, tasks=128) < 0.05
     assert crowd["5"].to_base is Standing.UNCLEAR
 
 

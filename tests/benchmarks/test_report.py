@@ -4,7 +4,7 @@ import io
 
 from layerbench.benchmarks import report
 from layerbench.benchmarks.records import RunRecord
-from layerbench.benchmarks.scoring import Count
+from layerbench.benchmarks.scoring import Count, TaskOutcome, paired_difference
 from tests.benchmarks.record_example import example
 
 
@@ -26,6 +26,11 @@ def test_table_has_counts_intervals_types_and_the_difference() -> None:
         "       open       0.50 (1/2) 0.09-0.91   0.50 (1/2) 0.09-0.91\n"
         "record runs/x/record.json"
     )
+
+
+def test_tasks_that_all_came_out_alike_give_no_interval() -> None:
+    lost = [TaskOutcome(f"t{i}", "", Count(planned=1, failed=0, successes=0)) for i in range(4)]
+    assert report.gain(paired_difference(lost, lost)) == "+0.00 no interval: all tasks alike"
 
 
 def test_an_evaluation_without_training_has_no_final_column() -> None:

@@ -62,8 +62,10 @@ def contribution_digits(found: Estimate) -> int:
 
 
 def signed(found: Estimate) -> str:
-    """Write a difference or a correlation with its 95 % interval."""
+    """Write a difference or a correlation with its 95 % interval, if resamples differ at all."""
     low, high = found.interval.low, found.interval.high
+    if low == high:
+        return f"{found.value:+z.2f} no interval"
     return f"{found.value:+z.2f} {low:+z.2f} to {high:+z.2f}"
 
 

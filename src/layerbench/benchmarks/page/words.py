@@ -27,11 +27,13 @@ def won(count: Count) -> str:
 
 
 def span(interval: Interval, digits: int = 2) -> str:
-    """Write the ends of an interval.
+    """Write the ends of an interval; where resamples do not differ there is none.
 
-    >>> span(Interval(0.126, math.inf))
-    '0.13 to ∞'
+    >>> span(Interval(0.126, math.inf)), span(Interval(0.0, 0.0))
+    ('0.13 to ∞', 'no interval')
     """
+    if interval.low == interval.high:
+        return "no interval"
     return f"{number(interval.low, digits)} to {number(interval.high, digits)}"
 
 
