@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -200,7 +201,9 @@ def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgen
 
 
 def _context_length(model: nn.Module) -> int:
-    length = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    # Of a model of text and images, what the part that reads text can read.
+    config = cast(Any, model).config.get_text_config(decoder=True)
+    length = getattr(config, "max_position_embeddings", None)
     if not isinstance(length, int):
         raise ValueError(
             "the model does not say how much it can read: set agent.max_context_tokens"
