@@ -274,7 +274,7 @@ def load_model(
         tokenizer = cast(Any, AutoTokenizer).from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code
         )
-    except OSError as problem:
+    except (ImportError, OSError, ValueError) as problem:
         raise _not_loaded(name, problem) from problem
     return cast(nn.Module, model.to(place).eval()), cast(Tokenizer, tokenizer)
 
@@ -297,12 +297,12 @@ def load_skeleton(
         config = cast(Any, AutoConfig).from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code
         )
-    except OSError as problem:
+        with torch.device("meta"):
+            return cast(Any, AutoModelForCausalLM).from_config(
+                config, trust_remote_code=trust_remote_code
+            )
+    except (ImportError, OSError, ValueError) as problem:
         raise _not_loaded(name, problem) from problem
-    with torch.device("meta"):
-        return cast(Any, AutoModelForCausalLM).from_config(
-            config, trust_remote_code=trust_remote_code
-        )
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -316,8 +316,9 @@ def weights_hash(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _not_loaded(name: str, problem: OSError) -> ValueError:
-    reason = str(problem).strip().splitlines()[0]
+def _not_loaded(name: str, problem: Exception) -> ValueError:
+    # transformers tells at length, of an unknown kind of model with all that it knows.
+    reason = str(problem).strip().partition("\n")[0][:300]
     return ValueError(f"model '{name}' could not be loaded: {reason}")
 
 
