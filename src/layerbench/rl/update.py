@@ -23,6 +23,7 @@ from layerbench.rl.losses import (
     token_weights,
 )
 from layerbench.rl.policy import decision_scores
+from layerbench.rl.recomputing import forgetful_blocks
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import UpdateStats
 
@@ -39,6 +40,8 @@ class UpdateSettings:
             memory and speed alone.
         grad_clip: Largest gradient norm of a step.
         temperature: The one the episodes were sampled at, above 0.
+        gradient_checkpointing: Compute what is inside a decoder block again for its gradients,
+            instead of keeping it: a matter of memory and speed alone.
     """
 
     loss: LossSettings
@@ -47,6 +50,7 @@ class UpdateSettings:
     micro_batch_tokens: int = 4096
     grad_clip: float = 1.0
     temperature: float = 1.0
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +211,14 @@ def accumulate_gradients(
     total = StepStats()
     for part in _parts(weighed, settings.micro_batch_tokens):
         batch = collate([item.sequence for item in part], device=learner.device)
-        loss, stats = _loss(
-            learner.model,
-            batch,
-            settings,
-            weights_D=_join([item.weights_D for item in part], learner.device),
-            ref_logprobs_D=_join([item.ref_logprobs_D for item in part], learner.device),
-        )
+        with forgetful_blocks(learner.model, enabled=settings.gradient_checkpointing):
+            loss, stats = _loss(
+                learner.model,
+                batch,
+                settings,
+                weights_D=_join([item.weights_D for item in part], learner.device),
+                ref_logprobs_D=_join([item.ref_logprobs_D for item in part], learner.device),
+            )
         loss.backward()  # pyright: ignore[reportUnknownMemberType]
         total += stats
     return total
