@@ -22,8 +22,13 @@ STYLES = (*_RULES, *_COMPACT)
 """Names that ``style`` knows."""
 
 
-def style(name: str, action_mode: ActionMode) -> PromptStyle:
+def style(name: str, action_mode: ActionMode, *, thinks: bool = True) -> PromptStyle:
     """Make a prompt style by name; compact ones say nothing about the form of an answer.
+
+    Args:
+        name: One of ``STYLES``.
+        action_mode: How a response becomes an action.
+        thinks: Free text begins with thoughts.
 
     Raises:
         ValueError: There is no such style; the message names the nearest.
@@ -34,4 +39,4 @@ def style(name: str, action_mode: ActionMode) -> PromptStyle:
         close = difflib.get_close_matches(name, STYLES, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(STYLES)}"
         raise ValueError(f"no prompt style named '{name}': {hint}")
-    return ChatStyle(_RULES[name], action_mode=action_mode)
+    return ChatStyle(_RULES[name], action_mode=action_mode, thinks=thinks)
