@@ -1,14 +1,18 @@
-"""Models by name: what cannot be loaded, or has no layers to choose from, is said in one line."""
+"""Models by name: how they are loaded, and what is said of those that cannot be."""
 
+import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import MambaConfig, MambaForCausalLM
 
-from layerbench.benchmarks import cli, models
+from layerbench.benchmarks import cli, models, records
 from layerbench.benchmarks.settings import ModelConfig
+from tests.agents import tiny
 from tests.benchmarks import tiny_model
 
 
@@ -23,10 +27,10 @@ def settings_of(folder: Path) -> ModelConfig:
     )
 
 
-def complaint(folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> str:
+def complaint(folder: Path, out: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
     capsys.readouterr()
     argv = ("run", "keydoor", "--preset", "quick", "--layer", "0", "--model", str(folder))
-    assert cli.main([*argv, "--out", str(out)]) == 2
+    assert cli.main([*argv, "--out", str(out), *more]) == 2
     assert not out.exists()
     # transformers may have drawn a bar before.
     return capsys.readouterr().err.splitlines()[-1]
@@ -65,3 +69,49 @@ def test_model_that_predicts_no_next_token_is_refused_in_one_line(
         assert len(said) < 500
         with pytest.raises(ValueError, match="could not be loaded"):
             models.num_layers(settings_of(tmp_path / "m"))
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_attention_is_the_one_asked_for_and_says_the_same(tmp_path: Path, attention: str) -> None:
+    settings = settings_of(tiny_model.save(tmp_path))
+    model, plain = (
+        models.load(one)[0] for one in (replace(settings, attention=attention), settings)
+    )
+    config: Any = model.config
+    assert config._attn_implementation == attention
+    ids = [3, 5, 4, 9, 7]
+    torch.testing.assert_close(tiny.logits(model, ids), tiny.logits(plain, ids), atol=1e-6, rtol=0)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("flash_attn") is not None, reason="it is installed")
+def test_attention_that_is_not_installed_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_model.save(tmp_path / "model")
+    said = complaint(folder, tmp_path / "run", capsys, "model.attention=flash_attention_2")
+    assert said.startswith(f"layerbench: model '{folder}' could not be loaded: ")
+    assert "flash" in said.lower()
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3"])
+@pytest.mark.parametrize(
+    "more", [(), ("agent.thinking=false", "train.gradient_checkpointing=true")]
+)
+def test_paper_preset_trains_a_model_of_its_families(
+    tmp_path: Path, family: str, more: tuple[str, ...]
+) -> None:
+    model: Any = tiny.model(family)
+    tokenizer: Any = tiny.tokenizer(tiny.FORGETFUL)
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    argv = ["run", "keydoor", "--preset", "paper", "--layer", "1", "--out", str(tmp_path / "run")]
+    small = (
+        *("train.iterations=1", "train.tasks=2", "train.tasks_per_iteration=2", "env.workers=0"),
+        *("train.group_size=2", "train.minibatches=2", "eval.tasks=2", "env.max_turns=2"),
+        *("agent.max_response_tokens=6", "model.device=cpu"),
+    )
+    assert cli.main([*argv, "--model", str(tmp_path / "model"), *small, *more]) == 0
+    record = records.read(tmp_path / "run" / "record.json")
+    assert record.settings["agent"].get("thinking") == (False if more else None)
+    assert list(record.movement.per_layer) == ["1"]
+    assert record.movement.per_layer["1"] > 0

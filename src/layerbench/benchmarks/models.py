@@ -49,6 +49,7 @@ def load(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
         dtype=settings.dtype,
         device=settings.device,
         trust_remote_code=settings.trust_remote_code,
+        attention=settings.attention,
     )
     for checkpoint in source.trained:
         _put(checkpoint, model)

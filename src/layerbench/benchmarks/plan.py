@@ -147,6 +147,7 @@ def train_settings(config: RunConfig) -> TrainSettings:
         micro_batch_tokens=train.micro_batch_tokens,
         temperature=train.temperature,
         checkpoint_every=train.checkpoint_every,
+        gradient_checkpointing=train.gradient_checkpointing,
         dynamic_sampling=train.dynamic_sampling,
         lr_scale=parse_scales(train.lr_scale),
         seed=config.seed,
@@ -194,10 +195,12 @@ def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgen
         max_prompt_tokens=config.agent.max_prompt_tokens,
         max_response_tokens=config.agent.max_response_tokens,
         max_context_tokens=config.agent.max_context_tokens or _context_length(model),
+        thinks=config.agent.thinking,
     )
     end_id = ChatFormat(tokenizer, action_mode=mode).end_id
     backend = TransformersBackend(model, eos_id=end_id)
-    return LLMAgent(backend, tokenizer, prompts.style(config.agent.style, mode), settings)
+    style = prompts.style(config.agent.style, mode, thinks=config.agent.thinking)
+    return LLMAgent(backend, tokenizer, style, settings)
 
 
 def _context_length(model: nn.Module) -> int:

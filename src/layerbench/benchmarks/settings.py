@@ -42,6 +42,8 @@ class ModelConfig:
         device: As torch names it, or ``auto``: the first GPU if there is one.
         trust_remote_code: Run code that the model's repository brings along.
         threads: Of torch; more than one is slow where other processes want the same cores.
+        attention: ``eager``, ``sdpa`` or ``flash_attention_2``; ``auto`` takes what transformers
+            would.
     """
 
     name: str = MISSING
@@ -50,6 +52,7 @@ class ModelConfig:
     device: str = MISSING
     trust_remote_code: bool = MISSING
     threads: int = MISSING
+    attention: str = "auto"
 
 
 @dataclass
@@ -65,6 +68,8 @@ class AgentConfig:
         max_prompt_tokens: Of a window prompt.
         max_response_tokens: Of one free answer.
         max_context_tokens: After which a transcript ends; 0 takes what the model can read.
+        thinking: Free text begins with thoughts; false turns them off by the switch that the chat
+            template must have, as Qwen3's does.
     """
 
     style: str = MISSING
@@ -74,6 +79,7 @@ class AgentConfig:
     max_prompt_tokens: int = MISSING
     max_response_tokens: int = MISSING
     max_context_tokens: int = MISSING
+    thinking: bool = True
 
 
 @dataclass
@@ -135,6 +141,8 @@ class TrainConfig:
         aggregation: ``grpo``, ``token_mean`` or ``dr_grpo``.
         max_tokens: What ``dr_grpo``'s aggregation divides a sequence's loss by.
         sequence_ratio: One importance ratio a sequence (GSPO).
+        gradient_checkpointing: Compute what is inside a layer again for its gradients, instead of
+            keeping it; changes memory and speed, not the result.
     """
 
     iterations: int = MISSING
@@ -162,6 +170,7 @@ class TrainConfig:
     max_tokens: int = MISSING
     sequence_ratio: bool = MISSING
     lr_scale: str = ""
+    gradient_checkpointing: bool = False
 
 
 @dataclass

@@ -246,6 +246,7 @@ def load_model(
     dtype: str = "auto",
     device: str = "auto",
     trust_remote_code: bool = False,
+    attention: str = "auto",
 ) -> tuple[nn.Module, Tokenizer]:
     """Load a causal language model and its tokenizer; weights come from safetensors only.
 
@@ -256,9 +257,10 @@ def load_model(
             a name such as ``float32``.
         device: As torch names it; ``auto`` takes CUDA if there is some.
         trust_remote_code: Run code that comes with the model.
+        attention: As transformers names implementations of it; ``auto`` leaves the choice there.
 
     Raises:
-        ValueError: There is no such model, device or dtype.
+        ValueError: There is no such model, device, dtype or implementation of attention.
     """
     place = _find_device(device)
     kind = _find_dtype(dtype, place)
@@ -270,6 +272,7 @@ def load_model(
             dtype=kind,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
+            attn_implementation=None if attention == "auto" else attention,
         )
         tokenizer = cast(Any, AutoTokenizer).from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code
