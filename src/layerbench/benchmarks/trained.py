@@ -1,4 +1,4 @@
-"""What a run trained as a model: the name of a run's folder, or of a checkpoint in it, is one."""
+"""What a run trained as a model: the name of its folder, of a checkpoint in it, or of a delta."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
+from layerbench.benchmarks import delta
 from layerbench.benchmarks.overrides import SettingsError
 
 
@@ -16,7 +17,7 @@ class Lineage:
     Attributes:
         base: Model that no run trained: ``embedded``, a folder, or a name on the Hub.
         revision: Of the base on the Hub.
-        trained: Folders of runs, or of their checkpoints, that trained it; the last one last.
+        trained: Folders of runs, of their checkpoints, or of deltas; the last one last.
     """
 
     base: str
@@ -32,6 +33,11 @@ def run_of(name: str) -> Path | None:
     return inside if is_run and name != "embedded" else None
 
 
+def is_trained(name: str) -> bool:
+    """Tell whether a model is a base with what some run trained put into it."""
+    return run_of(name) is not None or delta.is_delta(Path(name))
+
+
 def lineage(name: str, *, revision: str) -> Lineage:
     """Follow a model down to the base that its run, and that base's run, began with.
 
@@ -41,16 +47,26 @@ def lineage(name: str, *, revision: str) -> Lineage:
 
     Raises:
         SettingsError: A run's settings cannot be read, or it began with itself.
+        layerbench.benchmarks.strict_json.FormatError: A delta cannot be read.
     """
     trained: list[Path] = []
-    runs: set[Path] = set()
-    while (run := run_of(name)) is not None:
-        if run.resolve() in runs:
-            raise SettingsError(f"the run in {run} began with a model that it trained itself")
-        runs.add(run.resolve())
+    places: set[Path] = set()
+    while is_trained(name):
+        place = run_of(name) or Path(name)
+        if place.resolve() in places:
+            raise SettingsError(f"the run in {place} began with a model that it trained itself")
+        places.add(place.resolve())
         trained.append(Path(name))
-        name, revision = _began_with(run)
+        name, revision = _base_of(place)
     return Lineage(base=name, revision=revision, trained=tuple(reversed(trained)))
+
+
+def _base_of(place: Path) -> tuple[str, str]:
+    """Name the model, and its revision, that a run or a delta is on top of."""
+    if delta.is_delta(place):
+        base = delta.read(place).base
+        return base.name, base.revision
+    return _began_with(place)
 
 
 def _began_with(run: Path) -> tuple[str, str]:
