@@ -72,7 +72,8 @@ class SelectionRecord:
         num_layers: Blocks of the model.
         parameters: Trained parameters.
         share: Trained parameters over all parameters, in [0, 1].
-        weights_sha256: Hash of the weights after training.
+        weights_sha256: Hash of the weights after training, as the model plays with them: without
+            the float32 masters of a lower precision.
     """
 
     name: str

@@ -22,6 +22,7 @@ from layerbench.rl.losses import (
     token_loss,
     token_weights,
 )
+from layerbench.rl.masters import MasterWeights
 from layerbench.rl.policy import decision_scores
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import UpdateStats
@@ -57,12 +58,14 @@ class Learner:
         model: A causal language model, frozen but for the parameters below.
         parameters: What learns, by name.
         base: What those parameters were before training: the KL reference.
-        optimizer: Steps the parameters, and holds no others.
+        masters: What is stepped in their place, where they are coarser than float32.
+        optimizer: Steps ``masters.stepped``, and holds no others.
     """
 
     model: nn.Module
     parameters: Mapping[str, nn.Parameter]
     base: BaseWeights
+    masters: MasterWeights
     optimizer: torch.optim.Optimizer
 
     @property
@@ -147,6 +150,7 @@ def update(
             total += accumulate_gradients(learner, weighed, settings)
             norms.append(_clip(learner, settings))
             learner.optimizer.step()
+            learner.masters.round_off()
     learner.optimizer.zero_grad(set_to_none=True)
     return _summarise(total, norms)
 
@@ -203,7 +207,7 @@ def weigh(
 def accumulate_gradients(
     learner: Learner, weighed: Sequence[WeighedSequence], settings: UpdateSettings
 ) -> StepStats:
-    """Add an optimizer batch's gradient to the parameters, one micro-batch after the other."""
+    """Add an optimizer batch's gradient to what is stepped, one micro-batch after the other."""
     total = StepStats()
     for part in _parts(weighed, settings.micro_batch_tokens):
         batch = collate([item.sequence for item in part], device=learner.device)
@@ -215,6 +219,8 @@ def accumulate_gradients(
             ref_logprobs_D=_join([item.ref_logprobs_D for item in part], learner.device),
         )
         loss.backward()  # pyright: ignore[reportUnknownMemberType]
+        # At once: many micro-batches added up at a low precision would lose the small ones.
+        learner.masters.take_gradients()
         total += stats
     return total
 
@@ -272,7 +278,8 @@ def _loss(
 
 def _clip(learner: Learner, settings: UpdateSettings) -> float:
     """Scale the gradient down to the largest norm allowed, and return the norm it had."""
-    norm = float(nn.utils.clip_grad_norm_(learner.parameters.values(), settings.grad_clip))
+    stepped = learner.masters.stepped.values()
+    norm = float(nn.utils.clip_grad_norm_(stepped, settings.grad_clip))
     if not math.isfinite(norm):
         raise FloatingPointError(
             f"the gradient's norm is {norm}: lower the learning rate or check the rewards"
