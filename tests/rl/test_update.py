@@ -65,6 +65,11 @@ def moved_off(sequences: Sequence[TrainingSequence], *, by: float) -> list[Train
     ]
 
 
+def neutral(sequence: TrainingSequence, *, but: float = 0.0) -> TrainingSequence:
+    """The same sequence without an advantage, or with the same small one everywhere."""
+    return replace(sequence, advantages_D=np.full(3, but, np.float32))
+
+
 def coarse(model: nn.Module) -> nn.Module:
     """The model in bfloat16, its matrices as small as those of real models."""
     with torch.no_grad():
@@ -139,8 +144,7 @@ def test_leaving_neutral_sequences_out_does_not_change_the_gradient(
 ) -> None:
     learner = learner_of(make_model("qwen3"))
     sequences = sample_sequences(learner.model)
-    neutral = [replace(s, advantages_D=np.zeros(3, np.float32)) for s in sequences[:5]]
-    mixed = [*neutral, *sequences[5:]]
+    mixed = [*map(neutral, sequences[:5]), *sequences[5:]]
     settings = UpdateSettings(loss=NO_KL)
     ours = gradients(learner, mixed, settings)
     # An entropy bonus of next to nothing has every sequence run.
@@ -292,29 +296,42 @@ def test_reference_is_the_base_model_and_leaves_no_trace(
 
 def test_kl_pulls_towards_the_base_model(make_model: ModelMaker) -> None:
     learner = learner_of(make_model("qwen3"))
-    neutral = [
-        replace(s, advantages_D=np.zeros(3, np.float32)) for s in sample_sequences(learner.model)
-    ]
+    sequences = sample_sequences(learner.model)
+    # An advantage of next to nothing, so that KL alone decides where the step goes.
+    faint = [neutral(sequences[0], but=1e-6), *map(neutral, sequences[1:])]
     shift(learner)
     settings = UpdateSettings(loss=LossSettings(kl_coef=1.0))
-    history = [
-        update(learner, neutral, settings, rng=np.random.default_rng(0)).kl for _ in range(20)
-    ]
-    assert 0.0 < history[-1] < history[0] / 2
+    history = [update(learner, faint, settings, rng=np.random.default_rng(0)) for _ in range(20)]
+    assert {stats.decisions for stats in history} == {36}
+    assert 0.0 < history[-1].kl < history[0].kl / 2
 
 
-def test_nothing_to_learn_takes_no_step(make_model: ModelMaker) -> None:
+@pytest.mark.parametrize(
+    "loss", [NO_KL, LossSettings(kl_coef=1.0), LossSettings(kl_coef=0.0, entropy_coef=1.0)]
+)
+def test_a_batch_without_any_advantage_takes_no_step(
+    make_model: ModelMaker, loss: LossSettings
+) -> None:
     learner = learner_of(make_model("qwen3"))
+    shift(learner)
     before = {name: p.detach().clone() for name, p in learner.parameters.items()}
-    neutral = [
-        replace(s, advantages_D=np.zeros(3, np.float32)) for s in sample_sequences(learner.model)
-    ]
-    for sequences in (neutral, []):
-        settings = UpdateSettings(loss=NO_KL, minibatches=2)
+    for sequences in (list(map(neutral, sample_sequences(learner.model))), []):
+        settings = UpdateSettings(loss=loss, minibatches=2)
         stats = update(learner, sequences, settings, rng=np.random.default_rng(0))
         assert (stats.steps, stats.decisions, stats.grad_norm) == (0, 0, 0.0)
     # Weight decay alone would have moved them.
     assert all(torch.equal(p, before[name]) for name, p in learner.parameters.items())
+    assert not learner.optimizer.state
+
+
+def test_only_batches_with_an_advantage_take_a_step(make_model: ModelMaker) -> None:
+    learner = learner_of(make_model("qwen3"))
+    sequences = sample_sequences(learner.model)
+    lone = [sequences[0], *map(neutral, sequences[1:])]
+    settings = UpdateSettings(loss=LossSettings(kl_coef=0.1), minibatches=3)
+    stats = update(learner, lone, settings, rng=np.random.default_rng(0))
+    # One of 3 batches, with all of its 4 sequences of 3 decisions.
+    assert (stats.steps, stats.decisions) == (1, 12)
 
 
 def test_epochs_and_minibatches_give_that_many_steps(make_model: ModelMaker) -> None:

@@ -52,7 +52,7 @@ class UpdateStats:
         grad_norm: Mean gradient norm before clipping.
         max_ratio: Largest importance ratio met.
         decisions: Decisions learned from.
-        steps: Optimizer steps taken; 0 if every group had equal scores.
+        steps: Optimizer steps taken; 0 if no turn had an advantage.
     """
 
     loss: float

@@ -121,8 +121,11 @@ def update(
 ) -> UpdateStats:
     """Learn from one iteration's sequences, in shuffled optimizer batches.
 
-    Sequences without any advantage count in the averages of their batch, but are not run where
-    they cannot have a gradient. A batch of nothing else takes no step.
+    Sequences without any advantage count in the averages of their batch; where KL or entropy has a
+    coefficient they are run for its sake, else they have no gradient and are left out. A batch of
+    nothing else takes no step, whatever the coefficients: nothing was found out about the policy,
+    and AdamW would make a full step of gradients as small as rounding errors, and decay the
+    weights. So KL and entropy bound and spread what is learned, and move nothing alone.
 
     Args:
         learner: Is changed in place.
@@ -139,13 +142,10 @@ def update(
         order = rng.permutation(len(sequences))
         for chunk in np.array_split(order, settings.minibatches):
             chosen: list[int] = chunk.tolist()
-            weighed = weigh(
-                [sequences[index] for index in chosen],
-                [reference[index] for index in chosen],
-                settings.loss,
-            )
-            if not weighed:
+            batch = [sequences[index] for index in chosen]
+            if all(sequence.is_neutral for sequence in batch):
                 continue
+            weighed = weigh(batch, [reference[index] for index in chosen], settings.loss)
             learner.optimizer.zero_grad(set_to_none=True)
             total += accumulate_gradients(learner, weighed, settings)
             norms.append(_clip(learner, settings))
