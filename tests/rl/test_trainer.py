@@ -414,6 +414,32 @@ def test_dynamic_sampling_gives_up_after_ten_rounds(tmp_path: Path) -> None:
     assert (metrics.mixed_groups, metrics.steps, metrics.success) == (0, 0, 0.0)
 
 
+def test_what_was_not_measured_is_null_and_survives_a_resume(tmp_path: Path) -> None:
+    dull = [task.task_id for task in TASKS]
+    trainer, _ = biased_trainer(tmp_path, dull=dull, settings=replace(SETTINGS, iterations=1))
+    (metrics,) = trainer.run()
+    assert (metrics.steps, metrics.kl, metrics.entropy) == (0, None, None)
+    (line,) = recorded(tmp_path)
+    unmeasured = {"loss", "kl", "clip_fraction", "entropy", "grad_norm", "max_ratio"}
+    assert {name for name, value in line.items() if value is None} == unmeasured
+    again, _ = biased_trainer(tmp_path, dull=dull, settings=replace(SETTINGS, iterations=1))
+    assert again.history == (metrics,)
+
+
+def test_metrics_of_before_there_was_null_are_read(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, iterations=2, loss=LossSettings(kl_coef=0.0))
+    make_toy_trainer(tmp_path, settings=settings)[0].run()
+    path = latest_checkpoint(tmp_path / "checkpoints")
+    assert path is not None
+    state = json.loads((path / "state.json").read_text())
+    assert [row.pop("kl") for row in state["history"]] == [None, None]
+    old = [{**row, "kl": 0.0} for row in state["history"]]
+    (path / "state.json").write_text(json.dumps({**state, "history": old}))
+    trainer, *_ = make_toy_trainer(tmp_path, settings=replace(settings, iterations=3))
+    assert [metrics.kl for metrics in trainer.run()] == [0.0, 0.0, None]
+    assert [line["kl"] for line in recorded(tmp_path)] == [0.0, 0.0, None]
+
+
 def test_dynamic_sampling_resumes_where_the_task_list_was_left(tmp_path: Path) -> None:
     dull = [task.task_id for task in TASKS[:3]]
     trainer, player = biased_trainer(tmp_path / "through", dull=dull, settings=DYNAMIC)

@@ -11,6 +11,7 @@ from layerbench.rl.layers import BaseWeights, parse_selection, select_parameters
 from layerbench.rl.losses import Aggregation, LossSettings
 from layerbench.rl.masters import MasterWeights
 from layerbench.rl.policy import decision_scores
+from layerbench.rl.types import UpdateStats
 from layerbench.rl.update import (
     Learner,
     UpdateSettings,
@@ -22,6 +23,7 @@ from layerbench.rl.update import (
 
 ModelMaker = Callable[[str], nn.Module]
 NO_KL = LossSettings(kl_coef=0.0)
+NO_STEP = UpdateStats(None, None, None, None, None, None, decisions=0, steps=0)
 
 
 def learner_of(model: nn.Module, selection: str = "2", *, rate: float = 1e-2) -> Learner:
@@ -97,6 +99,11 @@ def norm(tensor: torch.Tensor) -> float:
     return float(tensor.detach().square().sum().sqrt())
 
 
+def measured(value: float | None) -> float:
+    assert value is not None
+    return value
+
+
 def shift(learner: Learner) -> None:
     """Move the parameters away from the base, so that KL is not zero."""
     with torch.no_grad():
@@ -136,7 +143,7 @@ def test_loss_does_not_depend_on_the_micro_batch_size(make_model: ModelMaker) ->
     ]
     assert stats[0].loss == pytest.approx(stats[1].loss, rel=1e-5)
     assert stats[0].grad_norm == pytest.approx(stats[1].grad_norm, rel=1e-5)
-    assert stats[0].clip_fraction == stats[1].clip_fraction > 0.0
+    assert stats[0].clip_fraction == measured(stats[1].clip_fraction) > 0.0
 
 
 def test_leaving_neutral_sequences_out_does_not_change_the_gradient(
@@ -269,7 +276,29 @@ def test_first_step_on_own_samples_has_ratio_one_and_clips_nothing(
     stats = update(learner, sequences, UpdateSettings(loss=NO_KL), rng=np.random.default_rng(0))
     assert stats.max_ratio == pytest.approx(1.0, abs=1e-5)
     assert (stats.clip_fraction, stats.steps, stats.decisions) == (0.0, 1, 36)
-    assert stats.entropy > 0.0
+    assert measured(stats.entropy) > 0.0
+
+
+def test_kl_is_measured_where_the_loss_has_a_reference(make_model: ModelMaker) -> None:
+    found: list[float | None] = []
+    for loss in (NO_KL, LossSettings(kl_coef=0.1)):
+        learner = learner_of(make_model("qwen3"))
+        sequences = sample_sequences(learner.model)
+        settings = UpdateSettings(loss=loss)
+        found.append(update(learner, sequences, settings, rng=np.random.default_rng(0)).kl)
+    # Before the first step the policy is the reference.
+    assert found == [None, pytest.approx(0.0, abs=1e-6)]
+
+
+def test_entropy_is_that_of_the_decisions_learned_from(make_model: ModelMaker) -> None:
+    learner = learner_of(make_model("qwen3"))
+    sequences = sample_sequences(learner.model)
+    with torch.no_grad():
+        _, entropy_D = decision_scores(learner.model, collate(sequences[:4]), temperature=1.0)
+    mixed = [*sequences[:4], *map(neutral, sequences[4:])]
+    stats = update(learner, mixed, UpdateSettings(loss=NO_KL), rng=np.random.default_rng(0))
+    assert stats.decisions == 12
+    assert stats.entropy == pytest.approx(float(entropy_D.mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize("is_coarse", [False, True])
@@ -303,7 +332,7 @@ def test_kl_pulls_towards_the_base_model(make_model: ModelMaker) -> None:
     settings = UpdateSettings(loss=LossSettings(kl_coef=1.0))
     history = [update(learner, faint, settings, rng=np.random.default_rng(0)) for _ in range(20)]
     assert {stats.decisions for stats in history} == {36}
-    assert 0.0 < history[-1].kl < history[0].kl / 2
+    assert 0.0 < measured(history[-1].kl) < measured(history[0].kl) / 2
 
 
 @pytest.mark.parametrize(
@@ -318,7 +347,7 @@ def test_a_batch_without_any_advantage_takes_no_step(
     for sequences in (list(map(neutral, sample_sequences(learner.model))), []):
         settings = UpdateSettings(loss=loss, minibatches=2)
         stats = update(learner, sequences, settings, rng=np.random.default_rng(0))
-        assert (stats.steps, stats.decisions, stats.grad_norm) == (0, 0, 0.0)
+        assert stats == NO_STEP
     # Weight decay alone would have moved them.
     assert all(torch.equal(p, before[name]) for name, p in learner.parameters.items())
     assert not learner.optimizer.state
@@ -340,7 +369,7 @@ def test_epochs_and_minibatches_give_that_many_steps(make_model: ModelMaker) -> 
     sequences = sample_sequences(learner.model)
     stats = update(learner, sequences, settings, rng=np.random.default_rng(0))
     assert (stats.steps, stats.decisions) == (6, 72)
-    assert stats.max_ratio > 1.0
+    assert measured(stats.max_ratio) > 1.0
 
 
 def test_gradient_is_clipped_after_its_norm_is_reported(make_model: ModelMaker) -> None:
@@ -351,7 +380,8 @@ def test_gradient_is_clipped_after_its_norm_is_reported(make_model: ModelMaker) 
         learner = replace(learner, optimizer=plain)
         settings = UpdateSettings(loss=NO_KL, grad_clip=clip)
         sequences = sample_sequences(learner.model)
-        norms.append(update(learner, sequences, settings, rng=np.random.default_rng(0)).grad_norm)
+        stats = update(learner, sequences, settings, rng=np.random.default_rng(0))
+        norms.append(measured(stats.grad_norm))
     moved = [
         (parameter.detach() - learner.base.tensors[name]).square().sum()
         for name, parameter in learner.parameters.items()

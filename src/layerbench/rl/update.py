@@ -152,7 +152,7 @@ def update(
             learner.optimizer.step()
             learner.masters.round_off()
     learner.optimizer.zero_grad(set_to_none=True)
-    return _summarise(total, norms)
+    return _summarise(total, norms, settings.loss)
 
 
 def reference_logprobs(
@@ -287,15 +287,25 @@ def _clip(learner: Learner, settings: UpdateSettings) -> float:
     return norm
 
 
-def _summarise(total: StepStats, norms: Sequence[float]) -> UpdateStats:
-    steps, decisions = len(norms), max(total.decisions, 1)
+def _summarise(total: StepStats, norms: Sequence[float], settings: LossSettings) -> UpdateStats:
+    if not norms:
+        return UpdateStats(
+            loss=None,
+            kl=None,
+            clip_fraction=None,
+            entropy=None,
+            grad_norm=None,
+            max_ratio=None,
+            decisions=0,
+            steps=0,
+        )
     return UpdateStats(
-        loss=total.loss / max(steps, 1),
-        kl=total.kl / decisions,
-        clip_fraction=total.clipped / decisions,
-        entropy=total.entropy / decisions,
-        grad_norm=math.fsum(norms) / max(steps, 1),
+        loss=total.loss / len(norms),
+        kl=total.kl / total.decisions if settings.kl_coef else None,
+        clip_fraction=total.clipped / total.decisions,
+        entropy=total.entropy / total.decisions,
+        grad_norm=math.fsum(norms) / len(norms),
         max_ratio=total.max_ratio,
         decisions=total.decisions,
-        steps=steps,
+        steps=len(norms),
     )
