@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from layerbench.envs.choices import nearest
+
 # Chosen otherwise, because other settings hang on them.
 _ELSEWHERE = {
     "preset": "--preset",
@@ -86,16 +88,6 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """
     if value not in choices:
         raise SettingsError(f"{name} cannot be '{value}': {nearest(value, choices)}")
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Say which name was meant, or which there are.
-
-    >>> nearest("grop", ["gigpo", "grpo"])
-    "did you mean 'grpo'?"
-    """
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
 
 
 def _to_hydra(item: str, settings: Mapping[str, Setting]) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from layerbench.benchmarks.overrides import nearest
 from layerbench.envs import registry
 from layerbench.envs.actions import admits, is_template
+from layerbench.envs.choices import nearest
 from layerbench.envs.registry import EnvSpec
 from layerbench.envs.session import Session
 from layerbench.envs.types import Observation, Task

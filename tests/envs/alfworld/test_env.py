@@ -144,8 +144,8 @@ def test_the_source_has_a_label_of_its_own(official_data: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"anchor": "text"}, "there are state and observation"),
-        ({"difficulty": "hard"}, "there are easy"),
+        ({"anchor": "stat"}, "no anchor named 'stat': did you mean 'state'"),
+        ({"difficulty": "hard"}, "known: easy"),
         ({"data_dir": "nowhere"}, "json_2.1.1"),
     ],
 )

@@ -103,8 +103,9 @@ def test_draws_reach_every_type_of_task() -> None:
     ("options", "reason"),
     [
         ({"split": "valid_seen"}, "known: pretrain, train, seen, unseen"),
-        ({"difficulty": "hard"}, "there are easy, medium, full"),
-        ({"source": "offical"}, "there are generated and official"),
+        ({"difficulty": "hard"}, "known: easy, medium, full"),
+        ({"source": "offical"}, "did you mean 'official'"),
+        ({"source": "official", "difficulty": "esy"}, "did you mean 'easy'"),
         ({"data_dir": "nowhere"}, "has no folder json_2.1.1"),
         ({"count": None}, "say how many"),
         ({"count": 0}, "1 to"),

@@ -188,8 +188,8 @@ def test_buying_with_the_last_turn_is_no_truncation() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"observation_mode": "html"}, "no observation_mode named 'html': there are text,"),
-        ({"reward": "won"}, "no reward named 'won': there are score, success"),
+        ({"observation_mode": "html"}, "no observation_mode named 'html': known: text,"),
+        ({"reward": "won"}, "no reward named 'won': known: score, success"),
         ({"goal_source": "mine"}, "no goal_source named 'mine'"),
         ({"goal_source": "human"}, "this catalogue has no human goals"),
         ({"split_scheme": "mine"}, "no split_scheme named 'mine'"),

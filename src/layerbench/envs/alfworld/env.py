@@ -8,6 +8,7 @@ import gymnasium as gym
 
 from layerbench.envs.alfworld.engine import Engine, EngineState
 from layerbench.envs.alfworld.games import Game, games_of
+from layerbench.envs.choices import check_choice
 from layerbench.envs.spaces import AnyText
 
 ANCHORS = ("state", "observation")
@@ -44,8 +45,7 @@ class ALFWorldEnv(gym.Env[str, str]):
         difficulty: str = "easy",
         anchor: str = "state",
     ) -> None:
-        if anchor not in ANCHORS:
-            raise ValueError(f"no anchor named '{anchor}': there are {' and '.join(ANCHORS)}")
+        check_choice("anchor", anchor, ANCHORS)
         self._games = games_of(source=source, data_dir=data_dir, difficulty=difficulty)
         self._split = split
         self._anchor = anchor

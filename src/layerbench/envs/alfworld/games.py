@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.envs.alfworld import generator
+from layerbench.envs.choices import check_choice
 from layerbench.envs.types import Task
 
 OFFICIAL_SPLITS = ("train", "valid_seen", "valid_unseen")
@@ -40,16 +41,13 @@ class Game:
 class GeneratedGames:
     """Games made from their names; nothing is read or downloaded.
 
-    Raises:
-        ValueError: There is no such difficulty.
+    Args:
+        difficulty: One of ``generator.DIFFICULTIES``.
     """
 
     source = GENERATED
 
     def __init__(self, difficulty: str) -> None:
-        if difficulty not in generator.DIFFICULTIES:
-            known = ", ".join(generator.DIFFICULTIES)
-            raise ValueError(f"no difficulty named '{difficulty}': there are {known}")
         self._difficulty = difficulty
 
     def find(self, game_id: str) -> Game:
@@ -168,10 +166,12 @@ def games_of(
         difficulty: How much there is to search in generated games.
 
     Raises:
-        ValueError: An unknown source, or games that are not there.
+        ValueError: An unknown source or difficulty, or games that are not there.
     """
-    if source not in (None, "generated", "official"):
-        raise ValueError(f"no source of games named '{source}': there are generated and official")
+    # Of published games too: they have none, but what is written wrong is noticed.
+    check_choice("difficulty", difficulty, generator.DIFFICULTIES)
+    if source is not None:
+        check_choice("source of games", source, ("generated", "official"))
     if source == "official" or data_dir:
         return OfficialGames(data_dir)
     return GeneratedGames(difficulty)

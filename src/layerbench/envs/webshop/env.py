@@ -5,6 +5,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from layerbench.envs.choices import check_choice
 from layerbench.envs.spaces import AnyText
 from layerbench.envs.types import Task
 from layerbench.envs.webshop import pages, splits
@@ -64,9 +65,9 @@ class WebShopEnv(gym.Env[str, str]):
         show_attributes: bool = False,
         reward: str = "score",
     ) -> None:
-        _check("observation_mode", observation_mode, OBSERVATION_MODES)
-        _check("reward", reward, REWARDS)
-        _check("split_scheme", split_scheme, splits.SCHEMES)
+        check_choice("observation_mode", observation_mode, OBSERVATION_MODES)
+        check_choice("reward", reward, REWARDS)
+        check_choice("split_scheme", split_scheme, splits.SCHEMES)
         self._shop = open_shop(data_dir, ShopRules(strict_upstream, show_attributes))
         splits.table_of(self._shop, goal_source)
         self._mode = observation_mode
@@ -191,8 +192,3 @@ def task_id(source: str, index: int, *, worker_seed: int) -> str:
     """
     drawn = "" if worker_seed < 0 else f"worker{worker_seed}/"
     return f"{source}/{drawn}{index:06d}"
-
-
-def _check(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"no {name} named '{value}': there are {', '.join(known)}")
