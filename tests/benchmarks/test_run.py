@@ -129,7 +129,11 @@ def test_base_scores_do_not_depend_on_what_is_trained_later(
         (["--layer", "15"], "layer 15 is not in this model: it has 2 layers, 0 to 1"),
         (["--layers", "few"], "few"),
         (["env.num_keys=9"], "a room has 1 to 3 keys, not 9"),
-        (["eval.tasks=99"], "has 16 rooms"),
+        (["eval.tasks=99"], "not 99 (asked for by env.eval_splits=test and eval.tasks=99)"),
+        (
+            ["train.tasks=99"],
+            "has 48 rooms of this kind, not 99 (asked for by env.train_split=train",
+        ),
         (["env.eval_splits=dev"], "keydoor has no split 'dev'"),
         (["agent.style=keydor"], "did you mean 'keydoor'?"),
         (["model.device=tpu9"], "tpu9"),
@@ -148,6 +152,32 @@ def test_what_is_not_there_is_a_mistake_and_leaves_nothing(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("layerbench: ")
     assert says in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["alfworld", "env.anchor=stat"], "no anchor named 'stat': did you mean 'state'?"),
+        (["alfworld", "env.source=offical"], "no source of games named 'offical': did you mean"),
+        (["alfworld", "env.difficulty=hard"], "no difficulty named 'hard': known: easy, medium"),
+        (["alfworld", "env.data_dir=/nowhere"], "no ALFWorld games in '/nowhere'"),
+        (["alfworld", "eval.tasks=0"], "(asked for by env.eval_splits=seen and eval.tasks=0)"),
+        (["webshop", "env.observation_mode=html"], "no observation_mode named 'html': known: text"),
+        (["webshop", "env.reward=succes"], "no reward named 'succes': did you mean 'success'?"),
+        (["webshop", "env.split_scheme=mine"], "no split_scheme named 'mine': known: upstream"),
+        (["webshop", "env.goal_source=humn"], "no goal_source named 'humn': did you mean 'human'?"),
+        (["webshop", "env.data_dir=/nowhere"], "'/nowhere' holds no WebShop catalogue"),
+    ],
+)
+def test_an_option_that_the_environment_refuses_is_a_mistake(
+    argv: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", *argv, "--preset", "quick", "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("layerbench: ")
+    assert says in error
+    assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 

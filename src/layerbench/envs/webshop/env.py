@@ -10,6 +10,7 @@ from layerbench.envs.spaces import AnyText
 from layerbench.envs.types import Task
 from layerbench.envs.webshop import pages, splits
 from layerbench.envs.webshop.browser import Browser
+from layerbench.envs.webshop.goals import SOURCES
 from layerbench.envs.webshop.opening import open_shop, source_of
 from layerbench.envs.webshop.queries import candidate_queries
 from layerbench.envs.webshop.shop import ShopRules
@@ -68,6 +69,7 @@ class WebShopEnv(gym.Env[str, str]):
         check_choice("observation_mode", observation_mode, OBSERVATION_MODES)
         check_choice("reward", reward, REWARDS)
         check_choice("split_scheme", split_scheme, splits.SCHEMES)
+        check_choice("goal_source", goal_source, SOURCES)
         self._shop = open_shop(data_dir, ShopRules(strict_upstream, show_attributes))
         splits.table_of(self._shop, goal_source)
         self._mode = observation_mode
