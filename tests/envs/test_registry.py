@@ -1,5 +1,6 @@
 """The registry finds environments and says what it found."""
 
+import sys
 import warnings
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def test_registering_twice_overrides_nothing() -> None:
 
 @pytest.fixture
 def misbehaving(monkeypatch: pytest.MonkeyPatch) -> EnvSpec:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
     return EnvSpec(
         name="misbehaving",
         gym_id="misbehaving:layerbench-test/Misbehaving-v0",

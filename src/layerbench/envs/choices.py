@@ -1,21 +1,20 @@
 """Words of which one is to be chosen, and what is said about any other."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Collection[str]) -> str:
     """Say which name was meant, or which there are.
 
     >>> nearest("grop", ["gigpo", "grpo"])
     "did you mean 'grpo'?"
     """
-    names = list(known)
-    close = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
 
 
-def check_choice(kind: str, word: object, known: Iterable[str]) -> None:
+def check_choice(kind: str, word: object, known: Collection[str]) -> None:
     """Refuse a word that is none of the known ones.
 
     >>> check_choice("anchor", "stat", ("state", "observation"))
