@@ -208,17 +208,25 @@ def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgen
         history=config.agent.history,
         max_prompt_tokens=config.agent.max_prompt_tokens,
         max_response_tokens=config.agent.max_response_tokens,
-        max_context_tokens=config.agent.max_context_tokens or _context_length(model),
+        max_context_tokens=_context_tokens(config.agent.max_context_tokens, model),
     )
     end_id = ChatFormat(tokenizer, action_mode=mode).end_id
     backend = TransformersBackend(model, eos_id=end_id)
     return LLMAgent(backend, tokenizer, prompts.style(config.agent.style, mode), settings)
 
 
-def _context_length(model: nn.Module) -> int:
-    length = getattr(getattr(model, "config", None), "max_position_embeddings", None)
-    if not isinstance(length, int):
+def _context_tokens(asked: int, model: nn.Module) -> int:
+    """Take as many tokens as were asked for, or for 0 all that the model can read."""
+    readable = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    if not isinstance(readable, int):
+        if not asked:
+            raise ValueError(
+                "the model does not say how much it can read: set agent.max_context_tokens"
+            )
+        return asked
+    if asked > readable:
         raise ValueError(
-            "the model does not say how much it can read: set agent.max_context_tokens"
+            f"agent.max_context_tokens is {asked}, but the model reads at most {readable} tokens: "
+            f"ask for that many, or for 0 to take them all"
         )
-    return length
+    return asked or readable

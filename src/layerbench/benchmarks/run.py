@@ -25,6 +25,7 @@ from layerbench.benchmarks import (
     strict_json,
     takeover,
 )
+from layerbench.benchmarks.breakdown import check_played
 from layerbench.benchmarks.folder import RunFolder, RunState
 from layerbench.benchmarks.plan import Plan
 from layerbench.benchmarks.progress import Reporter
@@ -188,19 +189,27 @@ class _Run:
     def _play(
         self, what: str, requests: Sequence[EpisodeRequest], temperature: float
     ) -> list[Trajectory]:
+        """Play a batch.
+
+        Raises:
+            layerbench.benchmarks.breakdown.BreakdownError: Every episode of it broke down.
+            SettingsError: No episode of it had room for a first answer.
+        """
         total = len(requests)
         self.reporter.playing(what, done=0, episodes=total)
         # Equal tasks of a group are loaded once, not by each of its episodes at the same time.
         self.pool.prepare(
             list({request.task.task_id: request.task for request in requests}.values())
         )
-        return play_episodes(
+        played = play_episodes(
             self.pool,
             self.plan.agent,
             requests,
             temperature=temperature,
             on_progress=lambda done: self.reporter.playing(what, done=done, episodes=total),
         )
+        check_played(played, what=what, asked=self.plan.agent.settings)
+        return played
 
 
 def _remember(plan: Plan, folder: RunFolder, reporter: Reporter) -> RunState:
