@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,8 @@ def test_base_scores_do_not_depend_on_what_is_trained_later(
         ),
         (["env.eval_splits=dev"], "keydoor has no split 'dev'"),
         (["agent.style=keydor"], "did you mean 'keydoor'?"),
-        (["model.device=tpu9"], "tpu9"),
+        (["model.device=tpu9"], "no device 'tpu9' here: use auto, cpu, cuda or cuda:N"),
+        (["model.device=cuda:99"], "no device 'cuda:99' here"),
         (["--model", "/no/such/model"], "/no/such/model"),
     ],
 )
@@ -217,6 +219,51 @@ def test_other_weights_under_the_same_name_are_refused(
     capsys.readouterr()
     assert cli.main(command(folder, tmp_path / "run")) == 2
     assert "the model's weights changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("damaged", "says"),
+    [
+        ("checkpoints/iteration-000002/weights.safetensors", "iteration-000002 is damaged: delete"),
+        ("checkpoints/iteration-000002/state.json", "iteration-000002 cannot be read"),
+        ("state.json", "state.json is not JSON"),
+    ],
+)
+def test_a_damaged_run_is_a_mistake_that_can_be_mended(
+    model: Path,
+    finished: Path,
+    tmp_path: Path,
+    damaged: str,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    (out / "record.json").unlink()
+    (out / damaged).write_text("no longer what it was")
+    argv = command(model, out, "--layer", "1")
+    assert cli.main(argv) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("layerbench: ")
+    assert says in error
+    assert "--fresh" in error
+    assert not (out / "error.log").exists()
+    assert cli.main([*argv, "--fresh"]) == 0
+
+
+def test_a_finished_run_without_its_turns_says_so(
+    model: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    (out / "episodes.parquet").unlink()
+    assert cli.main(command(model, out, "--layer", "1")) == 0
+    printed = capsys.readouterr()
+    assert printed.out.endswith(f"record {out / 'record.json'}\n")
+    assert printed.err == (
+        f"layerbench: {out / 'episodes.parquet'} is missing, and the turns with it: "
+        "--fresh runs all of it again\n"
+    )
 
 
 def test_window_and_free_text_run_as_well(model: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from layerbench.benchmarks import board_tables, gather, models, provenance
 from layerbench.benchmarks import config as settings_config
 from layerbench.benchmarks import plan as run_plan
-from layerbench.benchmarks.folder import HeldError, Start
+from layerbench.benchmarks.folder import HeldError, RunFolder, Start
 from layerbench.benchmarks.overrides import SettingsError
 from layerbench.benchmarks.settings import RunConfig
 from layerbench.benchmarks.sweep import engines, grammar, plan, report
@@ -60,6 +60,8 @@ def sweep(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
         ValueError: What was typed is wrong, or cannot be done here; nothing was run.
     """
     request = _request(args, settings)
+    if not args.dry_run:
+        RunFolder(request.root).check_writable()
     states = _look(request.plan)
     with engines.open_launcher(
         request.launcher,
