@@ -86,9 +86,8 @@ def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
         if any(item.startswith(f"{name}=") for item in own):
             raise SettingsError(f"{name} of a sweep is chosen by {option}")
     jobs = _jobs(args)
-    if jobs != 1:
-        # Before what was typed, which counts for more.
-        own.insert(0, "model.threads=1")
+    if jobs != 1 and not any(item.startswith("model.threads=") for item in own):
+        own.append("model.threads=1")
     named = {"algorithm.name": args.algorithm, "model.name": args.model}
     own += [f"{name}={value}" for name, value in named.items() if value is not None]
     config = settings_config.load(args.env, own, preset=args.preset)
