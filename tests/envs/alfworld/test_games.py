@@ -141,6 +141,21 @@ def test_a_name_that_is_no_game_is_refused(official_data: Path, name: str) -> No
         games.OfficialGames(official_data).find(name)
 
 
+def test_a_published_game_has_one_name(official_data: Path) -> None:
+    source = games.OfficialGames(official_data)
+    name = source.all_ids("train")[0]
+    assert source.find(name).game_id == name
+    split, *rest = name.split("/")
+    for other in (
+        str(official_data / "json_2.1.1" / name),
+        f"./{name}",
+        f"{split}//{'/'.join(rest)}",
+        f"{split}/../{name}",
+    ):
+        with pytest.raises(ValueError, match=r"games are named like train/TASK/TRIAL/"):
+            source.find(other)
+
+
 def test_the_cache_can_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAYERBENCH_CACHE", "/somewhere")
     assert cache_dir() == Path("/somewhere")

@@ -3,6 +3,7 @@
 import functools
 import os
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ OFFICIAL, GENERATED = "alfworld", "alfworld-gen"
 """Labels of the two sources: scores on them never share a table."""
 
 _FILE = "game.tw-pddl"
+_OFFICIAL_ID = re.compile(rf"(?:[^/]+/){{3}}{re.escape(_FILE)}")
 # ALFWorld itself leaves these out: its engine has no rules for them.
 _UNSUPPORTED = ("movable", "Sliced")
 
@@ -103,14 +105,16 @@ class OfficialGames:
             )
 
     def find(self, game_id: str) -> Game:
-        """Look up a game by its path, relative to ``json_2.1.1``.
+        """Look up a game by its path, relative to ``json_2.1.1``; by that spelling alone.
 
         Raises:
             ValueError: There is no such game.
         """
         path = self._folder / game_id
+        # Two spellings would be two tasks.
+        named = _OFFICIAL_ID.fullmatch(game_id) and ".." not in path.parts
         inside = path.resolve().is_relative_to(self._folder.resolve())
-        if not (inside and path.name == _FILE and path.is_file()):
+        if not (named and inside and path.is_file()):
             raise ValueError(
                 f"no game '{game_id}' in '{self._folder}': "
                 f"games are named like train/TASK/TRIAL/{_FILE}"
