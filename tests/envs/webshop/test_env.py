@@ -209,6 +209,14 @@ def test_a_goal_that_is_not_there_is_refused(options: dict[str, Any], env: WebSh
         env.reset(options=options)
 
 
+@pytest.mark.parametrize(
+    "options", [{"goal_index": "3"}, {"goal_index": 3.5}, {"goal_index": None}]
+)
+def test_a_goal_that_is_no_number_is_refused(options: dict[str, Any], env: WebShopEnv) -> None:
+    with pytest.raises(ValueError, match="the reset option goal_index is a whole number, not"):
+        env.reset(options=options)
+
+
 def test_the_seed_chooses_a_goal_of_the_split(env: WebShopEnv) -> None:
     first = env.reset(seed=7)
     assert env.reset(seed=8)[1]["task_id"] != first[1]["task_id"]

@@ -4,6 +4,8 @@ import os
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+from gymnasium.error import ResetNeeded
 
 from layerbench.envs.choices import check_choice
 from layerbench.envs.spaces import AnyText
@@ -76,6 +78,7 @@ class WebShopEnv(gym.Env[str, str]):
         self._split, self._scheme, self._source = split, split_scheme, goal_source
         self._max_turns = max_turns
         self._pays_score = reward == "score"
+        self._ready = False
         self.observation_space = AnyText(max_chars=1_000_000)
         self.action_space = AnyText(max_chars=10_000)
 
@@ -90,6 +93,7 @@ class WebShopEnv(gym.Env[str, str]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
+        self._ready = False
         index, worker_seed = self._select(options or {})
         table = splits.table_of(self._shop, self._source, worker_seed=worker_seed)
         if not 0 <= index < len(table):
@@ -98,14 +102,18 @@ class WebShopEnv(gym.Env[str, str]):
         self._task_id = task_id(self._source, index, worker_seed=worker_seed)
         self._queries = candidate_queries(self._browser.goal.instruction)
         self._turns = 0
+        self._ready = True
         return self._observe()
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Act; see ``gymnasium.Env.step``.
 
         Raises:
+            gymnasium.error.ResetNeeded: No goal has been set.
             RuntimeError: The episode has ended.
         """
+        if not self._ready:
+            raise ResetNeeded("no goal has been set: reset before the first step")
         if self._browser.is_done or self._turns >= self._max_turns:
             raise RuntimeError("the episode has ended: reset before the next step")
         self._browser.act(action)
@@ -121,6 +129,9 @@ class WebShopEnv(gym.Env[str, str]):
             raise ValueError(
                 f"no reset option named '{min(unknown)}': there are goal_index and worker_seed"
             )
+        for name, value in options.items():
+            if not isinstance(value, int | np.integer):
+                raise ValueError(f"the reset option {name} is a whole number, not {value!r}")
         if "goal_index" in options:
             return int(options["goal_index"]), int(options.get("worker_seed", -1))
         split = splits.split_of(
