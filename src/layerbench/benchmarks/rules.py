@@ -103,4 +103,5 @@ def _check_value(name: str, value: object) -> None:
         wanted = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
         raise SettingsError(f"{name} must be {wanted}, got {value}")
     if value == _EXCLUDED.get(name):
-        raise SettingsError(f"{name} must be {'above' if value == low else 'below'} {value:g}")
+        side = "above" if value == low else "below"
+        raise SettingsError(f"{name} must be {side} {value:g}, got {value}")
