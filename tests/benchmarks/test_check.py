@@ -188,6 +188,7 @@ FORGED: list[tuple[Callable[[Data], object], str]] = [
     (lambda d: d["movement"]["per_layer"].update({"1": 9.5}), "movement of layer 1 is 9.5"),
     (lambda d: d["movement"]["per_layer"].update({"0": 0.5}), "movement is of layers ['0', '1']"),
     (lambda d: d["training"].update(iterations=20), "training.iterations is 20, the settings say"),
+    (lambda d: d.update(peak_device_memory_mb=-1.0), "peak_device_memory_mb is -1.0"),
     (lambda d: d["training"].update(decisions=1), "training.decisions is 1, metrics.jsonl gives"),
     (lambda d: d["training"].update(episodes=8), "training.episodes is 8, the settings make it 16"),
     (lambda d: d["settings"].update(seed="0"), "settings cannot be read: seed is 0 there"),

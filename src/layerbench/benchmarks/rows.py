@@ -163,7 +163,7 @@ def _trained_row(group: Sequence[Scored], compared: Comparison, full: Sequence[S
         parameters=selection.parameters,
         share=selection.share,
         update_ratio=_ratio(group, full, _update_seconds),
-        memory_ratio=_ratio(group, full, _peak_memory),
+        memory_ratio=_ratio(group, full, _memory_measure((*group, *full))),
         movement=_movement(group),
         runs=tuple(item.found for item in group),
         gain_draws=compared.gain_draws,
@@ -194,7 +194,19 @@ def _update_seconds(record: RunRecord) -> float:
     return training.seconds.get("update", 0.0) / max(training.iterations, 1)
 
 
-def _peak_memory(record: RunRecord) -> float:
+def _memory_measure(compared: Sequence[Scored]) -> Callable[[RunRecord], float]:
+    """Choose the GPU's memory if all records have it, else that of the process."""
+    on_device = all(item.found.record.peak_device_memory_mb is not None for item in compared)
+    return _device_memory if on_device else _process_memory
+
+
+def _device_memory(record: RunRecord) -> float:
+    peak = record.peak_device_memory_mb
+    assert peak is not None, "the record is not of a GPU"
+    return peak
+
+
+def _process_memory(record: RunRecord) -> float:
     return record.peak_memory_mb
 
 

@@ -251,6 +251,7 @@ def _record(run: _Run, learned: _Learned, state: RunState) -> RunRecord:
         started=state.started,
         peak_memory_mb=run.memory_mb,
         hardware=_hardware(plan),
+        peak_device_memory_mb=provenance.device_memory_mb(_weights(plan)[0].device),
     )
 
 

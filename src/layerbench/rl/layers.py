@@ -192,7 +192,11 @@ class Movement:
 
 
 def movement(model: nn.Module, base: BaseWeights) -> Movement:
-    """Measure how far each selected layer and matrix has moved from its base weights."""
+    """Measure how far each selected layer and matrix has moved from its base weights.
+
+    That is of the weights the model plays with: where they are coarser than float32, of their
+    masters as rounded, so that a checkpoint's weights alone show it again.
+    """
     path, _ = _find_blocks(model)
     parameters = dict(model.named_parameters())
     moved: dict[int, float] = defaultdict(float)
