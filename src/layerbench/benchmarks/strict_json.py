@@ -57,7 +57,19 @@ def read(kind: type[T], path: Path) -> T:
     Raises:
         FormatError: As for ``loads``; the message names the file.
     """
-    return loads(kind, path.read_text(encoding="utf-8"), where=str(path))
+    return loads(kind, read_text(path), where=str(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a file that is to hold JSON.
+
+    Raises:
+        FormatError: It is no text; the message names the file.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path} is not JSON: {error}") from error
 
 
 def loads(kind: type[T], text: str, *, where: str) -> T:
