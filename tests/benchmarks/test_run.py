@@ -8,6 +8,7 @@ import pytest
 
 from layerbench.benchmarks import cli, episodes, records, run
 from tests.benchmarks import tiny_model
+from tests.benchmarks.typed import typed
 
 # Seconds on an idle machine; the limit is for busy ones.
 pytestmark = pytest.mark.timeout(300)
@@ -22,7 +23,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(model: Path, out: Path, *more: str) -> Sequence[str]:
     argv = ("run", "keydoor", "--preset", "quick", "--model", str(model), "--out", str(out))
-    return (*argv, *SETTINGS, *more)
+    return typed((*argv, *SETTINGS), more)
 
 
 @pytest.fixture(scope="module")
