@@ -107,6 +107,16 @@ def test_a_context_without_room_for_an_answer_is_a_mistake(
     assert not (tmp_path / "run" / "record.json").exists()
 
 
+def test_a_context_in_which_no_episode_can_end_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["run", "alfworld", "--preset", "quick", "--layer", "15", "--out", str(tmp_path / "run")]
+    assert cli.main([*argv, "agent.max_context_tokens=40"]) == 2
+    line = last_line(capsys)
+    assert "room for more than 1 turns, and none ended by then: raise agent.max_context" in line
+    assert not (tmp_path / "run" / "record.json").exists()
+
+
 def test_a_context_longer_than_the_models_is_a_mistake(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ class BreakdownError(RuntimeError):
 
 
 def check_played(played: Sequence[Trajectory], *, what: str, asked: AgentSettings) -> None:
-    """Make sure that a batch has an episode in which the agent could act.
+    """Make sure that a batch has an episode that could be played to an end.
 
     Args:
         played: The batch.
@@ -21,7 +21,7 @@ def check_played(played: Sequence[Trajectory], *, what: str, asked: AgentSetting
 
     Raises:
         BreakdownError: Every episode broke down.
-        SettingsError: No episode had room for a first answer.
+        SettingsError: No episode had room in the context for its turns.
     """
     broken = [episode.error for episode in played if episode.stop is StopReason.ERROR]
     if len(broken) == len(played):
@@ -29,15 +29,12 @@ def check_played(played: Sequence[Trajectory], *, what: str, asked: AgentSetting
             f"the environment broke down in all {len(played)} episodes of {what}, "
             f"in the first by {broken[0]}"
         )
-    if all(episode.stop is StopReason.ERROR or _is_unanswered(episode) for episode in played):
+    if all(e.stop in (StopReason.ERROR, StopReason.CONTEXT_FULL) for e in played):
+        turns = max(len(episode.turns) for episode in played)
         raise SettingsError(
-            f"in none of the {len(played)} episodes of {what} is there room for a first answer: "
-            f"{_advice(asked)}"
+            f"in none of the {len(played)} episodes of {what} is there room for more than "
+            f"{turns} turns, and none ended by then: {_advice(asked)}"
         )
-
-
-def _is_unanswered(episode: Trajectory) -> bool:
-    return episode.stop is StopReason.CONTEXT_FULL and not episode.turns
 
 
 def _advice(asked: AgentSettings) -> str:

@@ -199,7 +199,7 @@ class _Run:
 
         Raises:
             layerbench.benchmarks.breakdown.BreakdownError: Every episode of it broke down.
-            SettingsError: No episode of it had room for a first answer.
+            SettingsError: No episode of it had room in the context for its turns.
         """
         total = len(requests)
         self.reporter.playing(what, done=0, episodes=total)
