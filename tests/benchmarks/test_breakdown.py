@@ -47,13 +47,18 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
+def fail(model: Path, out: Path, *, rooms: Collection[str]) -> None:
+    """Run while the environment breaks down in these rooms."""
+    with pytest.MonkeyPatch.context() as patch:
+        break_down(patch, rooms=rooms)
+        assert start(model, out) == 1
+
+
 def test_an_evaluation_without_a_sound_episode_fails_and_goes_on_later(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        break_down(patch, rooms=SCORED)
-        assert start(model, out) == 1
+    fail(model, out, rooms=SCORED)
     line = last_line(capsys)
     assert line.startswith("layerbench: the run failed: ")
     assert "the environment broke down in all 3 episodes of base test" in line
@@ -68,9 +73,7 @@ def test_an_iteration_without_a_sound_episode_fails_and_is_done_again(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        break_down(patch, rooms=TRAINED_ON)
-        assert start(model, out) == 1
+    fail(model, out, rooms=TRAINED_ON)
     assert "broke down in all 8 episodes of train" in last_line(capsys)
     assert not (out / "checkpoints").exists()
     assert start(model, out, "--resume") == 0

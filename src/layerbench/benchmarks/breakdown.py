@@ -1,4 +1,4 @@
-"""Batches of episodes in which nothing was played, so that nothing can be counted or learned."""
+"""Batches of which no episode could be played to an end, so that there is nothing to score."""
 
 from collections.abc import Sequence
 

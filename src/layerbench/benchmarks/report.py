@@ -60,9 +60,9 @@ def gain(change: Difference) -> str:
 
     Resampling tasks that all came out alike tells nothing about others: then there is none.
     """
-    low, high = change.interval.low, change.interval.high
-    if low == high:
+    if change.interval.is_point:
         return f"{change.difference:+.2f} no interval"
+    low, high = change.interval.low, change.interval.high
     return f"{change.difference:+.2f} {low:+.2f} to {high:+.2f}"
 
 

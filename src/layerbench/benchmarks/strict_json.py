@@ -185,6 +185,7 @@ def _dataclass_decoder(kind: type) -> Decoder:
     make = functools.lru_cache(maxsize=_SHARED)(kind) if _is_plain(kind) else kind
 
     def decode_dataclass(data: Json, where: str) -> object:
+        """Decode an object; ``FormatError`` names the field, from ``where`` on."""
         given = cast(dict[str, Json], _expect(dict, data, where, "an object"))
         # Few forms have such fields: the others need no set of their own.
         _check_names(decoders.keys(), given.keys() | optional if optional else given.keys(), where)

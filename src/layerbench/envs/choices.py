@@ -14,10 +14,10 @@ def nearest(word: str, known: Collection[str]) -> str:
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
 
 
-def check_choice(kind: str, word: object, known: Collection[str]) -> None:
+def check_known(kind: str, word: object, known: Collection[str]) -> None:
     """Refuse a word that is none of the known ones.
 
-    >>> check_choice("anchor", "stat", ("state", "observation"))
+    >>> check_known("anchor", "stat", ("state", "observation"))
     Traceback (most recent call last):
     ValueError: no anchor named 'stat': did you mean 'state'?
 

@@ -6,7 +6,7 @@ from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.agents.prompts.style import PromptStyle as PromptStyle
 from layerbench.agents.types import ActionMode
-from layerbench.envs.choices import check_choice
+from layerbench.envs.choices import check_known
 
 _RULES = {
     "alfworld": alfworld.RULES,
@@ -29,5 +29,5 @@ def style(name: str, action_mode: ActionMode) -> PromptStyle:
     """
     if name in _COMPACT:
         return _COMPACT[name]()
-    check_choice("prompt style", name, STYLES)
+    check_known("prompt style", name, STYLES)
     return ChatStyle(_RULES[name], action_mode=action_mode)

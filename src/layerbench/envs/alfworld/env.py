@@ -9,7 +9,7 @@ from gymnasium.error import ResetNeeded
 
 from layerbench.envs.alfworld.engine import Engine, EngineState
 from layerbench.envs.alfworld.games import Game, games_of
-from layerbench.envs.choices import check_choice
+from layerbench.envs.choices import check_known
 from layerbench.envs.spaces import AnyText
 
 ANCHORS = ("state", "observation")
@@ -46,7 +46,7 @@ class ALFWorldEnv(gym.Env[str, str]):
         difficulty: str = "easy",
         anchor: str = "state",
     ) -> None:
-        check_choice("anchor", anchor, ANCHORS)
+        check_known("anchor", anchor, ANCHORS)
         self._games = games_of(source=source, data_dir=data_dir, difficulty=difficulty)
         self._split = split
         self._anchor = anchor
@@ -75,6 +75,15 @@ class ALFWorldEnv(gym.Env[str, str]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode; see ``gymnasium.Env.reset``.
+
+        Args:
+            seed: Draws a game of the split where none is asked for.
+            options: ``game``, by its name: a published one's is relative to ``json_2.1.1``.
+
+        Raises:
+            ValueError: There is no such option or game.
+        """
         super().reset(seed=seed)
         self._ready = False
         self._game = self._select(options or {})

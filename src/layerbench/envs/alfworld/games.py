@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.envs.alfworld import generator
-from layerbench.envs.choices import check_choice
+from layerbench.envs.choices import check_known
 from layerbench.envs.types import Task
 
 OFFICIAL_SPLITS = ("train", "valid_seen", "valid_unseen")
@@ -173,9 +173,9 @@ def games_of(
         ValueError: An unknown source or difficulty, or games that are not there.
     """
     # Of published games too: they have none, but what is written wrong is noticed.
-    check_choice("difficulty", difficulty, generator.DIFFICULTIES)
+    check_known("difficulty", difficulty, generator.DIFFICULTIES)
     if source is not None:
-        check_choice("source of games", source, ("generated", "official"))
+        check_known("source of games", source, ("generated", "official"))
     if source == "official" or data_dir:
         return OfficialGames(data_dir)
     return GeneratedGames(difficulty)

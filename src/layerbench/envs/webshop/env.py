@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from layerbench.envs.choices import check_choice
+from layerbench.envs.choices import check_known
 from layerbench.envs.spaces import AnyText
 from layerbench.envs.types import Task
 from layerbench.envs.webshop import pages, splits
@@ -68,10 +68,10 @@ class WebShopEnv(gym.Env[str, str]):
         show_attributes: bool = False,
         reward: str = "score",
     ) -> None:
-        check_choice("observation_mode", observation_mode, OBSERVATION_MODES)
-        check_choice("reward", reward, REWARDS)
-        check_choice("split_scheme", split_scheme, splits.SCHEMES)
-        check_choice("goal_source", goal_source, SOURCES)
+        check_known("observation_mode", observation_mode, OBSERVATION_MODES)
+        check_known("reward", reward, REWARDS)
+        check_known("split_scheme", split_scheme, splits.SCHEMES)
+        check_known("goal_source", goal_source, SOURCES)
         self._shop = open_shop(data_dir, ShopRules(strict_upstream, show_attributes))
         splits.table_of(self._shop, goal_source)
         self._mode = observation_mode
@@ -92,6 +92,15 @@ class WebShopEnv(gym.Env[str, str]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode; see ``gymnasium.Env.reset``.
+
+        Args:
+            seed: Draws a goal of the split where none is asked for.
+            options: ``goal_index``, and ``worker_seed`` of verl-agent's orders of goals.
+
+        Raises:
+            ValueError: There is no such option or goal.
+        """
         super().reset(seed=seed)
         self._ready = False
         index, worker_seed = self._select(options or {})
