@@ -13,6 +13,7 @@ from layerbench.benchmarks.check.report import Report, check
 from layerbench.benchmarks.overrides import SettingsError
 from tests.benchmarks import tiny_model
 from tests.benchmarks.record_example import example
+from tests.benchmarks.typed import typed
 
 # Seconds on an idle machine; the limit is for busy ones.
 pytestmark = pytest.mark.timeout(300)
@@ -34,7 +35,7 @@ def run(root: Path) -> Callable[..., Path]:
     def run(*more: str) -> Path:
         argv = ["run", "keydoor", "--preset", "quick", "--model", str(model), *SETTINGS]
         before = set((root / "runs").glob("*"))
-        assert cli.main([*argv, f"run_root={root / 'runs'}", *more]) == 0
+        assert cli.main(typed([*argv, f"run_root={root / 'runs'}"], more)) == 0
         [folder] = set((root / "runs").iterdir()) - before
         return folder
 

@@ -309,7 +309,7 @@ def read(path: Path) -> RunRecord:
     Raises:
         FormatError: It is no record of this schema version.
     """
-    return RunRecord.from_json(path.read_text(encoding="utf-8"), where=str(path))
+    return RunRecord.from_json(strict_json.read_text(path), where=str(path))
 
 
 def _other_schema(where: str, version: object) -> str:

@@ -195,19 +195,9 @@ def _update_seconds(record: RunRecord) -> float:
 
 
 def _memory_measure(compared: Sequence[Scored]) -> Callable[[RunRecord], float]:
-    """Choose the GPU's memory if all records have it, else that of the process."""
+    """Choose the peak (MB) of the GPU if all records have it, else that of the process."""
     on_device = all(item.found.record.peak_device_memory_mb is not None for item in compared)
-    return _device_memory if on_device else _process_memory
-
-
-def _device_memory(record: RunRecord) -> float:
-    peak = record.peak_device_memory_mb
-    assert peak is not None, "the record is not of a GPU"
-    return peak
-
-
-def _process_memory(record: RunRecord) -> float:
-    return record.peak_memory_mb
+    return lambda record: (on_device and record.peak_device_memory_mb) or record.peak_memory_mb
 
 
 def _movement(group: Sequence[Scored]) -> dict[int, float]:

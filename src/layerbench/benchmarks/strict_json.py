@@ -57,7 +57,19 @@ def read(kind: type[T], path: Path) -> T:
     Raises:
         FormatError: As for ``loads``; the message names the file.
     """
-    return loads(kind, path.read_text(encoding="utf-8"), where=str(path))
+    return loads(kind, read_text(path), where=str(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a file that is to hold JSON.
+
+    Raises:
+        FormatError: It is no text; the message names the file.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path} is not JSON: {error}") from error
 
 
 def loads(kind: type[T], text: str, *, where: str) -> T:
@@ -173,6 +185,7 @@ def _dataclass_decoder(kind: type) -> Decoder:
     make = functools.lru_cache(maxsize=_SHARED)(kind) if _is_plain(kind) else kind
 
     def decode_dataclass(data: Json, where: str) -> object:
+        """Decode an object; ``FormatError`` names the field, from ``where`` on."""
         given = cast(dict[str, Json], _expect(dict, data, where, "an object"))
         # Few forms have such fields: the others need no set of their own.
         _check_names(decoders.keys(), given.keys() | optional if optional else given.keys(), where)
