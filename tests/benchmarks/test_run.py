@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from layerbench.benchmarks import cli, episodes, records, run
+from layerbench.benchmarks import cli, episodes, playing, records
 from tests.benchmarks import tiny_model
 from tests.benchmarks.typed import typed
 
@@ -196,7 +196,7 @@ def test_a_crash_exits_1_and_the_next_start_goes_on(
         raise RuntimeError("the disk is\nfull")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "play_episodes", broken)
+        patch.setattr(playing, "play_episodes", broken)
         assert cli.main(command(model, tmp_path / "run")) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     log = tmp_path / "run" / "error.log"
@@ -216,7 +216,7 @@ def test_other_weights_under_the_same_name_are_refused(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "play_episodes", interrupted)
+        patch.setattr(playing, "play_episodes", interrupted)
         assert cli.main(command(folder, tmp_path / "run")) == 130
     tiny_model.save(folder, seed=1)
     capsys.readouterr()

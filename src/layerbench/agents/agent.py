@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -63,6 +64,45 @@ class Decision:
     response: Response
     action: str | None
     valid: bool
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Decides what is done in episodes under way."""
+
+    @property
+    def settings(self) -> AgentSettings:
+        """How its model is asked."""
+        ...
+
+    def respond(self, moments: Sequence[Moment], *, temperature: float) -> list[Decision | None]:
+        """Decide at several moments side by side; None where the context has no room left."""
+        ...
+
+    def release(self, episodes: Iterable[int]) -> None:
+        """Forget episodes; due when they end."""
+        ...
+
+
+def noise(moment: Moment) -> np.random.SeedSequence:
+    """Seed the sampling of one answer: by the episode and the turn alone."""
+    return np.random.SeedSequence([moment.seed, len(moment.turns)])
+
+
+def window(style: PromptStyle, moment: Moment, *, told: int) -> str:
+    """Word a prompt that tells so many of the last turns."""
+    history = [
+        (turn.observation, turn.action or turn.response.text)
+        for turn in moment.turns[len(moment.turns) - told :]
+    ]
+    return style.window(moment.start, history, moment.now, len(moment.turns))
+
+
+def decide(moment: Moment, response: Response, action: str | None) -> Decision:
+    """See whether what was read from an answer is admissible, where actions are listed."""
+    listed = (*moment.now.choices, *moment.now.admissible_actions)
+    valid = action is not None and (not listed or admits(listed, action))
+    return Decision(response, action, valid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +191,7 @@ class LLMAgent:
         """Tell as many of the last turns as fit; if none do, the prompt is still too long."""
         token_ids: tuple[int, ...] = ()
         for told in range(min(self.settings.history, len(moment.turns)), -1, -1):
-            history = [
-                (turn.observation, turn.action or turn.response.text)
-                for turn in moment.turns[len(moment.turns) - told :]
-            ]
-            message = self._style.window(moment.start, history, moment.now, len(moment.turns))
+            message = window(self._style, moment, told=told)
             token_ids = self._format.opening(message, system=self._style.system)
             if len(token_ids) <= self.settings.max_prompt_tokens:
                 break
@@ -176,14 +212,13 @@ class LLMAgent:
         return actions
 
     def _query(self, moment: Moment, prompt: _Prompt, temperature: float) -> Query:
-        seed = np.random.SeedSequence([moment.seed, len(moment.turns)])
         return Query(
             episode=moment.episode,
             context_ids=prompt.context_ids,
             choices=tuple(prompt.actions),
             max_new_tokens=self.settings.max_response_tokens,
             temperature=temperature,
-            seed=int(seed.generate_state(1, np.uint64)[0]),
+            seed=int(noise(moment).generate_state(1, np.uint64)[0]),
         )
 
     def _decide(self, moment: Moment, prompt: _Prompt, answer: Answer) -> Decision:
@@ -193,6 +228,4 @@ class LLMAgent:
         response = Response(
             prompt.new_ids, answer.token_ids, answer.logprobs, answer.allowed_ids, text
         )
-        listed = (*moment.now.choices, *moment.now.admissible_actions)
-        valid = action is not None and (not listed or admits(listed, action))
-        return Decision(response, action, valid)
+        return decide(moment, response, action)

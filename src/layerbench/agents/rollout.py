@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from layerbench.agents.agent import Decision, LLMAgent, Moment
+from layerbench.agents.agent import Agent, Decision, Moment
 from layerbench.agents.types import ContextMode, StopReason, Trajectory, Turn
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, Observation, StepResult, Task, TaskStart
@@ -25,7 +25,7 @@ class EpisodeRequest:
 
 def play_episodes(
     pool: EnvPool,
-    agent: LLMAgent,
+    agent: Agent,
     requests: Sequence[EpisodeRequest],
     *,
     temperature: float,
@@ -81,7 +81,7 @@ class _Rounds:
     """Which request is where: waiting, live in a slot, or finished."""
 
     def __init__(
-        self, pool: EnvPool, agent: LLMAgent, requests: Sequence[EpisodeRequest], temperature: float
+        self, pool: EnvPool, agent: Agent, requests: Sequence[EpisodeRequest], temperature: float
     ) -> None:
         self._pool = pool
         self._agent = agent

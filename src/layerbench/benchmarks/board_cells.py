@@ -29,14 +29,19 @@ def headline(board: Board) -> list[str]:
         games += f" ({UNPUBLISHED[key.games]})"
     lines = [
         f"{key.gym_id} {key.env_version}  {games}  split {key.split}, {board.tasks} tasks",
-        f"model {key.model} {key.weights_sha256[:8]} ({board.num_layers} layers)  "
-        f"{key.algorithm}  preset {key.preset}",
+        f"model {key.model} {_weights(board)}  {key.algorithm}  preset {key.preset}",
     ]
     if board.differs:
         shown, more = board.differs[:_SETTINGS], len(board.differs) - _SETTINGS
         rest = f" and {more} more" if more > 0 else ""
         lines.append(f"unlike other tables here: {', '.join(shown)}{rest}")
     return [plain(line) for line in lines]
+
+
+def _weights(board: Board) -> str:
+    if board.num_layers is None:
+        return "(weights unknown)"
+    return f"{board.key.weights_sha256[:8]} ({board.num_layers} layers)"
 
 
 def success(row: Row) -> str:

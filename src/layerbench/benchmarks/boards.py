@@ -143,7 +143,7 @@ class Board:
     Attributes:
         key: What its records have in common.
         name: Short, from the key: the same for the same key wherever it is made.
-        num_layers: Decoder blocks of the model.
+        num_layers: Decoder blocks of the model; None if it is behind an endpoint.
         tasks: Length of the list of tasks.
         differs: Settings, as ``name=value``, that tell this table from another of the same
             environment, split, model, algorithm and preset.
@@ -153,11 +153,16 @@ class Board:
 
     key: BoardKey
     name: str
-    num_layers: int
+    num_layers: int | None
     tasks: int
     differs: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+
+    @property
+    def depth(self) -> int:
+        """Decoder blocks that could learn: none behind an endpoint."""
+        return self.num_layers or 0
 
     @property
     def alone(self) -> tuple[LayerGain, ...]:
@@ -173,7 +178,7 @@ class Board:
     @property
     def profile(self) -> tuple[DepthThird, ...]:
         """Mean gain by third of the stack, of the layers trained alone."""
-        return depth_profile(self.alone, self.num_layers)
+        return depth_profile(self.alone, self.depth)
 
     @property
     def best(self) -> tuple[BestLayer, ...]:

@@ -41,7 +41,7 @@ class Labelled:
     @property
     def sweep(self) -> Sweep:
         """Its layers."""
-        return Sweep(self.board.alone, self.board.num_layers)
+        return Sweep(self.board.alone, self.board.depth)
 
 
 def declare(parser: argparse.ArgumentParser) -> None:

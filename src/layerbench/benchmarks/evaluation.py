@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from layerbench.agents.rollout import EpisodeRequest
-from layerbench.agents.types import StopReason, Trajectory
+from layerbench.agents.types import StopReason, Trajectory, Turn
 from layerbench.benchmarks.records import Evaluation
 from layerbench.benchmarks.scoring import Count, TaskOutcome, pool, pool_by_type
 from layerbench.envs.types import Task
@@ -59,7 +59,7 @@ def summarise(
         outcomes=outcomes,
         mean_turns=len(turns) / len(trajectories),
         invalid_share=sum(not turn.valid for turn in turns) / max(len(turns), 1),
-        tokens=sum(len(turn.response.token_ids) for turn in turns),
+        tokens=_tokens(turns),
         seconds=seconds,
         mean_return=sum(map(_return, trajectories)) / len(trajectories),
     )
@@ -87,6 +87,12 @@ def _outcome(task: Task, episodes: Sequence[Trajectory]) -> TaskOutcome:
             ),
         ),
     )
+
+
+def _tokens(turns: Sequence[Turn]) -> int | None:
+    """Count the sampled tokens; None where they are not known, as those of an endpoint."""
+    lengths = [len(turn.response.token_ids) for turn in turns]
+    return sum(lengths) if all(lengths) else None
 
 
 def _stops(trajectories: Sequence[Trajectory]) -> Mapping[str, int]:

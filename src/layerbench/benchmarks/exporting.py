@@ -125,6 +125,7 @@ def _read(run: Path) -> _Subject:
     names = dict.fromkeys(models.put_trained(settings, model))
     if config.parts:
         num_layers = record.selection.num_layers
+        assert num_layers is not None, "what was combined has layers"
         models.check_parts(model, config.parts, num_layers=num_layers)
         names |= dict.fromkeys(models.combine(model, config.parts, num_layers=num_layers).tensors)
     if weights_hash(model) != record.selection.weights_sha256:

@@ -46,7 +46,7 @@ class RunState:
 
     Attributes:
         started: ISO 8601, UTC.
-        weights_sha256: Of the base model.
+        weights_sha256: Of the base model; ``unknown`` if it is behind an endpoint.
         revision: Git commit of the code.
     """
 
@@ -300,7 +300,7 @@ class RunFolder:
 
 def default_path(config: RunConfig) -> Path:
     """Derive the folder from the settings: the same for the same command."""
-    model = (trained.run_of(config.model.name) or Path(config.model.name)).name
+    model = (trained.run_of(config.model.name) or Path(config.model.name)).name.replace(":", "-")
     selection = settings_config.asked_layers(config).partition("@")[0]
     selection = selection.replace(":", "").replace("/", "-").replace(" ", "-")
     name = "-".join(

@@ -1,6 +1,10 @@
 """From settings to a finished run; an unexpected failure leaves its traceback in the folder."""
 
-from layerbench.benchmarks import plan, run
+import functools
+from collections.abc import Callable
+
+from layerbench.agents.backends.endpoint import EndpointError
+from layerbench.benchmarks import endpoint_run, endpoints, plan, run
 from layerbench.benchmarks.failures import failure_log
 from layerbench.benchmarks.folder import RunFolder, Start
 from layerbench.benchmarks.overrides import SettingsError
@@ -45,20 +49,31 @@ def carry_out(
     Raises:
         ValueError: The settings ask for something that is not there; nothing was run.
     """
-    prepared = plan.prepare(config)
+    execute = _prepare(config, base)
     with folder.open(config, start) as finished, failure_log(folder.error_log) as logger:
         if finished is not None:
             return finished
         reporter.say(f"run folder {folder.path}")
         _say_what_was_read(config, reporter)
         try:
-            return run.execute(prepared, folder, reporter, base=base)
+            return execute(folder, reporter)
         except SettingsError:
             raise
+        except EndpointError as error:
+            return f"{error}: the same command goes on from here"
         except Exception as error:
             logger.exception("the run failed")
             reason = str(error).strip().partition("\n")[0]
             return f"the run failed: {type(error).__name__}: {reason} (see {folder.error_log})"
+
+
+def _prepare(
+    config: RunConfig, base: RunFolder | None
+) -> Callable[[RunFolder, Reporter], RunRecord]:
+    """Load what a run needs; a model behind an endpoint is not asked yet."""
+    if endpoints.is_endpoint(config.model.name):
+        return functools.partial(endpoint_run.execute, endpoint_run.prepare(config))
+    return functools.partial(run.execute, plan.prepare(config), base=base)
 
 
 def _say_what_was_read(config: RunConfig, reporter: Reporter) -> None:

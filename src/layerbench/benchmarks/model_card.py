@@ -62,13 +62,14 @@ def _metadata(base: Base, *, whole: bool) -> str:
 
 
 def _summary(record: RunRecord, base: Base) -> str:
-    selection = record.selection
+    selection, parameters = record.selection, record.model.parameters
+    assert parameters is not None, "what was exported has weights"
     lines = [
         f"Reinforcement learning with layerbench ({escaped(plain(record.algorithm))}) of "
-        f"{_what_learned(record)}: {selection.parameters:,} of {record.model.parameters:,} "
+        f"{_what_learned(record)}: {selection.parameters:,} of {parameters:,} "
         f"parameters ({selection.share:.1%})."
     ]
-    if selection.parameters < record.model.parameters:
+    if selection.parameters < parameters:
         lines.append("All others are as they were before the run, bit for bit.")
     if record.model.weights_sha256 != base.weights_sha256:
         lines.append("The run began with a model that earlier runs had trained.")

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import torch
 
-from layerbench.benchmarks.records import CodeRecord
+from layerbench.benchmarks.records import CodeRecord, HardwareRecord
 
 # The packages that can move a score.
 _PACKAGES = (
@@ -41,6 +41,13 @@ def code() -> CodeRecord:
         )
     return CodeRecord(
         version=version("layerbench"), revision=revision, dirty=dirty, packages=_packages()
+    )
+
+
+def hardware(device: str) -> HardwareRecord:
+    """Say where a run is: a device, as torch names it, of this machine."""
+    return HardwareRecord(
+        device=device, threads=torch.get_num_threads(), cpus=cpus(), platform=platform_name()
     )
 
 

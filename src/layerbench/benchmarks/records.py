@@ -11,6 +11,9 @@ from layerbench.benchmarks.strict_json import FormatError, Json
 
 SCHEMA = 1
 
+UNKNOWN = "unknown"
+"""Stands for the hash and the dtype of weights that are behind an endpoint."""
+
 _LAYER_DIGITS = 6  # more than any model's layers need
 
 # Differ between two runs of the same settings, or between a resumed run and one in a single go.
@@ -47,8 +50,10 @@ class ModelRecord:
     """What played.
 
     Attributes:
-        name: Hub name, folder, or ``embedded``.
-        revision: Branch, tag or commit on the Hub; says nothing about a folder.
+        name: Hub name, folder, ``embedded``, or ``openai:NAME`` behind an endpoint. Of the latter
+            hash and dtype are ``unknown``, and the number of parameters is None.
+        revision: Branch, tag or commit on the Hub; says nothing about a folder; empty for an
+            endpoint.
         weights_sha256: Hash of the base weights' names and bytes.
         dtype: Of the weights while playing and training.
         parameters: Their number.
@@ -58,7 +63,7 @@ class ModelRecord:
     revision: str
     weights_sha256: str
     dtype: str
-    parameters: int
+    parameters: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +74,16 @@ class SelectionRecord:
         name: The selection, normalised; ``combine:3+15`` for layers that were trained apart. Where
             layers learn at rates of their own, ``rates 10:1,15:2`` follows, or the hash of many.
         layers: Decoder blocks, from 0.
-        num_layers: Blocks of the model.
+        num_layers: Blocks of the model; None behind an endpoint.
         parameters: Trained parameters.
         share: Trained parameters over all parameters, in [0, 1].
         weights_sha256: Hash of the weights after training, as the model plays with them: without
-            the float32 masters of a lower precision.
+            the float32 masters of a lower precision; ``unknown`` behind an endpoint.
     """
 
     name: str
     layers: tuple[int, ...]
-    num_layers: int
+    num_layers: int | None
     parameters: int
     share: float
     weights_sha256: str
@@ -115,7 +120,7 @@ class Evaluation:
         outcomes: Episodes by task, in the order of the task list.
         mean_turns: Turns an episode.
         invalid_share: Share of the turns whose response named no admissible action.
-        tokens: Sampled tokens, forced ones included.
+        tokens: Sampled tokens, forced ones included; None where an endpoint sampled them.
         seconds: Wall-clock time.
         mean_return: The environment's own rewards of an episode, summed; in WebShop the mean score.
             Failed episodes count 0. None in records of before it was kept.
@@ -133,7 +138,7 @@ class Evaluation:
     outcomes: tuple[TaskOutcome, ...]
     mean_turns: float
     invalid_share: float
-    tokens: int
+    tokens: int | None
     seconds: float
     mean_return: float | None = None
 
@@ -199,7 +204,7 @@ class HardwareRecord:
     """Where it ran.
 
     Attributes:
-        device: As torch names it.
+        device: As torch names it; ``endpoint`` where the model ran behind one.
         threads: Of torch, in the main process.
         cpus: Logical processors of the machine.
         platform: Operating system and architecture.
@@ -209,6 +214,30 @@ class HardwareRecord:
     threads: int
     cpus: int
     platform: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRecord:
+    """What an endpoint says of itself; nobody can check it.
+
+    Attributes:
+        models: Its names for the model that answered.
+        answers: That it gave.
+        prompt_tokens: That it read for them; None if it did not say so for each.
+        completion_tokens: That it wrote, thoughts included; None likewise.
+
+    Raises:
+        ValueError: A number is below 0.
+    """
+
+    models: tuple[str, ...]
+    answers: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+    def __post_init__(self) -> None:
+        if min(self.answers, self.prompt_tokens or 0, self.completion_tokens or 0) < 0:
+            raise ValueError("an endpoint cannot have answered less than nothing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +263,7 @@ class RunRecord:
         hardware: Where it ran.
         peak_device_memory_mb: Most memory that torch had allocated on the GPU, in MB, since the
             last start; None without a GPU, and in records of before it was measured.
+        endpoint: What answered; None where the model ran here.
 
     Raises:
         FormatError: Its parts contradict each other, or (``SchemaError``) it is of another schema
@@ -257,16 +287,30 @@ class RunRecord:
     peak_memory_mb: float
     hardware: HardwareRecord
     peak_device_memory_mb: float | None = None
+    endpoint: EndpointRecord | None = None
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise SchemaError(_other_schema("the record", self.schema))
         scored = {(e.phase, e.split) for e in self.evaluations}
+        self._check_unknown()
         if len(scored) != len(self.evaluations):
             raise FormatError("two evaluations share a phase and a split")
         for split in self.differences:
             if not {("base", split), ("final", split)} <= scored:
                 raise FormatError(f"a difference on '{split}' needs its base and final evaluation")
+
+    def _check_unknown(self) -> None:
+        model, selection = self.model, self.selection
+        unknown = (
+            *(text == UNKNOWN for text in (model.weights_sha256, model.dtype)),
+            *(size is None for size in (model.parameters, selection.num_layers)),
+            selection.weights_sha256 == UNKNOWN,
+        )
+        if set(unknown) != {self.endpoint is not None}:
+            raise FormatError("weights and size of a model are unknown behind an endpoint alone")
+        if self.endpoint and (selection.layers or selection.parameters):
+            raise FormatError("a model behind an endpoint has no layers that could be trained")
 
     def to_json(self) -> str:
         """Write the record; the same record gives the same bytes."""

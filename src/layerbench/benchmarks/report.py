@@ -5,7 +5,7 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from layerbench.benchmarks.records import Evaluation, RunRecord
+from layerbench.benchmarks.records import EndpointRecord, Evaluation, RunRecord
 from layerbench.benchmarks.scoring import Count, Difference, success_interval
 
 WIDTH = 120
@@ -38,12 +38,25 @@ def headline(record: RunRecord) -> list[str]:
 
 def notes(record: RunRecord) -> list[str]:
     """List what the table leaves out but nobody should miss."""
-    return [
+    told = [
         f"{e.phase} {e.split}: {e.count.scored} scored, {e.count.failed} failed, "
         f"of {e.count.planned}; failed episodes count as lost"
         for e in record.evaluations
         if e.count.failed
     ]
+    return told + ([usage(record.endpoint)] if record.endpoint else [])
+
+
+def usage(endpoint: EndpointRecord) -> str:
+    """Write what an endpoint says of itself as a line."""
+    read, written = (
+        "unknown" if tokens is None else f"{tokens:,}"
+        for tokens in (endpoint.prompt_tokens, endpoint.completion_tokens)
+    )
+    return (
+        f"endpoint: {endpoint.answers:,} answers by {', '.join(endpoint.models) or 'unknown'}, "
+        f"tokens: {read} of prompts, {written} of completions"
+    )
 
 
 def score(count: Count) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from layerbench.benchmarks import endpoints
 from layerbench.benchmarks.overrides import SettingsError, check_choice, settings_of
 from layerbench.benchmarks.settings import RunConfig
 
@@ -41,6 +42,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     ),
     # One episode cannot be compared with anything.
     "train.group_size": (2, float("inf")),
+    "model.concurrency": (1, 64),
     "train.clip_low": (0, 1),
     # Below 1 it would cut off ratios that clipping lets through.
     "train.dual_clip": (1, float("inf")),
@@ -74,6 +76,7 @@ def check(config: RunConfig) -> None:
     """
     for setting in settings_of(config):
         _check_value(setting.name, setting.value)
+    endpoints.check(config)
     if not config.env.eval_splits:
         raise SettingsError("env.eval_splits is empty: name at least one split")
     if len(set(config.env.eval_splits)) < len(config.env.eval_splits):

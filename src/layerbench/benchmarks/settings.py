@@ -37,7 +37,7 @@ class ModelConfig:
     Attributes:
         name: ``embedded``, a folder, a name on the Hugging Face Hub, the folder of a delta, or that
             of a run, which becomes the newest checkpoint in it: the run's base model with what it
-            has trained.
+            has trained. Or ``openai:NAME``, which is asked over the network.
         revision: Branch, tag or commit on the Hub; of a run's or delta's model, that of its base.
         dtype: ``float32``, ``bfloat16``, or ``auto``: float32 on a CPU, bfloat16 elsewhere.
         device: As torch names it, or ``auto``: the first GPU if there is one.
@@ -45,6 +45,9 @@ class ModelConfig:
         threads: Of torch; more than one is slow where other processes want the same cores.
         attention: ``eager``, ``sdpa`` or ``flash_attention_2``; ``auto`` takes what transformers
             would.
+        base_url: Where ``openai:NAME`` is asked, up to ``/chat/completions``; empty for others.
+        concurrency: Requests to it at once, ``env.slots`` at most; changes the speed alone, and is
+            not recorded.
     """
 
     name: str = MISSING
@@ -54,6 +57,8 @@ class ModelConfig:
     trust_remote_code: bool = MISSING
     threads: int = MISSING
     attention: str = "auto"
+    base_url: str = ""
+    concurrency: int = 8
 
 
 @dataclass

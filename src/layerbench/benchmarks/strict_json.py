@@ -155,9 +155,12 @@ def _decoder(kind: object) -> Decoder:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _mapping_decoder(_decoder(arguments[1]))
     if origin is types.UnionType:
-        # That of a field that may be missing; where it is there, it is not null.
-        return _decoder(arguments[0])
+        return _nullable_decoder(_decoder(arguments[0]))
     return _float if kind is float else _scalar_decoder(cast(type, kind))
+
+
+def _nullable_decoder(decode_value: Decoder) -> Decoder:
+    return lambda data, where: None if data is None else decode_value(data, where)
 
 
 def _tuple_decoder(decode_item: Decoder) -> Decoder:
@@ -179,8 +182,10 @@ def _mapping_decoder(decode_item: Decoder) -> Decoder:
 def _dataclass_decoder(kind: type) -> Decoder:
     hints = typing.get_type_hints(kind)
     fields = dataclasses.fields(kind)
-    decoders = {field.name: _decoder(hints[field.name]) for field in fields}
     optional = {field.name for field in fields if _may_be_missing(field)}
+    # What may be missing is not null where it is there.
+    given_as = {n: typing.get_args(hints[n])[0] if n in optional else hints[n] for n in hints}
+    decoders = {field.name: _decoder(given_as[field.name]) for field in fields}
     # Many records hold the same few counts over and over.
     make = functools.lru_cache(maxsize=_SHARED)(kind) if _is_plain(kind) else kind
 

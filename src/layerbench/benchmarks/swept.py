@@ -74,7 +74,7 @@ def _from_board(board: Board) -> SweptTable:
         board.name,
         board.key,
         board.differs,
-        num_layers=board.num_layers,
+        num_layers=board.depth,
         alone=alone,
         sha256=_hash(run.path.read_bytes() for run in runs),
     )
@@ -112,7 +112,7 @@ def _from_json(board: Mapping[str, Any], *, sha256: str) -> SweptTable:
         str(board["name"]),
         strict_json.decode(BoardKey, board["key"], where="its key"),
         tuple(map(str, board["differs"])),
-        num_layers=int(board["num_layers"]),
+        num_layers=int(board["num_layers"] or 0),
         alone=alone,
         sha256=sha256,
     )

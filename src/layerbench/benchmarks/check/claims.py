@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from layerbench.benchmarks import selections
+from layerbench.benchmarks import endpoints, selections
 from layerbench.benchmarks.check.submission import Remark, Submission, Unchecked, Wrong
+from layerbench.benchmarks.records import SelectionRecord
 from layerbench.envs import registry
+from layerbench.rl.types import LayerSelection
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"[0-9a-f]{40}|")
@@ -18,6 +20,8 @@ _MOST_LAYERS = 10_000
 def check_identity(submission: Submission) -> Iterator[Remark]:
     """Compare what the record says was run with its settings."""
     record, config = submission.record, submission.config
+    if endpoints.is_endpoint(config.model.name) != (record.endpoint is not None):
+        yield Wrong(f"model {config.model.name!r} and the field endpoint contradict each other")
     for name, said, wanted in (
         ("seed", record.seed, config.seed),
         ("algorithm", record.algorithm, config.algorithm.name),
@@ -52,12 +56,16 @@ def _environment(submission: Submission) -> Iterator[Remark]:
 def check_selection(submission: Submission) -> Iterator[Remark]:
     """Compare the selection with the settings and with the model's size."""
     record, config = submission.record, submission.config
-    selection, model = record.selection, record.model
-    if not 1 <= selection.num_layers <= _MOST_LAYERS:
-        yield Wrong(f"selection.num_layers is {selection.num_layers}: no model has that many")
+    selection, num_layers = record.selection, record.selection.num_layers
+    if num_layers is None:
+        if selection.name != config.layers or selection.share:
+            yield Wrong(f"selection is {selection.name!r}, but an endpoint's model cannot learn")
+        return
+    if not 1 <= num_layers <= _MOST_LAYERS:
+        yield Wrong(f"selection.num_layers is {num_layers}: no model has that many")
         return
     try:
-        wanted = selections.selection_of(config, num_layers=selection.num_layers)
+        wanted = selections.selection_of(config, num_layers=num_layers)
     except ValueError as error:
         yield Wrong(f"settings.layers: {error}")
         return
@@ -67,19 +75,25 @@ def check_selection(submission: Submission) -> Iterator[Remark]:
             f"selection is {selection.name!r} with layers {list(selection.layers)}, "
             f"the settings give {name!r} with {list(wanted.layers)}"
         )
-    if model.parameters < 1 or not 0 <= selection.parameters <= model.parameters:
-        yield Wrong(f"{selection.parameters} of {model.parameters} parameters cannot be trained")
+    yield from _share(selection, wanted, parameters=record.model.parameters or 0)
+
+
+def _share(
+    selection: SelectionRecord, wanted: LayerSelection, *, parameters: int
+) -> Iterator[Remark]:
+    if parameters < 1 or not 0 <= selection.parameters <= parameters:
+        yield Wrong(f"{selection.parameters} of {parameters} parameters cannot be trained")
         return
-    share = selection.parameters / model.parameters
+    share = selection.parameters / parameters
     if not math.isclose(selection.share, share, rel_tol=1e-9):
         yield Wrong(
             f"selection.share is {selection.share}, but {selection.parameters} "
-            f"of {model.parameters} parameters are {share}"
+            f"of {parameters} parameters are {share}"
         )
-    if wanted.everything != (selection.parameters == model.parameters):
+    if wanted.everything != (selection.parameters == parameters):
         yield Wrong(
             f"selection {wanted.name!r} cannot train {selection.parameters} "
-            f"of {model.parameters} parameters"
+            f"of {parameters} parameters"
         )
 
 
@@ -130,7 +144,7 @@ def check_provenance(submission: Submission) -> Iterator[Remark]:
         ("model.weights_sha256", record.model.weights_sha256),
         ("selection.weights_sha256", record.selection.weights_sha256),
     ):
-        if not _SHA256.fullmatch(text):
+        if not record.endpoint and not _SHA256.fullmatch(text):
             yield Wrong(f"{name} is {text[:70]!r}: not a SHA-256 in hexadecimal")
     if not _REVISION.fullmatch(record.code.revision):
         yield Wrong(f"code.revision is {record.code.revision[:70]!r}: not a commit")

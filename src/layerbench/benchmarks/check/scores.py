@@ -62,7 +62,7 @@ def _contradictions(evaluation: Evaluation, config: RunConfig) -> Iterator[str]:
         yield f"mean_turns is {evaluation.mean_turns}, the limit is {config.env.max_turns}"
     if not 0 <= evaluation.invalid_share <= 1:
         yield f"invalid_share is {evaluation.invalid_share}"
-    if evaluation.tokens < 0 or evaluation.seconds < 0:
+    if (evaluation.tokens or 0) < 0 or evaluation.seconds < 0:
         yield "tokens or seconds are below 0"
 
 

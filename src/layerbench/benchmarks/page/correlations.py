@@ -55,7 +55,7 @@ class Sweeps:
 def compared(sections: Sequence[Section]) -> Sweeps:
     """Correlate all tables that have enough layers."""
     chosen = [part for part in sections if len(part.board.alone) >= FEWEST_PAIRS]
-    sweeps = [Sweep(part.board.alone, part.board.num_layers) for part in chosen]
+    sweeps = [Sweep(part.board.alone, part.board.depth) for part in chosen]
     return Sweeps(
         sections=tuple(chosen),
         reliability=tuple(sweep.reliability for sweep in sweeps),

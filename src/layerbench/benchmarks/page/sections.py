@@ -230,7 +230,7 @@ def _lines(section: Section) -> list[Mapping[str, Any]]:
     levels = {"base": base}
     if section.full:
         levels["full"] = 1.0 if section.shows_contribution else section.full.success.rate
-    last = section.board.num_layers - 1
+    last = section.board.depth - 1
     return [
         {"name": name, "layer": layer, "value": _digits(level), "last": layer == last}
         for name, level in levels.items()
