@@ -226,10 +226,11 @@ class ChatEndpoint:
             late = isinstance(error, self._openai.APITimeoutError)
             what = f"did not answer within {TIMEOUT_S:g} s" if late else "cannot be reached"
             return EndpointError(f"{self._base_url} {what}, asked {RETRIES + 1} times")
+        message = str(error.message).removeprefix(f"Error code: {status} - ")
         advice = "; set OPENAI_API_KEY to its key" if status == 401 else ""
         return EndpointError(
             f"{self._base_url} answered {status} for model {self._model}: "
-            f"{self._quote(str(error.message))}{advice}"
+            f"{self._quote(message)}{advice}"
         )
 
     def _quote(self, text: str) -> str:
