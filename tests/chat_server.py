@@ -31,7 +31,7 @@ class ChatServer(ThreadingHTTPServer):
 
     def __init__(self, answering: Answering) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answering = answering
+        self.answering: Answering = answering
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.under_way = 0
