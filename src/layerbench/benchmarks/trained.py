@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
+from layerbench.agents import embedded
 from layerbench.benchmarks.overrides import SettingsError
 
 
@@ -29,7 +30,7 @@ def run_of(name: str) -> Path | None:
     path = Path(name)
     inside = path.parent.parent if path.parent.name == "checkpoints" else path
     is_run = (inside / "config.yaml").is_file() and not (inside / "config.json").exists()
-    return inside if is_run and name != "embedded" else None
+    return inside if is_run and name not in embedded.FOLDERS else None
 
 
 def lineage(name: str, *, revision: str) -> Lineage:
