@@ -78,7 +78,8 @@ def gradient(
     nothing = [np.zeros(len(sequence.positions_D), np.float32) for sequence in sequences]
     learner.optimizer.zero_grad(set_to_none=True)
     accumulate_gradients(learner, weigh(sequences, nothing, settings.loss), settings)
-    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in learner.parameters.values()]
+    stepped = learner.masters.stepped.values()
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in stepped]
     return torch.cat([part.flatten() for part in parts]).numpy()
 
 

@@ -58,6 +58,7 @@ def step_rate() -> dict[str, float]:
     searches: list[str] = []
 
     def play() -> int:
+        """Play all episodes by random choices, and return the number of steps."""
         steps = 0
         for task in list_tasks(split="train", count=GOALS, seed=0):
             for member in range(MEMBERS):

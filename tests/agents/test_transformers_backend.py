@@ -242,6 +242,8 @@ def test_model_is_loaded_from_a_folder_of_safetensors(tmp_path: object) -> None:
         ({"dtype": "float31"}, "no dtype 'float31'"),
         ({"dtype": "int64"}, "no dtype 'int64'"),
         ({"device": "abacus"}, "no device 'abacus'"),
+        ({"device": "cuda:99"}, "no device 'cuda:99' here"),
+        ({"device": "hpu"}, "no device 'hpu' here"),
     ],
 )
 def test_what_cannot_be_loaded_is_one_line(settings: dict[str, str], match: str) -> None:

@@ -13,6 +13,7 @@ from layerbench.benchmarks.check.report import Report, check
 from layerbench.benchmarks.overrides import SettingsError
 from tests.benchmarks import tiny_model
 from tests.benchmarks.record_example import example
+from tests.benchmarks.typed import typed
 
 # Seconds on an idle machine; the limit is for busy ones.
 pytestmark = pytest.mark.timeout(300)
@@ -34,7 +35,7 @@ def run(root: Path) -> Callable[..., Path]:
     def run(*more: str) -> Path:
         argv = ["run", "keydoor", "--preset", "quick", "--model", str(model), *SETTINGS]
         before = set((root / "runs").glob("*"))
-        assert cli.main([*argv, f"run_root={root / 'runs'}", *more]) == 0
+        assert cli.main(typed([*argv, f"run_root={root / 'runs'}"], more)) == 0
         [folder] = set((root / "runs").iterdir()) - before
         return folder
 
@@ -188,6 +189,7 @@ FORGED: list[tuple[Callable[[Data], object], str]] = [
     (lambda d: d["movement"]["per_layer"].update({"1": 9.5}), "movement of layer 1 is 9.5"),
     (lambda d: d["movement"]["per_layer"].update({"0": 0.5}), "movement is of layers ['0', '1']"),
     (lambda d: d["training"].update(iterations=20), "training.iterations is 20, the settings say"),
+    (lambda d: d.update(peak_device_memory_mb=-1.0), "peak_device_memory_mb is -1.0"),
     (lambda d: d["training"].update(decisions=1), "training.decisions is 1, metrics.jsonl gives"),
     (lambda d: d["training"].update(episodes=8), "training.episodes is 8, the settings make it 16"),
     (lambda d: d["settings"].update(seed="0"), "settings cannot be read: seed is 0 there"),

@@ -9,6 +9,7 @@ from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariable
 from layerbench.agents.backends.transformers import load_model, weights_hash
 from layerbench.benchmarks import cli, combining, plan, records, run
 from tests.benchmarks import tiny_model
+from tests.benchmarks.typed import typed
 
 # Seconds on an idle machine; the limit is for busy ones.
 pytestmark = pytest.mark.timeout(300)
@@ -33,7 +34,7 @@ def train(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
         name = "-".join((layers, *more, base.name)).replace("/", "-").replace("=", "-")
         argv = ["run", "keydoor", "--preset", "quick", "--model", str(base), "--layers", layers]
         out = ["--out", str(runs / name)]
-        assert cli.main([*argv, *SETTINGS, *LEARNING, *out, *more]) == 0
+        assert cli.main(typed([*argv, *SETTINGS, *LEARNING, *out], more)) == 0
         return runs / name
 
     return run_once

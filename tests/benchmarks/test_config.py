@@ -69,8 +69,17 @@ def test_an_option_without_a_value_takes_text() -> None:
     assert config.load("alfworld", ["env.data_dir=null"]).env.options["data_dir"] is None
 
 
-def test_the_later_of_two_values_counts() -> None:
-    assert config.load("keydoor", ["seed=1", "seed=2"]).seed == 2
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["seed=1", "seed=2"], "seed is given twice, as 1 and as 2: give it once"),
+        (["layers= 15", "layers=3"], "layers is given twice, as 15 and as 3"),
+        (["env.num_keys=1", "env.options.num_keys=2"], "env.options.num_keys is given twice"),
+    ],
+)
+def test_a_setting_with_two_values_is_a_mistake(typed: list[str], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        config.load("keydoor", typed)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +108,17 @@ def test_the_later_of_two_values_counts() -> None:
         ("algorithm.name=grop", "algorithm.name cannot be 'grop': did you mean 'grpo'?"),
         ("agent.action_mode=x", "agent.action_mode cannot be 'x': known: choose, generate"),
         ("env.eval_splits=", "env.eval_splits is empty"),
+        ("algorithm.similarity=0", "algorithm.similarity must be above 0, got 0.0"),
+        ("algorithm.std_eps=0", "algorithm.std_eps must be above 0, got 0.0"),
+        ("train.learning_rate=0", "train.learning_rate must be above 0, got 0.0"),
+        ("train.clip_low=1", "train.clip_low must be below 1, got 1.0"),
+        (
+            "env.eval_splits=[seen",
+            "env.eval_splits must be a list such as a,b or [a,b], got '[seen'",
+        ),
+        ("env.eval_splits=a],b", "env.eval_splits must be a list such as a,b or [a,b], got 'a],b'"),
+        ("env.eval_splits=test,train", "env.eval_splits has train, which the run trains on"),
+        ("env.train_split=test", "env.eval_splits has test, which the run trains on"),
         ("env.eval_splits=a,a", "env.eval_splits repeats a split"),
     ],
 )
@@ -107,6 +127,11 @@ def test_a_mistake_is_named(typed: str, says: str) -> None:
         config.load("keydoor", [typed])
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_trains_nothing_may_be_scored_on_the_split_of_training() -> None:
+    loaded = config.load("keydoor", ["env.eval_splits=train", "layers=none"])
+    assert loaded.env.eval_splits == [loaded.env.train_split]
 
 
 def test_an_unknown_preset_is_named() -> None:

@@ -64,6 +64,53 @@ def test_a_folder_of_something_else_is_left_alone(
         folder.check(settings, start)
 
 
+def test_a_file_is_no_folder(folder: RunFolder, settings: config.RunConfig) -> None:
+    folder.path.write_text("precious")
+    with pytest.raises(SettingsError, match=r"run cannot be read \(Not a directory\): choose"):
+        folder.check(settings, Start.CONTINUE)
+    assert not folder.held
+    below = RunFolder(folder.path / "deep" / "below")
+    with pytest.raises(SettingsError, match=r"below cannot be written \(Not a directory\): choose"):
+        below.check_writable()
+    with (
+        pytest.raises(SettingsError, match="below cannot be written"),
+        below.open(settings, Start.CONTINUE),
+    ):
+        pass
+    assert folder.path.read_text() == "precious"
+
+
+def test_a_look_whether_a_folder_can_be_written_leaves_nothing(folder: RunFolder) -> None:
+    RunFolder(folder.path / "deep" / "below").check_writable()
+    assert not folder.path.exists()
+    folder.path.mkdir()
+    folder.check_writable()
+    assert list(folder.path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "config.yaml holds no settings of a run: use --fresh"),
+        ("- 1\n- 2\n", "config.yaml holds no settings of a run: use --fresh"),
+        (
+            "a: [1\nb: }",
+            "config.yaml cannot be read: expected ',' or ']', but got ':': use --fresh",
+        ),
+    ],
+)
+def test_damaged_settings_are_named_and_can_be_replaced(
+    folder: RunFolder, settings: config.RunConfig, text: str, says: str
+) -> None:
+    folder.path.mkdir()
+    folder.config.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        folder.check(settings, Start.CONTINUE)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert folder.check(settings, Start.FRESH) is None
+
+
 @pytest.mark.parametrize("start", [Start.CONTINUE, Start.RESUME])
 def test_an_unfinished_run_is_gone_on_with(
     folder: RunFolder, settings: config.RunConfig, start: Start
@@ -178,6 +225,30 @@ def test_a_record_of_another_schema_is_not_deleted(
     with pytest.raises(SchemaError), folder.open(settings, Start.CONTINUE):
         pass
     assert folder.record.exists()
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"schema": 1}', b"\xff\x00"])
+def test_a_broken_record_says_what_to_do(
+    folder: RunFolder, settings: config.RunConfig, content: bytes
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.record.write_bytes(content)
+    with pytest.raises(FormatError, match=r"record\.json .*: use --fresh to start anew$"):
+        folder.check(settings, Start.CONTINUE)
+
+
+@pytest.mark.parametrize("content", [b"{", b"{}", b"\xff\x00"])
+def test_what_an_unfinished_run_wrote_and_nobody_can_read_says_what_to_do(
+    folder: RunFolder, settings: config.RunConfig, content: bytes
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        assert folder.scores("base", "test") is None
+        folder.state.write_bytes(content)
+        folder.part("base", "test", suffix="json").write_bytes(content)
+        with pytest.raises(SettingsError, match=r"state\.json .*: use --fresh to start anew$"):
+            folder.remember(STATE)
+        with pytest.raises(SettingsError, match=r"base-test\.json .*: use --fresh to start anew$"):
+            folder.scores("base", "test")
 
 
 def test_logs_of_a_start_that_failed_are_no_run(

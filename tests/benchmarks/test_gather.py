@@ -203,6 +203,22 @@ def test_costs_are_multiples_of_fulls() -> None:
     assert row(board(full, shorter), "1").update_ratio == 0.25
 
 
+def on_a_gpu(record: RunRecord, memory: float | None) -> RunRecord:
+    return dataclasses.replace(
+        record,
+        hardware=HardwareRecord("cuda:0", 1, 2, "Linux x86_64"),
+        peak_memory_mb=500.0,
+        peak_device_memory_mb=memory,
+    )
+
+
+def test_memory_on_a_gpu_is_the_gpus() -> None:
+    full = on_a_gpu(run("full", 0, base=first(4), final=first(12)), 8000.0)
+    assert row(board(full, on_a_gpu(layer(), 2000.0)), "1").memory_ratio == 0.25
+    # A record of before the GPU's was measured leaves that of the process.
+    assert row(board(full, on_a_gpu(layer(), None)), "1").memory_ratio == 1.0
+
+
 def test_costs_on_other_hardware_are_not_compared() -> None:
     full = dataclasses.replace(
         run("full", 0, base=first(4), final=first(12)),

@@ -29,6 +29,14 @@ def test_record_survives_the_round_trip() -> None:
     assert RunRecord.from_json(example().to_json()) == example()
 
 
+def test_a_record_of_a_gpu_has_one_field_more() -> None:
+    record = dataclasses.replace(example(), peak_device_memory_mb=2048.5)
+    text = record.to_json()
+    assert json.loads(text) == {**json.loads(example().to_json()), "peak_device_memory_mb": 2048.5}
+    assert RunRecord.from_json(text) == record
+    assert record.comparable() == example().comparable()
+
+
 def test_read_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     path.write_text("{")
@@ -42,6 +50,8 @@ WRONG: list[tuple[Callable[[Any], object], str]] = [
     (lambda d: d.update(schema=True), "has schema True"),
     (lambda d: d.pop("seed"), "lacks field 'seed'"),
     (lambda d: d["model"].update(size=1), "record.model has extra field 'size'"),
+    (lambda d: d.update(peak_device_memory_mb=None), "memory_mb must be float, got null"),
+    (lambda d: d.update(peak_device_memory_mb="2"), 'memory_mb must be float, got "2"'),
     (lambda d: d.update(seed="3"), 'record.seed must be int, got "3"'),
     (lambda d: d.update(seed=True), "record.seed must be int, got true"),
     (lambda d: d["code"].update(dirty=0), "record.code.dirty must be bool, got 0"),

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 
 from layerbench.benchmarks import cli, episodes, records, run
 from tests.benchmarks import tiny_model
+from tests.benchmarks.typed import typed
 
 # Seconds on an idle machine; the limit is for busy ones.
 pytestmark = pytest.mark.timeout(300)
@@ -21,7 +23,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(model: Path, out: Path, *more: str) -> Sequence[str]:
     argv = ("run", "keydoor", "--preset", "quick", "--model", str(model), "--out", str(out))
-    return (*argv, *SETTINGS, *more)
+    return typed((*argv, *SETTINGS), more)
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +131,15 @@ def test_base_scores_do_not_depend_on_what_is_trained_later(
         (["--layer", "15"], "layer 15 is not in this model: it has 2 layers, 0 to 1"),
         (["--layers", "few"], "few"),
         (["env.num_keys=9"], "a room has 1 to 3 keys, not 9"),
-        (["eval.tasks=99"], "has 16 rooms"),
+        (["eval.tasks=99"], "not 99 (asked for by env.eval_splits=test and eval.tasks=99)"),
+        (
+            ["train.tasks=99"],
+            "has 48 rooms of this kind, not 99 (asked for by env.train_split=train",
+        ),
         (["env.eval_splits=dev"], "keydoor has no split 'dev'"),
         (["agent.style=keydor"], "did you mean 'keydoor'?"),
-        (["model.device=tpu9"], "tpu9"),
+        (["model.device=tpu9"], "no device 'tpu9' here: use auto, cpu, cuda or cuda:N"),
+        (["model.device=cuda:99"], "no device 'cuda:99' here"),
         (["--model", "/no/such/model"], "/no/such/model"),
     ],
 )
@@ -148,6 +155,32 @@ def test_what_is_not_there_is_a_mistake_and_leaves_nothing(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("layerbench: ")
     assert says in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["alfworld", "env.anchor=stat"], "no anchor named 'stat': did you mean 'state'?"),
+        (["alfworld", "env.source=offical"], "no source of games named 'offical': did you mean"),
+        (["alfworld", "env.difficulty=hard"], "no difficulty named 'hard': known: easy, medium"),
+        (["alfworld", "env.data_dir=/nowhere"], "no ALFWorld games in '/nowhere'"),
+        (["alfworld", "eval.tasks=0"], "(asked for by env.eval_splits=seen and eval.tasks=0)"),
+        (["webshop", "env.observation_mode=html"], "no observation_mode named 'html': known: text"),
+        (["webshop", "env.reward=succes"], "no reward named 'succes': did you mean 'success'?"),
+        (["webshop", "env.split_scheme=mine"], "no split_scheme named 'mine': known: upstream"),
+        (["webshop", "env.goal_source=humn"], "no goal_source named 'humn': did you mean 'human'?"),
+        (["webshop", "env.data_dir=/nowhere"], "'/nowhere' holds no WebShop catalogue"),
+    ],
+)
+def test_an_option_that_the_environment_refuses_is_a_mistake(
+    argv: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", *argv, "--preset", "quick", "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("layerbench: ")
+    assert says in error
+    assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
@@ -187,6 +220,51 @@ def test_other_weights_under_the_same_name_are_refused(
     capsys.readouterr()
     assert cli.main(command(folder, tmp_path / "run")) == 2
     assert "the model's weights changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("damaged", "says"),
+    [
+        ("checkpoints/iteration-000002/weights.safetensors", "iteration-000002 is damaged: delete"),
+        ("checkpoints/iteration-000002/state.json", "iteration-000002 cannot be read"),
+        ("state.json", "state.json is not JSON"),
+    ],
+)
+def test_a_damaged_run_is_a_mistake_that_can_be_mended(
+    model: Path,
+    finished: Path,
+    tmp_path: Path,
+    damaged: str,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    (out / "record.json").unlink()
+    (out / damaged).write_text("no longer what it was")
+    argv = command(model, out, "--layer", "1")
+    assert cli.main(argv) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("layerbench: ")
+    assert says in error
+    assert "--fresh" in error
+    assert not (out / "error.log").exists()
+    assert cli.main([*argv, "--fresh"]) == 0
+
+
+def test_a_finished_run_without_its_turns_says_so(
+    model: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    (out / "episodes.parquet").unlink()
+    assert cli.main(command(model, out, "--layer", "1")) == 0
+    printed = capsys.readouterr()
+    assert printed.out.endswith(f"record {out / 'record.json'}\n")
+    assert printed.err == (
+        f"layerbench: {out / 'episodes.parquet'} is missing, and the turns with it: "
+        "--fresh runs all of it again\n"
+    )
 
 
 def test_window_and_free_text_run_as_well(model: Path, tmp_path: Path) -> None:

@@ -79,9 +79,9 @@ def test_undefined_contributions_are_refused(
     tmp_path: Path, wins: dict[str, int], says: str
 ) -> None:
     write_sweep(tmp_path, wins)
-    for typed in (f"layers=top:1@{tmp_path}", f"train.lr_scale=@{tmp_path}"):
+    for asked in ((f"layers=top:1@{tmp_path}",), ("layers=0", f"train.lr_scale=@{tmp_path}")):
         with pytest.raises(ValueError, match=says):
-            load("layers=0", typed)
+            load(*asked)
 
 
 def test_one_undefined_layer_spoils_the_order(results: Path) -> None:

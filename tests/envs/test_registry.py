@@ -1,11 +1,13 @@
 """The registry finds environments and says what it found."""
 
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
 from layerbench.envs import registry
-from layerbench.envs.registry import EnvIdentity, UnknownEnvironmentError
+from layerbench.envs.registry import EnvIdentity, EnvSpec, UnknownEnvironmentError
 
 
 def test_a_near_miss_names_the_nearest() -> None:
@@ -28,6 +30,33 @@ def test_registering_twice_overrides_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         registry.register()
+
+
+@pytest.fixture
+def misbehaving(monkeypatch: pytest.MonkeyPatch) -> EnvSpec:
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    return EnvSpec(
+        name="misbehaving",
+        gym_id="misbehaving:layerbench-test/Misbehaving-v0",
+        entry_point="misbehaving:MisbehavingEnv",
+        max_turns=3,
+        tasks="",
+        prompts="generic",
+    )
+
+
+def test_options_are_refused_in_the_environments_own_words(misbehaving: EnvSpec) -> None:
+    with pytest.raises(ValueError, match=r"^no such\n  environment$"):
+        registry.check_options(misbehaving, {"broken": True})
+
+
+def test_an_environment_that_cannot_be_made_at_all_is_named(misbehaving: EnvSpec) -> None:
+    with pytest.raises(ValueError, match=r"^misbehaving cannot be made: TypeError: .*'colour'"):
+        registry.check_options(misbehaving, {"colour": "red"})
+
+
+def test_an_environment_that_breaks_as_it_closes_is_accepted(misbehaving: EnvSpec) -> None:
+    registry.check_options(misbehaving, {})
 
 
 def test_options_reach_the_environments_own_list_of_tasks() -> None:

@@ -32,6 +32,7 @@ def checkpoint(iteration: int) -> Checkpoint:
         history=tuple({"iteration": i, "success": 0.1 + i} for i in range(iteration)),
         identity=IDENTITY,
         weights={"layer.weight": torch.full((2, 3), float(iteration))},
+        masters={"layer.weight": torch.full((2, 3), iteration + 0.5)},
         optimizer={"layer.weight.step": torch.tensor(float(iteration))},
         rng=rng_states(),
     )
@@ -46,7 +47,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, saved)
     loaded = load_checkpoint(path, identity=IDENTITY)
     assert (loaded.iteration, loaded.position, loaded.history) == (3, 12, saved.history)
-    for field in ("weights", "optimizer", "rng"):
+    for field in ("weights", "masters", "optimizer", "rng"):
         ours: Mapping[str, torch.Tensor] = getattr(loaded, field)
         theirs: Mapping[str, torch.Tensor] = getattr(saved, field)
         assert ours.keys() == theirs.keys()

@@ -35,6 +35,12 @@ def test_what_cannot_be_read_is_pointed_at(text: str, part: str) -> None:
         parse_scales(text)
 
 
+@pytest.mark.parametrize("text", ["1:2 3:4", "1 0:2", "1:2\t3"])
+def test_a_space_is_no_comma(text: str) -> None:
+    with pytest.raises(ValueError, match="cannot be read at a space: part them by commas"):
+        parse_scales(text)
+
+
 def test_a_layer_has_one_scale() -> None:
     with pytest.raises(ValueError, match="names layer 3 twice"):
         parse_scales("3:1,3:1")

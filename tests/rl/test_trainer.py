@@ -1,3 +1,4 @@
+import functools
 import json
 import random
 import signal
@@ -16,7 +17,7 @@ from torch import nn
 
 from layerbench.agents.rollout import EpisodeRequest
 from layerbench.agents.types import StopReason, Trajectory
-from layerbench.rl.checkpoint import latest_checkpoint
+from layerbench.rl.checkpoint import latest_checkpoint, load_checkpoint
 from layerbench.rl.layers import parse_selection
 from layerbench.rl.losses import LossSettings
 from layerbench.rl.schedule import TrainSettings, episode_seed, learning_rate, task_at
@@ -39,6 +40,15 @@ def assert_same_weights(first: dict[str, torch.Tensor], second: dict[str, torch.
     assert first.keys() == second.keys()
     different = [name for name in first if not torch.equal(first[name], second[name])]
     assert different == []
+
+
+def assert_same_checkpoints(first: Path, second: Path) -> None:
+    """Compare all that the last checkpoints of two runs learned, byte by byte."""
+    ours, theirs = (latest_checkpoint(run / "checkpoints") for run in (first, second))
+    assert ours is not None
+    assert theirs is not None
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
 
 
 def recorded(run_dir: Path) -> list[dict[str, Any]]:
@@ -64,19 +74,23 @@ def test_toy_task_is_learned(tmp_path: Path) -> None:
     assert np.mean([metrics.success for metrics in history[-5:]]) > 0.9
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("selection", ["1", "full"])
-def test_stopping_halfway_and_going_on_changes_nothing(tmp_path: Path, selection: str) -> None:
-    through, model, _ = make_toy_trainer(tmp_path / "through", selection=selection)
+def test_stopping_halfway_and_going_on_changes_nothing(
+    tmp_path: Path, selection: str, dtype: torch.dtype
+) -> None:
+    make = functools.partial(make_toy_trainer, selection=selection, dtype=dtype)
+    through, model, _ = make(tmp_path / "through")
     history = through.run()
-    halfway = replace(SETTINGS, iterations=2)
-    make_toy_trainer(tmp_path / "parts", settings=halfway, selection=selection)[0].run()
+    make(tmp_path / "parts", settings=replace(SETTINGS, iterations=2))[0].run()
     torch.manual_seed(99)  # pyright: ignore[reportUnknownMemberType]
-    second, resumed, player = make_toy_trainer(tmp_path / "parts", selection=selection)
+    second, resumed, player = make(tmp_path / "parts")
     assert len(second.history) == 2
     assert [m.comparable() for m in second.run()] == [m.comparable() for m in history]
     assert len(player.requests) == 2 * 4 * 4
     assert_same_weights(weights(model), weights(resumed))
     assert recorded(tmp_path / "through") == recorded(tmp_path / "parts")
+    assert_same_checkpoints(tmp_path / "through", tmp_path / "parts")
 
 
 def test_iterations_after_the_last_checkpoint_are_played_again(tmp_path: Path) -> None:
@@ -110,10 +124,12 @@ def test_finished_run_does_nothing_more(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_killed_process_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_killed_process_goes_on_to_the_same_weights(tmp_path: Path, dtype: torch.dtype) -> None:
     script = str(Path(__file__).with_name("toy_run.py"))
     run_dir = tmp_path / "killed"
-    with subprocess.Popen([sys.executable, script, str(run_dir)]) as process:
+    command = [sys.executable, script, str(run_dir), str(dtype).removeprefix("torch.")]
+    with subprocess.Popen(command) as process:
         while latest_checkpoint(run_dir / "checkpoints") is None:
             assert process.poll() is None, "the run ended before it could be killed"
             time.sleep(0.01)
@@ -121,15 +137,10 @@ def test_killed_process_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert len(recorded(run_dir)) < LONG.iterations
-    subprocess.run([sys.executable, script, str(run_dir)], check=True)
+    subprocess.run(command, check=True)
 
-    make_toy_trainer(tmp_path / "through", settings=LONG)[0].run()
-    for name in ("weights.safetensors", "optimizer.safetensors"):
-        ours, theirs = (
-            (tmp_path / run / "checkpoints/iteration-000020" / name).read_bytes()
-            for run in ("killed", "through")
-        )
-        assert ours == theirs, name
+    make_toy_trainer(tmp_path / "through", settings=LONG, dtype=dtype)[0].run()
+    assert_same_checkpoints(run_dir, tmp_path / "through")
     assert recorded(run_dir) == recorded(tmp_path / "through")
 
 
@@ -150,6 +161,33 @@ def test_checkpoint_holds_the_selection_and_nothing_else(tmp_path: Path) -> None
     # 4 bytes a weight and a header; the optimizer keeps two numbers for each weight.
     assert 4 * selected < (path / "weights.safetensors").stat().st_size < 4 * selected + 2000
     assert (path / "optimizer.safetensors").stat().st_size < 8 * selected + 15_000
+
+
+def test_coarse_weights_are_saved_as_played_beside_their_masters(tmp_path: Path) -> None:
+    trainer, model, _ = make_toy_trainer(tmp_path, dtype=torch.bfloat16)
+    trainer.run()
+    path = latest_checkpoint(tmp_path / "checkpoints")
+    assert path is not None
+    identity = json.loads((path / "state.json").read_text())["identity"]
+    saved = load_checkpoint(path, identity=identity)
+    selected = {name: p for name, p in model.named_parameters() if ".layers.1." in name}
+    assert saved.weights.keys() == saved.masters.keys() == selected.keys()
+    for name, parameter in selected.items():
+        assert torch.equal(saved.weights[name], parameter)
+        assert torch.equal(saved.masters[name].bfloat16(), parameter)
+        assert saved.masters[name].dtype == saved.optimizer[f"{name}.exp_avg"].dtype
+    assert any(not torch.equal(saved.masters[name], p) for name, p in selected.items())
+
+
+def test_a_run_that_stepped_coarse_weights_does_not_go_on_with_masters(tmp_path: Path) -> None:
+    make_toy_trainer(tmp_path, dtype=torch.bfloat16)[0].run()
+    path = latest_checkpoint(tmp_path / "checkpoints")
+    assert path is not None
+    state = json.loads((path / "state.json").read_text())
+    assert state["identity"].pop("masters") == "float32"
+    (path / "state.json").write_text(json.dumps(state))
+    with pytest.raises(ValueError, match="its masters is None, not float32: start anew"):
+        make_toy_trainer(tmp_path, dtype=torch.bfloat16)
 
 
 def test_other_settings_or_tasks_or_base_weights_do_not_resume(tmp_path: Path) -> None:
@@ -241,12 +279,7 @@ def test_scale_1_everywhere_trains_bit_for_bit_as_without(tmp_path: Path, select
     )
     assert [m.comparable() for m in trainer.run()] == [m.comparable() for m in history]
     assert_same_weights(weights(model), weights(same))
-    for name in ("weights.safetensors", "optimizer.safetensors"):
-        ours, theirs = (
-            (tmp_path / run / "checkpoints/iteration-000004" / name).read_bytes()
-            for run in ("plain", "scaled")
-        )
-        assert ours == theirs, name
+    assert_same_checkpoints(tmp_path / "plain", tmp_path / "scaled")
 
 
 def test_a_scale_multiplies_the_learning_rate_of_its_layer(tmp_path: Path) -> None:
@@ -379,6 +412,32 @@ def test_dynamic_sampling_gives_up_after_ten_rounds(tmp_path: Path) -> None:
     (metrics,) = trainer.run()
     assert metrics.groups == 4 * MAX_ROUNDS
     assert (metrics.mixed_groups, metrics.steps, metrics.success) == (0, 0, 0.0)
+
+
+def test_what_was_not_measured_is_null_and_survives_a_resume(tmp_path: Path) -> None:
+    dull = [task.task_id for task in TASKS]
+    trainer, _ = biased_trainer(tmp_path, dull=dull, settings=replace(SETTINGS, iterations=1))
+    (metrics,) = trainer.run()
+    assert (metrics.steps, metrics.kl, metrics.entropy) == (0, None, None)
+    (line,) = recorded(tmp_path)
+    unmeasured = {"loss", "kl", "clip_fraction", "entropy", "grad_norm", "max_ratio"}
+    assert {name for name, value in line.items() if value is None} == unmeasured
+    again, _ = biased_trainer(tmp_path, dull=dull, settings=replace(SETTINGS, iterations=1))
+    assert again.history == (metrics,)
+
+
+def test_metrics_of_before_there_was_null_are_read(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, iterations=2, loss=LossSettings(kl_coef=0.0))
+    make_toy_trainer(tmp_path, settings=settings)[0].run()
+    path = latest_checkpoint(tmp_path / "checkpoints")
+    assert path is not None
+    state = json.loads((path / "state.json").read_text())
+    assert [row.pop("kl") for row in state["history"]] == [None, None]
+    old = [{**row, "kl": 0.0} for row in state["history"]]
+    (path / "state.json").write_text(json.dumps({**state, "history": old}))
+    trainer, *_ = make_toy_trainer(tmp_path, settings=replace(settings, iterations=3))
+    assert [metrics.kl for metrics in trainer.run()] == [0.0, 0.0, None]
+    assert [line["kl"] for line in recorded(tmp_path)] == [0.0, 0.0, None]
 
 
 def test_dynamic_sampling_resumes_where_the_task_list_was_left(tmp_path: Path) -> None:

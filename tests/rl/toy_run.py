@@ -1,13 +1,14 @@
 """A whole training run in seconds: a real transformer learns to answer by the task's number.
 
-Run as a script, it trains to the end, from wherever an earlier, killed run has come.
+Run as a script with a folder and a dtype, it trains to the end, from wherever an earlier, killed
+run has come.
 """
 
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -92,7 +93,7 @@ def _trajectory(request: EpisodeRequest, turns: tuple[Turn, ...]) -> Trajectory:
     )
 
 
-def make_toy_model() -> nn.Module:
+def make_toy_model(dtype: torch.dtype = torch.float32) -> nn.Module:
     """Make the base model: the same one each time."""
     torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     sizes: dict[str, Any] = {
@@ -105,14 +106,19 @@ def make_toy_model() -> nn.Module:
         "intermediate_size": 32,
         "initializer_range": 0.3,
     }
-    return Qwen3ForCausalLM(Qwen3Config(**sizes)).eval()
+    model = cast(nn.Module, Qwen3ForCausalLM(Qwen3Config(**sizes)))
+    return model.to(dtype).eval()
 
 
 def make_toy_trainer(
-    run_dir: Path, *, settings: TrainSettings = SETTINGS, selection: str = "1"
+    run_dir: Path,
+    *,
+    settings: TrainSettings = SETTINGS,
+    selection: str = "1",
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Trainer, nn.Module, ToyPlayer]:
     """Make a trainer, which goes on with what ``run_dir`` holds."""
-    model = make_toy_model()
+    model = make_toy_model(dtype)
     player = ToyPlayer(model)
     trainer = Trainer(
         model,
@@ -130,4 +136,5 @@ LONG = replace(SETTINGS, iterations=20, checkpoint_every=3)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    make_toy_trainer(Path(sys.argv[1]), settings=LONG)[0].run()
+    kind: torch.dtype = getattr(torch, sys.argv[2])
+    make_toy_trainer(Path(sys.argv[1]), settings=LONG, dtype=kind)[0].run()

@@ -63,9 +63,9 @@ def contribution_digits(found: Estimate) -> int:
 
 def signed(found: Estimate) -> str:
     """Write a difference or a correlation with its 95 % interval, if resamples differ at all."""
-    low, high = found.interval.low, found.interval.high
-    if low == high:
+    if found.interval.is_point:
         return f"{found.value:+z.2f} no interval"
+    low, high = found.interval.low, found.interval.high
     return f"{found.value:+z.2f} {low:+z.2f} to {high:+z.2f}"
 
 

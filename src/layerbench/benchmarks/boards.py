@@ -90,7 +90,8 @@ class Row:
         share: Trained parameters over all, in [0, 1].
         update_ratio: Seconds of updates an iteration over those of ``full``; None where either is
             not known or they ran on different hardware, or where a model was combined, not trained.
-        memory_ratio: Peak memory over that of ``full``; None likewise.
+        memory_ratio: Peak memory over that of ``full``, of the GPU if both measured it, else of
+            the process; None likewise.
         movement: Relative movement by decoder block, the mean over seeds.
         runs: The records that the numbers come from, one a seed, by seed.
         gain_draws: Resamples of ``gain``, aligned over the rows of a table.

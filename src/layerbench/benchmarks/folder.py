@@ -2,22 +2,23 @@
 
 import fcntl
 import shutil
+import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import cast
-
-from omegaconf import OmegaConf
+from typing import TypeVar
 
 from layerbench.benchmarks import config as settings_config
 from layerbench.benchmarks import records, strict_json, trained
 from layerbench.benchmarks.overrides import SettingsError
-from layerbench.benchmarks.records import RunRecord, SchemaError
+from layerbench.benchmarks.records import Evaluation, RunRecord, SchemaError
 from layerbench.benchmarks.settings import RunConfig
-from layerbench.benchmarks.strict_json import FormatError, Json
+from layerbench.benchmarks.strict_json import FormatError
+
+T = TypeVar("T")
 
 # What a start may leave that ended before there was anything to go on with.
 _SCRAPS = frozenset({".lock", "error.log", "run.log"})
@@ -104,7 +105,7 @@ class RunFolder:
         """Whether a process is at work in the folder now."""
         try:
             lock = self._lock.open()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         with lock:
             return not _try_lock(lock.fileno(), fcntl.LOCK_SH)
@@ -125,27 +126,38 @@ class RunFolder:
             The record, if the run is finished and not to be started anew.
 
         Raises:
-            SettingsError: The folder holds something else, or there is nothing to resume.
+            SettingsError: The folder holds something else or is none, or there is nothing to
+                resume.
             layerbench.benchmarks.strict_json.FormatError: The record cannot be read.
         """
-        if not self.config.exists():
-            if self.path.exists() and {p.name for p in self.path.iterdir()} - _SCRAPS:
-                raise SettingsError(f"{self.path} is not empty and holds no run: choose another")
-            if start is Start.RESUME:
+        try:
+            is_run = self._is_run()
+            if not is_run and start is Start.RESUME:
                 raise SettingsError(f"there is no run to resume in {self.path}")
-            return None
-        if start is Start.FRESH:
-            return None
-        there = cast(Json, OmegaConf.to_container(OmegaConf.load(self.config)))
-        changed = settings_config.first_difference(settings_config.as_dict(config), there)
-        if changed:
-            asked = config.read_from.layers.asked or config.read_from.lr_scale.asked
+            if not is_run or start is Start.FRESH:
+                return None
+            self._check_settings(config)
+            return self._record() if self.record.exists() else None
+        except OSError as error:
             raise SettingsError(
-                f"{self.path} holds a run with other settings ({changed}): "
-                + (f"{asked} has changed, so write out what is there; or " if asked else "")
-                + "use --fresh to replace it, or another --out"
-            )
-        return records.read(self.record) if self.record.exists() else None
+                f"{self.path} cannot be read ({error.strerror}): choose another folder"
+            ) from error
+
+    def check_writable(self) -> None:
+        """Make sure that a run could write into the folder, or make it; nothing is left behind.
+
+        Raises:
+            SettingsError: It could not.
+        """
+        nearest = next(path for path in (self.path, *self.path.parents) if path.exists())
+        try:
+            with tempfile.TemporaryFile(dir=nearest):
+                pass
+        except OSError as error:
+            raise SettingsError(
+                f"{self.path} cannot be written ({error.strerror}): choose another folder, "
+                "by --out or run_root"
+            ) from error
 
     @contextmanager
     def open(self, config: RunConfig, start: Start) -> Generator[RunRecord | None]:
@@ -159,6 +171,7 @@ class RunFolder:
             HeldError: Another process holds it.
             layerbench.benchmarks.records.SchemaError: There is a record of another schema version.
         """
+        self.check_writable()
         self.path.mkdir(parents=True, exist_ok=True)
         with self._lock.open("w") as lock:
             # The instant in which another process looks whether it is held does not count.
@@ -177,12 +190,13 @@ class RunFolder:
         """Keep the state of the first start; later starts get that one back.
 
         Raises:
-            SettingsError: The base model is another one than at the first start.
+            SettingsError: The base model is another one than at the first start, or the state
+                cannot be read.
         """
         if not self.state.exists():
             strict_json.write(self.state, state)
             return state
-        first = self.first_state()
+        first = _read(RunState, self.state)
         if first.weights_sha256 != state.weights_sha256:
             raise SettingsError(
                 f"the model's weights changed since the run in {self.path} began: use --fresh"
@@ -202,6 +216,15 @@ class RunFolder:
             )
         return strict_json.read(RunState, self.state)
 
+    def scores(self, phase: str, split: str) -> Evaluation | None:
+        """Read the scores of an evaluation that an earlier start has finished; None if none has.
+
+        Raises:
+            SettingsError: They cannot be read.
+        """
+        path = self.part(phase, split, suffix="json")
+        return _read(Evaluation, path) if path.exists() else None
+
     def finish(self, record: RunRecord) -> None:
         """Write the record, and drop what only an unfinished run needs."""
         strict_json.write(self.record, record)
@@ -211,6 +234,37 @@ class RunFolder:
     @property
     def _lock(self) -> Path:
         return self.path / ".lock"
+
+    def _is_run(self) -> bool:
+        """Tell a run from what may become one; refuse the folder of anything else."""
+        if self.config.exists():
+            return True
+        if self.path.exists() and {p.name for p in self.path.iterdir()} - _SCRAPS:
+            raise SettingsError(f"{self.path} is not empty and holds no run: choose another")
+        return False
+
+    def _check_settings(self, config: RunConfig) -> None:
+        """Refuse to go on with a run of other settings."""
+        try:
+            there = trained.read_settings(self.path)
+        except SettingsError as error:
+            raise SettingsError(f"{error}: use --fresh to start anew, or another --out") from error
+        changed = settings_config.first_difference(settings_config.as_dict(config), there)
+        if changed:
+            asked = config.read_from.layers.asked or config.read_from.lr_scale.asked
+            raise SettingsError(
+                f"{self.path} holds a run with other settings ({changed}): "
+                + (f"{asked} has changed, so write out what is there; or " if asked else "")
+                + "use --fresh to replace it, or another --out"
+            )
+
+    def _record(self) -> RunRecord:
+        try:
+            return records.read(self.record)
+        except SchemaError:
+            raise
+        except FormatError as error:
+            raise FormatError(f"{error}: use --fresh to start anew") from error
 
     def _finished(self, config: RunConfig) -> RunRecord | None:
         if not self.record.exists():
@@ -261,6 +315,14 @@ def default_path(config: RunConfig) -> Path:
         )
     )
     return Path(config.run_root) / name
+
+
+def _read(kind: type[T], path: Path) -> T:
+    """Read what only this package writes, and nobody mends."""
+    try:
+        return strict_json.read(kind, path)
+    except FormatError as error:
+        raise SettingsError(f"{error}: use --fresh to start anew") from error
 
 
 def _try_lock(file: int, kind: int, *, delay_s: float = 0.0) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from layerbench.envs.choices import nearest
+
 # Chosen otherwise, because other settings hang on them.
 _ELSEWHERE = {
     "preset": "--preset",
@@ -42,10 +44,21 @@ def to_hydra(typed: Sequence[str], config: object) -> list[str]:
 
     Raises:
         SettingsError: There is no ``=``, no setting of that name, or a value of another type; the
-            message has the nearest name.
+            message has the nearest name. Or a setting has two values.
     """
     settings = {setting.name: setting for setting in settings_of(config)}
-    return [_to_hydra(item, settings) for item in typed]
+    converted = [_to_hydra(item, settings) for item in typed]
+    given: dict[str, str] = {}
+    for item in typed:
+        name, _, text = item.partition("=")
+        # By path, since an entry of a mapping has two names.
+        path = settings[name].path
+        if path in given:
+            raise SettingsError(
+                f"{name} is given twice, as {given[path]} and as {text.strip()}: give it once"
+            )
+        given[path] = text.strip()
+    return converted
 
 
 def changes(before: object, after: object) -> list[str]:
@@ -88,16 +101,6 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise SettingsError(f"{name} cannot be '{value}': {nearest(value, choices)}")
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Say which name was meant, or which there are.
-
-    >>> nearest("grop", ["gigpo", "grpo"])
-    "did you mean 'grpo'?"
-    """
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-
-
 def _to_hydra(item: str, settings: Mapping[str, Setting]) -> str:
     name, equals, text = item.partition("=")
     if not equals:
@@ -127,13 +130,20 @@ def _value(setting: Setting, text: str) -> str:
     if present is None:
         return "null" if text in ("", "null", "none") else quoted(text)
     if isinstance(present, list):
-        items = [item.strip() for item in text.removeprefix("[").removesuffix("]").split(",")]
-        return f"[{','.join(quoted(item) for item in items if item)}]"
+        return _list(setting.name, text)
     if isinstance(present, bool):
         return _flag(setting.name, text)
     if isinstance(present, int | float):
         return str(_number(setting.name, text, type(present)))
     return quoted(text)
+
+
+def _list(name: str, text: str) -> str:
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if "[" in inner or "]" in inner:
+        raise SettingsError(f"{name} must be a list such as a,b or [a,b], got '{text}'")
+    items = [item.strip() for item in inner.split(",")]
+    return f"[{','.join(quoted(item) for item in items if item)}]"
 
 
 def _flag(name: str, text: str) -> str:

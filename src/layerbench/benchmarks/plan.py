@@ -12,7 +12,7 @@ from layerbench.agents.backends.transformers import TransformersBackend, weights
 from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks import models, selections
-from layerbench.benchmarks.settings import RunConfig
+from layerbench.benchmarks.settings import EnvConfig, RunConfig
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
@@ -85,30 +85,46 @@ def list_tasks(
     """List what is played: the environment, the tasks to score by split, and those to train on.
 
     Raises:
-        ValueError: The environment has no such split, too few tasks, or no data.
+        ValueError: The environment refuses its options, or has no such split, too few tasks, or no
+            data.
     """
-    env, options = config.env, config.env.options
+    env = config.env
     spec = registry.find(env.name)
+    registry.check_options(spec, env.options)
     eval_tasks = {
-        split: registry.list_tasks(
-            spec,
+        split: _tasks(
+            env,
             split=split,
-            count=config.eval.tasks or None,
+            count=config.eval.tasks,
             seed=config.eval.seed,
-            options=options,
+            asked=f"env.eval_splits={split} and eval.tasks",
         )
         for split in env.eval_splits
     }
     train_tasks: tuple[Task, ...] = ()
     if config.layers != "none" and not config.parts:
-        train_tasks = registry.list_tasks(
-            spec,
+        train_tasks = _tasks(
+            env,
             split=env.train_split,
             count=config.train.tasks,
             seed=config.seed,
-            options=options,
+            asked=f"env.train_split={env.train_split} and train.tasks",
         )
-    return registry.describe(spec, options), eval_tasks, train_tasks
+    return registry.describe(spec, env.options), eval_tasks, train_tasks
+
+
+def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, asked: str) -> tuple[Task, ...]:
+    """List tasks of a split, all of them for a count of 0; an error says what ``asked`` for it."""
+    try:
+        return registry.list_tasks(
+            registry.find(env.name),
+            split=split,
+            count=count or None,
+            seed=seed,
+            options=env.options,
+        )
+    except ValueError as error:
+        raise ValueError(f"{error} (asked for by {asked}={count})") from error
 
 
 def _check_sources(config: RunConfig, model: nn.Module) -> None:
@@ -192,17 +208,25 @@ def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgen
         history=config.agent.history,
         max_prompt_tokens=config.agent.max_prompt_tokens,
         max_response_tokens=config.agent.max_response_tokens,
-        max_context_tokens=config.agent.max_context_tokens or _context_length(model),
+        max_context_tokens=_context_tokens(config.agent.max_context_tokens, model),
     )
     end_id = ChatFormat(tokenizer, action_mode=mode).end_id
     backend = TransformersBackend(model, eos_id=end_id)
     return LLMAgent(backend, tokenizer, prompts.style(config.agent.style, mode), settings)
 
 
-def _context_length(model: nn.Module) -> int:
-    length = getattr(getattr(model, "config", None), "max_position_embeddings", None)
-    if not isinstance(length, int):
+def _context_tokens(asked: int, model: nn.Module) -> int:
+    """Take as many tokens as were asked for, or for 0 all that the model can read."""
+    readable = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    if not isinstance(readable, int):
+        if not asked:
+            raise ValueError(
+                "the model does not say how much it can read: set agent.max_context_tokens"
+            )
+        return asked
+    if asked > readable:
         raise ValueError(
-            "the model does not say how much it can read: set agent.max_context_tokens"
+            f"agent.max_context_tokens is {asked}, but the model reads at most {readable} tokens: "
+            f"ask for that many, or for 0 to take them all"
         )
-    return length
+    return asked or readable

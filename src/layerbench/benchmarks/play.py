@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from layerbench.benchmarks.overrides import nearest
+from layerbench.benchmarks.overrides import SettingsError
 from layerbench.envs import registry
 from layerbench.envs.actions import admits, is_template
+from layerbench.envs.choices import nearest
 from layerbench.envs.registry import EnvSpec
 from layerbench.envs.session import Session
 from layerbench.envs.types import Observation, Task
@@ -107,4 +108,6 @@ def find_task(
     Raises:
         ValueError: The list is not that long, or there is no such split.
     """
+    if number < 1:
+        raise SettingsError(f"--task must be at least 1, got {number}")
     return registry.list_tasks(spec, split=split, count=number, seed=seed, options=options)[-1]

@@ -1,6 +1,5 @@
 """What the recipes of all embedded models share: cloning in stretches, judged by success."""
 
-import argparse
 import json
 import shutil
 import sys
@@ -19,6 +18,9 @@ from layerbench.agents.embedded.transcripts import encode
 from layerbench.agents.prompts.style import PromptStyle
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.benchmarks.arguments import Parser, refuse_rest
+from layerbench.benchmarks.folder import RunFolder
+from layerbench.benchmarks.overrides import SettingsError
 from layerbench.envs import registry
 from layerbench.envs.demonstrations import read
 from layerbench.envs.pool import EnvPool
@@ -27,6 +29,7 @@ from layerbench.rl.cloning import CloningSettings, clone
 
 _SWAPS = 0.3
 _BATCH = 20
+_LAST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,11 @@ class PretrainSettings:
         out: Folder for demonstrations, checkpoints and, in ``model``, the last one.
         scale: Share of each phase's games and steps, in (0, 1].
         games: How many games a checkpoint is judged by.
-        processes: Processes to use.
+        processes: Processes to use; no more than the episodes of a step.
         seed: Seeds weights and batches.
+
+    Raises:
+        SettingsError: A value lies outside its range.
     """
 
     out: Path
@@ -46,6 +52,16 @@ class PretrainSettings:
     games: int
     processes: int
     seed: int
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.scale <= 1.0:
+            raise SettingsError(f"--scale must be above 0 and at most 1, got {self.scale}")
+        if self.games < 1:
+            raise SettingsError(f"--games must be at least 1, got {self.games}")
+        if not 1 <= self.processes <= _BATCH:
+            raise SettingsError(f"--processes must be from 1 to {_BATCH}, got {self.processes}")
+        if not 0 <= self.seed <= _LAST_SEED:
+            raise SettingsError(f"--seed must be from 0 to {_LAST_SEED}, got {self.seed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +107,29 @@ class Subject:
 
 
 def parse(argv: Sequence[str], *, env: str, minutes: int) -> PretrainSettings:
-    """Read the arguments after ``pretrain ENV``."""
-    parser = argparse.ArgumentParser(
+    """Read the arguments after ``pretrain ENV``.
+
+    Raises:
+        SettingsError: There is no such option, a value lies outside its range, or the folder cannot
+            be written.
+    """
+    parser = Parser(
         prog=f"layerbench pretrain {env}",
         description=f"Make the embedded model anew: about {minutes} minutes on 2 cores.",
         epilog=f"example: layerbench pretrain {env} --out pretraining --processes 2",
+        allow_abbrev=False,
     )
+    parser.refuse_repeats()
     parser.add_argument("--out", type=Path, default=Path("pretraining"), help="folder to work in")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the games and steps")
     parser.add_argument("--games", type=int, default=96, help="games that judge a checkpoint")
     parser.add_argument("--processes", type=int, default=2, help="processes to use")
     parser.add_argument("--seed", type=int, default=0)
-    return PretrainSettings(**vars(parser.parse_args(argv)))
+    args, rest = parser.parse_known_args(argv)
+    refuse_rest(rest, options=parser.options())
+    settings = PretrainSettings(**vars(args))
+    RunFolder(settings.out).check_writable()
+    return settings
 
 
 def teach(

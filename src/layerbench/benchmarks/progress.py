@@ -111,12 +111,16 @@ def evaluation_line(evaluation: Evaluation) -> str:
 
 
 def iteration_line(metrics: IterationMetrics, *, iterations: int) -> str:
-    """Write an iteration's metrics as a line."""
+    """Write an iteration's metrics as a line; ``-`` is what was not measured."""
     return (
         f"iteration {metrics.iteration + 1}/{iterations}  "
         f"success {metrics.success:.2f} ({metrics.episodes} episodes, "
         f"{metrics.mixed_groups}/{metrics.groups} groups mixed)  reward {metrics.reward:.2f}  "
-        f"kl {metrics.kl:.4f}  clip {metrics.clip_fraction:.3f}  entropy {metrics.entropy:.2f}  "
-        f"grad {metrics.grad_norm:.2f}  play {metrics.play_s:.1f} s  "
-        f"update {metrics.update_s:.1f} s"
+        f"kl {_number(metrics.kl, 4)}  clip {_number(metrics.clip_fraction, 3)}  "
+        f"entropy {_number(metrics.entropy, 2)}  grad {_number(metrics.grad_norm, 2)}  "
+        f"play {metrics.play_s:.1f} s  update {metrics.update_s:.1f} s"
     )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

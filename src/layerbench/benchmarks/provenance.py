@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 
 from layerbench.benchmarks.records import CodeRecord
 
@@ -65,6 +66,13 @@ def memory_mb() -> float:
     # Linux counts in KiB, macOS in bytes.
     own = highest if sys.platform == "darwin" else highest * 1024
     return round((own + workers) / _BYTES_PER_MB, 1)
+
+
+def device_memory_mb(device: torch.device) -> float | None:
+    """Give the most memory that torch has had allocated on a GPU; None if the device is none."""
+    if device.type != "cuda":
+        return None
+    return round(torch.cuda.max_memory_allocated(device) / _BYTES_PER_MB, 1)
 
 
 def _packages() -> dict[str, str]:

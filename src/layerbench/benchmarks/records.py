@@ -14,7 +14,7 @@ SCHEMA = 1
 _LAYER_DIGITS = 6  # more than any model's layers need
 
 # Differ between two runs of the same settings, or between a resumed run and one in a single go.
-_INCOMPARABLE = frozenset({"started", "seconds", "peak_memory_mb"})
+_INCOMPARABLE = frozenset({"started", "seconds", "peak_memory_mb", "peak_device_memory_mb"})
 
 
 class SchemaError(FormatError):
@@ -72,7 +72,8 @@ class SelectionRecord:
         num_layers: Blocks of the model.
         parameters: Trained parameters.
         share: Trained parameters over all parameters, in [0, 1].
-        weights_sha256: Hash of the weights after training.
+        weights_sha256: Hash of the weights after training, as the model plays with them: without
+            the float32 masters of a lower precision.
     """
 
     name: str
@@ -228,6 +229,8 @@ class RunRecord:
         started: When the run began, ISO 8601, UTC.
         peak_memory_mb: Resident memory of this process and its workers, in MB; the largest seen.
         hardware: Where it ran.
+        peak_device_memory_mb: Most memory that torch had allocated on the GPU, in MB, since the
+            last start; None without a GPU, and in records of before it was measured.
 
     Raises:
         FormatError: Its parts contradict each other, or (``SchemaError``) it is of another schema
@@ -250,6 +253,7 @@ class RunRecord:
     started: str
     peak_memory_mb: float
     hardware: HardwareRecord
+    peak_device_memory_mb: float | None = None
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -305,7 +309,7 @@ def read(path: Path) -> RunRecord:
     Raises:
         FormatError: It is no record of this schema version.
     """
-    return RunRecord.from_json(path.read_text(encoding="utf-8"), where=str(path))
+    return RunRecord.from_json(strict_json.read_text(path), where=str(path))
 
 
 def _other_schema(where: str, version: object) -> str:

@@ -58,11 +58,11 @@ def score(count: Count) -> str:
 def gain(change: Difference) -> str:
     """Write a difference of success rates with its interval.
 
-    Resampling tasks that all came out alike tells nothing about others.
+    Resampling tasks that all came out alike tells nothing about others: then there is none.
     """
+    if change.interval.is_point:
+        return f"{change.difference:+.2f} no interval"
     low, high = change.interval.low, change.interval.high
-    if low == high:
-        return f"{change.difference:+.2f} no interval: all tasks alike"
     return f"{change.difference:+.2f} {low:+.2f} to {high:+.2f}"
 
 

@@ -163,7 +163,7 @@ def _trained_row(group: Sequence[Scored], compared: Comparison, full: Sequence[S
         parameters=selection.parameters,
         share=selection.share,
         update_ratio=_ratio(group, full, _update_seconds),
-        memory_ratio=_ratio(group, full, _peak_memory),
+        memory_ratio=_ratio(group, full, _memory_measure((*group, *full))),
         movement=_movement(group),
         runs=tuple(item.found for item in group),
         gain_draws=compared.gain_draws,
@@ -194,8 +194,10 @@ def _update_seconds(record: RunRecord) -> float:
     return training.seconds.get("update", 0.0) / max(training.iterations, 1)
 
 
-def _peak_memory(record: RunRecord) -> float:
-    return record.peak_memory_mb
+def _memory_measure(compared: Sequence[Scored]) -> Callable[[RunRecord], float]:
+    """Choose the peak (MB) of the GPU if all records have it, else that of the process."""
+    on_device = all(item.found.record.peak_device_memory_mb is not None for item in compared)
+    return lambda record: (on_device and record.peak_device_memory_mb) or record.peak_memory_mb
 
 
 def _movement(group: Sequence[Scored]) -> dict[int, float]:

@@ -48,6 +48,21 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "eval.seed": (0, 2**32 - 1),
 }
+# The ends of these ranges that do not belong to them.
+_EXCLUDED: Mapping[str, float] = {
+    **dict.fromkeys(
+        (
+            "algorithm.reward_scale",
+            "algorithm.similarity",
+            "algorithm.std_eps",
+            "train.grad_clip",
+            "train.layer_learning_rate",
+            "train.learning_rate",
+        ),
+        0,
+    ),
+    "train.clip_low": 1,
+}
 
 
 def check(config: RunConfig) -> None:
@@ -62,6 +77,11 @@ def check(config: RunConfig) -> None:
         raise SettingsError("env.eval_splits is empty: name at least one split")
     if len(set(config.env.eval_splits)) < len(config.env.eval_splits):
         raise SettingsError(f"env.eval_splits repeats a split: {config.env.eval_splits}")
+    if config.layers != "none" and config.env.train_split in config.env.eval_splits:
+        raise SettingsError(
+            f"env.eval_splits has {config.env.train_split}, which the run trains on "
+            "(env.train_split): score it on what it has never seen, or use layerbench eval"
+        )
     if config.train.tasks < config.train.tasks_per_iteration:
         raise SettingsError(
             f"train.tasks is {config.train.tasks}, less than the "
@@ -82,3 +102,6 @@ def _check_value(name: str, value: object) -> None:
     if not low <= value <= high:
         wanted = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
         raise SettingsError(f"{name} must be {wanted}, got {value}")
+    if value == _EXCLUDED.get(name):
+        side = "above" if value == low else "below"
+        raise SettingsError(f"{name} must be {side} {value:g}, got {value}")

@@ -25,7 +25,9 @@ from layerbench.benchmarks import (
     strict_json,
     takeover,
 )
+from layerbench.benchmarks.breakdown import check_played
 from layerbench.benchmarks.folder import RunFolder, RunState
+from layerbench.benchmarks.overrides import SettingsError
 from layerbench.benchmarks.plan import Plan
 from layerbench.benchmarks.progress import Reporter
 from layerbench.benchmarks.records import Evaluation, RunRecord
@@ -108,13 +110,11 @@ class _Run:
     def evaluate(self, phase: str) -> None:
         """Score the model as it is, split by split, or read the scores from the last start."""
         for split in self.plan.config.env.eval_splits:
-            scores = self.folder.part(phase, split, suffix="json")
-            if scores.exists():
-                found = strict_json.read(Evaluation, scores)
-            else:
+            found = self.folder.scores(phase, split)
+            if found is None:
                 found = self._play_evaluation(phase, split)
                 # After the table of its turns: whoever finds the scores finds both.
-                strict_json.write(scores, found)
+                strict_json.write(self.folder.part(phase, split, suffix="json"), found)
             self.evaluations.append(found)
             self.reporter.evaluated(found)
         self.note_memory()
@@ -128,7 +128,11 @@ class _Run:
         return _Learned((), models.combine(self.plan.model, parts, num_layers=num_layers))
 
     def _train(self) -> Trainer:
-        """Train from the newest checkpoint to the last iteration."""
+        """Train from the newest checkpoint to the last iteration.
+
+        Raises:
+            SettingsError: The checkpoint is damaged, or the model cannot be trained.
+        """
         last = self.plan.training.iterations
 
         def hear(metrics: IterationMetrics) -> None:
@@ -137,14 +141,17 @@ class _Run:
             if metrics.iteration + 1 in self._evaluated_iterations():
                 self.evaluate(f"iteration-{metrics.iteration + 1}")
 
-        trainer = Trainer(
-            self.plan.model,
-            lambda requests, temperature: self._play("train", requests, temperature),
-            tasks=self.plan.train_tasks,
-            selection=self.plan.selection,
-            settings=self.plan.training,
-            run_dir=self.folder.path,
-        )
+        try:
+            trainer = Trainer(
+                self.plan.model,
+                lambda requests, temperature: self._play("train", requests, temperature),
+                tasks=self.plan.train_tasks,
+                selection=self.plan.selection,
+                settings=self.plan.training,
+                run_dir=self.folder.path,
+            )
+        except ValueError as error:
+            raise SettingsError(f"{error}; --fresh starts {self.folder.path} anew") from error
         self._catch_up(len(trainer.history))
         trainer.run(hear)
         return trainer
@@ -188,19 +195,27 @@ class _Run:
     def _play(
         self, what: str, requests: Sequence[EpisodeRequest], temperature: float
     ) -> list[Trajectory]:
+        """Play a batch.
+
+        Raises:
+            layerbench.benchmarks.breakdown.BreakdownError: Every episode of it broke down.
+            SettingsError: No episode of it had room in the context for its turns.
+        """
         total = len(requests)
         self.reporter.playing(what, done=0, episodes=total)
         # Equal tasks of a group are loaded once, not by each of its episodes at the same time.
         self.pool.prepare(
             list({request.task.task_id: request.task for request in requests}.values())
         )
-        return play_episodes(
+        played = play_episodes(
             self.pool,
             self.plan.agent,
             requests,
             temperature=temperature,
             on_progress=lambda done: self.reporter.playing(what, done=done, episodes=total),
         )
+        check_played(played, what=what, asked=self.plan.agent.settings)
+        return played
 
 
 def _remember(plan: Plan, folder: RunFolder, reporter: Reporter) -> RunState:
@@ -236,6 +251,7 @@ def _record(run: _Run, learned: _Learned, state: RunState) -> RunRecord:
         started=state.started,
         peak_memory_mb=run.memory_mb,
         hardware=_hardware(plan),
+        peak_device_memory_mb=provenance.device_memory_mb(_weights(plan)[0].device),
     )
 
 

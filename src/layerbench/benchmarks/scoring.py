@@ -21,6 +21,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def is_point(self) -> bool:
+        """Whether it has no width: resamples that do not differ say nothing of other tasks."""
+        return self.low == self.high
+
 
 @dataclass(frozen=True, slots=True)
 class Count:

@@ -1,10 +1,14 @@
-"""JSON from and to frozen dataclasses, with every name and type checked on the way in."""
+"""JSON from and to frozen dataclasses, with every name and type checked on the way in.
+
+A field that may be missing is None by default, and left out where it is.
+"""
 
 import dataclasses
 import functools
 import json
 import math
 import os
+import types
 import typing
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
@@ -53,7 +57,19 @@ def read(kind: type[T], path: Path) -> T:
     Raises:
         FormatError: As for ``loads``; the message names the file.
     """
-    return loads(kind, path.read_text(encoding="utf-8"), where=str(path))
+    return loads(kind, read_text(path), where=str(path))
+
+
+def read_text(path: Path) -> str:
+    """Read a file that is to hold JSON.
+
+    Raises:
+        FormatError: It is no text; the message names the file.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{path} is not JSON: {error}") from error
 
 
 def loads(kind: type[T], text: str, *, where: str) -> T:
@@ -90,8 +106,12 @@ def parse(text: str, *, where: str) -> Json:
 def encode(value: object) -> Json:
     """Turn dataclasses, mappings and tuples into what JSON can say."""
     if dataclasses.is_dataclass(value):
-        fields = dataclasses.fields(value)
-        return {field.name: encode(getattr(value, field.name)) for field in fields}
+        found = {field: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {
+            field.name: encode(item)
+            for field, item in found.items()
+            if item is not None or not _may_be_missing(field)
+        }
     if isinstance(value, Mapping):
         items = cast(Mapping[object, object], value).items()
         return {str(key): encode(item) for key, item in items}
@@ -134,6 +154,9 @@ def _decoder(kind: object) -> Decoder:
         return _tuple_decoder(_decoder(arguments[0]))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _mapping_decoder(_decoder(arguments[1]))
+    if origin is types.UnionType:
+        # That of a field that may be missing; where it is there, it is not null.
+        return _decoder(arguments[0])
     return _float if kind is float else _scalar_decoder(cast(type, kind))
 
 
@@ -155,14 +178,21 @@ def _mapping_decoder(decode_item: Decoder) -> Decoder:
 
 def _dataclass_decoder(kind: type) -> Decoder:
     hints = typing.get_type_hints(kind)
-    decoders = {field.name: _decoder(hints[field.name]) for field in dataclasses.fields(kind)}
+    fields = dataclasses.fields(kind)
+    decoders = {field.name: _decoder(hints[field.name]) for field in fields}
+    optional = {field.name for field in fields if _may_be_missing(field)}
     # Many records hold the same few counts over and over.
     make = functools.lru_cache(maxsize=_SHARED)(kind) if _is_plain(kind) else kind
 
     def decode_dataclass(data: Json, where: str) -> object:
+        """Decode an object; ``FormatError`` names the field, from ``where`` on."""
         given = cast(dict[str, Json], _expect(dict, data, where, "an object"))
-        _check_names(decoders.keys(), given.keys(), where)
-        values = [read(given[name], f"{where}.{name}") for name, read in decoders.items()]
+        # Few forms have such fields: the others need no set of their own.
+        _check_names(decoders.keys(), given.keys() | optional if optional else given.keys(), where)
+        values = [
+            read(given[name], f"{where}.{name}") if name in given else None
+            for name, read in decoders.items()
+        ]
         try:
             return make(*values)
         except FormatError:
@@ -171,6 +201,10 @@ def _dataclass_decoder(kind: type) -> Decoder:
             raise FormatError(f"{where}: {error}") from error
 
     return decode_dataclass
+
+
+def _may_be_missing(field: dataclasses.Field[Any]) -> bool:
+    return field.default is None
 
 
 def _is_plain(kind: object) -> bool:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from layerbench.agents import embedded
 from layerbench.benchmarks.overrides import SettingsError
+from layerbench.benchmarks.strict_json import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +56,30 @@ def lineage(name: str, *, revision: str) -> Lineage:
     return Lineage(base=name, revision=revision, trained=tuple(reversed(trained)))
 
 
-def _began_with(run: Path) -> tuple[str, str]:
+def read_settings(run: Path) -> dict[str, Json]:
+    """Read the settings in a run's folder, whatever they are.
+
+    Raises:
+        SettingsError: There are none, or the file cannot be read.
+    """
     path = run / "config.yaml"
     try:
         # Unresolved: a folder from elsewhere must not read this machine's environment.
         settings = OmegaConf.to_container(OmegaConf.load(path))
     except (OSError, ValueError, YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from error
-    match settings:
+        # All that YAML says of it takes four lines.
+        reason: object = getattr(error, "problem", None) or error
+        raise SettingsError(f"{path} cannot be read: {reason}") from error
+    if not isinstance(settings, dict) or not settings:
+        raise SettingsError(f"{path} holds no settings of a run")
+    return cast(dict[str, Json], settings)
+
+
+def _began_with(run: Path) -> tuple[str, str]:
+    match read_settings(run):
         case {"model": {"name": str(name), "revision": str(revision)}}:
             return name, revision
         case _:
-            raise SettingsError(f"{path} holds no settings of a run: it names no model")
+            raise SettingsError(
+                f"{run / 'config.yaml'} holds no settings of a run: it names no model"
+            )

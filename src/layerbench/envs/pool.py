@@ -185,6 +185,7 @@ class _Worker:
         return self._process.poll() is None
 
     def start(self) -> None:
+        """Start the process, and send it the recipe of its environments."""
         self.connection, theirs = Pipe()
         with theirs:
             fileno = theirs.fileno()

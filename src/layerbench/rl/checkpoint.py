@@ -23,7 +23,7 @@ SCHEMA = 1
 
 _NAME = re.compile(r"iteration-(\d{6,})")
 _WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
-_RNG = "rng."
+_RNG, _MASTER = "rng.", "master."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class Checkpoint:
         position: Tasks drawn from the training list so far.
         history: One row of metrics for each iteration completed.
         identity: What makes two runs the same run; anything else on resume is an error.
-        weights: The parameters that learn, by name.
+        weights: The parameters that learn, by name, as the model plays with them.
+        masters: What is stepped in the place of those coarser than float32, by their names.
         optimizer: What the optimizer keeps for them: ``<name>.<key>``.
         rng: States of torch's generators, by device.
     """
@@ -45,6 +46,7 @@ class Checkpoint:
     history: tuple[Mapping[str, Any], ...]
     identity: Mapping[str, Any]
     weights: Mapping[str, Tensor]
+    masters: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     rng: Mapping[str, Tensor]
 
@@ -61,8 +63,14 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
     draft = folder / f".writing-{final.name}"
     draft.mkdir()
     _write_tensors(draft / _WEIGHTS, checkpoint.weights)
-    generators = {_RNG + device: state for device, state in checkpoint.rng.items()}
-    _write_tensors(draft / _OPTIMIZER, {**checkpoint.optimizer, **generators})
+    _write_tensors(
+        draft / _OPTIMIZER,
+        {
+            **checkpoint.optimizer,
+            **{_MASTER + name: master for name, master in checkpoint.masters.items()},
+            **{_RNG + device: generator for device, generator in checkpoint.rng.items()},
+        },
+    )
     state = {
         "schema": SCHEMA,
         "iteration": checkpoint.iteration,
@@ -110,8 +118,9 @@ def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint:
         history=tuple(state["history"]),
         identity=state["identity"],
         weights=_read_tensors(path / _WEIGHTS),
-        optimizer={name: t for name, t in stored.items() if not name.startswith(_RNG)},
-        rng={name.removeprefix(_RNG): t for name, t in stored.items() if name.startswith(_RNG)},
+        masters=_under(_MASTER, stored),
+        optimizer={n: t for n, t in stored.items() if not n.startswith((_MASTER, _RNG))},
+        rng=_under(_RNG, stored),
     )
 
 
@@ -248,6 +257,10 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     safetensors.save_file(  # pyright: ignore[reportUnknownMemberType]
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path
     )
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layerbench.rl.types import LayerSelection, spell_layers
+from layerbench.rl.types import LayerSelection, spell_layers, without_spaces
 
 BLOCK_PATHS = (
     "model.layers",
@@ -46,7 +46,7 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
         ValueError: The text is not in the grammar, names a layer twice, or asks for layers that
             the model has not.
     """
-    written = re.sub(r"\s+", "", text).lower()
+    written = without_spaces(text, what="layers").lower()
     every = tuple(range(num_layers))
     if written == "none":
         return LayerSelection(name=written, layers=(), num_layers=num_layers)
@@ -192,7 +192,11 @@ class Movement:
 
 
 def movement(model: nn.Module, base: BaseWeights) -> Movement:
-    """Measure how far each selected layer and matrix has moved from its base weights."""
+    """Measure how far each selected layer and matrix has moved from its base weights.
+
+    That is of the weights the model plays with: where they are coarser than float32, of their
+    masters as rounded, so that a checkpoint's weights alone show it again.
+    """
     path, _ = _find_blocks(model)
     parameters = dict(model.named_parameters())
     moved: dict[int, float] = defaultdict(float)

@@ -27,10 +27,10 @@ class IterationMetrics:
         turns: Mean number of turns of an episode.
         valid: Share of the turns whose response named an admissible action; 1 without turns.
         learning_rate: Used in this iteration.
-        loss: This and the next seven: see ``UpdateStats``.
-        kl: Nats.
+        loss: This and the next seven: see ``UpdateStats``; None where it was not measured.
+        kl: Nats; lines of before it could be None have 0.
         clip_fraction: Share.
-        entropy: Nats.
+        entropy: Nats; over the decisions learned from, not all that were played.
         grad_norm: Before clipping.
         max_ratio: Largest importance ratio met.
         decisions: Decisions learned from.
@@ -49,12 +49,12 @@ class IterationMetrics:
     turns: float
     valid: float
     learning_rate: float
-    loss: float
-    kl: float
-    clip_fraction: float
-    entropy: float
-    grad_norm: float
-    max_ratio: float
+    loss: float | None
+    kl: float | None
+    clip_fraction: float | None
+    entropy: float | None
+    grad_norm: float | None
+    max_ratio: float | None
     decisions: int
     steps: int
     play_s: float

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from layerbench.rl.types import LayerSelection
+from layerbench.rl.types import LayerSelection, without_spaces
 
 DECIMALS = 3
 """Of a multiplier made from contributions, which are never known better than that."""
@@ -28,7 +28,7 @@ def parse_scales(text: str) -> dict[int, float]:
     Raises:
         ValueError: The text is not in this grammar, or names a layer twice.
     """
-    written = re.sub(r"\s+", "", text)
+    written = without_spaces(text, what="lr_scale")
     scales: dict[int, float] = {}
     for part in written.split(",") if written else ():
         match = re.fullmatch(r"(\d+):(\d+(?:\.\d*)?(?:e-?\d+)?)", part)

@@ -28,6 +28,7 @@ from layerbench.rl.checkpoint import (
     save_checkpoint,
 )
 from layerbench.rl.layers import BaseWeights, parameter_groups, select_parameters
+from layerbench.rl.masters import MasterWeights
 from layerbench.rl.metrics import (
     IterationMetrics,
     append_metrics,
@@ -108,7 +109,10 @@ class Trainer:
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """What steps the selected parameters, and holds no others; not to be changed."""
+        """What steps the selected parameters or their masters, and holds no others.
+
+        Not to be changed.
+        """
         return self._learner.optimizer
 
     def run(
@@ -184,7 +188,7 @@ class Trainer:
         return [trajectories[start : start + size] for start in range(0, len(requests), size)]
 
     def _save(self) -> None:
-        parameters = self._learner.parameters
+        learner = self._learner
         save_checkpoint(
             self._run_dir / "checkpoints",
             Checkpoint(
@@ -192,8 +196,9 @@ class Trainer:
                 position=self._position,
                 history=tuple(dataclasses.asdict(metrics) for metrics in self._history),
                 identity=self._identity,
-                weights=dict(parameters),
-                optimizer=optimizer_tensors(self._learner.optimizer, parameters),
+                weights=learner.parameters,
+                masters=learner.masters.tensors,
+                optimizer=optimizer_tensors(learner.optimizer, learner.masters.stepped),
                 rng=rng_states(),
             ),
         )
@@ -202,15 +207,14 @@ class Trainer:
         """Go back to the newest checkpoint, and forget what was recorded after it."""
         path = latest_checkpoint(self._run_dir / "checkpoints")
         if path is not None:
-            checkpoint = load_checkpoint(path, identity=self._identity)
+            checkpoint, learner = load_checkpoint(path, identity=self._identity), self._learner
             self._position = checkpoint.position
             self._history = [IterationMetrics(**row) for row in checkpoint.history]
             with torch.no_grad():
-                for name, parameter in self._learner.parameters.items():
+                for name, parameter in learner.parameters.items():
                     parameter.copy_(checkpoint.weights[name])
-            restore_optimizer(
-                self._learner.optimizer, self._learner.parameters, checkpoint.optimizer
-            )
+            learner.masters.restore(checkpoint.masters)
+            restore_optimizer(learner.optimizer, learner.masters.stepped, checkpoint.optimizer)
             restore_rng(checkpoint.rng)
         rewrite_metrics(self._run_dir / "metrics.jsonl", self._history)
 
@@ -218,6 +222,7 @@ class Trainer:
 def make_learner(model: nn.Module, selection: LayerSelection, settings: TrainSettings) -> Learner:
     """Freeze all but the selection, remember it as it is, and give it an optimizer.
 
+    Parameters coarser than float32 get masters, which are stepped in their place.
     Dropout stays off, as it was when the episodes were sampled.
 
     Raises:
@@ -229,12 +234,13 @@ def make_learner(model: nn.Module, selection: LayerSelection, settings: TrainSet
     if not parameters:
         raise ValueError(f"the selection {selection.name} leaves nothing to learn")
     check_scales(settings.lr_scale, selection)
+    masters = MasterWeights(parameters)
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, parameters, settings.lr_scale),
+        parameter_groups(model, masters.stepped, settings.lr_scale),
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
     )
-    return Learner(model, parameters, BaseWeights(parameters), optimizer)
+    return Learner(model, parameters, BaseWeights(parameters), masters, optimizer)
 
 
 def _sound_group(trajectories: Sequence[Trajectory]) -> Group | None:
@@ -252,6 +258,9 @@ def _identity(
     # Runs from before there were multipliers go on.
     if not settings.lr_scale:
         del fields["lr_scale"]
+    # So do those at full precision; one that stepped coarse weights itself has no masters to go on.
+    if learner.masters.tensors:
+        fields["masters"] = "float32"
     listed = json.dumps(
         [[t.task_id, dict(t.options), t.seed] for t in tasks], sort_keys=True, default=str
     )

@@ -1,5 +1,6 @@
 """What flows from a group of episodes to an update of the model; tensors are in ``tensors.py``."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,25 +43,31 @@ class Advantages:
 
 @dataclass(frozen=True, slots=True)
 class UpdateStats:
-    """What one iteration's optimizer steps did; means are over decisions.
+    """What one iteration's optimizer steps did; means are over the decisions learned from.
+
+    These are the decisions of the optimizer batches that took a step, without the sequences left
+    out of them (see ``rl.update.update``). What was not measured is None, and without a step that
+    is all but the counts.
 
     Attributes:
         loss: Mean loss of the optimizer steps.
-        kl: Mean KL estimate to the base model (nats); 0 if no reference was asked for.
+        kl: Mean KL estimate to the base model (nats); None also where the loss asks for no
+            reference.
         clip_fraction: Share of decisions whose importance ratio was clipped.
-        entropy: Mean entropy (nats) of the distribution each decision was drawn from.
+        entropy: Mean entropy (nats) of the distribution that each decision learned from was drawn
+            from.
         grad_norm: Mean gradient norm before clipping.
         max_ratio: Largest importance ratio met.
-        decisions: Decisions learned from.
-        steps: Optimizer steps taken; 0 if every group had equal scores.
+        decisions: Decisions learned from, once an epoch.
+        steps: Optimizer steps taken; 0 if no turn had an advantage.
     """
 
-    loss: float
-    kl: float
-    clip_fraction: float
-    entropy: float
-    grad_norm: float
-    max_ratio: float
+    loss: float | None
+    kl: float | None
+    clip_fraction: float | None
+    entropy: float | None
+    grad_norm: float | None
+    max_ratio: float | None
     decisions: int
     steps: int
 
@@ -94,6 +101,24 @@ class LayerSelection:
                 f"layer {outside[0]} is not in this model: it has {self.num_layers} layers, "
                 f"0 to {self.num_layers - 1}"
             )
+
+
+def without_spaces(text: str, *, what: str) -> str:
+    """Take the spaces out of a list of numbers and words.
+
+    >>> without_spaces(" 20 - 22, 3", what="layers")
+    '20-22,3'
+
+    Args:
+        text: The list.
+        what: It lists; named in errors.
+
+    Raises:
+        ValueError: Only a space parts two of them: ``1 5`` is not 15.
+    """
+    if re.search(r"\w\s+\w", text):
+        raise ValueError(f"{what} {text!r} cannot be read at a space: part them by commas")
+    return re.sub(r"\s+", "", text)
 
 
 def spell_layers(layers: Sequence[int]) -> str:

@@ -22,6 +22,7 @@ from layerbench.rl.losses import (
     token_loss,
     token_weights,
 )
+from layerbench.rl.masters import MasterWeights
 from layerbench.rl.policy import decision_scores
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import UpdateStats
@@ -57,12 +58,14 @@ class Learner:
         model: A causal language model, frozen but for the parameters below.
         parameters: What learns, by name.
         base: What those parameters were before training: the KL reference.
-        optimizer: Steps the parameters, and holds no others.
+        masters: What is stepped in their place, where they are coarser than float32.
+        optimizer: Steps ``masters.stepped``, and holds no others.
     """
 
     model: nn.Module
     parameters: Mapping[str, nn.Parameter]
     base: BaseWeights
+    masters: MasterWeights
     optimizer: torch.optim.Optimizer
 
     @property
@@ -118,8 +121,11 @@ def update(
 ) -> UpdateStats:
     """Learn from one iteration's sequences, in shuffled optimizer batches.
 
-    Sequences without any advantage count in the averages of their batch, but are not run where
-    they cannot have a gradient. A batch of nothing else takes no step.
+    Sequences without any advantage count in the averages of their batch; where KL or entropy has a
+    coefficient they are run for its sake, else they have no gradient and are left out. A batch of
+    nothing else takes no step, whatever the coefficients: nothing was found out about the policy,
+    and AdamW would make a full step of gradients as small as rounding errors, and decay the
+    weights. So KL and entropy bound and spread what is learned, and move nothing alone.
 
     Args:
         learner: Is changed in place.
@@ -136,19 +142,17 @@ def update(
         order = rng.permutation(len(sequences))
         for chunk in np.array_split(order, settings.minibatches):
             chosen: list[int] = chunk.tolist()
-            weighed = weigh(
-                [sequences[index] for index in chosen],
-                [reference[index] for index in chosen],
-                settings.loss,
-            )
-            if not weighed:
+            batch = [sequences[index] for index in chosen]
+            if all(sequence.is_neutral for sequence in batch):
                 continue
+            weighed = weigh(batch, [reference[index] for index in chosen], settings.loss)
             learner.optimizer.zero_grad(set_to_none=True)
             total += accumulate_gradients(learner, weighed, settings)
             norms.append(_clip(learner, settings))
             learner.optimizer.step()
+            learner.masters.round_off()
     learner.optimizer.zero_grad(set_to_none=True)
-    return _summarise(total, norms)
+    return _summarise(total, norms, settings.loss)
 
 
 def reference_logprobs(
@@ -203,7 +207,7 @@ def weigh(
 def accumulate_gradients(
     learner: Learner, weighed: Sequence[WeighedSequence], settings: UpdateSettings
 ) -> StepStats:
-    """Add an optimizer batch's gradient to the parameters, one micro-batch after the other."""
+    """Add an optimizer batch's gradient to what is stepped, one micro-batch after the other."""
     total = StepStats()
     for part in _parts(weighed, settings.micro_batch_tokens):
         batch = collate([item.sequence for item in part], device=learner.device)
@@ -215,6 +219,8 @@ def accumulate_gradients(
             ref_logprobs_D=_join([item.ref_logprobs_D for item in part], learner.device),
         )
         loss.backward()  # pyright: ignore[reportUnknownMemberType]
+        # At once: many micro-batches added up at a low precision would lose the small ones.
+        learner.masters.take_gradients()
         total += stats
     return total
 
@@ -272,7 +278,8 @@ def _loss(
 
 def _clip(learner: Learner, settings: UpdateSettings) -> float:
     """Scale the gradient down to the largest norm allowed, and return the norm it had."""
-    norm = float(nn.utils.clip_grad_norm_(learner.parameters.values(), settings.grad_clip))
+    stepped = learner.masters.stepped.values()
+    norm = float(nn.utils.clip_grad_norm_(stepped, settings.grad_clip))
     if not math.isfinite(norm):
         raise FloatingPointError(
             f"the gradient's norm is {norm}: lower the learning rate or check the rewards"
@@ -280,15 +287,25 @@ def _clip(learner: Learner, settings: UpdateSettings) -> float:
     return norm
 
 
-def _summarise(total: StepStats, norms: Sequence[float]) -> UpdateStats:
-    steps, decisions = len(norms), max(total.decisions, 1)
+def _summarise(total: StepStats, norms: Sequence[float], settings: LossSettings) -> UpdateStats:
+    if not norms:
+        return UpdateStats(
+            loss=None,
+            kl=None,
+            clip_fraction=None,
+            entropy=None,
+            grad_norm=None,
+            max_ratio=None,
+            decisions=0,
+            steps=0,
+        )
     return UpdateStats(
-        loss=total.loss / max(steps, 1),
-        kl=total.kl / decisions,
-        clip_fraction=total.clipped / decisions,
-        entropy=total.entropy / decisions,
-        grad_norm=math.fsum(norms) / max(steps, 1),
+        loss=total.loss / len(norms),
+        kl=total.kl / total.decisions if settings.kl_coef else None,
+        clip_fraction=total.clipped / total.decisions,
+        entropy=total.entropy / total.decisions,
+        grad_norm=math.fsum(norms) / len(norms),
         max_ratio=total.max_ratio,
         decisions=total.decisions,
-        steps=steps,
+        steps=len(norms),
     )

@@ -9,6 +9,7 @@ from layerbench.benchmarks.sweep.plan import State, SweepPlan
 from layerbench.benchmarks.sweep.runner import Sweep
 from tests.benchmarks import tiny_model
 from tests.benchmarks.sweep import small
+from tests.benchmarks.typed import typed
 
 # Seconds, once torch is imported; the limit is for busy machines.
 pytestmark = pytest.mark.timeout(300)
@@ -38,7 +39,7 @@ def swept(monkeypatch: pytest.MonkeyPatch) -> list[SweepPlan]:
 
 def sweep(model: Path, root: Path, *more: str) -> int:
     argv = ["sweep", "keydoor", "--preset", "quick", "--model", str(model), "env.num_keys=1"]
-    return cli.main([*argv, f"run_root={root}", *more])
+    return cli.main(typed([*argv, f"run_root={root}"], more))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def test_each_word_names_single_layers(text: str, layers: tuple[int, ...]) -> No
         ("every:0", "cannot be read at 'every:0'"),
         ("few", "layers 'few' cannot be read at 'few': write all, 0,4,8, 4-7, every:4"),
         ("1,,2", "cannot be read at ''"),
+        ("1 5", "layers '1 5' cannot be read at a space"),
         ("all-layers", "cannot be read at 'all-layers'"),
         ("none", "cannot be read at 'none'"),
         ("-1", "cannot be read at '-1'"),
@@ -51,7 +52,7 @@ def test_seeds_are_a_number_of_them_or_a_list(text: str, seeds: tuple[int, ...])
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "a", "1,,2", ",1", "1001", "0,4294967296"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "a", "1 2", "1,,2", ",1", "1001", "0,4294967296"])
 def test_other_seeds_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="seed"):
         parse_seeds(text)

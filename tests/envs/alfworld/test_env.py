@@ -3,6 +3,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 from layerbench.envs import registry
@@ -144,8 +145,8 @@ def test_the_source_has_a_label_of_its_own(official_data: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"anchor": "text"}, "there are state and observation"),
-        ({"difficulty": "hard"}, "there are easy"),
+        ({"anchor": "stat"}, "no anchor named 'stat': did you mean 'state'"),
+        ({"difficulty": "hard"}, "known: easy"),
         ({"data_dir": "nowhere"}, "json_2.1.1"),
     ],
 )
@@ -156,6 +157,14 @@ def test_an_unknown_option_is_refused_when_the_environment_is_made(
         ALFWorldEnv(**options)
 
 
-def test_a_mistyped_reset_option_is_refused(env: ALFWorldEnv) -> None:
-    with pytest.raises(ValueError, match="gmae"):
-        env.reset(options={"gmae": GAME})
+def test_a_game_that_is_no_name_is_refused(env: ALFWorldEnv) -> None:
+    with pytest.raises(ValueError, match="the reset option game is the name of a game, not 3"):
+        env.reset(options={"game": 3})
+
+
+def test_what_was_under_way_before_a_reset_that_failed_is_over(env: ALFWorldEnv) -> None:
+    env.reset(options={"game": GAME})
+    with pytest.raises(ValueError, match="names no generated game"):
+        env.reset(options={"game": "train"})
+    with pytest.raises(ResetNeeded):
+        env.step("look")

@@ -103,8 +103,9 @@ def test_draws_reach_every_type_of_task() -> None:
     ("options", "reason"),
     [
         ({"split": "valid_seen"}, "known: pretrain, train, seen, unseen"),
-        ({"difficulty": "hard"}, "there are easy, medium, full"),
-        ({"source": "offical"}, "there are generated and official"),
+        ({"difficulty": "hard"}, "known: easy, medium, full"),
+        ({"source": "offical"}, "did you mean 'official'"),
+        ({"source": "official", "difficulty": "esy"}, "did you mean 'easy'"),
         ({"data_dir": "nowhere"}, "has no folder json_2.1.1"),
         ({"count": None}, "say how many"),
         ({"count": 0}, "1 to"),
@@ -138,6 +139,21 @@ def test_a_name_that_is_no_game_is_refused(official_data: Path, name: str) -> No
     (official_data / "game.tw-pddl").touch()
     with pytest.raises(ValueError, match="no game"):
         games.OfficialGames(official_data).find(name)
+
+
+def test_a_published_game_has_one_name(official_data: Path) -> None:
+    source = games.OfficialGames(official_data)
+    name = source.all_ids("train")[0]
+    assert source.find(name).game_id == name
+    split, *rest = name.split("/")
+    for other in (
+        str(official_data / "json_2.1.1" / name),
+        f"./{name}",
+        f"{split}//{'/'.join(rest)}",
+        f"{split}/../{name}",
+    ):
+        with pytest.raises(ValueError, match=r"games are named like train/TASK/TRIAL/"):
+            source.find(other)
 
 
 def test_the_cache_can_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,9 @@ def test_unseen_scenes_are_disjoint_from_train_scenes() -> None:
         ("test/easy/000001", "no split 'test': known: pretrain, train, seen, unseen"),
         ("train/hard/000001", "no difficulty 'hard': known: easy, medium, full"),
         ("train/easy/../../x", "SPLIT/DIFFICULTY/NUMBER"),
+        ("train/easy/17", "the number with six digits, such as train/easy/000017"),
+        ("train/easy/1000000", "six digits"),
+        ("train/easy/000017\n", "six digits"),
     ],
 )
 def test_a_wrong_name_is_refused(name: str, says: str) -> None:

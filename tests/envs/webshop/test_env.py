@@ -188,8 +188,8 @@ def test_buying_with_the_last_turn_is_no_truncation() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"observation_mode": "html"}, "no observation_mode named 'html': there are text,"),
-        ({"reward": "won"}, "no reward named 'won': there are score, success"),
+        ({"observation_mode": "html"}, "no observation_mode named 'html': known: text,"),
+        ({"reward": "won"}, "no reward named 'won': known: score, success"),
         ({"goal_source": "mine"}, "no goal_source named 'mine'"),
         ({"goal_source": "human"}, "this catalogue has no human goals"),
         ({"split_scheme": "mine"}, "no split_scheme named 'mine'"),
@@ -206,6 +206,14 @@ def test_an_unknown_option_is_refused_when_the_environment_is_made(
 @pytest.mark.parametrize("options", [{"goal": 1}, {"goal_index": -1}, {"goal_index": 10**6}])
 def test_a_goal_that_is_not_there_is_refused(options: dict[str, Any], env: WebShopEnv) -> None:
     with pytest.raises(ValueError, match=r"no (reset option named 'goal'|goal -?1)"):
+        env.reset(options=options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"goal_index": "3"}, {"goal_index": 3.5}, {"goal_index": None}]
+)
+def test_a_goal_that_is_no_number_is_refused(options: dict[str, Any], env: WebShopEnv) -> None:
+    with pytest.raises(ValueError, match="the reset option goal_index is a whole number, not"):
         env.reset(options=options)
 
 

@@ -325,9 +325,12 @@ def _find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(name)
-    except RuntimeError as problem:
-        raise ValueError(f"no device '{name}': use auto, cpu, cuda or cuda:N") from problem
+        device = torch.device(name)
+        # A name that torch knows may be that of a device which is not here.
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError) as problem:
+        raise ValueError(f"no device '{name}' here: use auto, cpu, cuda or cuda:N") from problem
+    return device
 
 
 def _find_dtype(name: str, device: torch.device) -> torch.dtype:

@@ -1,13 +1,12 @@
 """Prompts: one file of words for each environment, and the styles that put them together."""
 
-import difflib
-
 from layerbench.agents.prompts import alfworld, generic, keydoor, webshop
 from layerbench.agents.prompts.chat import ChatStyle
 from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.agents.prompts.style import PromptStyle as PromptStyle
 from layerbench.agents.types import ActionMode
+from layerbench.envs.choices import check_known
 
 _RULES = {
     "alfworld": alfworld.RULES,
@@ -30,8 +29,5 @@ def style(name: str, action_mode: ActionMode) -> PromptStyle:
     """
     if name in _COMPACT:
         return _COMPACT[name]()
-    if name not in _RULES:
-        close = difflib.get_close_matches(name, STYLES, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(STYLES)}"
-        raise ValueError(f"no prompt style named '{name}': {hint}")
+    check_known("prompt style", name, STYLES)
     return ChatStyle(_RULES[name], action_mode=action_mode)

@@ -145,5 +145,14 @@ def check_provenance(submission: Submission) -> Iterator[Remark]:
     else:
         if started.tzinfo is None:
             yield Wrong(f"started is {record.started!r}: without a time zone")
-    if record.peak_memory_mb <= 0:
-        yield Wrong(f"peak_memory_mb is {record.peak_memory_mb}")
+    yield from _memory(submission)
+
+
+def _memory(submission: Submission) -> Iterator[Remark]:
+    record = submission.record
+    for name, peak in (
+        ("peak_memory_mb", record.peak_memory_mb),
+        ("peak_device_memory_mb", record.peak_device_memory_mb),
+    ):
+        if peak is not None and peak <= 0:
+            yield Wrong(f"{name} is {peak}")

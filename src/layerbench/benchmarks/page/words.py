@@ -32,7 +32,7 @@ def span(interval: Interval, digits: int = 2) -> str:
     >>> span(Interval(0.126, math.inf)), span(Interval(0.0, 0.0))
     ('0.13 to ∞', 'no interval')
     """
-    if interval.low == interval.high:
+    if interval.is_point:
         return "no interval"
     return f"{number(interval.low, digits)} to {number(interval.high, digits)}"
 

@@ -10,7 +10,7 @@ import torch
 from layerbench.benchmarks import board_tables, gather, models, provenance
 from layerbench.benchmarks import config as settings_config
 from layerbench.benchmarks import plan as run_plan
-from layerbench.benchmarks.folder import HeldError, Start
+from layerbench.benchmarks.folder import HeldError, RunFolder, Start
 from layerbench.benchmarks.overrides import SettingsError
 from layerbench.benchmarks.settings import RunConfig
 from layerbench.benchmarks.sweep import engines, grammar, plan, report
@@ -60,6 +60,8 @@ def sweep(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
         ValueError: What was typed is wrong, or cannot be done here; nothing was run.
     """
     request = _request(args, settings)
+    if not args.dry_run:
+        RunFolder(request.root).check_writable()
     states = _look(request.plan)
     with engines.open_launcher(
         request.launcher,
@@ -84,9 +86,8 @@ def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
         if any(item.startswith(f"{name}=") for item in own):
             raise SettingsError(f"{name} of a sweep is chosen by {option}")
     jobs = _jobs(args)
-    if jobs != 1:
-        # Before what was typed, which counts for more.
-        own.insert(0, "model.threads=1")
+    if jobs != 1 and not any(item.startswith("model.threads=") for item in own):
+        own.append("model.threads=1")
     named = {"algorithm.name": args.algorithm, "model.name": args.model}
     own += [f"{name}={value}" for name, value in named.items() if value is not None]
     config = settings_config.load(args.env, own, preset=args.preset)

@@ -4,6 +4,7 @@ import re
 
 from layerbench.benchmarks.overrides import SettingsError
 from layerbench.rl.layers import parse_selection
+from layerbench.rl.types import without_spaces
 
 LAYERS = "all, 0,4,8, 4-7, every:4, middle:10 or full"
 SEEDS = "3 for seeds 0, 1 and 2, or a list such as 0,2,5"
@@ -29,7 +30,7 @@ def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
     Raises:
         SettingsError: A word is not in the grammar, or names layers that the model has not.
     """
-    words = re.sub(r"\s+", "", text).lower().split(",")
+    words = _without_spaces(text, what="layers").lower().split(",")
     return tuple(sorted({layer for word in words for layer in _layers(word, text, num_layers)}))
 
 
@@ -42,7 +43,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     Raises:
         SettingsError: The text is neither, or a seed is out of range.
     """
-    written = re.sub(r"\s+", "", text)
+    written = _without_spaces(text, what="seeds")
     if re.fullmatch(r"\d+", written):
         count = int(written)
         if not 1 <= count <= 1000:
@@ -54,6 +55,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if seeds[-1] > _LAST_SEED:
         raise SettingsError(f"a seed must be from 0 to {_LAST_SEED}, got {seeds[-1]}")
     return tuple(seeds)
+
+
+def _without_spaces(text: str, *, what: str) -> str:
+    try:
+        return without_spaces(text, what=what)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _layers(word: str, text: str, num_layers: int) -> tuple[int, ...]:

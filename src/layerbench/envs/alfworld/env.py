@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.error import ResetNeeded
 
 from layerbench.envs.alfworld.engine import Engine, EngineState
 from layerbench.envs.alfworld.games import Game, games_of
+from layerbench.envs.choices import check_known
 from layerbench.envs.spaces import AnyText
 
 ANCHORS = ("state", "observation")
@@ -44,12 +46,12 @@ class ALFWorldEnv(gym.Env[str, str]):
         difficulty: str = "easy",
         anchor: str = "state",
     ) -> None:
-        if anchor not in ANCHORS:
-            raise ValueError(f"no anchor named '{anchor}': there are {' and '.join(ANCHORS)}")
+        check_known("anchor", anchor, ANCHORS)
         self._games = games_of(source=source, data_dir=data_dir, difficulty=difficulty)
         self._split = split
         self._anchor = anchor
         self._engine = Engine()
+        self._ready = False
         self.observation_space = AnyText(max_chars=10_000)
         self.action_space = AnyText(max_chars=1_000)
 
@@ -73,18 +75,38 @@ class ALFWorldEnv(gym.Env[str, str]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode; see ``gymnasium.Env.reset``.
+
+        Args:
+            seed: Draws a game of the split where none is asked for.
+            options: ``game``, by its name: a published one's is relative to ``json_2.1.1``.
+
+        Raises:
+            ValueError: There is no such option or game.
+        """
         super().reset(seed=seed)
+        self._ready = False
         self._game = self._select(options or {})
         self._engine.load(self._game.content)
-        return self._observe(self._engine.reset())
+        seen = self._observe(self._engine.reset())
+        self._ready = True
+        return seen
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Act; see ``gymnasium.Env.step``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: There is no game under way.
+        """
+        if not self._ready:
+            raise ResetNeeded("no game is under way: reset before the first step")
         state = self._engine.step(action)
         text, info = self._observe(state)
         return text, float(state.won), state.won, False, info
 
     def prepare(self, options: dict[str, Any]) -> None:
         """Translate a game ahead of time; not during an episode."""
+        self._ready = False
         self._engine.load(self._select(options).content)
 
     def facts(self) -> Iterator[tuple[str, ...]]:
@@ -95,10 +117,12 @@ class ALFWorldEnv(gym.Env[str, str]):
         unknown = options.keys() - {"game"}
         if unknown:
             raise ValueError(f"no reset option named '{min(unknown)}': the only one is game")
-        name = options.get("game")
+        name: object = options.get("game")
         if name is None:
             seed = int(self.np_random.integers(2**31))
             name = self._games.draw(split=self._split, seed=seed)
+        if not isinstance(name, str):
+            raise ValueError(f"the reset option game is the name of a game, not {name!r}")
         return self._games.find(name)
 
     def _observe(self, state: EngineState) -> tuple[str, dict[str, Any]]:

@@ -3,12 +3,14 @@
 import functools
 import os
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from layerbench.envs.alfworld import generator
+from layerbench.envs.choices import check_known
 from layerbench.envs.types import Task
 
 OFFICIAL_SPLITS = ("train", "valid_seen", "valid_unseen")
@@ -17,6 +19,7 @@ OFFICIAL, GENERATED = "alfworld", "alfworld-gen"
 """Labels of the two sources: scores on them never share a table."""
 
 _FILE = "game.tw-pddl"
+_OFFICIAL_ID = re.compile(rf"(?:[^/]+/){{3}}{re.escape(_FILE)}")
 # ALFWorld itself leaves these out: its engine has no rules for them.
 _UNSUPPORTED = ("movable", "Sliced")
 
@@ -40,16 +43,13 @@ class Game:
 class GeneratedGames:
     """Games made from their names; nothing is read or downloaded.
 
-    Raises:
-        ValueError: There is no such difficulty.
+    Args:
+        difficulty: One of ``generator.DIFFICULTIES``.
     """
 
     source = GENERATED
 
     def __init__(self, difficulty: str) -> None:
-        if difficulty not in generator.DIFFICULTIES:
-            known = ", ".join(generator.DIFFICULTIES)
-            raise ValueError(f"no difficulty named '{difficulty}': there are {known}")
         self._difficulty = difficulty
 
     def find(self, game_id: str) -> Game:
@@ -105,14 +105,16 @@ class OfficialGames:
             )
 
     def find(self, game_id: str) -> Game:
-        """Look up a game by its path, relative to ``json_2.1.1``.
+        """Look up a game by its path, relative to ``json_2.1.1``; by that spelling alone.
 
         Raises:
             ValueError: There is no such game.
         """
         path = self._folder / game_id
+        # Two spellings would be two tasks.
+        named = _OFFICIAL_ID.fullmatch(game_id) and ".." not in path.parts
         inside = path.resolve().is_relative_to(self._folder.resolve())
-        if not (inside and path.name == _FILE and path.is_file()):
+        if not (named and inside and path.is_file()):
             raise ValueError(
                 f"no game '{game_id}' in '{self._folder}': "
                 f"games are named like train/TASK/TRIAL/{_FILE}"
@@ -168,10 +170,12 @@ def games_of(
         difficulty: How much there is to search in generated games.
 
     Raises:
-        ValueError: An unknown source, or games that are not there.
+        ValueError: An unknown source or difficulty, or games that are not there.
     """
-    if source not in (None, "generated", "official"):
-        raise ValueError(f"no source of games named '{source}': there are generated and official")
+    # Of published games too: they have none, but what is written wrong is noticed.
+    check_known("difficulty", difficulty, generator.DIFFICULTIES)
+    if source is not None:
+        check_known("source of games", source, ("generated", "official"))
     if source == "official" or data_dir:
         return OfficialGames(data_dir)
     return GeneratedGames(difficulty)

@@ -7,6 +7,7 @@ a simulator: scores on them are never comparable with published ones.
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -144,14 +145,15 @@ def _check(split: str, difficulty: str) -> None:
 
 
 def _parse(game_id: str) -> tuple[str, str, int]:
-    parts = game_id.split("/")
-    if len(parts) != 3 or not parts[2].isdecimal():
+    match = re.fullmatch(r"([^/]*)/([^/]*)/([0-9]{6})", game_id)
+    if match is None:
         raise ValueError(
-            f"'{game_id}' names no generated game: write SPLIT/DIFFICULTY/NUMBER, "
-            "such as train/easy/000017"
+            f"'{game_id}' names no generated game: write SPLIT/DIFFICULTY/NUMBER, the number with "
+            "six digits, such as train/easy/000017"
         )
-    _check(parts[0], parts[1])
-    return parts[0], parts[1], int(parts[2])
+    split, difficulty, number = match.groups()
+    _check(split, difficulty)
+    return split, difficulty, int(number)
 
 
 def _draw_goal(task_type: str, rng: random.Random, *, unseen: bool) -> tuple[_Goal, Scene]:

@@ -4,11 +4,15 @@ import os
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+from gymnasium.error import ResetNeeded
 
+from layerbench.envs.choices import check_known
 from layerbench.envs.spaces import AnyText
 from layerbench.envs.types import Task
 from layerbench.envs.webshop import pages, splits
 from layerbench.envs.webshop.browser import Browser
+from layerbench.envs.webshop.goals import SOURCES
 from layerbench.envs.webshop.opening import open_shop, source_of
 from layerbench.envs.webshop.queries import candidate_queries
 from layerbench.envs.webshop.shop import ShopRules
@@ -64,15 +68,17 @@ class WebShopEnv(gym.Env[str, str]):
         show_attributes: bool = False,
         reward: str = "score",
     ) -> None:
-        _check("observation_mode", observation_mode, OBSERVATION_MODES)
-        _check("reward", reward, REWARDS)
-        _check("split_scheme", split_scheme, splits.SCHEMES)
+        check_known("observation_mode", observation_mode, OBSERVATION_MODES)
+        check_known("reward", reward, REWARDS)
+        check_known("split_scheme", split_scheme, splits.SCHEMES)
+        check_known("goal_source", goal_source, SOURCES)
         self._shop = open_shop(data_dir, ShopRules(strict_upstream, show_attributes))
         splits.table_of(self._shop, goal_source)
         self._mode = observation_mode
         self._split, self._scheme, self._source = split, split_scheme, goal_source
         self._max_turns = max_turns
         self._pays_score = reward == "score"
+        self._ready = False
         self.observation_space = AnyText(max_chars=1_000_000)
         self.action_space = AnyText(max_chars=10_000)
 
@@ -86,7 +92,17 @@ class WebShopEnv(gym.Env[str, str]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode; see ``gymnasium.Env.reset``.
+
+        Args:
+            seed: Draws a goal of the split where none is asked for.
+            options: ``goal_index``, and ``worker_seed`` of verl-agent's orders of goals.
+
+        Raises:
+            ValueError: There is no such option or goal.
+        """
         super().reset(seed=seed)
+        self._ready = False
         index, worker_seed = self._select(options or {})
         table = splits.table_of(self._shop, self._source, worker_seed=worker_seed)
         if not 0 <= index < len(table):
@@ -95,14 +111,18 @@ class WebShopEnv(gym.Env[str, str]):
         self._task_id = task_id(self._source, index, worker_seed=worker_seed)
         self._queries = candidate_queries(self._browser.goal.instruction)
         self._turns = 0
+        self._ready = True
         return self._observe()
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Act; see ``gymnasium.Env.step``.
 
         Raises:
+            gymnasium.error.ResetNeeded: No goal has been set.
             RuntimeError: The episode has ended.
         """
+        if not self._ready:
+            raise ResetNeeded("no goal has been set: reset before the first step")
         if self._browser.is_done or self._turns >= self._max_turns:
             raise RuntimeError("the episode has ended: reset before the next step")
         self._browser.act(action)
@@ -118,6 +138,9 @@ class WebShopEnv(gym.Env[str, str]):
             raise ValueError(
                 f"no reset option named '{min(unknown)}': there are goal_index and worker_seed"
             )
+        for name, value in options.items():
+            if not isinstance(value, int | np.integer):
+                raise ValueError(f"the reset option {name} is a whole number, not {value!r}")
         if "goal_index" in options:
             return int(options["goal_index"]), int(options.get("worker_seed", -1))
         split = splits.split_of(
@@ -191,8 +214,3 @@ def task_id(source: str, index: int, *, worker_seed: int) -> str:
     """
     drawn = "" if worker_seed < 0 else f"worker{worker_seed}/"
     return f"{source}/{drawn}{index:06d}"
-
-
-def _check(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"no {name} named '{value}': there are {', '.join(known)}")

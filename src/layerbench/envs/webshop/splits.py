@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerbench.envs.choices import check_known
 from layerbench.envs.webshop.goals import SOURCES, GoalTable
 from layerbench.envs.webshop.shop import Shop
 
@@ -50,8 +51,7 @@ def table_of(shop: Shop, source: str, *, worker_seed: int = -1) -> GoalTable:
     Raises:
         ValueError: There is no such source, or the catalogue has no goals of it.
     """
-    if source not in SOURCES:
-        raise ValueError(f"no goal_source named '{source}': there are {' and '.join(SOURCES)}")
+    check_known("goal_source", source, SOURCES)
     seeds = (PRICE_SEED, ORDER_SEED) if worker_seed < 0 else (worker_seed, worker_seed)
     table = shop.table(source, *seeds)
     if not len(table):
@@ -65,8 +65,7 @@ def split_of(shop: Shop, *, scheme: str, source: str, split: str) -> Split:
     Raises:
         ValueError: There is no such scheme, source or split, or the split is empty.
     """
-    if scheme not in SCHEMES:
-        raise ValueError(f"no split_scheme named '{scheme}': there are {', '.join(SCHEMES)}")
+    check_known("split_scheme", scheme, SCHEMES)
     known = tuple(_VERL_AGENT_SEEDS) if scheme == "verl_agent" else tuple(_PARTS_OF)
     if split not in known:
         raise ValueError(f"webshop has no split '{split}': {scheme} has {', '.join(known)}")
