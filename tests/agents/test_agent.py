@@ -231,3 +231,23 @@ def test_free_text_may_fill_in_a_template(
     decision = player.respond([moment(now=SHOP)], temperature=1.0)[0]
     assert decision is not None
     assert (decision.action, decision.valid) == (action, valid)
+
+
+@pytest.mark.parametrize(
+    ("said", "action"),
+    [
+        ("<action> take key </action>", "take key"),
+        ("<think> key </think> <action> take key </action>", None),
+        ("take key", None),
+    ],
+)
+def test_action_alone_is_in_form_where_thoughts_are_turned_off(
+    said: str, action: str | None
+) -> None:
+    tokenizer = tiny.tokenizer(tiny.FORGETFUL)
+    settings = dataclasses.replace(GENERATE, thinks=False)
+    style = prompts.style("generic", ActionMode.GENERATE, thinks=False)
+    player = LLMAgent(saying(said), tokenizer, style, settings)
+    decision = player.respond([moment()], temperature=1.0)[0]
+    assert decision is not None
+    assert (decision.action, decision.valid) == (action, action is not None)

@@ -87,3 +87,16 @@ def test_template_without_answers_is_refused() -> None:
 def test_tokenizer_without_a_template_is_refused() -> None:
     with pytest.raises(ValueError, match="chat template"):
         ChatFormat(tiny.tokenizer(None), action_mode=ActionMode.CHOOSE)
+
+
+def test_thoughts_can_be_turned_off_in_free_text() -> None:
+    tokenizer = tiny.tokenizer(tiny.FORGETFUL)
+    chat = ChatFormat(tokenizer, action_mode=ActionMode.GENERATE, thinks=False)
+    thought = tuple(tokenizer.encode("<think> </think>"))
+    assert chat.opening("look", system="")[-2:] == thought
+    assert chat.further("look", closed=True)[-2:] == thought
+
+
+def test_thoughts_cannot_be_turned_off_without_a_switch() -> None:
+    with pytest.raises(ValueError, match="no switch for thoughts"):
+        ChatFormat(tiny.tokenizer(), action_mode=ActionMode.GENERATE, thinks=False)

@@ -52,3 +52,9 @@ def test_window_of_the_first_turn_tells_nothing_twice() -> None:
 def test_unknown_style_names_the_nearest() -> None:
     with pytest.raises(ValueError, match="did you mean 'alfworld'"):
         prompts.style("alfwrld", ActionMode.CHOOSE)
+
+
+def test_thoughts_that_are_turned_off_are_not_asked_for() -> None:
+    style = prompts.style("generic", ActionMode.GENERATE, thinks=False)
+    assert "<action>" in style.system
+    assert "hink" not in style.system + style.window(START, [], START, 0)

@@ -7,6 +7,8 @@ import torch
 from tokenizers import models, pre_tokenizers
 from torch import nn
 from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -49,6 +51,13 @@ COMPACT = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<act>{% endif %}"
 )
+
+# Two layers that see 6 tokens for one that sees all, and a scale of its own.
+GEMMA: dict[str, Any] = {
+    "sliding_window": 6,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "query_pre_attn_scalar": 16,
+}
 
 END = 2
 """Ends an answer: the place of its token among the special ones."""
@@ -103,6 +112,7 @@ def model(family: str = "qwen3", *, num_layers: int = 3, **more: object) -> nn.M
         "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**sizes)),
         "llama": lambda: LlamaForCausalLM(LlamaConfig(**sizes)),
         "mistral": lambda: MistralForCausalLM(MistralConfig(**sizes)),
+        "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**GEMMA | sizes)),
     }
     return makers[family]().eval()
 

@@ -191,3 +191,41 @@ def test_fingerprint_sees_settings_but_not_the_folder() -> None:
     plain = config.fingerprint(config.load("keydoor"))
     assert config.fingerprint(config.load("keydoor", ["run_root=elsewhere"])) == plain
     assert config.fingerprint(config.load("keydoor", ["train.clip_high=0.28"])) != plain
+
+
+LATER = {
+    "model.attention": "eager",
+    "agent.thinking": "false",
+    "train.gradient_checkpointing": "true",
+}
+
+
+def test_runs_from_before_a_setting_keep_their_names() -> None:
+    settings = config.as_dict(config.load("keydoor"))
+    for name in LATER:
+        section, _, last = name.partition(".")
+        assert last not in settings[section]
+        assert f"{last}: " in config.listing(config.load("keydoor"))
+
+
+@pytest.mark.parametrize(("name", "value"), LATER.items())
+def test_a_later_setting_is_recorded_where_it_changes_something(name: str, value: str) -> None:
+    plain = ["agent.action_mode=generate"]
+    asked = config.load("keydoor", [*plain, f"{name}={value}"])
+    section, _, last = name.partition(".")
+    assert str(config.as_dict(asked)[section][last]).lower() == value
+    assert config.fingerprint(asked) != config.fingerprint(config.load("keydoor", plain))
+    assert config.fingerprint(config.restore(config.as_dict(asked))) == config.fingerprint(asked)
+
+
+def test_thoughts_cannot_be_turned_off_where_none_are_had() -> None:
+    with pytest.raises(SettingsError, match=r"agent\.thinking is about free text"):
+        config.load("keydoor", ["agent.thinking=false"])
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen3-1.7B"])
+def test_paper_preset_takes_any_model(model: str) -> None:
+    asked = config.load("alfworld", [f"model.name={model}"], preset="paper")
+    assert (asked.agent.action_mode, asked.agent.context_mode) == ("generate", "window")
+    assert (asked.agent.style, asked.model.dtype) == ("alfworld", "auto")
+    assert train_settings(asked).learning_rate == 1e-6

@@ -25,6 +25,7 @@ class AgentSettings:
         max_prompt_tokens: Length of a window prompt; the oldest turns are left out to keep it.
         max_response_tokens: Length of free text, its end token included.
         max_context_tokens: Length of all the model reads and writes in one sequence.
+        thinks: Free text begins with thoughts, where the chat template lets them be turned off.
     """
 
     action_mode: ActionMode
@@ -33,6 +34,7 @@ class AgentSettings:
     max_prompt_tokens: int
     max_response_tokens: int
     max_context_tokens: int
+    thinks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,9 @@ class LLMAgent:
         self.settings = settings
         self._backend = backend
         self._style = style
-        self._format = ChatFormat(tokenizer, action_mode=settings.action_mode)
+        self._format = ChatFormat(
+            tokenizer, action_mode=settings.action_mode, thinks=settings.thinks
+        )
 
     def respond(self, moments: Sequence[Moment], *, temperature: float) -> list[Decision | None]:
         """Decide at several moments side by side; None where the context has no room left.
@@ -185,7 +189,7 @@ class LLMAgent:
     def _decide(self, moment: Moment, prompt: _Prompt, answer: Answer) -> Decision:
         chosen = prompt.actions.get(answer.token_ids)
         text = chosen if chosen is not None else self._format.text(answer.token_ids)
-        action = chosen if chosen is not None else parse_action(text)
+        action = chosen if chosen is not None else parse_action(text, thinks=self.settings.thinks)
         response = Response(
             prompt.new_ids, answer.token_ids, answer.logprobs, answer.allowed_ids, text
         )

@@ -45,14 +45,18 @@ class ChatFormat:
         tokenizer: With a chat template.
         action_mode: Models that can think before they answer are told not to where the answer
             is chosen.
+        thinks: Where it is free text they may; else they are told not to there as well.
 
     Raises:
-        ValueError: There is no chat template, or it leaves answers out.
+        ValueError: There is no chat template, it leaves answers out, or it has no switch for
+            thoughts that are not wanted in free text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, action_mode: ActionMode) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, action_mode: ActionMode, thinks: bool = True
+    ) -> None:
         self._tokenizer = tokenizer
-        self._thinks = action_mode is ActionMode.GENERATE
+        self._thinks = action_mode is ActionMode.GENERATE and thinks
         self._actions: dict[str, tuple[int, ...]] = {}
         rendered = self._render(
             [
@@ -67,6 +71,8 @@ class ChatFormat:
             raise ValueError("the tokenizer's chat template leaves out answers or messages")
         self._between = (closing, opening)
         self.end_id = self._find_end(closing)
+        if action_mode is ActionMode.GENERATE and not thinks:
+            self._check_switch()
 
     def opening(self, message: str, *, system: str) -> tuple[int, ...]:
         """Give the token ids of a chat up to its first answer."""
@@ -104,6 +110,14 @@ class ChatFormat:
         words = token_ids[:-1] if token_ids and token_ids[-1] == self.end_id else token_ids
         return str(self._tokenizer.decode(list(words)))
 
+    def _check_switch(self) -> None:
+        asked = [{"role": "user", "content": _MESSAGE}]
+        if self._render(asked) == self._render(asked, enable_thinking=True):
+            raise ValueError(
+                "the tokenizer's chat template has no switch for thoughts (enable_thinking): "
+                "leave agent.thinking=true"
+            )
+
     def _find_end(self, closing: str) -> int:
         """Find the token that ends an answer: the first special one the template puts there.
 
@@ -116,13 +130,15 @@ class ChatFormat:
             raise ValueError("the tokenizer names no token that ends an answer")
         return int(end)
 
-    def _render(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def _render(
+        self, messages: Sequence[Mapping[str, str]], *, enable_thinking: bool | None = None
+    ) -> str:
         return str(
             self._tokenizer.apply_chat_template(
                 list(messages),
                 tokenize=False,
                 add_generation_prompt=True,
-                enable_thinking=self._thinks,
+                enable_thinking=self._thinks if enable_thinking is None else enable_thinking,
             )
         )
 

@@ -67,14 +67,14 @@ def markdown(leaderboard: Leaderboard) -> str:
     parts: list[str] = []
     for board in leaderboard.boards:
         first, *rest = cells.headline(board)
-        parts += [f"## {_escaped(first)}", *(_escaped(line) for line in rest)]
+        parts += [f"## {escaped(first)}", *(escaped(line) for line in rest)]
         rows = [[column.cell(row) for column in COLUMNS] for row in board.rows]
-        parts.append(_markdown_table([column.head for column in COLUMNS], rows))
+        parts.append(markdown_table([column.head for column in COLUMNS], rows))
         parts += _markdown_types(board)
-        parts.append("\n".join(f"- {_escaped(line)}" for line in cells.remarks(board)))
+        parts.append("\n".join(f"- {escaped(line)}" for line in cells.remarks(board)))
         parts.append(_markdown_records(board))
     parts.append(LEGEND)
-    parts += ["\n".join(f"- {_escaped(line)}" for line in cells.leftovers(leaderboard))]
+    parts += ["\n".join(f"- {escaped(line)}" for line in cells.leftovers(leaderboard))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -103,7 +103,7 @@ def _markdown_types(board: Board) -> Iterator[str]:
         return
     yield "By kind of task (won/played):"
     rows = [[COLUMNS[0].cell(row), *(_counted(row, kind) for kind in kinds)] for row in board.rows]
-    yield _markdown_table(["layers", *(cells.plain(kind) for kind in kinds)], rows)
+    yield markdown_table(["layers", *(cells.plain(kind) for kind in kinds)], rows)
 
 
 def _counted(row: Row, kind: str) -> str:
@@ -113,19 +113,20 @@ def _counted(row: Row, kind: str) -> str:
 
 def _markdown_records(board: Board) -> str:
     lines = [
-        f"- {_escaped(COLUMNS[0].cell(row))}: "
+        f"- {escaped(COLUMNS[0].cell(row))}: "
         + ", ".join(f"`{_in_code(str(run.path))}`" for run in row.runs)
         for row in board.rows
     ]
     return "\n".join(["Records:", "", *lines])
 
 
-def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table of GitHub's markdown; cells are escaped."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(escaped(cell) for cell in line)} |" for line in lines)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Keep markdown and HTML from reading a name as their own."""
     return re.sub(r"([\\`*_|\[\]#~!])", r"\\\1", html.escape(text, quote=False))
 

@@ -14,10 +14,12 @@ _IMMATERIAL = frozenset(
         "seed",
         "model.threads",
         "model.device",
+        "model.attention",
         "env.workers",
         "env.slots",
         "train.micro_batch_tokens",
         "train.checkpoint_every",
+        "train.gradient_checkpointing",
         # Told by the selection's name.
         "train.lr_scale",
         "parts",

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+from torch import Tensor, nn
 
 from layerbench.agents.backends.transformers import load_model, load_skeleton, weights_hash
 from layerbench.agents.context import Tokenizer
-from layerbench.benchmarks import trained
+from layerbench.benchmarks import delta, trained
+from layerbench.benchmarks.delta import Delta
 from layerbench.benchmarks.folder import RunFolder
 from layerbench.benchmarks.overrides import SettingsError
 from layerbench.benchmarks.settings import ModelConfig, PartConfig
@@ -31,11 +35,22 @@ def newest_checkpoint(run: Path) -> Path:
 
 
 def load(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
-    """Load a model, or a run's base model with the parameters that the run trained.
+    """Load a model, or a run's or delta's base model with the parameters that were trained.
 
     Raises:
         ValueError: There is no such model, device or dtype; or the base model is not the one that
             the run began with.
+    """
+    model, tokenizer = load_base(settings)
+    put_trained(settings, model)
+    return model, tokenizer
+
+
+def load_base(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
+    """Load a model without what runs have trained of it.
+
+    Raises:
+        ValueError: There is no such model, device or dtype.
     """
     source = trained.lineage(settings.name, revision=settings.revision)
     path = Path(source.base)
@@ -43,16 +58,31 @@ def load(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
         raise SettingsError(
             f"{path} holds no model (config.json) and no run (config.yaml): name another folder"
         )
-    model, tokenizer = load_model(
+    return load_model(
         source.base,
         revision=source.revision,
         dtype=settings.dtype,
         device=settings.device,
         trust_remote_code=settings.trust_remote_code,
+        attention=settings.attention,
     )
-    for checkpoint in source.trained:
-        _put(checkpoint, model)
-    return model, tokenizer
+
+
+def put_trained(settings: ModelConfig, model: nn.Module) -> tuple[str, ...]:
+    """Give a base model what was trained of it, run after run.
+
+    Returns:
+        Names of the parameters that were trained.
+
+    Raises:
+        ValueError: The base model is not the one that training began with.
+    """
+    source = trained.lineage(settings.name, revision=settings.revision)
+    names = [
+        _put_delta(place, model) if delta.is_delta(place) else _put(place, model)
+        for place in source.trained
+    ]
+    return tuple(dict.fromkeys(name for some in names for name in some))
 
 
 def num_layers(settings: ModelConfig) -> int:
@@ -113,7 +143,41 @@ def _checkpoint(part: PartConfig) -> Path:
     return Path(part.run) / "checkpoints" / part.checkpoint
 
 
-def _put(checkpoint: Path, model: nn.Module) -> None:
+def _put_delta(folder: Path, model: nn.Module) -> tuple[str, ...]:
+    """Turn the base model of a delta into what it is a delta to."""
+    facts = delta.read(folder)
+    if weights_hash(model) != facts.base.weights_sha256:
+        raise SettingsError(
+            f"the delta in {folder} is of another base model than {facts.base.name} as it was "
+            f"loaded: give it model.dtype={facts.base.dtype}, or the revision that it was made of"
+        )
+    tensors = _read_delta(folder, facts)
+    parameters = dict(model.named_parameters())
+    if not all(
+        name in parameters
+        and (parameters[name].shape, parameters[name].dtype) == (t.shape, t.dtype)
+        for name, t in tensors.items()
+    ):
+        raise SettingsError(f"the delta in {folder} has parameters that its base model has not")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            parameters[name].copy_(tensor)
+    if weights_hash(model) != facts.weights_sha256:
+        raise SettingsError(f"the delta in {folder} does not make the model that it says it makes")
+    return tuple(tensors)
+
+
+def _read_delta(folder: Path, facts: Delta) -> dict[str, Tensor]:
+    path = folder / delta.WEIGHTS
+    try:
+        if delta.file_hash(path) != facts.file_sha256:
+            raise SettingsError(f"the delta in {folder} is damaged: export it anew")
+        return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
+    except (OSError, SafetensorError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from error
+
+
+def _put(checkpoint: Path, model: nn.Module) -> tuple[str, ...]:
     """Turn the base model of a run into what it had trained by a checkpoint."""
     run = trained.run_of(str(checkpoint))
     assert run is not None, f"{checkpoint} is no checkpoint of a run"
@@ -123,4 +187,4 @@ def _put(checkpoint: Path, model: nn.Module) -> None:
             f"the run in {run} began with another base model, or one of another dtype, "
             "than was loaded: give it its model.dtype, or train it anew"
         )
-    load_weights(checkpoint, model)
+    return load_weights(checkpoint, model)

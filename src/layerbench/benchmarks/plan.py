@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -162,6 +163,7 @@ def train_settings(config: RunConfig) -> TrainSettings:
         micro_batch_tokens=train.micro_batch_tokens,
         temperature=train.temperature,
         checkpoint_every=train.checkpoint_every,
+        gradient_checkpointing=train.gradient_checkpointing,
         dynamic_sampling=train.dynamic_sampling,
         lr_scale=parse_scales(train.lr_scale),
         seed=config.seed,
@@ -209,15 +211,19 @@ def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgen
         max_prompt_tokens=config.agent.max_prompt_tokens,
         max_response_tokens=config.agent.max_response_tokens,
         max_context_tokens=_context_tokens(config.agent.max_context_tokens, model),
+        thinks=config.agent.thinking,
     )
     end_id = ChatFormat(tokenizer, action_mode=mode).end_id
     backend = TransformersBackend(model, eos_id=end_id)
-    return LLMAgent(backend, tokenizer, prompts.style(config.agent.style, mode), settings)
+    style = prompts.style(config.agent.style, mode, thinks=config.agent.thinking)
+    return LLMAgent(backend, tokenizer, style, settings)
 
 
 def _context_tokens(asked: int, model: nn.Module) -> int:
     """Take as many tokens as were asked for, or for 0 all that the model can read."""
-    readable = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    # Of a model of text and images, what the part that reads text can read.
+    text = cast(Any, model).config.get_text_config(decoder=True)
+    readable = getattr(text, "max_position_embeddings", None)
     if not isinstance(readable, int):
         if not asked:
             raise ValueError(

@@ -8,6 +8,7 @@ from layerbench.benchmarks.settings import RunConfig
 # The words of the enums and literals in agents and rl, which are slow to import; a test compares.
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "model.dtype": ("auto", "float32", "bfloat16"),
+    "model.attention": ("auto", "eager", "sdpa", "flash_attention_2"),
     "agent.action_mode": ("choose", "generate"),
     "agent.context_mode": ("transcript", "window"),
     "algorithm.name": ("gigpo", "grpo", "dr_grpo"),
@@ -89,6 +90,11 @@ def check(config: RunConfig) -> None:
         )
     if config.algorithm.name == "dr_grpo" and config.algorithm.normalisation != "mean":
         raise SettingsError("algorithm.normalisation must be mean: Dr. GRPO has no deviation")
+    if config.agent.action_mode == "choose" and not config.agent.thinking:
+        raise SettingsError(
+            "agent.thinking is about free text, but agent.action_mode is choose, where nothing is "
+            "thought: leave it out"
+        )
     if config.train.temperature == 0:
         raise SettingsError("train.temperature is 0, but a greedy policy cannot learn: take 1")
 

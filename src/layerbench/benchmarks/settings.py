@@ -35,13 +35,16 @@ class ModelConfig:
     """What plays.
 
     Attributes:
-        name: ``embedded``, a folder, a name on the Hugging Face Hub, or the folder of a run, which
-            becomes the newest checkpoint in it: the run's base model with what it has trained.
-        revision: Branch, tag or commit on the Hub; of a run's model, that of its base.
+        name: ``embedded``, a folder, a name on the Hugging Face Hub, the folder of a delta, or that
+            of a run, which becomes the newest checkpoint in it: the run's base model with what it
+            has trained.
+        revision: Branch, tag or commit on the Hub; of a run's or delta's model, that of its base.
         dtype: ``float32``, ``bfloat16``, or ``auto``: float32 on a CPU, bfloat16 elsewhere.
         device: As torch names it, or ``auto``: the first GPU if there is one.
         trust_remote_code: Run code that the model's repository brings along.
         threads: Of torch; more than one is slow where other processes want the same cores.
+        attention: ``eager``, ``sdpa`` or ``flash_attention_2``; ``auto`` takes what transformers
+            would.
     """
 
     name: str = MISSING
@@ -50,6 +53,7 @@ class ModelConfig:
     device: str = MISSING
     trust_remote_code: bool = MISSING
     threads: int = MISSING
+    attention: str = "auto"
 
 
 @dataclass
@@ -65,6 +69,8 @@ class AgentConfig:
         max_prompt_tokens: Of a window prompt.
         max_response_tokens: Of one free answer.
         max_context_tokens: After which a transcript ends; 0 takes what the model can read.
+        thinking: Free text begins with thoughts; false turns them off by the switch that the chat
+            template must have, as Qwen3's does.
     """
 
     style: str = MISSING
@@ -74,6 +80,7 @@ class AgentConfig:
     max_prompt_tokens: int = MISSING
     max_response_tokens: int = MISSING
     max_context_tokens: int = MISSING
+    thinking: bool = True
 
 
 @dataclass
@@ -135,6 +142,8 @@ class TrainConfig:
         aggregation: ``grpo``, ``token_mean`` or ``dr_grpo``.
         max_tokens: What ``dr_grpo``'s aggregation divides a sequence's loss by.
         sequence_ratio: One importance ratio a sequence (GSPO).
+        gradient_checkpointing: Compute what is inside a layer again for its gradients, instead of
+            keeping it; changes memory and speed, not the result.
     """
 
     iterations: int = MISSING
@@ -162,6 +171,7 @@ class TrainConfig:
     max_tokens: int = MISSING
     sequence_ratio: bool = MISSING
     lr_scale: str = ""
+    gradient_checkpointing: bool = False
 
 
 @dataclass

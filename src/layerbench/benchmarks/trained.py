@@ -1,4 +1,4 @@
-"""What a run trained as a model: the name of a run's folder, or of a checkpoint in it, is one."""
+"""What a run trained as a model: the name of its folder, of a checkpoint in it, or of a delta."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from layerbench.agents import embedded
+from layerbench.benchmarks import delta
 from layerbench.benchmarks.overrides import SettingsError
 from layerbench.benchmarks.strict_json import Json
 
@@ -19,7 +20,7 @@ class Lineage:
     Attributes:
         base: Model that no run trained: ``embedded``, a folder, or a name on the Hub.
         revision: Of the base on the Hub.
-        trained: Folders of runs, or of their checkpoints, that trained it; the last one last.
+        trained: Folders of runs, of their checkpoints, or of deltas; the last one last.
     """
 
     base: str
@@ -32,7 +33,18 @@ def run_of(name: str) -> Path | None:
     path = Path(name)
     inside = path.parent.parent if path.parent.name == "checkpoints" else path
     is_run = (inside / "config.yaml").is_file() and not (inside / "config.json").exists()
-    return inside if is_run and name not in embedded.FOLDERS else None
+    return inside if is_run and not _comes_along(name) else None
+
+
+def is_trained(name: str) -> bool:
+    """Tell whether a model is a base with what some run trained put into it."""
+    is_delta = delta.is_delta(Path(name)) and not _comes_along(name)
+    return is_delta or run_of(name) is not None
+
+
+def _comes_along(name: str) -> bool:
+    """Tell whether a name is that of an embedded model, which no folder can take away."""
+    return name in embedded.FOLDERS
 
 
 def lineage(name: str, *, revision: str) -> Lineage:
@@ -44,16 +56,26 @@ def lineage(name: str, *, revision: str) -> Lineage:
 
     Raises:
         SettingsError: A run's settings cannot be read, or it began with itself.
+        layerbench.benchmarks.strict_json.FormatError: A delta cannot be read.
     """
     trained: list[Path] = []
-    runs: set[Path] = set()
-    while (run := run_of(name)) is not None:
-        if run.resolve() in runs:
-            raise SettingsError(f"the run in {run} began with a model that it trained itself")
-        runs.add(run.resolve())
+    places: set[Path] = set()
+    while is_trained(name):
+        place = run_of(name) or Path(name)
+        if place.resolve() in places:
+            raise SettingsError(f"the run in {place} began with a model that it trained itself")
+        places.add(place.resolve())
         trained.append(Path(name))
-        name, revision = _began_with(run)
+        name, revision = _base_of(place)
     return Lineage(base=name, revision=revision, trained=tuple(reversed(trained)))
+
+
+def _base_of(place: Path) -> tuple[str, str]:
+    """Name the model, and its revision, that a run or a delta is on top of."""
+    if delta.is_delta(place):
+        base = delta.read(place).base
+        return base.name, base.revision
+    return _began_with(place)
 
 
 def read_settings(run: Path) -> dict[str, Json]:

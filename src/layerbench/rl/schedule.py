@@ -46,6 +46,7 @@ class TrainSettings:
         checkpoint_every: Iterations between checkpoints; the last one always gets its own.
         dynamic_sampling: Drop groups of equal scores, and play others in their place.
         lr_scale: Multiplier of the learning rate by decoder block; 1 for those not named.
+        gradient_checkpointing: Compute what is inside a decoder block again for its gradients.
         seed: Decides the order of tasks, the episodes' sampling, and the optimizer batches.
         advantages: How rewards become advantages.
         loss: What is minimised.
@@ -68,6 +69,7 @@ class TrainSettings:
     checkpoint_every: int = 10
     dynamic_sampling: bool = False
     lr_scale: Mapping[int, float] = field(default_factory=dict[int, float])
+    gradient_checkpointing: bool = False
     seed: int = 0
     advantages: AdvantageSettings = field(default_factory=AdvantageSettings)
     loss: LossSettings = field(default_factory=LossSettings)
@@ -92,6 +94,7 @@ class TrainSettings:
             micro_batch_tokens=self.micro_batch_tokens,
             grad_clip=self.grad_clip,
             temperature=self.temperature,
+            gradient_checkpointing=self.gradient_checkpointing,
         )
 
 

@@ -254,7 +254,7 @@ def _identity(
 ) -> dict[str, Any]:
     """Name all that decides how training goes, but not how long it lasts."""
     fields = dataclasses.asdict(settings)
-    del fields["iterations"], fields["checkpoint_every"]
+    del fields["iterations"], fields["checkpoint_every"], fields["gradient_checkpointing"]
     # Runs from before there were multipliers go on.
     if not settings.lr_scale:
         del fields["lr_scale"]

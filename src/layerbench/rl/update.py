@@ -24,6 +24,7 @@ from layerbench.rl.losses import (
 )
 from layerbench.rl.masters import MasterWeights
 from layerbench.rl.policy import decision_scores
+from layerbench.rl.recomputing import forgetful_blocks
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import UpdateStats
 
@@ -40,6 +41,8 @@ class UpdateSettings:
             memory and speed alone.
         grad_clip: Largest gradient norm of a step.
         temperature: The one the episodes were sampled at, above 0.
+        gradient_checkpointing: Compute what is inside a decoder block again for its gradients,
+            instead of keeping it: a matter of memory and speed alone.
     """
 
     loss: LossSettings
@@ -48,6 +51,7 @@ class UpdateSettings:
     micro_batch_tokens: int = 4096
     grad_clip: float = 1.0
     temperature: float = 1.0
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +215,14 @@ def accumulate_gradients(
     total = StepStats()
     for part in _parts(weighed, settings.micro_batch_tokens):
         batch = collate([item.sequence for item in part], device=learner.device)
-        loss, stats = _loss(
-            learner.model,
-            batch,
-            settings,
-            weights_D=_join([item.weights_D for item in part], learner.device),
-            ref_logprobs_D=_join([item.ref_logprobs_D for item in part], learner.device),
-        )
+        with forgetful_blocks(learner.model, enabled=settings.gradient_checkpointing):
+            loss, stats = _loss(
+                learner.model,
+                batch,
+                settings,
+                weights_D=_join([item.weights_D for item in part], learner.device),
+                ref_logprobs_D=_join([item.ref_logprobs_D for item in part], learner.device),
+            )
         loss.backward()  # pyright: ignore[reportUnknownMemberType]
         # At once: many micro-batches added up at a low precision would lose the small ones.
         learner.masters.take_gradients()

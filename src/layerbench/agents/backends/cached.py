@@ -201,8 +201,12 @@ class RecomputingStepper:
 
 
 def has_full_attention(model: nn.Module) -> bool:
-    """Tell whether every layer attends to all tokens before it, by the model's configuration."""
-    config = cast(Any, model).config
+    """Tell whether every layer attends to all tokens before it, by what the model says."""
+    # Layers that keep a state beside the keys, or instead of them: no row of it can have holes.
+    if getattr(model, "_is_stateful", False):
+        return False
+    # Of a model of text and images, the part that reads text.
+    config = cast(Any, model).config.get_text_config(decoder=True)
     kinds = getattr(config, "layer_types", None)
     if kinds is not None:
         return set(kinds) == {"full_attention"}

@@ -246,6 +246,7 @@ def load_model(
     dtype: str = "auto",
     device: str = "auto",
     trust_remote_code: bool = False,
+    attention: str = "auto",
 ) -> tuple[nn.Module, Tokenizer]:
     """Load a causal language model and its tokenizer; weights come from safetensors only.
 
@@ -256,9 +257,10 @@ def load_model(
             a name such as ``float32``.
         device: As torch names it; ``auto`` takes CUDA if there is some.
         trust_remote_code: Run code that comes with the model.
+        attention: As transformers names implementations of it; ``auto`` leaves the choice there.
 
     Raises:
-        ValueError: There is no such model, device or dtype.
+        ValueError: There is no such model, device, dtype or implementation of attention.
     """
     place = _find_device(device)
     kind = _find_dtype(dtype, place)
@@ -270,11 +272,12 @@ def load_model(
             dtype=kind,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
+            attn_implementation=None if attention == "auto" else attention,
         )
         tokenizer = cast(Any, AutoTokenizer).from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code
         )
-    except OSError as problem:
+    except (ImportError, OSError, ValueError) as problem:
         raise _not_loaded(name, problem) from problem
     return cast(nn.Module, model.to(place).eval()), cast(Tokenizer, tokenizer)
 
@@ -297,12 +300,12 @@ def load_skeleton(
         config = cast(Any, AutoConfig).from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code
         )
-    except OSError as problem:
+        with torch.device("meta"):
+            return cast(Any, AutoModelForCausalLM).from_config(
+                config, trust_remote_code=trust_remote_code
+            )
+    except (ImportError, OSError, ValueError) as problem:
         raise _not_loaded(name, problem) from problem
-    with torch.device("meta"):
-        return cast(Any, AutoModelForCausalLM).from_config(
-            config, trust_remote_code=trust_remote_code
-        )
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -316,8 +319,9 @@ def weights_hash(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _not_loaded(name: str, problem: OSError) -> ValueError:
-    reason = str(problem).strip().splitlines()[0]
+def _not_loaded(name: str, problem: Exception) -> ValueError:
+    # transformers tells at length, of an unknown kind of model with all that it knows.
+    reason = str(problem).strip().partition("\n")[0][:300]
     return ValueError(f"model '{name}' could not be loaded: {reason}")
 
 

@@ -21,8 +21,13 @@ STYLES = (*_RULES, *_COMPACT)
 """Names that ``style`` knows."""
 
 
-def style(name: str, action_mode: ActionMode) -> PromptStyle:
+def style(name: str, action_mode: ActionMode, *, thinks: bool = True) -> PromptStyle:
     """Make a prompt style by name; compact ones say nothing about the form of an answer.
+
+    Args:
+        name: One of ``STYLES``.
+        action_mode: How a response becomes an action.
+        thinks: Free text begins with thoughts.
 
     Raises:
         ValueError: There is no such style; the message names the nearest.
@@ -30,4 +35,4 @@ def style(name: str, action_mode: ActionMode) -> PromptStyle:
     if name in _COMPACT:
         return _COMPACT[name]()
     check_known("prompt style", name, STYLES)
-    return ChatStyle(_RULES[name], action_mode=action_mode)
+    return ChatStyle(_RULES[name], action_mode=action_mode, thinks=thinks)

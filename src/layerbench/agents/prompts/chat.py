@@ -9,6 +9,9 @@ _GENERATE = (
     "Think about your next step first, between <think> and </think>. Then give exactly one "
     "action between <action> and </action>, and write nothing after it."
 )
+_GENERATE_AT_ONCE = (
+    "Answer with exactly one action between <action> and </action>, and write nothing else."
+)
 _CHOOSE = "Answer with exactly one of the listed actions, word for word, and nothing else."
 
 
@@ -18,11 +21,13 @@ class ChatStyle:
     Args:
         rules: What the environment is about, in a few sentences.
         action_mode: Decides what the model is told about the form of its answer.
+        thinks: It is asked for thoughts before an action of its own words.
     """
 
-    def __init__(self, rules: str, *, action_mode: ActionMode) -> None:
+    def __init__(self, rules: str, *, action_mode: ActionMode, thinks: bool = True) -> None:
         self._chooses = action_mode is ActionMode.CHOOSE
-        self._form = _CHOOSE if self._chooses else _GENERATE
+        freely = _GENERATE if thinks else _GENERATE_AT_ONCE
+        self._form = _CHOOSE if self._chooses else freely
         self.system = f"{rules}\n\n{self._form}"
 
     def first(self, start: Observation) -> str:
