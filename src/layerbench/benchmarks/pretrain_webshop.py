@@ -53,6 +53,7 @@ class Phase:
 
 PHASES = (
     Phase(Stretch("learn", False, 600, 3e-3, 100), 3500, (0.0, 0.15)),
+    Phase(Stretch("refine", False, 500, 2e-3, 20), 3500, (0.0, 0.15)),
     # As for ALFWorld: a base model that knows how to play, but is careless.
     Phase(Stretch("loosen", True, 60, 1e-3, 20), 1500, (0.1, 0.3)),
 )
