@@ -61,7 +61,7 @@ PHASES = (
 
 def main(argv: Sequence[str]) -> int:
     """Run from the command line's arguments after ``pretrain webshop``."""
-    settings = pretraining.parse(argv, env="webshop", minutes=30)
+    settings = pretraining.parse(argv, env="webshop", minutes=45)
     console = Console(stderr=True)
     torch.set_num_threads(1)
     settings.out.mkdir(parents=True, exist_ok=True)
