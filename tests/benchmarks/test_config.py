@@ -187,6 +187,14 @@ def test_style_follows_the_model() -> None:
     assert config.load("alfworld", ["agent.style=generic"]).agent.style == "generic"
 
 
+@pytest.mark.parametrize("preset", ["quick", "default"])
+def test_webshop_is_played_by_its_own_embedded_model(preset: str) -> None:
+    settings = config.load("webshop", preset=preset)
+    assert settings.model.name == "embedded-webshop"
+    assert settings.agent.style == "compact-webshop"
+    assert config.load("webshop", ["model.name=org/model"]).agent.style == "webshop"
+
+
 def test_fingerprint_sees_settings_but_not_the_folder() -> None:
     plain = config.fingerprint(config.load("keydoor"))
     assert config.fingerprint(config.load("keydoor", ["run_root=elsewhere"])) == plain

@@ -1,10 +1,13 @@
 """A model learns to answer as the demonstrations did."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import torch
+from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
 from layerbench.agents.embedded.transcripts import Transcript
@@ -42,6 +45,24 @@ def test_the_answers_of_the_demonstrations_are_learned(
     assert lines[-1]["accuracy"] == 1.0
     loaded: Any = cast(Any, Qwen3ForCausalLM).from_pretrained(tmp_path / "step-60")
     assert loaded.config.num_hidden_layers == 4
+
+
+@pytest.mark.timeout(180)
+def test_processes_share_a_batch_and_not_the_weights(
+    tmp_path: Path, make_model: ModelMaker
+) -> None:
+    trained: list[dict[str, Tensor]] = []
+    for processes, batch_size in ((1, 4), (2, 2)):
+        settings = replace(
+            _SETTINGS, steps=6, save_every=6, processes=processes, batch_size=batch_size
+        )
+        clone(make_model("qwen3"), _episodes(), tmp_path / str(processes), settings)
+        model: Any = cast(Any, Qwen3ForCausalLM).from_pretrained(
+            tmp_path / str(processes) / "step-6"
+        )
+        trained.append(model.state_dict())
+    # Adam makes much of rounding where gradients are tiny; a step too many moves by 1e-2.
+    torch.testing.assert_close(trained[1], trained[0], atol=1e-3, rtol=0)
 
 
 def test_fewer_episodes_than_a_step_takes_are_refused(

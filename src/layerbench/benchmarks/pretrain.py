@@ -146,6 +146,7 @@ def _subject(tokenizer: Any) -> Subject:  # noqa: ANN401 - transformers leaves t
         style=CompactStyle(),
         tokenizer=tokenizer,
         swappable=_swappable(tokenizer),
+        swaps=0.3,
         longest=_LONGEST,
         env="alfworld",
         options={"split": "pretrain"},

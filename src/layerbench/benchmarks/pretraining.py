@@ -27,7 +27,6 @@ from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import Task
 from layerbench.rl.cloning import CloningSettings, clone
 
-_SWAPS = 0.3
 _BATCH = 20
 _LAST_SEED = 2**32 - 1
 
@@ -91,6 +90,7 @@ class Subject:
         style: Words the prompts.
         tokenizer: Of the model; transformers leaves tokenizers untyped.
         swappable: Token ids that trade places in some of the episodes.
+        swaps: Share of these episodes.
         longest: Episodes of more tokens are left out.
         env: What is played, by its name in the registry.
         options: Of the environment.
@@ -100,6 +100,7 @@ class Subject:
     style: PromptStyle
     tokenizer: Any
     swappable: tuple[int, ...]
+    swaps: float
     longest: int
     env: str
     options: Mapping[str, Any]
@@ -158,7 +159,7 @@ def teach(
         batch_size=_BATCH // settings.processes,
         learning_rate=stretch.learning_rate,
         warmup=stretch.warmup,
-        swap_probability=_SWAPS,
+        swap_probability=subject.swaps,
         swappable=subject.swappable,
         save_every=steps,
         processes=settings.processes,

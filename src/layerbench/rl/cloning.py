@@ -4,6 +4,7 @@ Used once, to make the embedded model; runs only fine-tune from there. Data-para
 processes, since one process works with one thread on a CPU.
 """
 
+import copy
 import json
 import random
 import socket
@@ -87,6 +88,8 @@ def _work(
     settings: CloningSettings,
 ) -> None:
     torch.set_num_threads(1)
+    # Processes are handed the same memory: without weights of its own each would step for all.
+    model = copy.deepcopy(model)
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=settings.processes)
     parameters = list(model.parameters())

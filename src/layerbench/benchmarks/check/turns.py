@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
 
 from layerbench.agents.types import StopReason
 from layerbench.benchmarks import episodes
@@ -13,6 +12,7 @@ from layerbench.benchmarks.evaluation import requests
 from layerbench.benchmarks.records import Evaluation
 from layerbench.benchmarks.settings import RunConfig
 from layerbench.benchmarks.turn_scores import Row
+from layerbench.envs.actions import admits
 from layerbench.envs.types import Task
 
 # Of many episodes that are wrong alike, so many are named.
@@ -153,5 +153,5 @@ _SHARED = ("task", "task_type", "seed", "success", "stop", "error")
 
 
 def _valid(row: Row) -> bool:
-    admissible: list[Any] = row["admissible"]
-    return row["action"] is not None and (not admissible or row["action"] in admissible)
+    admissible: list[str] = row["admissible"]
+    return row["action"] is not None and (not admissible or admits(admissible, row["action"]))
