@@ -1,4 +1,5 @@
 from enum import StrEnum
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -132,6 +133,20 @@ def test_a_mistake_is_named(typed: str, says: str) -> None:
 def test_what_trains_nothing_may_be_scored_on_the_split_of_training() -> None:
     loaded = config.load("keydoor", ["env.eval_splits=train", "layers=none"])
     assert loaded.env.eval_splits == [loaded.env.train_split]
+
+
+def test_a_model_that_can_be_fetched_brings_its_preset(tmp_path: Path) -> None:
+    # Named, or as the base of what a run has trained; a folder of its name is any folder.
+    typed = ["model.name=embedded", "model.name=smollm2-135m"]
+    assert config.load("alfworld", typed[1:]).preset == "small"
+    assert config.load("alfworld", typed[:1]).preset == "default"
+    assert config.load("alfworld", typed[1:], preset="quick").preset == "quick"
+    assert config.load("alfworld", ["model.name=./smollm2-135m"]).preset == "default"
+    checkpoint = tmp_path / "run" / "checkpoints" / "iteration-000001"
+    checkpoint.mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").write_text("model: {name: smollm2-135m, revision: main}")
+    loaded = config.load("alfworld", [f"model.name={checkpoint}"])
+    assert (loaded.preset, loaded.agent.style) == ("small", "compact")
 
 
 def test_an_unknown_preset_is_named() -> None:

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from layerbench.agents import embedded, names
 from layerbench.benchmarks import report
 from layerbench.benchmarks.board_cells import UNPUBLISHED, plain
 from layerbench.benchmarks.board_tables import escaped, markdown_table
 from layerbench.benchmarks.delta import Base
 from layerbench.benchmarks.records import RunRecord
-
-_EMBEDDED = "embedded"
 
 # Say where things lie on the machine of the run.
 _PLACES = frozenset({"model", "parts", "read_from"})
@@ -45,9 +44,9 @@ def write(record: RunRecord, base: Base, *, whole: bool) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def is_local(name: Path) -> bool:
+def is_local(name: str) -> bool:
     """Tell whether a base is a folder of this machine, and neither on the Hub nor in layerbench."""
-    return str(name) != _EMBEDDED and name.is_dir()
+    return not names.is_ours(name) and Path(name).is_dir()
 
 
 def _metadata(base: Base, *, whole: bool) -> str:
@@ -152,11 +151,11 @@ def _what_learned(record: RunRecord) -> str:
 
 
 def _is_on_the_hub(base: Base) -> bool:
-    return base.name != _EMBEDDED and not is_local(Path(base.name))
+    return not names.is_ours(base.name) and not is_local(base.name)
 
 
 def _short(name: str) -> str:
-    return f"layerbench's {name} model" if name == _EMBEDDED else Path(name).name
+    return f"layerbench's {name} model" if name in embedded.FOLDERS else Path(name).name
 
 
 def _in_code(text: str) -> str:

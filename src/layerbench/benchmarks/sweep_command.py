@@ -52,9 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="M", help="embedded (the default), a folder, or a name on the Hub"
     )
-    parser.add_argument(
-        "--preset", metavar="NAME", default="default", help="quick, default or paper"
-    )
+    parser.add_argument("--preset", metavar="NAME", help="quick, default, small or paper")
     parser.add_argument(
         "--jobs",
         metavar="N",
