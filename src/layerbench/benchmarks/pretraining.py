@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from torch import nn
@@ -171,6 +171,31 @@ def teach(
     return path
 
 
+def make_agent(name: str, style: PromptStyle, kind: type[LLMAgent] = LLMAgent) -> LLMAgent:
+    """Let a model choose among actions as the embedded ones were cloned to: in a transcript.
+
+    Args:
+        name: Of the model, or its folder.
+        style: Words its prompts.
+        kind: Of agent.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    model, tokenizer = load_model(name)
+    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+    context = int(cast(Any, model).config.max_position_embeddings)
+    settings = AgentSettings(
+        action_mode=ActionMode.CHOOSE,
+        context_mode=ContextMode.TRANSCRIPT,
+        history=0,
+        max_prompt_tokens=context,
+        max_response_tokens=16,
+        max_context_tokens=context,
+    )
+    return kind(TransformersBackend(model, eos_id=chat.end_id), tokenizer, style, settings)
+
+
 def judge(
     path: Path,
     subject: Subject,
@@ -180,20 +205,7 @@ def judge(
     console: Console,
 ) -> float:
     """Measure a checkpoint's success rate at temperature 1, an episode a task."""
-    model, tokenizer = load_model(str(path))
-    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
-    context = int(subject.tokenizer.model_max_length)
-    asking = AgentSettings(
-        action_mode=ActionMode.CHOOSE,
-        context_mode=ContextMode.TRANSCRIPT,
-        history=0,
-        max_prompt_tokens=context,
-        max_response_tokens=16,
-        max_context_tokens=context,
-    )
-    agent = LLMAgent(
-        TransformersBackend(model, eos_id=chat.end_id), tokenizer, subject.style, asking
-    )
+    agent = make_agent(str(path), subject.style)
     requests = [EpisodeRequest(task, seed) for seed, task in enumerate(tasks)]
     with EnvPool(
         registry.find(subject.env).gym_id,
