@@ -1,6 +1,7 @@
-"""Score the embedded model: by split and type of task, sampled and greedy, and with wrong eyes.
+"""Score an embedded model: by split and type of task, sampled and greedy, and with wrong eyes.
 
-    python bench/embedded.py [--games 128] [--data-dir DIR] [--out FILE]
+    python bench/embedded.py [alfworld] [--games 128] [--data-dir DIR] [--out FILE]
+    python bench/embedded.py webshop [--model DIR]
 
 ``swapped`` shows each episode the observations of another game: a policy that reads what it sees
 cannot play like that. With ``--data-dir`` the official valid_seen games are played as well.
@@ -11,17 +12,16 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from layerbench.agents.agent import AgentSettings, LLMAgent, Moment
-from layerbench.agents.backends.transformers import TransformersBackend, load_model
-from layerbench.agents.context import ChatFormat
-from layerbench.agents.embedded import recipe
+from layerbench.agents.agent import LLMAgent, Moment
 from layerbench.agents.prompts.compact import CompactStyle
+from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
+from layerbench.agents.prompts.style import PromptStyle
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
-from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.benchmarks.pretraining import make_agent
 from layerbench.benchmarks.scoring import success_interval
 from layerbench.envs import registry
 from layerbench.envs.pool import EnvPool
@@ -43,41 +43,95 @@ class SwappedAgent(LLMAgent):
         )
 
 
-def score(
-    *, split: str, options: Mapping[str, Any], games: int | None, temperature: float, swapped: bool
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom to score.
+
+    Attributes:
+        env: What it plays.
+        model: Name or folder.
+        style: Words its prompts.
+        max_turns: Actions after which an episode is truncated.
+    """
+
+    env: str
+    model: str
+    style: PromptStyle
+    max_turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One measurement.
+
+    Attributes:
+        split: Of the environment.
+        options: Of the environment.
+        temperature: 0 is greedy.
+        swapped: Show the observations of another episode.
+    """
+
+    split: str
+    options: Mapping[str, Any]
+    temperature: float = 1.0
+    swapped: bool = False
+
+
+SUBJECTS = {
+    "alfworld": Subject("alfworld", "embedded", CompactStyle(), 20),
+    "webshop": Subject("webshop", "embedded-webshop", CompactWebShopStyle(), 10),
+}
+_EASY = {"difficulty": "easy"}
+_PERFECT = {"reward": "success"}
+PLANS = {
+    "alfworld": (
+        Plan("seen", _EASY),
+        Plan("unseen", _EASY),
+        Plan("seen", _EASY, temperature=0.0),
+        Plan("seen", _EASY, swapped=True),
+        Plan("seen", {"difficulty": "medium"}),
+        Plan("seen", {"difficulty": "full"}),
+    ),
+    "webshop": (
+        Plan("test", _PERFECT),
+        Plan("eval", _PERFECT),
+        Plan("train", _PERFECT),
+        Plan("test", _PERFECT, temperature=0.0),
+        Plan("test", _PERFECT, swapped=True),
+    ),
+}
+
+
+def score(subject: Subject, plan: Plan, *, games: int) -> dict[str, Any]:
     """Play a list of games once, and count."""
-    model, tokenizer = load_model("embedded")
-    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
-    settings = AgentSettings(
-        action_mode=ActionMode.CHOOSE,
-        context_mode=ContextMode.TRANSCRIPT,
-        history=0,
-        max_prompt_tokens=recipe.CONTEXT,
-        max_response_tokens=16,
-        max_context_tokens=recipe.CONTEXT,
+    official = "data_dir" in plan.options
+    spec = registry.find(subject.env)
+    tasks = registry.list_tasks(
+        spec,
+        split=plan.split,
+        count=None if official else games,
+        seed=0,
+        options=plan.options,
     )
-    kind = SwappedAgent if swapped else LLMAgent
-    agent = kind(
-        TransformersBackend(model, eos_id=chat.end_id), tokenizer, CompactStyle(), settings
-    )
-    spec = registry.find("alfworld")
-    tasks = registry.list_tasks(spec, split=split, count=games, seed=0, options=options)
-    requests = [EpisodeRequest(task, seed) for seed, task in enumerate(tasks)]
-    turns = 50 if "data_dir" in options else 20
-    with EnvPool(spec.gym_id, options, max_turns=turns, num_slots=64, num_workers=1) as pool:
-        played = play_episodes(pool, agent, requests, temperature=temperature)
+    turns = 50 if official else subject.max_turns
+    with EnvPool(spec.gym_id, plan.options, max_turns=turns, num_slots=64, num_workers=1) as pool:
+        played = play_episodes(
+            pool,
+            make_agent(subject.model, subject.style, SwappedAgent if plan.swapped else LLMAgent),
+            [EpisodeRequest(task, seed) for seed, task in enumerate(tasks)],
+            temperature=plan.temperature,
+        )
     won, of = Counter[str](), Counter[str]()
     for trajectory in played:
         of[trajectory.task_type] += 1
         won[trajectory.task_type] += trajectory.success
     interval = success_interval(successes=sum(won.values()), episodes=len(played))
     return {
-        "games": registry.describe(spec, options).source,
-        "split": split,
-        "difficulty": options.get("difficulty", ""),
-        "temperature": temperature,
-        "swapped": swapped,
+        "games": registry.describe(spec, plan.options).source,
+        "split": plan.split,
+        "difficulty": plan.options.get("difficulty", ""),
+        "temperature": plan.temperature,
+        "swapped": plan.swapped,
         "max_turns": turns,
         "won": sum(won.values()),
         "played": len(played),
@@ -89,36 +143,27 @@ def score(
 def main() -> None:
     """Print a line for every measurement, and write them all."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("env", nargs="?", choices=sorted(SUBJECTS), default="alfworld")
+    parser.add_argument("--model", help="another than the one that comes with layerbench")
     parser.add_argument("--games", type=int, default=128)
     parser.add_argument("--data-dir")
-    parser.add_argument("--out", type=Path, default=Path("bench/results/embedded.json"))
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    easy = {"difficulty": "easy"}
-    plans: list[tuple[str, dict[str, Any], float, bool]] = [
-        ("seen", easy, 1.0, False),
-        ("unseen", easy, 1.0, False),
-        ("seen", easy, 0.0, False),
-        ("seen", easy, 1.0, True),
-        ("seen", {"difficulty": "medium"}, 1.0, False),
-        ("seen", {"difficulty": "full"}, 1.0, False),
-    ]
+    subject = SUBJECTS[args.env]
+    if args.model:
+        subject = replace(subject, model=args.model)
+    plans = list(PLANS[args.env])
     if args.data_dir:
-        plans.append(("valid_seen", {"data_dir": args.data_dir}, 1.0, False))
+        plans.append(Plan("valid_seen", {"data_dir": args.data_dir}))
     rows: list[dict[str, Any]] = []
-    for split, options, temperature, swapped in plans:
-        official = "data_dir" in options
-        row = score(
-            split=split,
-            options=options,
-            games=None if official else args.games,
-            temperature=temperature,
-            swapped=swapped,
-        )
+    for plan in plans:
+        row = score(subject, plan, games=args.games)
         rows.append(row)
         sys.stdout.write(f"{json.dumps(row)}\n")
         sys.stdout.flush()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(rows, indent=1) + "\n")
+    out = args.out or Path("bench/results") / f"{SUBJECTS[args.env].model}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

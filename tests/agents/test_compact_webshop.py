@@ -4,12 +4,11 @@ from itertools import chain
 from typing import Any
 
 import pytest
-import torch
 
 from layerbench.agents.agent import AgentSettings, LLMAgent
-from layerbench.agents.backends.transformers import TransformersBackend
+from layerbench.agents.backends.transformers import TransformersBackend, load_model
 from layerbench.agents.context import ChatFormat
-from layerbench.agents.embedded import recipe, webshop
+from layerbench.agents.embedded import webshop
 from layerbench.agents.embedded.transcripts import encode
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
@@ -85,8 +84,7 @@ def test_different_choices_are_different_answers(tokenizer: Any) -> None:  # noq
 
 @pytest.fixture(scope="module")
 def played(tokenizer: Any) -> list[Trajectory]:  # noqa: ANN401
-    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
-    model = recipe.build_model(tokenizer, seed=0)
+    model, _ = load_model("embedded-webshop")
     chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
     settings = AgentSettings(
         action_mode=ActionMode.CHOOSE,
@@ -97,11 +95,21 @@ def played(tokenizer: Any) -> list[Trajectory]:  # noqa: ANN401
         max_context_tokens=webshop.CONTEXT,
     )
     agent = LLMAgent(TransformersBackend(model, eos_id=chat.end_id), tokenizer, STYLE, settings)
-    tasks = list_tasks(split="train", count=4, seed=5)
-    with EnvPool("layerbench/WebShop-v0", {}, max_turns=6, num_slots=4, num_workers=0) as pool:
+    tasks = list_tasks(split="test", count=16, seed=5)
+    with EnvPool("layerbench/WebShop-v0", {}, max_turns=10, num_slots=16, num_workers=0) as pool:
         return play_episodes(
             pool, agent, [EpisodeRequest(task, 0) for task in tasks], temperature=1.0
         )
+
+
+def test_the_shipped_model_buys_some_of_what_is_asked_for(played: list[Trajectory]) -> None:
+    # About one goal in four; none of sixteen would have a chance of 1 %.
+    assert any(trajectory.success for trajectory in played)
+
+
+def test_the_shipped_tokenizer_is_the_recipes(tokenizer: Any) -> None:  # noqa: ANN401
+    shipped: Any = load_model("embedded-webshop")[1]
+    assert shipped.get_vocab() == tokenizer.get_vocab()
 
 
 def test_cloned_transcripts_are_what_rollouts_read_and_write(

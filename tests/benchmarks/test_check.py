@@ -168,6 +168,7 @@ FORGED: list[tuple[Callable[[Data], object], str]] = [
     (lambda d: d["evaluations"][0].update(temperature=0.5), "temperature is 0.5, not 1.0"),
     (lambda d: d["evaluations"][0].update(stops={"gave_up": 6}), "no episode stops by 'gave_up'"),
     (lambda d: d["evaluations"][0].update(mean_turns=1.5), "mean_turns is 1.5, the stored turns"),
+    (lambda d: d["evaluations"][0].update(mean_return=0.9), "mean_return is 0.9, the stored turns"),
     (lambda d: d["differences"]["test"].update(difference=0.9), "difference on test is +0.9000"),
     (lambda d: d["differences"].clear(), "differences lacks 'test'"),
     (lambda d: d.update(schema=7), "has schema 7"),

@@ -202,6 +202,14 @@ def test_style_follows_the_model() -> None:
     assert config.load("alfworld", ["agent.style=generic"]).agent.style == "generic"
 
 
+@pytest.mark.parametrize("preset", ["quick", "default"])
+def test_webshop_is_played_by_its_own_embedded_model(preset: str) -> None:
+    settings = config.load("webshop", preset=preset)
+    assert settings.model.name == "embedded-webshop"
+    assert settings.agent.style == "compact-webshop"
+    assert config.load("webshop", ["model.name=org/model"]).agent.style == "webshop"
+
+
 def test_fingerprint_sees_settings_but_not_the_folder() -> None:
     plain = config.fingerprint(config.load("keydoor"))
     assert config.fingerprint(config.load("keydoor", ["run_root=elsewhere"])) == plain
@@ -225,7 +233,7 @@ def test_runs_from_before_a_setting_keep_their_names() -> None:
 
 @pytest.mark.parametrize(("name", "value"), LATER.items())
 def test_a_later_setting_is_recorded_where_it_changes_something(name: str, value: str) -> None:
-    plain = ["agent.action_mode=generate"]
+    plain = ["agent.action_mode=generate", "agent.style=generic"]
     asked = config.load("keydoor", [*plain, f"{name}={value}"])
     section, _, last = name.partition(".")
     assert str(config.as_dict(asked)[section][last]).lower() == value
@@ -236,6 +244,12 @@ def test_a_later_setting_is_recorded_where_it_changes_something(name: str, value
 def test_thoughts_cannot_be_turned_off_where_none_are_had() -> None:
     with pytest.raises(SettingsError, match=r"agent\.thinking is about free text"):
         config.load("keydoor", ["agent.thinking=false"])
+
+
+@pytest.mark.parametrize("typed", ["agent.action_mode=generate", "env.observation_mode=text_rich"])
+def test_the_embedded_model_is_not_told_what_it_cannot_read(typed: str) -> None:
+    with pytest.raises(SettingsError, match=r"agent\.style compact-webshop"):
+        rules.check_style(config.load("webshop", [typed]))
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen3-1.7B"])

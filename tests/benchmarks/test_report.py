@@ -28,6 +28,24 @@ def test_table_has_counts_intervals_types_and_the_difference() -> None:
     )
 
 
+def test_rewards_that_say_more_than_a_win_have_a_row() -> None:
+    record = example()
+    base, final = record.evaluations
+    graded = dataclasses.replace(
+        record,
+        evaluations=(
+            # A record of before returns were kept, and one whose lost episodes were paid too.
+            base,
+            dataclasses.replace(final, mean_return=0.875),
+        ),
+    )
+    assert ["mean", "return", "0.88"] in [line.split() for line in printed(graded).splitlines()]
+    assert "return 0.88  turns" in report.summary(graded.evaluations[1])
+    # Where only a win is paid, the rate says it already.
+    won_only = dataclasses.replace(final, mean_return=0.75)
+    assert "return" not in report.summary(won_only)
+
+
 def test_tasks_that_all_came_out_alike_give_no_interval() -> None:
     lost = [TaskOutcome(f"t{i}", "", Count(planned=1, failed=0, successes=0)) for i in range(4)]
     assert report.gain(paired_difference(lost, lost)) == "+0.00 no interval"

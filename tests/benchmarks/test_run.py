@@ -76,6 +76,8 @@ def test_every_turn_of_the_evaluations_is_in_the_table(finished: Path) -> None:
         assert len(own) == pytest.approx(evaluation.mean_turns * evaluation.count.planned)
         won = {row["episode"] for row in own if row["success"]}
         assert len(won) == evaluation.count.successes
+        paid = sum(row["reward"] for row in own)
+        assert evaluation.mean_return == pytest.approx(paid / evaluation.count.planned)
 
 
 def test_a_finished_folder_holds_these_files(finished: Path) -> None:

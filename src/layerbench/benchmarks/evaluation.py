@@ -61,7 +61,12 @@ def summarise(
         invalid_share=sum(not turn.valid for turn in turns) / max(len(turns), 1),
         tokens=sum(len(turn.response.token_ids) for turn in turns),
         seconds=seconds,
+        mean_return=sum(map(_return, trajectories)) / len(trajectories),
     )
+
+
+def _return(episode: Trajectory) -> float:
+    return 0.0 if episode.stop is StopReason.ERROR else sum(turn.reward for turn in episode.turns)
 
 
 def _episode_seed(*path: int) -> int:

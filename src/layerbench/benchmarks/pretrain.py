@@ -168,6 +168,7 @@ def _subject(tokenizer: Any, *, swappable: tuple[int, ...]) -> Subject:  # noqa:
         style=CompactStyle(),
         tokenizer=tokenizer,
         swappable=swappable,
+        swaps=0.3,
         longest=_LONGEST,
         env="alfworld",
         options={"split": "pretrain"},

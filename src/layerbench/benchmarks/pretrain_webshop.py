@@ -53,14 +53,15 @@ class Phase:
 
 PHASES = (
     Phase(Stretch("learn", False, 600, 3e-3, 100), 3500, (0.0, 0.15)),
+    Phase(Stretch("refine", False, 500, 2e-3, 20), 3500, (0.0, 0.15)),
     # As for ALFWorld: a base model that knows how to play, but is careless.
-    Phase(Stretch("loosen", True, 80, 1e-3, 20), 1500, (0.3, 0.5)),
+    Phase(Stretch("loosen", True, 60, 1e-3, 20), 1500, (0.1, 0.3)),
 )
 
 
 def main(argv: Sequence[str]) -> int:
     """Run from the command line's arguments after ``pretrain webshop``."""
-    settings = pretraining.parse(argv, env="webshop", minutes=30)
+    settings = pretraining.parse(argv, env="webshop", minutes=45)
     console = Console(stderr=True)
     torch.set_num_threads(1)
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,7 @@ def _subject(tokenizer: Any) -> Subject:  # noqa: ANN401 - transformers leaves t
         style=CompactWebShopStyle(),
         tokenizer=tokenizer,
         swappable=tuple(sorted(ids)),
+        swaps=0.5,
         longest=_LONGEST,
         env="webshop",
         options=_ENV_OPTIONS,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from torch import nn
@@ -27,7 +27,6 @@ from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import Task
 from layerbench.rl.cloning import CloningSettings, clone
 
-_SWAPS = 0.3
 _MOST_PROCESSES = 20
 _LAST_SEED = 2**32 - 1
 
@@ -95,6 +94,7 @@ class Subject:
         style: Words the prompts.
         tokenizer: Of the model; transformers leaves tokenizers untyped.
         swappable: Token ids that trade places in some of the episodes.
+        swaps: Share of these episodes.
         longest: Episodes of more tokens are left out.
         env: What is played, by its name in the registry.
         options: Of the environment.
@@ -107,6 +107,7 @@ class Subject:
     style: PromptStyle
     tokenizer: Any
     swappable: tuple[int, ...]
+    swaps: float
     longest: int
     env: str
     options: Mapping[str, Any]
@@ -180,7 +181,7 @@ def teach(
         batch_size=max(1, subject.batch // settings.processes),
         learning_rate=stretch.learning_rate,
         warmup=stretch.warmup,
-        swap_probability=_SWAPS,
+        swap_probability=subject.swaps,
         swappable=subject.swappable,
         micro_batch=subject.micro_batch,
         save_every=steps,
@@ -194,6 +195,31 @@ def teach(
     return path
 
 
+def make_agent(name: str, style: PromptStyle, kind: type[LLMAgent] = LLMAgent) -> LLMAgent:
+    """Let a model choose among actions as the embedded ones were cloned to: in a transcript.
+
+    Args:
+        name: Of the model, or its folder.
+        style: Words its prompts.
+        kind: Of agent.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    model, tokenizer = load_model(name)
+    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+    context = int(cast(Any, model).config.max_position_embeddings)
+    settings = AgentSettings(
+        action_mode=ActionMode.CHOOSE,
+        context_mode=ContextMode.TRANSCRIPT,
+        history=0,
+        max_prompt_tokens=context,
+        max_response_tokens=16,
+        max_context_tokens=context,
+    )
+    return kind(TransformersBackend(model, eos_id=chat.end_id), tokenizer, style, settings)
+
+
 def judge(
     path: Path,
     subject: Subject,
@@ -203,20 +229,7 @@ def judge(
     console: Console,
 ) -> float:
     """Measure a checkpoint's success rate at temperature 1, an episode a task."""
-    model, tokenizer = load_model(str(path))
-    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
-    context = int(subject.tokenizer.model_max_length)
-    asking = AgentSettings(
-        action_mode=ActionMode.CHOOSE,
-        context_mode=ContextMode.TRANSCRIPT,
-        history=0,
-        max_prompt_tokens=context,
-        max_response_tokens=16,
-        max_context_tokens=context,
-    )
-    agent = LLMAgent(
-        TransformersBackend(model, eos_id=chat.end_id), tokenizer, subject.style, asking
-    )
+    agent = make_agent(str(path), subject.style)
     requests = [EpisodeRequest(task, seed) for seed, task in enumerate(tasks)]
     with EnvPool(
         registry.find(subject.env).gym_id,

@@ -117,6 +117,8 @@ class Evaluation:
         invalid_share: Share of the turns whose response named no admissible action.
         tokens: Sampled tokens, forced ones included.
         seconds: Wall-clock time.
+        mean_return: The environment's own rewards of an episode, summed; in WebShop the mean score.
+            Failed episodes count 0. None in records of before it was kept.
 
     Raises:
         ValueError: The counts are not those of the outcomes, or a task has no episodes.
@@ -133,6 +135,7 @@ class Evaluation:
     invalid_share: float
     tokens: int
     seconds: float
+    mean_return: float | None = None
 
     def __post_init__(self) -> None:
         if not self.outcomes or not all(outcome.count.planned for outcome in self.outcomes):

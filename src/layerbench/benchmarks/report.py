@@ -1,5 +1,7 @@
 """A record as a small table."""
 
+import math
+
 from rich.console import Console
 from rich.table import Table
 
@@ -68,10 +70,22 @@ def gain(change: Difference) -> str:
 
 def summary(evaluation: Evaluation) -> str:
     """Write one evaluation as a line."""
+    graded = f"return {evaluation.mean_return:.2f}  " if _is_graded(evaluation) else ""
     return (
         f"{evaluation.phase} {evaluation.split}: success {score(evaluation.count)}  "
-        f"turns {evaluation.mean_turns:.1f}"
+        f"{graded}turns {evaluation.mean_turns:.1f}"
     )
+
+
+def _is_graded(evaluation: Evaluation) -> bool:
+    """Tell whether rewards say more than whether an episode was won."""
+    given, won = evaluation.mean_return, evaluation.count.rate
+    return given is not None and not math.isclose(given, won, abs_tol=1e-9)
+
+
+def _mean_return(evaluation: Evaluation) -> str:
+    given = evaluation.mean_return
+    return "" if given is None else f"{given:.2f}"
 
 
 def _table(record: RunRecord) -> Table:
@@ -88,6 +102,8 @@ def _table(record: RunRecord) -> Table:
         table.add_row(
             split, "all", *(score(e.count) for e in evaluations), gain(change) if change else ""
         )
+        if any(map(_is_graded, evaluations)):
+            table.add_row("", "mean return", *(_mean_return(e) for e in evaluations), "")
         kinds = [kind for kind in evaluations[0].by_type if kind]
         for kind in kinds:
             table.add_row("", kind, *(score(e.by_type[kind]) for e in evaluations), "")

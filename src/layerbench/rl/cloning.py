@@ -4,6 +4,7 @@ Makes the embedded models, and gives a pretrained one a start; runs only fine-tu
 Data-parallel over processes, since small models gain nothing from threads.
 """
 
+import copy
 import json
 import random
 import socket
@@ -91,6 +92,8 @@ def _work(
     settings: CloningSettings,
 ) -> None:
     torch.set_num_threads(settings.threads)
+    # Processes are handed the same memory: without weights of its own each would step for all.
+    model = copy.deepcopy(model)
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=settings.processes)
     parameters = list(model.parameters())

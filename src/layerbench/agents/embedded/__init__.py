@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-FOLDERS = {"embedded": "weights"}
+FOLDERS = {"embedded": "weights", "embedded-webshop": "weights-webshop"}
 """Where each lies beside this file."""
 
 

@@ -144,7 +144,10 @@ def _write_nouns(path: Path, products: Iterable[Product], given: Path, *, count:
     """Write the nouns of every title, from a file or by spaCy; say where they are from."""
     titles = (product.title for product in products)
     if given.is_file():
-        known = json.loads(given.read_text())
+        try:
+            known = json.loads(given.read_text())
+        except ValueError as error:
+            raise CatalogueError(f"'{given}' is not JSON: {error}") from error
         write_rows(path, (_look_up(known, title, given) for title in titles))
         return given.name
     if count > _TAGGED_AT_ONCE:
