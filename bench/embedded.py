@@ -16,14 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from layerbench.agents.agent import AgentSettings, LLMAgent, Moment
-from layerbench.agents.backends.transformers import TransformersBackend, load_model
-from layerbench.agents.context import ChatFormat
+from layerbench.agents.agent import LLMAgent, Moment
 from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.agents.prompts.style import PromptStyle
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
-from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.benchmarks.pretraining import make_agent
 from layerbench.benchmarks.scoring import success_interval
 from layerbench.envs import registry
 from layerbench.envs.pool import EnvPool
@@ -119,7 +117,7 @@ def score(subject: Subject, plan: Plan, *, games: int) -> dict[str, Any]:
     with EnvPool(spec.gym_id, plan.options, max_turns=turns, num_slots=64, num_workers=1) as pool:
         played = play_episodes(
             pool,
-            _agent(subject, swapped=plan.swapped),
+            make_agent(subject.model, subject.style, SwappedAgent if plan.swapped else LLMAgent),
             [EpisodeRequest(task, seed) for seed, task in enumerate(tasks)],
             temperature=plan.temperature,
         )
@@ -140,22 +138,6 @@ def score(subject: Subject, plan: Plan, *, games: int) -> dict[str, Any]:
         "interval": [round(interval.low, 3), round(interval.high, 3)],
         "by_type": {kind: f"{won[kind]}/{of[kind]}" for kind in sorted(of)},
     }
-
-
-def _agent(subject: Subject, *, swapped: bool) -> LLMAgent:
-    model, tokenizer = load_model(subject.model)
-    context = model.config.max_position_embeddings
-    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
-    settings = AgentSettings(
-        action_mode=ActionMode.CHOOSE,
-        context_mode=ContextMode.TRANSCRIPT,
-        history=0,
-        max_prompt_tokens=context,
-        max_response_tokens=16,
-        max_context_tokens=context,
-    )
-    kind = SwappedAgent if swapped else LLMAgent
-    return kind(TransformersBackend(model, eos_id=chat.end_id), tokenizer, subject.style, settings)
 
 
 def main() -> None:

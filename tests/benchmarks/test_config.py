@@ -1,4 +1,5 @@
 from enum import StrEnum
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -134,6 +135,20 @@ def test_what_trains_nothing_may_be_scored_on_the_split_of_training() -> None:
     assert loaded.env.eval_splits == [loaded.env.train_split]
 
 
+def test_a_model_that_can_be_fetched_brings_its_preset(tmp_path: Path) -> None:
+    # Named, or as the base of what a run has trained; a folder of its name is any folder.
+    typed = ["model.name=embedded", "model.name=smollm2-135m"]
+    assert config.load("alfworld", typed[1:]).preset == "small"
+    assert config.load("alfworld", typed[:1]).preset == "default"
+    assert config.load("alfworld", typed[1:], preset="quick").preset == "quick"
+    assert config.load("alfworld", ["model.name=./smollm2-135m"]).preset == "default"
+    checkpoint = tmp_path / "run" / "checkpoints" / "iteration-000001"
+    checkpoint.mkdir(parents=True)
+    (tmp_path / "run" / "config.yaml").write_text("model: {name: smollm2-135m, revision: main}")
+    loaded = config.load("alfworld", [f"model.name={checkpoint}"])
+    assert (loaded.preset, loaded.agent.style) == ("small", "compact")
+
+
 def test_an_unknown_preset_is_named() -> None:
     with pytest.raises(SettingsError, match="'quik': did you mean 'quick'"):
         config.load("keydoor", preset="quik")
@@ -218,7 +233,7 @@ def test_runs_from_before_a_setting_keep_their_names() -> None:
 
 @pytest.mark.parametrize(("name", "value"), LATER.items())
 def test_a_later_setting_is_recorded_where_it_changes_something(name: str, value: str) -> None:
-    plain = ["agent.action_mode=generate"]
+    plain = ["agent.action_mode=generate", "agent.style=generic"]
     asked = config.load("keydoor", [*plain, f"{name}={value}"])
     section, _, last = name.partition(".")
     assert str(config.as_dict(asked)[section][last]).lower() == value
@@ -229,6 +244,12 @@ def test_a_later_setting_is_recorded_where_it_changes_something(name: str, value
 def test_thoughts_cannot_be_turned_off_where_none_are_had() -> None:
     with pytest.raises(SettingsError, match=r"agent\.thinking is about free text"):
         config.load("keydoor", ["agent.thinking=false"])
+
+
+@pytest.mark.parametrize("typed", ["agent.action_mode=generate", "env.observation_mode=text_rich"])
+def test_the_embedded_model_is_not_told_what_it_cannot_read(typed: str) -> None:
+    with pytest.raises(SettingsError, match=r"agent\.style compact-webshop"):
+        rules.check_style(config.load("webshop", [typed]))
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen3-1.7B"])

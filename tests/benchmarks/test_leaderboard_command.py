@@ -36,16 +36,19 @@ def test_terminal_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "one seed: intervals and verdicts leave out the luck of training" in lines
 
 
+@pytest.mark.parametrize(
+    ("source", "name_of"), [("alfworld-gen", "ALFWorld"), ("webshop-synth", "WebShop")]
+)
 def test_generated_games_are_labelled_in_every_format(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, name_of: str
 ) -> None:
     record = run("1", 0, base=first(4), final=first(8))
-    write(tmp_path, replace(record, env=replace(record.env, source="alfworld-gen")))
+    write(tmp_path, replace(record, env=replace(record.env, source=source)))
     for name in ("terminal", "markdown", "json", "csv"):
         text = printed(capsys, tmp_path, "--format", name)
-        assert "alfworld-gen" in text
+        assert source in text
         if name != "csv":
-            assert "not comparable with published ALFWorld scores" in text
+            assert f"not comparable with published {name_of} scores" in text
 
 
 def test_json_has_every_number_and_the_records_it_comes_from(

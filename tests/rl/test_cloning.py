@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
@@ -21,8 +22,10 @@ _SETTINGS = CloningSettings(
     warmup=5,
     swap_probability=0.0,
     swappable=(),
+    micro_batch=2,
     save_every=60,
     processes=2,
+    threads=1,
     seed=0,
 )
 
@@ -45,6 +48,19 @@ def test_the_answers_of_the_demonstrations_are_learned(
     assert lines[-1]["accuracy"] == 1.0
     loaded: Any = cast(Any, Qwen3ForCausalLM).from_pretrained(tmp_path / "step-60")
     assert loaded.config.num_hidden_layers == 4
+
+
+def test_what_is_in_memory_at_once_does_not_change_the_result(
+    tmp_path: Path, make_model: ModelMaker
+) -> None:
+    weights: list[dict[str, Tensor]] = []
+    for micro_batch in (1, 4):
+        few = replace(_SETTINGS, steps=3, processes=1, batch_size=4, micro_batch=micro_batch)
+        out = tmp_path / str(micro_batch)
+        clone(make_model("qwen3"), _episodes(), out, few)
+        weights.append(load_file(out / "step-3" / "model.safetensors"))  # pyright: ignore
+    for name, weight in weights[0].items():
+        assert torch.allclose(weight, weights[1][name], atol=1e-5), name
 
 
 @pytest.mark.timeout(180)

@@ -10,7 +10,10 @@ from layerbench.benchmarks import report
 from layerbench.benchmarks.boards import Board, Leaderboard, Role, Row
 from layerbench.benchmarks.contribution import Estimate
 
-UNPUBLISHED = {"alfworld-gen": "not comparable with published ALFWorld scores"}
+UNPUBLISHED = {
+    "alfworld-gen": "not comparable with published ALFWorld scores",
+    "webshop-synth": "not comparable with published WebShop scores",
+}
 """What must be said of games that carry a known name but are not those of the publications."""
 
 _SETTINGS = 8  # named of those that tell two tables apart; all are in the JSON

@@ -70,7 +70,7 @@ def export(run: Path, out: Path, *, whole: bool, public: bool) -> str:
             or the folder cannot be written.
     """
     subject = _read(run)
-    if public and not whole and model_card.is_local(Path(subject.base.name)):
+    if public and not whole and model_card.is_local(subject.base.name):
         raise SettingsError(
             f"nobody else has {subject.base.name}, which the delta would be to: "
             "push the whole model (--merged)"
@@ -172,7 +172,7 @@ def _base(settings: ModelConfig, model: nn.Module, record: RunRecord) -> Base:
     folder = Path(source.base)
     return Base(
         # From wherever it is loaded.
-        name=str(folder.resolve()) if model_card.is_local(folder) else source.base,
+        name=str(folder.resolve()) if model_card.is_local(source.base) else source.base,
         revision=str(commit or source.revision),
         dtype=record.model.dtype,
         weights_sha256=weights_hash(model),

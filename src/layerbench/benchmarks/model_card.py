@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from layerbench.agents import embedded
+from layerbench.agents import embedded, names
 from layerbench.benchmarks import report
 from layerbench.benchmarks.board_cells import UNPUBLISHED, plain
 from layerbench.benchmarks.board_tables import escaped, markdown_table
@@ -44,9 +44,9 @@ def write(record: RunRecord, base: Base, *, whole: bool) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def is_local(name: Path) -> bool:
+def is_local(name: str) -> bool:
     """Tell whether a base is a folder of this machine, and neither on the Hub nor in layerbench."""
-    return str(name) not in embedded.FOLDERS and name.is_dir()
+    return not names.is_ours(name) and Path(name).is_dir()
 
 
 def _metadata(base: Base, *, whole: bool) -> str:
@@ -152,7 +152,7 @@ def _what_learned(record: RunRecord) -> str:
 
 
 def _is_on_the_hub(base: Base) -> bool:
-    return base.name not in embedded.FOLDERS and not is_local(Path(base.name))
+    return not names.is_ours(base.name) and not is_local(base.name)
 
 
 def _short(name: str) -> str:

@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from layerbench.agents import names
 from layerbench.agents.backends.transformers import load_model, load_skeleton, weights_hash
 from layerbench.agents.context import Tokenizer
 from layerbench.benchmarks import delta, trained
@@ -54,7 +55,7 @@ def load_base(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
     """
     source = trained.lineage(settings.name, revision=settings.revision)
     path = Path(source.base)
-    if path.is_dir() and not (path / "config.json").exists():
+    if not names.is_ours(source.base) and path.is_dir() and not (path / "config.json").exists():
         raise SettingsError(
             f"{path} holds no model (config.json) and no run (config.yaml): name another folder"
         )

@@ -12,7 +12,7 @@ from layerbench.agents.agent import AgentSettings, LLMAgent
 from layerbench.agents.backends.transformers import TransformersBackend, weights_hash
 from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.types import ActionMode, ContextMode
-from layerbench.benchmarks import models, selections
+from layerbench.benchmarks import models, rules, selections
 from layerbench.benchmarks.settings import EnvConfig, RunConfig
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
@@ -203,6 +203,7 @@ def _loss_settings(config: RunConfig) -> LossSettings:
 
 
 def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgent:
+    rules.check_style(config)
     mode = ActionMode(config.agent.action_mode)
     settings = AgentSettings(
         action_mode=mode,

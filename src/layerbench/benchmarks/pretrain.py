@@ -1,14 +1,15 @@
-"""``layerbench pretrain alfworld``: make the embedded model anew.
+"""``layerbench pretrain alfworld``: make the embedded model anew, or give another a start.
 
 Demonstrations on generated games, then cloning in phases, each judged by its success in games that
 were not cloned. Demonstrations that are there already are kept; the rest is done again.
 """
 
 import itertools
+import os
 import random
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -69,19 +70,22 @@ PHASES = (
     Phase("loosen", {"easy": 1200, "full": 150, "medium": 150}, (0.2, 0.45), True, 120, 1e-3, 20),
 )
 
+# A pretrained model knows the language, and is only shown the manner of the game.
+PHASES_OF_CHAT = (Phase("clone", {"easy": 600}, (0.0, 0.15), False, 120, 1e-4, 10),)
+
 _LONGEST = 600
+_LONGEST_CHAT = 1500
+_CHAT_BATCH = 8
 _HELD_OUT_SEED = 1
 
 
 def main(argv: Sequence[str]) -> int:
     """Run from the command line's arguments after ``pretrain alfworld``."""
-    settings = pretraining.parse(argv, env="alfworld", minutes=20)
+    settings = pretraining.parse(argv, env="alfworld", minutes=20, any_model=True)
     console = Console(stderr=True)
     torch.set_num_threads(1)
     settings.out.mkdir(parents=True, exist_ok=True)
-    tokenizer: Any = recipe.build_tokenizer()
-    model: nn.Module = recipe.build_model(tokenizer, seed=settings.seed)
-    subject = _subject(tokenizer)
+    model, subject = _begin(settings)
     judged_by = registry.list_tasks(
         registry.find("alfworld"),
         split="pretrain",
@@ -91,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     )
     success: dict[str, float] = {}
     path = settings.out
-    for phase in PHASES:
+    for phase in PHASES_OF_CHAT if settings.model else PHASES:
         files = record_demonstrations(phase, settings, console)
         path = pretraining.teach(model, files, subject, phase.stretch, settings, console)
         model, _ = load_model(str(path))
@@ -141,11 +145,29 @@ def _demonstrate_all(job: _Job) -> Path:
     return job.path
 
 
-def _subject(tokenizer: Any) -> Subject:  # noqa: ANN401 - transformers leaves tokenizers untyped
+def _begin(settings: PretrainSettings) -> tuple[nn.Module, Subject]:
+    """Make the untrained embedded model, or load the one that was named."""
+    if not settings.model:
+        tokenizer: Any = recipe.build_tokenizer()
+        subject = _subject(tokenizer, swappable=_swappable(tokenizer))
+        return recipe.build_model(tokenizer, seed=settings.seed), subject
+    model, chat_tokenizer = load_model(settings.model, dtype="float32", device="cpu")
+    subject = replace(
+        _subject(chat_tokenizer, swappable=()),
+        longest=_LONGEST_CHAT,
+        batch=_CHAT_BATCH,
+        micro_batch=1,
+        threads=max(1, (os.cpu_count() or 1) // settings.processes),
+    )
+    return model, subject
+
+
+# transformers leaves tokenizers untyped.
+def _subject(tokenizer: Any, *, swappable: tuple[int, ...]) -> Subject:  # noqa: ANN401
     return Subject(
         style=CompactStyle(),
         tokenizer=tokenizer,
-        swappable=_swappable(tokenizer),
+        swappable=swappable,
         swaps=0.3,
         longest=_LONGEST,
         env="alfworld",

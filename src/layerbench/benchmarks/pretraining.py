@@ -1,4 +1,4 @@
-"""What the recipes of all embedded models share: cloning in stretches, judged by success."""
+"""What all recipes of pretraining share: cloning in stretches, judged by success."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from torch import nn
@@ -27,7 +27,7 @@ from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import Task
 from layerbench.rl.cloning import CloningSettings, clone
 
-_BATCH = 20
+_MOST_PROCESSES = 20
 _LAST_SEED = 2**32 - 1
 
 
@@ -41,6 +41,7 @@ class PretrainSettings:
         games: How many games a checkpoint is judged by.
         processes: Processes to use; no more than the episodes of a step.
         seed: Seeds weights and batches.
+        model: What is cloned into; empty for a new model.
 
     Raises:
         SettingsError: A value lies outside its range.
@@ -51,14 +52,17 @@ class PretrainSettings:
     games: int
     processes: int
     seed: int
+    model: str = ""
 
     def __post_init__(self) -> None:
         if not 0.0 < self.scale <= 1.0:
             raise SettingsError(f"--scale must be above 0 and at most 1, got {self.scale}")
         if self.games < 1:
             raise SettingsError(f"--games must be at least 1, got {self.games}")
-        if not 1 <= self.processes <= _BATCH:
-            raise SettingsError(f"--processes must be from 1 to {_BATCH}, got {self.processes}")
+        if not 1 <= self.processes <= _MOST_PROCESSES:
+            raise SettingsError(
+                f"--processes must be from 1 to {_MOST_PROCESSES}, got {self.processes}"
+            )
         if not 0 <= self.seed <= _LAST_SEED:
             raise SettingsError(f"--seed must be from 0 to {_LAST_SEED}, got {self.seed}")
 
@@ -95,6 +99,9 @@ class Subject:
         env: What is played, by its name in the registry.
         options: Of the environment.
         max_turns: Actions after which an episode is truncated.
+        batch: Episodes a step.
+        micro_batch: Episodes in memory at once.
+        threads: Of each process.
     """
 
     style: PromptStyle
@@ -105,10 +112,21 @@ class Subject:
     env: str
     options: Mapping[str, Any]
     max_turns: int
+    batch: int = 20
+    micro_batch: int = 20
+    threads: int = 1
 
 
-def parse(argv: Sequence[str], *, env: str, minutes: int) -> PretrainSettings:
+def parse(
+    argv: Sequence[str], *, env: str, minutes: int, any_model: bool = False
+) -> PretrainSettings:
     """Read the arguments after ``pretrain ENV``.
+
+    Args:
+        argv: The arguments.
+        env: What is played.
+        minutes: What the embedded model takes.
+        any_model: Demonstrations can be cloned into any model.
 
     Raises:
         SettingsError: There is no such option, a value lies outside its range, or the folder cannot
@@ -126,6 +144,10 @@ def parse(argv: Sequence[str], *, env: str, minutes: int) -> PretrainSettings:
     parser.add_argument("--games", type=int, default=96, help="games that judge a checkpoint")
     parser.add_argument("--processes", type=int, default=2, help="processes to use")
     parser.add_argument("--seed", type=int, default=0)
+    if any_model:
+        parser.add_argument(
+            "--model", metavar="M", default="", help="a chat model that is to be cloned into"
+        )
     args, rest = parser.parse_known_args(argv)
     refuse_rest(rest, options=parser.options())
     settings = PretrainSettings(**vars(args))
@@ -156,19 +178,46 @@ def teach(
     )
     plan = CloningSettings(
         steps=steps,
-        batch_size=_BATCH // settings.processes,
+        batch_size=max(1, subject.batch // settings.processes),
         learning_rate=stretch.learning_rate,
         warmup=stretch.warmup,
         swap_probability=subject.swaps,
         swappable=subject.swappable,
+        micro_batch=subject.micro_batch,
         save_every=steps,
         processes=settings.processes,
+        threads=subject.threads,
         seed=settings.seed,
     )
     clone(model.train(), kept, out, plan)
     path = out / f"step-{steps}"
     subject.tokenizer.save_pretrained(path)
     return path
+
+
+def make_agent(name: str, style: PromptStyle, kind: type[LLMAgent] = LLMAgent) -> LLMAgent:
+    """Let a model choose among actions as the embedded ones were cloned to: in a transcript.
+
+    Args:
+        name: Of the model, or its folder.
+        style: Words its prompts.
+        kind: Of agent.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    model, tokenizer = load_model(name)
+    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+    context = int(cast(Any, model).config.max_position_embeddings)
+    settings = AgentSettings(
+        action_mode=ActionMode.CHOOSE,
+        context_mode=ContextMode.TRANSCRIPT,
+        history=0,
+        max_prompt_tokens=context,
+        max_response_tokens=16,
+        max_context_tokens=context,
+    )
+    return kind(TransformersBackend(model, eos_id=chat.end_id), tokenizer, style, settings)
 
 
 def judge(
@@ -180,20 +229,7 @@ def judge(
     console: Console,
 ) -> float:
     """Measure a checkpoint's success rate at temperature 1, an episode a task."""
-    model, tokenizer = load_model(str(path))
-    chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
-    context = int(subject.tokenizer.model_max_length)
-    asking = AgentSettings(
-        action_mode=ActionMode.CHOOSE,
-        context_mode=ContextMode.TRANSCRIPT,
-        history=0,
-        max_prompt_tokens=context,
-        max_response_tokens=16,
-        max_context_tokens=context,
-    )
-    agent = LLMAgent(
-        TransformersBackend(model, eos_id=chat.end_id), tokenizer, subject.style, asking
-    )
+    agent = make_agent(str(path), subject.style)
     requests = [EpisodeRequest(task, seed) for seed, task in enumerate(tasks)]
     with EnvPool(
         registry.find(subject.env).gym_id,

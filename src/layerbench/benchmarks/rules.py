@@ -102,6 +102,29 @@ def check(config: RunConfig) -> None:
         raise SettingsError("train.temperature is 0, but a greedy policy cannot learn: take 1")
 
 
+def check_style(config: RunConfig) -> None:
+    """Refuse to let an embedded model's style tell what it has no words for.
+
+    Apart from the other rules, since a person who plays needs no style.
+
+    Raises:
+        SettingsError: Says what would be right.
+    """
+    style, pages = config.agent.style, config.env.options.get("observation_mode", "text")
+    if not style.startswith("compact"):
+        return
+    if config.agent.action_mode != "choose":
+        raise SettingsError(
+            f"agent.style {style} asks for no form of an answer: take agent.action_mode=choose, "
+            "or another style"
+        )
+    if pages != "text":
+        raise SettingsError(
+            f"agent.style {style} reads env.observation_mode=text, not {pages}: leave it at text, "
+            "or take agent.style=webshop and a model that speaks"
+        )
+
+
 def _check_value(name: str, value: object) -> None:
     if name in CHOICES:
         check_choice(name, str(value), CHOICES[name])

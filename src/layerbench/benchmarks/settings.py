@@ -35,9 +35,10 @@ class ModelConfig:
     """What plays.
 
     Attributes:
-        name: ``embedded``, a folder, a name on the Hugging Face Hub, the folder of a delta, or that
-            of a run, which becomes the newest checkpoint in it: the run's base model with what it
-            has trained. Or ``openai:NAME``, which is asked over the network.
+        name: An embedded model (``embedded``, ``embedded-webshop``), ``smollm2-135m`` once it was
+            fetched, a folder, a name on the Hugging Face Hub, the folder of a delta, or that of a
+            run, which becomes the newest checkpoint in it: the run's base model with what it has
+            trained. Or ``openai:NAME``, which is asked over the network.
         revision: Branch, tag or commit on the Hub; of a run's or delta's model, that of its base.
         dtype: ``float32``, ``bfloat16``, or ``auto``: float32 on a CPU, bfloat16 elsewhere.
         device: As torch names it, or ``auto``: the first GPU if there is one.

@@ -49,12 +49,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--seeds", metavar="S", default="1", help="3 for seeds 0, 1 and 2, or a list: 0,2,5"
     )
     parser.add_argument("--algorithm", metavar="NAME", help="gigpo (the default), grpo or dr_grpo")
-    parser.add_argument(
-        "--model", metavar="M", help="embedded (the default), a folder, or a name on the Hub"
-    )
-    parser.add_argument(
-        "--preset", metavar="NAME", default="default", help="quick, default or paper"
-    )
+    parser.add_argument("--model", metavar="M", help="as for layerbench run")
+    parser.add_argument("--preset", metavar="NAME", help="quick, default, small or paper")
     parser.add_argument(
         "--jobs",
         metavar="N",

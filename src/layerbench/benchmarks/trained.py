@@ -7,7 +7,7 @@ from typing import cast
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
-from layerbench.agents import embedded
+from layerbench.agents import names
 from layerbench.benchmarks import delta
 from layerbench.benchmarks.overrides import SettingsError
 from layerbench.benchmarks.strict_json import Json
@@ -18,7 +18,8 @@ class Lineage:
     """What a model was made from.
 
     Attributes:
-        base: Model that no run trained: ``embedded``, a folder, or a name on the Hub.
+        base: Model that no run trained: ``embedded``, ``smollm2-135m``, a folder, or a name on the
+            Hub.
         revision: Of the base on the Hub.
         trained: Folders of runs, of their checkpoints, or of deltas; the last one last.
     """
@@ -33,18 +34,12 @@ def run_of(name: str) -> Path | None:
     path = Path(name)
     inside = path.parent.parent if path.parent.name == "checkpoints" else path
     is_run = (inside / "config.yaml").is_file() and not (inside / "config.json").exists()
-    return inside if is_run and not _comes_along(name) else None
+    return inside if is_run and not names.is_ours(name) else None
 
 
 def is_trained(name: str) -> bool:
     """Tell whether a model is a base with what some run trained put into it."""
-    is_delta = delta.is_delta(Path(name)) and not _comes_along(name)
-    return is_delta or run_of(name) is not None
-
-
-def _comes_along(name: str) -> bool:
-    """Tell whether a name is that of an embedded model, which no folder can take away."""
-    return name in embedded.FOLDERS
+    return not names.is_ours(name) and (run_of(name) is not None or delta.is_delta(Path(name)))
 
 
 def lineage(name: str, *, revision: str) -> Lineage:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 
 _BLANK = re.compile(r"\[<\w+>\]$")
+# Greedy, as WebShop reads actions: of more than one bracket the last one opens the argument.
+_ARGUMENT = re.compile(r"(.+)\[(.+)\]", re.DOTALL)
 
 
 def is_template(action: str) -> bool:
@@ -21,16 +23,19 @@ def is_template(action: str) -> bool:
 def admits(listed: Sequence[str], action: str) -> bool:
     """Tell whether an action is listed, or is what a template stands for.
 
+    What stands in square brackets is heard in lower case, as WebShop does.
+
     >>> admits(["search[<query>]", "click[a]"], "search[red hat]")
     True
+    >>> admits(["click[next >]"], "click[Next >]"), admits(["click[a]"], "Click[a]")
+    (True, False)
     """
-    return action in listed or any(
-        action.startswith(_start(entry)) and action.endswith("]") and action != f"{_start(entry)}]"
-        for entry in listed
-        if is_template(entry)
+    if action in listed:
+        return True
+    match = _ARGUMENT.fullmatch(action)
+    if match is None:
+        return False
+    name = match[1]
+    return f"{name}[{match[2].lower()}]" in listed or any(
+        is_template(entry) and entry.startswith(f"{name}[") for entry in listed
     )
-
-
-def _start(template: str) -> str:
-    """Give what every action of a template begins with, the square bracket included."""
-    return template[: template.rindex("<")]

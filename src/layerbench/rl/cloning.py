@@ -1,7 +1,7 @@
 """Behaviour cloning: a model learns to answer as demonstrations did.
 
-Used once, to make the embedded model; runs only fine-tune from there. Data-parallel over
-processes, since one process works with one thread on a CPU.
+Makes the embedded models, and gives a pretrained one a start; runs only fine-tune from there.
+Data-parallel over processes, since small models gain nothing from threads.
 """
 
 import copy
@@ -38,8 +38,10 @@ class CloningSettings:
         swap_probability: Share of episodes in which the words of ``swappable`` trade places.
         swappable: Token ids that stand for one another, so that the model learns to compare
             words instead of learning them by heart.
+        micro_batch: Episodes in memory at once; their gradients add up to those of the batch.
         save_every: Steps between checkpoints; ranked by the caller, by success in games.
         processes: Data-parallel workers.
+        threads: Of each worker.
         seed: Seeds batches and swaps.
     """
 
@@ -49,8 +51,10 @@ class CloningSettings:
     warmup: int
     swap_probability: float
     swappable: tuple[int, ...]
+    micro_batch: int
     save_every: int
     processes: int
+    threads: int
     seed: int
 
 
@@ -87,7 +91,7 @@ def _work(
     out: Path,
     settings: CloningSettings,
 ) -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(settings.threads)
     # Processes are handed the same memory: without weights of its own each would step for all.
     model = copy.deepcopy(model)
     address = f"tcp://127.0.0.1:{port}"
@@ -101,9 +105,8 @@ def _work(
     started = time.monotonic()
     for step in range(1, settings.steps + 1):
         batch = [_swapped(episode, rng, settings) for episode in next(batches)]
-        loss, accuracy = _loss(model, batch)
         optimizer.zero_grad()
-        cast(Any, loss).backward()
+        loss, accuracy = _learn(model, batch, settings.micro_batch)
         norm = _average_gradients(parameters, settings.processes)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
@@ -113,7 +116,7 @@ def _work(
                 out,
                 step=step,
                 seconds=round(time.monotonic() - started, 1),
-                loss=round(loss.item(), 4),
+                loss=round(loss, 4),
                 accuracy=round(accuracy, 4),
                 grad_norm=round(norm, 3),
             )
@@ -155,8 +158,24 @@ def _swapped(episode: Transcript, rng: random.Random, settings: CloningSettings)
     return Transcript(tuple(swap.get(i, i) for i in episode.token_ids), episode.weights)
 
 
-def _loss(model: nn.Module, batch: Sequence[Transcript]) -> tuple[Tensor, float]:
-    """Weighted cross entropy a fully weighted token, and the accuracy on those."""
+def _learn(model: nn.Module, batch: Sequence[Transcript], micro_batch: int) -> tuple[float, float]:
+    """Add up gradients of the weighted cross entropy a fully weighted token.
+
+    Returns:
+        The cross entropy, and the accuracy on those tokens.
+    """
+    counted = max(1, sum(episode.weights[1:].count(1.0) for episode in batch))
+    loss = right = 0.0
+    for start in range(0, len(batch), micro_batch):
+        part, hits = _losses(model, batch[start : start + micro_batch])
+        cast(Any, part / counted).backward()
+        loss += part.item() / counted
+        right += hits
+    return loss, right / counted
+
+
+def _losses(model: nn.Module, batch: Sequence[Transcript]) -> tuple[Tensor, int]:
+    """Sum the weighted cross entropy, and count the fully weighted tokens that were foreseen."""
     length = max(len(episode.token_ids) for episode in batch)
     ids = torch.zeros(len(batch), length, dtype=torch.long)
     weights = torch.full((len(batch), length), _IGNORED)
@@ -172,7 +191,7 @@ def _loss(model: nn.Module, batch: Sequence[Transcript]) -> tuple[Tensor, float]
     full = weight == 1.0
     losses = F.cross_entropy(logits, targets, reduction="none")
     right = (logits.argmax(-1) == targets)[full]
-    return (losses * weight).sum() / full.sum().clamp(min=1), float(right.float().mean())
+    return (losses * weight).sum(), int(right.sum())
 
 
 def _average_gradients(parameters: Sequence[nn.Parameter], processes: int) -> float:

@@ -74,7 +74,40 @@ def test_a_search_is_listed_as_a_template_and_offered_as_a_few_choices(env: WebS
     assert all(admits(info["admissible_actions"], choice) for choice in info["choices"])
     _, _, _, _, info = env.step(info["choices"][0])
     clicks = tuple(f"click[{text}]" for text in info["clickables"])
-    assert info["admissible_actions"] == info["choices"] == clicks
+    assert info["choices"] == clicks
+    assert info["admissible_actions"] == (TEMPLATE, *clicks)
+
+
+@pytest.mark.parametrize("typed", ["search[Desk Lamp]", "click[Next >]", "click[{}]"])
+def test_what_the_shop_hears_is_admitted_as_it_is_shown(env: WebShopEnv, typed: str) -> None:
+    _, info = start(env)
+    _, _, _, _, info = env.step(info["choices"][0])
+    action = typed.format(info["clickables"][2].upper())
+    assert admits(info["admissible_actions"], action)
+    assert env.step(action)[-1]["anchor"] != info["anchor"]
+
+
+@pytest.mark.parametrize(
+    "typed", ["search[a[b]]", "Search[lamp]", "click[no such text]", "search[]"]
+)
+def test_what_the_shop_does_not_hear_is_not_admitted(env: WebShopEnv, typed: str) -> None:
+    _, info = start(env)
+    _, _, _, _, info = env.step(info["choices"][0])
+    assert not admits(info["admissible_actions"], typed)
+    assert env.step(typed)[-1]["anchor"] == info["anchor"]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"split": "dev"}, "no split 'dev': upstream has"),
+        ({"split": "test", "split_scheme": "verl_agent"}, "no split 'test': verl_agent has"),
+        ({"max_turns": 0}, "max_turns must be at least 1"),
+    ],
+)
+def test_options_are_checked_when_it_is_made(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        WebShopEnv(**options)
 
 
 def test_every_choice_does_something(env: WebShopEnv) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from layerbench.envs.webshop.store import Rows, StoreError, make_once, write_rows
+from layerbench.envs.cache import StoreError, make_once
+from layerbench.envs.webshop.store import Rows, write_rows
 
 
 def test_rows_come_back_as_written(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from layerbench.agents import embedded
+from layerbench.agents import names
 from layerbench.agents.backends.base import Answer, Query
 from layerbench.agents.backends.cached import (
     CachedStepper,
@@ -251,7 +251,7 @@ def load_model(
     """Load a causal language model and its tokenizer; weights come from safetensors only.
 
     Args:
-        name: One of ``embedded.FOLDERS``, a folder, or a name on the Hub.
+        name: One that ``layerbench.agents.names`` knows, a folder, or a name on the Hub.
         revision: Branch, tag or commit on the Hub.
         dtype: ``auto`` takes float32 on the CPU, where bfloat16 is far slower, else bfloat16; or
             a name such as ``float32``.
@@ -264,7 +264,7 @@ def load_model(
     """
     place = _find_device(device)
     kind = _find_dtype(dtype, place)
-    path = str(embedded.model_dir(name)) if name in embedded.FOLDERS else name
+    path = names.place(name)
     try:
         model = cast(Any, AutoModelForCausalLM).from_pretrained(
             path,
@@ -288,14 +288,14 @@ def load_skeleton(
     """Build a model without its weights, which takes no memory, to look at its structure.
 
     Args:
-        name: One of ``embedded.FOLDERS``, a folder, or a name on the Hub.
+        name: One that ``layerbench.agents.names`` knows, a folder, or a name on the Hub.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run code that comes with the model.
 
     Raises:
         ValueError: There is no such model.
     """
-    path = str(embedded.model_dir(name)) if name in embedded.FOLDERS else name
+    path = names.place(name)
     try:
         config = cast(Any, AutoConfig).from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from layerbench.agents import embedded
+from layerbench.agents import names
 from layerbench.agents.backends.transformers import weights_hash
 from layerbench.benchmarks import models, trained
 from layerbench.benchmarks.check.submission import Remark, Submission, Unchecked, Wrong
@@ -62,7 +62,7 @@ def _base_model(submission: Submission) -> nn.Module:
     """
     settings = submission.config.model
     source = trained.lineage(settings.name, revision=settings.revision)
-    if source.base not in embedded.FOLDERS and not Path(source.base).is_dir():
+    if not names.is_ours(source.base) and not Path(source.base).is_dir():
         if source.trained:
             raise ValueError(f"the base of {settings.name!r} is not a folder on this machine")
         settings = replace(settings, name=_snapshot(settings.name, settings.revision))

@@ -70,7 +70,7 @@ class Browser:
 
     @property
     def anchor(self) -> str:
-        """Key of the page's state: equal for equal pages, whatever the goal and the way there."""
+        """Key of the page's state: page, search, number, product and options, whatever the goal."""
         place = self.place
         asin = self._shop.product(place.product).asin if place.product >= 0 else ""
         what = [place.path, " ".join(place.keywords), place.page_number, asin, place.label]

@@ -129,8 +129,8 @@ def read(files: CatalogueFiles) -> Iterator[Product]:
         CatalogueError: A file is not what it should be.
     """
     try:
-        attributes = dict(read_object(files.attributes))
-        human = dict(read_object(files.human)) if files.human.is_file() else {}
+        attributes = _read_whole(files.attributes)
+        human = _read_whole(files.human) if files.human.is_file() else {}
         seen: set[str] = set()
         for raw in read_array(files.products):
             asin = raw["asin"]
@@ -143,6 +143,13 @@ def read(files: CatalogueFiles) -> Iterator[Product]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise CatalogueError(f"'{files.products}' is no WebShop catalogue: {reason}") from error
+
+
+def _read_whole(path: Path) -> dict[str, Any]:
+    try:
+        return dict(read_object(path))
+    except (ValueError, TypeError) as error:
+        raise CatalogueError(f"'{path}' cannot be used: {error}") from error
 
 
 def _product(

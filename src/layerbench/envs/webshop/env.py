@@ -31,10 +31,10 @@ class WebShopEnv(gym.Env[str, str]):
     of the split. The goals of the scheme ``verl_agent`` also need their ``worker_seed``.
 
     An action is ``search[words]``, on any page, or ``click[text]`` with one of the page's texts;
-    anything else leaves the page as it is. ``info["admissible_actions"]`` lists what the page
-    offers, every click that does something and where there is a search bar the template
-    ``search[<query>]``; ``info["choices"]`` has a few searches made from the instruction in its
-    place, for agents that can only choose.
+    anything else leaves the page as it is. ``info["admissible_actions"]`` lists the template
+    ``search[<query>]`` and every click that does something; ``info["choices"]``, for agents that
+    can only choose, has the clicks, and where there is a search bar a few searches made from the
+    instruction.
 
     Buying ends the episode, and is paid with the score, in [0, 1]; it succeeds if that is 1.
 
@@ -72,6 +72,9 @@ class WebShopEnv(gym.Env[str, str]):
         check_known("reward", reward, REWARDS)
         check_known("split_scheme", split_scheme, splits.SCHEMES)
         check_known("goal_source", goal_source, SOURCES)
+        splits.check_split(split, scheme=split_scheme)
+        if max_turns < 1:
+            raise ValueError(f"max_turns must be at least 1, got {max_turns}")
         self._shop = open_shop(data_dir, ShopRules(strict_upstream, show_attributes))
         splits.table_of(self._shop, goal_source)
         self._mode = observation_mode
@@ -156,7 +159,7 @@ class WebShopEnv(gym.Env[str, str]):
         score = browser.reward.score if browser.is_done else 0.0
         searches = tuple(f"search[{query}]" for query in self._queries)
         return self._text(), {
-            "admissible_actions": (TEMPLATE, *clicks) if page.has_search_bar else clicks,
+            "admissible_actions": () if browser.is_done else (TEMPLATE, *clicks),
             "choices": (*searches, *clicks) if page.has_search_bar else clicks,
             "clickables": page.clickables,
             "has_search_bar": page.has_search_bar,

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerbench.envs.cache import cache_dir
+from layerbench.envs.cache import cache_dir, make_once
 from layerbench.envs.webshop import catalogue, stock, wares
-from layerbench.envs.webshop.store import make_once
 
 SOURCE = "webshop-synth"
 """Label of the generated catalogue: its scores never share a table with published ones."""
@@ -77,7 +76,7 @@ def stocked() -> Path:
     """Fill the folder of the embedded catalogue, unless that was done before.
 
     Raises:
-        layerbench.envs.webshop.store.StoreError: The cache cannot be written.
+        layerbench.envs.cache.StoreError: The cache cannot be written.
     """
     folder = cache_dir() / "webshop" / f"{SOURCE}-{VERSION}.{stock.FORMAT}"
 

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerbench.envs.cache import make_once
 from layerbench.envs.webshop import bm25, goals, pages, postings, reward, stock
 from layerbench.envs.webshop.catalogue import Product
 from layerbench.envs.webshop.goals import Goal, GoalTable
 from layerbench.envs.webshop.nouns import LazyNouns
 from layerbench.envs.webshop.pages import Page, Place
 from layerbench.envs.webshop.reward import Reward
-from layerbench.envs.webshop.store import Rows, make_once
+from layerbench.envs.webshop.store import Rows
 
 FOUND_AT_MOST = 50
 """Products that a search finds; searches by a prefix find all there are."""

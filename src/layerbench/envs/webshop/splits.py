@@ -59,6 +59,17 @@ def table_of(shop: Shop, source: str, *, worker_seed: int = -1) -> GoalTable:
     return table
 
 
+def check_split(split: str, *, scheme: str) -> None:
+    """Refuse a split that a scheme does not have.
+
+    Raises:
+        ValueError: Names those that there are.
+    """
+    known = tuple(_VERL_AGENT_SEEDS) if scheme == "verl_agent" else tuple(_PARTS_OF)
+    if split not in known:
+        raise ValueError(f"webshop has no split '{split}': {scheme} has {', '.join(known)}")
+
+
 def split_of(shop: Shop, *, scheme: str, source: str, split: str) -> Split:
     """Find the goals of a split.
 
@@ -66,9 +77,7 @@ def split_of(shop: Shop, *, scheme: str, source: str, split: str) -> Split:
         ValueError: There is no such scheme, source or split, or the split is empty.
     """
     check_known("split_scheme", scheme, SCHEMES)
-    known = tuple(_VERL_AGENT_SEEDS) if scheme == "verl_agent" else tuple(_PARTS_OF)
-    if split not in known:
-        raise ValueError(f"webshop has no split '{split}': {scheme} has {', '.join(known)}")
+    check_split(split, scheme=scheme)
     if scheme == "verl_agent":
         found = _verl_agent(shop, source, split)
     else:

@@ -7,12 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from layerbench.envs.cache import cache_dir
+from layerbench.envs.cache import cache_dir, make_once
 from layerbench.envs.webshop import bm25, catalogue
 from layerbench.envs.webshop.catalogue import CatalogueError, CatalogueFiles, Product, Wish
 from layerbench.envs.webshop.nouns import Tagger
 from layerbench.envs.webshop.postings import PostingsBuilder
-from layerbench.envs.webshop.store import Rows, make_once, write_rows
+from layerbench.envs.webshop.store import Rows, write_rows
 
 PRODUCTS, NOUNS, SEARCH, FIELDS, ABOUT = (
     "products.jsonl",
@@ -36,7 +36,7 @@ def official(data_dir: Path) -> Path:
 
     Raises:
         CatalogueError: The files are not there, or not what they should be.
-        layerbench.envs.webshop.store.StoreError: The cache cannot be written.
+        layerbench.envs.cache.StoreError: The cache cannot be written.
         layerbench.envs.webshop.nouns.NounsError: The nouns are not there, and spaCy is not either.
     """
     files = catalogue.find_files(data_dir)
@@ -144,7 +144,10 @@ def _write_nouns(path: Path, products: Iterable[Product], given: Path, *, count:
     """Write the nouns of every title, from a file or by spaCy; say where they are from."""
     titles = (product.title for product in products)
     if given.is_file():
-        known = json.loads(given.read_text())
+        try:
+            known = json.loads(given.read_text())
+        except ValueError as error:
+            raise CatalogueError(f"'{given}' is not JSON: {error}") from error
         write_rows(path, (_look_up(known, title, given) for title in titles))
         return given.name
     if count > _TAGGED_AT_ONCE:
