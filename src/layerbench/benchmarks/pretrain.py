@@ -75,7 +75,7 @@ PHASES_OF_CHAT = (Phase("clone", {"easy": 600}, (0.0, 0.15), False, 120, 1e-4, 1
 
 _LONGEST = 600
 _LONGEST_CHAT = 1500
-_CHAT_BATCH = 8
+_CHAT_BATCH = 4
 _HELD_OUT_SEED = 1
 
 
