@@ -48,8 +48,8 @@ def test_any_chat_model_can_be_given_a_start(
     started, tokenizer = load_model(str(out / "model"))
     assert tokenizer.encode("take mug") == load_model(str(model))[1].encode("take mug")
     assert weights_hash(started) != weights_hash(load_model(str(model))[0])
-    (line,) = (out / "clone" / "log.jsonl").read_text().splitlines()
-    assert 0 <= json.loads(line)["accuracy"] <= 1
+    lines = [json.loads(line) for line in (out / "clone" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
 
 
 def test_webshop_is_cloned_into_its_own_model_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,10 @@ def _episodes() -> list[Transcript]:
 def test_the_answers_of_the_demonstrations_are_learned(
     tmp_path: Path, make_model: ModelMaker
 ) -> None:
-    clone(make_model("qwen3"), _episodes(), tmp_path, _SETTINGS)
+    told: list[int] = []
+    clone(make_model("qwen3"), _episodes(), tmp_path, _SETTINGS, on_progress=told.append)
+    assert told == sorted(told)
+    assert 0 < max(told) <= _SETTINGS.steps
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[0]["accuracy"] < 0.9
     assert lines[-1]["accuracy"] == 1.0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import nn
 
 from layerbench.agents.agent import AgentSettings, LLMAgent
@@ -189,7 +190,23 @@ def teach(
         threads=subject.threads,
         seed=settings.seed,
     )
-    clone(model.train(), kept, out, plan)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as bars:
+        bar = bars.add_task(stretch.name, total=steps)
+        clone(
+            model.train(),
+            kept,
+            out,
+            plan,
+            on_progress=lambda step: bars.update(bar, completed=step),
+        )
     path = out / f"step-{steps}"
     subject.tokenizer.save_pretrained(path)
     return path

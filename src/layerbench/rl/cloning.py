@@ -9,7 +9,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from layerbench.agents.embedded.transcripts import Transcript
 
 _IGNORED = 0.0
+_LOG = "log.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,12 @@ class CloningSettings:
 
 
 def clone(
-    model: nn.Module, episodes: Sequence[Transcript], out: Path, settings: CloningSettings
+    model: nn.Module,
+    episodes: Sequence[Transcript],
+    out: Path,
+    settings: CloningSettings,
+    *,
+    on_progress: Callable[[int], None] | None = None,
 ) -> None:
     """Train a model, saving it as ``out/step-N`` on the way; progress goes to ``out/log.jsonl``.
 
@@ -68,6 +74,7 @@ def clone(
         episodes: What to imitate.
         out: Made if missing.
         settings: How.
+        on_progress: Called every second with the last step in the log, 0 before there is one.
 
     Raises:
         ValueError: There are fewer episodes than one step takes.
@@ -80,7 +87,10 @@ def clone(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     job = (port, model, list(episodes), out, settings)
-    cast(Any, mp).spawn(_work, args=job, nprocs=settings.processes)
+    processes = cast(Any, mp).spawn(_work, args=job, nprocs=settings.processes, join=False)
+    while not processes.join(timeout=1.0):
+        if on_progress is not None:
+            on_progress(_logged(out))
 
 
 def _work(
@@ -103,6 +113,7 @@ def _work(
     rng = random.Random(f"swaps|{settings.seed}|{rank}")
     batches = _batches(episodes, rank, settings)
     started = time.monotonic()
+    log_every = max(1, settings.steps // 50)
     for step in range(1, settings.steps + 1):
         batch = [_swapped(episode, rng, settings) for episode in next(batches)]
         optimizer.zero_grad()
@@ -111,7 +122,7 @@ def _work(
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
         optimizer.step()
-        if rank == 0 and (step % 50 == 0 or step == 1):
+        if rank == 0 and (step % log_every == 0 or step == 1):
             _log(
                 out,
                 step=step,
@@ -211,5 +222,14 @@ def _average_gradients(parameters: Sequence[nn.Parameter], processes: int) -> fl
 
 
 def _log(out: Path, **fields: float) -> None:
-    with (out / "log.jsonl").open("a") as file:
+    with (out / _LOG).open("a") as file:
         file.write(json.dumps(fields) + "\n")
+
+
+def _logged(out: Path) -> int:
+    """Give the last step in the log."""
+    try:
+        *_, last = (out / _LOG).read_text().split("\n")[:-1]
+    except (FileNotFoundError, ValueError):
+        return 0
+    return json.loads(last)["step"]
