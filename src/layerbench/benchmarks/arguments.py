@@ -11,6 +11,9 @@ from layerbench.envs.choices import nearest
 MISTAKE = 2
 """Exit status."""
 
+# As others write them, too.
+_SHORT = {"model": "model.name", "algorithm": "algorithm.name"}
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line, with the nearest command."""
@@ -36,13 +39,20 @@ class Parser(argparse.ArgumentParser):
 def take_settings(rest: Sequence[str], *, options: Sequence[str]) -> list[str]:
     """Take what a parser left over as settings; an unknown option is none.
 
+    ``model=`` and ``algorithm=`` are short for their names.
+
     Raises:
         SettingsError: There is such an option; the message has the nearest of ``options``.
     """
     for item in rest:
         if item.startswith("-"):
             raise SettingsError(f"no option {item}: {nearest(item, options)}")
-    return list(rest)
+    return [_in_full(item) for item in rest]
+
+
+def _in_full(setting: str) -> str:
+    name, equals, value = setting.partition("=")
+    return f"{_SHORT.get(name, name)}{equals}{value}"
 
 
 def refuse_rest(rest: Sequence[str], *, options: Sequence[str]) -> None:
