@@ -1,3 +1,4 @@
+import asyncio
 import itertools
 import json
 import socket
@@ -60,6 +61,14 @@ def text(answering: Answering, **more: Any) -> str:  # noqa: ANN401
 def test_an_answer_comes_with_what_the_endpoint_says_of_it() -> None:
     (answer,) = ask(lambda _: completion("<action>look</action>"))
     assert answer == ChatAnswer("<action>look</action>", "", "tiny-2026", 30, 5)
+
+
+def test_a_notebook_with_a_loop_of_its_own_can_ask() -> None:
+    async def cell() -> str:
+        await asyncio.sleep(0)
+        return text(lambda _: completion("look"))
+
+    assert asyncio.run(cell()) == "look"
 
 
 def test_the_request_holds_messages_temperature_length_and_seed() -> None:

@@ -8,9 +8,12 @@ import asyncio
 import importlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+_T = TypeVar("_T")
 
 RETRIES = 5
 """How often the client asks again, after 0.5 s and then ever longer, where an error may pass."""
@@ -124,7 +127,7 @@ class ChatEndpoint:
         Raises:
             EndpointError: Some could not be answered; what was under way then has been heard.
         """
-        return asyncio.run(self._ask(queries, hear))
+        return _finish(self._ask(queries, hear))
 
     async def _ask(
         self, queries: Sequence[ChatQuery], hear: Callable[[ChatQuery, ChatAnswer], None]
@@ -243,6 +246,16 @@ class ChatEndpoint:
         if len(self._key) >= _SHORTEST_SECRET:
             text = text.replace(self._key, "[key]")
         return text[:longest].encode("utf-8", "replace").decode()
+
+
+def _finish(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run ``work`` to its end, also where this thread has an event loop already (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def _is_too_long(error: Any) -> bool:  # noqa: ANN401
