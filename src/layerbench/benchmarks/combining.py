@@ -39,7 +39,7 @@ def read_parts(runs: Sequence[Path]) -> tuple[Part, ...]:
 
     Raises:
         SettingsError: There are fewer than two; one is not finished, trained nothing or everything,
-            or lost its checkpoint; two differ in base weights, in a setting or in tasks, or trained
+            or adapters, or lost its checkpoint; two differ in base weights, in a setting or in tasks, or trained
             the same layer.
         layerbench.benchmarks.strict_json.FormatError: A record cannot be read.
     """
@@ -98,6 +98,10 @@ def _read_part(run: Path) -> Part:
         raise SettingsError(f"the run in {run} is itself combined: name its parts")
     if not trained.parameters:
         raise SettingsError(f"the run in {run} trained nothing: it has no layers to combine")
+    if trained.lora_rank:
+        raise SettingsError(
+            f"the run in {run} trained adapters (train.lora_rank): combine runs of whole layers"
+        )
     if part.record.settings.get("layers") == "full":
         raise SettingsError(
             f"the run in {run} trained all parameters, also those outside of layers: "

@@ -46,7 +46,7 @@ class _Subject:
         base: The model that training began with.
         model: With what was trained in it.
         tokenizer: The base's.
-        trained: The parameters that any run trained, by name.
+        trained: The parameters that any run changed, by name.
     """
 
     record: RunRecord
@@ -62,7 +62,7 @@ def export(run: Path, out: Path, *, whole: bool, public: bool) -> str:
     Args:
         run: Folder of a finished run.
         out: Folder that is not there, or is empty.
-        whole: Write the whole model; else the trained parameters alone.
+        whole: Write the whole model; else the parameters that training changed alone.
         public: It goes where this machine's folders are not.
 
     Raises:
@@ -90,7 +90,7 @@ def export(run: Path, out: Path, *, whole: bool, public: bool) -> str:
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     what = "model" if whole else f"delta to {subject.base.name}"
     count = sum(parameter.numel() for parameter in subject.trained.values())
-    return f"{what} {out}  {count:,} trained parameters  {size:.1f} MB"
+    return f"{what} {out}  {count:,} changed parameters  {size:.1f} MB"
 
 
 def push(folder: Path, repo: str, *, client: Hub | None = None) -> str:

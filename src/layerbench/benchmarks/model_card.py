@@ -68,7 +68,12 @@ def _summary(record: RunRecord, base: Base) -> str:
         f"{_what_learned(record)}: {selection.parameters:,} of {parameters:,} "
         f"parameters ({selection.share:.1%})."
     ]
-    if selection.parameters < parameters:
+    if selection.lora_rank:
+        lines.append(
+            f"These are of LoRA adapters of rank {selection.lora_rank}, added here to the layers' "
+            "matrices; all else is as it was before the run, bit for bit."
+        )
+    elif selection.parameters < parameters:
         lines.append("All others are as they were before the run, bit for bit.")
     if record.model.weights_sha256 != base.weights_sha256:
         lines.append("The run began with a model that earlier runs had trained.")
@@ -104,7 +109,7 @@ def _use(record: RunRecord, base: Base, *, whole: bool) -> str:
             f"`{_in_code(command)}`."
         )
     return (
-        "The folder holds the trained parameters alone, for the base model with the hash below. "
+        "The folder holds the changed parameters alone, for the base model with the hash below. "
         f"`{_in_code(command)}` puts them into it, and checks both."
     )
 
@@ -145,7 +150,7 @@ def _settings(settings: Mapping[str, Any]) -> str:
 
 
 def _what_learned(record: RunRecord) -> str:
-    if record.selection.name == "full":
+    if record.selection.name == "full" and not record.selection.lora_rank:
         return "all parameters"
     noun = "layer" if len(record.selection.layers) == 1 else "layers"
     return f"{noun} {escaped(plain(record.selection.name))}"

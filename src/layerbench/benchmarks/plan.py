@@ -19,6 +19,7 @@ from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
 from layerbench.rl.advantages import AdvantageSettings, Algorithm, Normalisation, Statistics
 from layerbench.rl.layers import decoder_blocks
+from layerbench.rl.lora import check_adapters
 from layerbench.rl.losses import Aggregation, KLKind, LossSettings
 from layerbench.rl.scales import check_scales, parse_scales
 from layerbench.rl.schedule import TrainSettings
@@ -68,6 +69,7 @@ def prepare(config: RunConfig) -> Plan:
     _check_sources(config, model)
     selection = _selection(config, model)
     check_scales(training.lr_scale, selection)
+    check_adapters(model, selection, rank=training.lora_rank)
     return Plan(
         config=config,
         identity=identity,
@@ -147,14 +149,15 @@ def _selection(config: RunConfig, model: nn.Module) -> LayerSelection:
 
 
 def train_settings(config: RunConfig) -> TrainSettings:
-    """Translate the settings of training; a subset of the layers has a learning rate of its own."""
+    """Translate the settings of training; a subset of the layers, and adapters, have rates of their own."""
     train = config.train
     few = config.layers not in ("full", "all-layers", "none")
+    whole = train.layer_learning_rate if few else train.learning_rate
     return TrainSettings(
         iterations=train.iterations,
         tasks_per_iteration=train.tasks_per_iteration,
         group_size=train.group_size,
-        learning_rate=train.layer_learning_rate if few else train.learning_rate,
+        learning_rate=train.lora_learning_rate or whole,
         weight_decay=train.weight_decay,
         warmup_iterations=train.warmup,
         grad_clip=train.grad_clip,
@@ -166,6 +169,7 @@ def train_settings(config: RunConfig) -> TrainSettings:
         gradient_checkpointing=train.gradient_checkpointing,
         dynamic_sampling=train.dynamic_sampling,
         lr_scale=parse_scales(train.lr_scale),
+        lora_rank=train.lora_rank,
         seed=config.seed,
         advantages=_advantage_settings(config),
         loss=_loss_settings(config),

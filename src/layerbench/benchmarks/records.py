@@ -78,7 +78,10 @@ class SelectionRecord:
         parameters: Trained parameters.
         share: Trained parameters over all parameters, in [0, 1].
         weights_sha256: Hash of the weights after training, as the model plays with them: without
-            the float32 masters of a lower precision; ``unknown`` behind an endpoint.
+            the float32 masters of a lower precision, and with adapters added to the matrices;
+            ``unknown`` behind an endpoint.
+        lora_rank: Of the adapters that learned in the place of the layers' matrices; 0 where the
+            weights themselves did.
     """
 
     name: str
@@ -87,6 +90,7 @@ class SelectionRecord:
     parameters: int
     share: float
     weights_sha256: str
+    lora_rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)

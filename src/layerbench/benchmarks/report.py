@@ -27,13 +27,17 @@ def headline(record: RunRecord) -> list[str]:
     learned = (
         "nothing trained"
         if not selection.parameters
-        else f"{record.algorithm}  trained {selection.name}: {selection.parameters:,} of "
+        else f"{record.algorithm}  trained {selection.name}{_by_lora(selection.lora_rank)}: {selection.parameters:,} of "
         f"{record.model.parameters:,} parameters ({selection.share:.1%})"
     )
     return [
         f"{record.env.gym_id}  games {record.env.source}  model {record.model.name}",
         f"{learned}  preset {record.preset}  seed {record.seed}",
     ]
+
+
+def _by_lora(rank: int) -> str:
+    return f" by LoRA of rank {rank}" if rank else ""
 
 
 def notes(record: RunRecord) -> list[str]:

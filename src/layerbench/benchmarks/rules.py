@@ -98,6 +98,8 @@ def check(config: RunConfig) -> None:
             "agent.thinking is about free text, but agent.action_mode is choose, where nothing is "
             "thought: leave it out"
         )
+    if config.train.lora_learning_rate and not config.train.lora_rank:
+        raise SettingsError("train.lora_learning_rate is of adapters: give train.lora_rank as well")
     if config.train.temperature == 0:
         raise SettingsError("train.temperature is 0, but a greedy policy cannot learn: take 1")
 

@@ -19,6 +19,7 @@ from layerbench.benchmarks.records import RunRecord
 from layerbench.benchmarks.scoring import Difference, paired_difference
 from layerbench.benchmarks.takeover import Conditions
 from layerbench.rl.layers import BaseWeights, movement
+from layerbench.rl.lora import count_learned
 from layerbench.rl.metrics import IterationMetrics
 from layerbench.rl.trainer import Trainer
 
@@ -176,7 +177,8 @@ def _weights(plan: Plan) -> list[nn.Parameter]:
 
 
 def _selection(plan: Plan, learned: _Learned) -> records.SelectionRecord:
-    parameters = sum(tensor.numel() for tensor in learned.base.tensors.values())
+    changed, rank = learned.base.tensors, plan.config.train.lora_rank
+    parameters = count_learned(changed, lora_rank=rank)
     return records.SelectionRecord(
         name=selections.recorded_name(plan.config, plan.selection),
         layers=plan.selection.layers,
@@ -184,6 +186,7 @@ def _selection(plan: Plan, learned: _Learned) -> records.SelectionRecord:
         parameters=parameters,
         share=parameters / sum(weight.numel() for weight in _weights(plan)),
         weights_sha256=weights_hash(plan.model),
+        lora_rank=rank if changed else 0,
     )
 
 

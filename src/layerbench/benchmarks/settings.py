@@ -150,6 +150,9 @@ class TrainConfig:
         sequence_ratio: One importance ratio a sequence (GSPO).
         gradient_checkpointing: Compute what is inside a layer again for its gradients, instead of
             keeping it; changes memory and speed, not the result.
+        lora_rank: Rank of the LoRA adapters that learn in the place of the selected layers'
+            matrices; 0 lets the weights themselves learn. Needs the extra ``lora``.
+        lora_learning_rate: Of the adapters; 0 takes that of whole weights.
     """
 
     iterations: int = MISSING
@@ -178,6 +181,8 @@ class TrainConfig:
     sequence_ratio: bool = MISSING
     lr_scale: str = ""
     gradient_checkpointing: bool = False
+    lora_rank: int = 0
+    lora_learning_rate: float = 0.0
 
 
 @dataclass

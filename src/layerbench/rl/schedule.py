@@ -11,7 +11,7 @@ from layerbench.rl.losses import LossSettings
 from layerbench.rl.update import UpdateSettings
 
 # Each use of the seed draws from a stream of its own, so that none can shift another.
-_ORDER, _EPISODE, _SHUFFLE = 0, 1, 2
+_ORDER, _EPISODE, _SHUFFLE, _ADAPTERS = 0, 1, 2, 3
 
 
 _AT_LEAST_ONE = (
@@ -24,7 +24,7 @@ _AT_LEAST_ONE = (
     "checkpoint_every",
 )
 _POSITIVE = ("learning_rate", "grad_clip", "temperature")
-_NOT_NEGATIVE = ("weight_decay", "warmup_iterations", "seed")
+_NOT_NEGATIVE = ("weight_decay", "warmup_iterations", "lora_rank", "seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ class TrainSettings:
         dynamic_sampling: Drop groups of equal scores, and play others in their place.
         lr_scale: Multiplier of the learning rate by decoder block; 1 for those not named.
         gradient_checkpointing: Compute what is inside a decoder block again for its gradients.
-        seed: Decides the order of tasks, the episodes' sampling, and the optimizer batches.
+        lora_rank: Rank of the adapters that learn in the place of matrices; 0 for none.
+        seed: Decides the order of tasks, the adapters' first values, the episodes' sampling, and the optimizer batches.
         advantages: How rewards become advantages.
         loss: What is minimised.
 
@@ -70,6 +71,7 @@ class TrainSettings:
     dynamic_sampling: bool = False
     lr_scale: Mapping[int, float] = field(default_factory=dict[int, float])
     gradient_checkpointing: bool = False
+    lora_rank: int = 0
     seed: int = 0
     advantages: AdvantageSettings = field(default_factory=AdvantageSettings)
     loss: LossSettings = field(default_factory=LossSettings)
@@ -114,6 +116,11 @@ def episode_seed(*path: int) -> int:
     sequence = np.random.SeedSequence((path[0], _EPISODE, *path[1:]))
     # 63 bits fit a signed integer, wherever the seed ends up.
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def adapter_seed(seed: int) -> int:
+    """Derive what adapters begin with from the run's seed."""
+    return int(_generator(seed, _ADAPTERS).integers(2**63))
 
 
 def task_at(tasks: Sequence[Task], position: int, *, seed: int) -> Task:

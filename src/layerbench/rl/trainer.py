@@ -27,7 +27,8 @@ from layerbench.rl.checkpoint import (
     rng_states,
     save_checkpoint,
 )
-from layerbench.rl.layers import BaseWeights, parameter_groups, select_parameters
+from layerbench.rl.layers import BaseWeights, parameter_groups
+from layerbench.rl.lora import adapt, changed_parameters
 from layerbench.rl.masters import MasterWeights
 from layerbench.rl.metrics import (
     IterationMetrics,
@@ -40,6 +41,7 @@ from layerbench.rl.policy import check_head
 from layerbench.rl.scales import check_scales
 from layerbench.rl.schedule import (
     TrainSettings,
+    adapter_seed,
     episode_seed,
     learning_rate,
     shuffle_generator,
@@ -222,7 +224,8 @@ class Trainer:
 def make_learner(model: nn.Module, selection: LayerSelection, settings: TrainSettings) -> Learner:
     """Freeze all but the selection, remember it as it is, and give it an optimizer.
 
-    Parameters coarser than float32 get masters, which are stepped in their place.
+    Parameters coarser than float32 get masters, which are stepped in their place; with a rank of
+    ``lora_rank``, matrices get adapters, and nothing else of the selection learns.
     Dropout stays off, as it was when the episodes were sampled.
 
     Raises:
@@ -230,17 +233,21 @@ def make_learner(model: nn.Module, selection: LayerSelection, settings: TrainSet
             rate do not fit the model.
     """
     model.eval()
-    parameters = select_parameters(model, selection)
+    parameters = changed_parameters(model, selection, lora_rank=settings.lora_rank)
     if not parameters:
         raise ValueError(f"the selection {selection.name} leaves nothing to learn")
     check_scales(settings.lr_scale, selection)
-    masters = MasterWeights(parameters)
+    learning, base, masters = model, BaseWeights(parameters), MasterWeights(parameters)
+    if settings.lora_rank:
+        learning, base, masters = adapt(
+            model, parameters, rank=settings.lora_rank, seed=adapter_seed(settings.seed)
+        )
     optimizer = torch.optim.AdamW(
-        parameter_groups(model, masters.stepped, settings.lr_scale),
+        parameter_groups(learning, masters.stepped, settings.lr_scale),
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
     )
-    return Learner(model, parameters, BaseWeights(parameters), masters, optimizer)
+    return Learner(learning, parameters, base, masters, optimizer)
 
 
 def _sound_group(trajectories: Sequence[Trajectory]) -> Group | None:
@@ -255,9 +262,11 @@ def _identity(
     """Name all that decides how training goes, but not how long it lasts."""
     fields = dataclasses.asdict(settings)
     del fields["iterations"], fields["checkpoint_every"], fields["gradient_checkpointing"]
-    # Runs from before there were multipliers go on.
+    # Runs from before there were multipliers, or adapters, go on.
     if not settings.lr_scale:
         del fields["lr_scale"]
+    if not settings.lora_rank:
+        del fields["lora_rank"]
     # So do those at full precision; one that stepped coarse weights itself has no masters to go on.
     if learner.masters.tensors:
         fields["masters"] = "float32"

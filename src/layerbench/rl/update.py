@@ -59,10 +59,11 @@ class Learner:
     """A model, and the part of it that learns.
 
     Attributes:
-        model: A causal language model, frozen but for the parameters below.
-        parameters: What learns, by name.
+        model: A causal language model, frozen but for what is stepped.
+        parameters: What changes in the model that plays, by name: that one, or with adapters its
+            twin.
         base: What those parameters were before training: the KL reference.
-        masters: What is stepped in their place, where they are coarser than float32.
+        masters: What is stepped in their place, where they are coarser than float32 or adapted.
         optimizer: Steps ``masters.stepped``, and holds no others.
     """
 

@@ -75,6 +75,9 @@ def check_selection(submission: Submission) -> Iterator[Remark]:
             f"selection is {selection.name!r} with layers {list(selection.layers)}, "
             f"the settings give {name!r} with {list(wanted.layers)}"
         )
+    rank = config.train.lora_rank if submission.changes else 0
+    if selection.lora_rank != rank:
+        yield Wrong(f"selection.lora_rank is {selection.lora_rank}, the settings make it {rank}")
     yield from _share(selection, wanted, parameters=record.model.parameters or 0)
 
 
@@ -90,7 +93,8 @@ def _share(
             f"selection.share is {selection.share}, but {selection.parameters} "
             f"of {parameters} parameters are {share}"
         )
-    if wanted.everything != (selection.parameters == parameters):
+    everything = wanted.everything and not selection.lora_rank
+    if everything != (selection.parameters == parameters):
         yield Wrong(
             f"selection {wanted.name!r} cannot train {selection.parameters} "
             f"of {parameters} parameters"

@@ -19,7 +19,8 @@ from layerbench.agents.backends.transformers import weights_hash
 from layerbench.benchmarks import models, trained
 from layerbench.benchmarks.check.submission import Remark, Submission, Unchecked, Wrong
 from layerbench.benchmarks.selections import selection_of
-from layerbench.rl.layers import BaseWeights, Movement, movement, select_parameters
+from layerbench.rl.layers import BaseWeights, Movement, movement
+from layerbench.rl.lora import changed_parameters, count_learned
 
 # Norms are summed in another order on another processor.
 _TOLERANCE = 1e-4
@@ -106,7 +107,9 @@ def _put_together(submission: Submission, model: nn.Module) -> BaseWeights:
     """
     config, num_layers = submission.config, submission.record.selection.num_layers
     assert num_layers is not None, "only an endpoint's model is of unknown size"
-    base = BaseWeights(select_parameters(model, selection_of(config, num_layers=num_layers)))
+    selection = selection_of(config, num_layers=num_layers)
+    rank = config.train.lora_rank
+    base = BaseWeights(changed_parameters(model, selection, lora_rank=rank))
     name = f"iteration-{submission.record.training.iterations:06d}"
     folders = [submission.folder.path / "checkpoints" / name]
     if config.parts:
@@ -139,7 +142,7 @@ def _trained(submission: Submission, model: nn.Module, base: BaseWeights) -> Ite
             f"selection.weights_sha256 is {said.weights_sha256[:12]}, "
             f"the checkpoint makes {found[:12]}"
         )
-    count = sum(weight.numel() for weight in base.tensors.values())
+    count = count_learned(base.tensors, lora_rank=said.lora_rank)
     if said.parameters != count:
         yield Wrong(f"selection.parameters is {said.parameters}, {said.name!r} has {count}")
     yield from _movement(submission, movement(model, base))

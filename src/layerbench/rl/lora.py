@@ -1,0 +1,203 @@
+"""Low-rank adapters that learn in the place of the selected layers' matrices.
+
+LoRA (Hu et al., 2021, arXiv:2106.09685): a matrix W of r x c becomes W + s B A, with B of r x rank,
+which starts at 0, and A of rank x c; W stays as it is. Needs peft, the extra ``lora``.
+
+The adapters sit in a second model that shares everything else with the first. That one plays, and
+has the sums, as plain weights: whatever reads, hashes, stores or exports a model sees one that was
+trained like any other.
+"""
+
+import copy
+import dataclasses
+import importlib
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layerbench.rl.layers import BaseWeights, select_parameters
+from layerbench.rl.masters import MasterWeights
+from layerbench.rl.types import LayerSelection
+
+ALPHA_PER_RANK = 2
+"""peft's ``lora_alpha`` over the rank, which makes s above: the rank leaves the size of B A alone."""
+
+_ADAPTER = "default"
+
+
+def changed_parameters(
+    model: nn.Module, selection: LayerSelection, *, lora_rank: int = 0
+) -> dict[str, nn.Parameter]:
+    """Freeze what training leaves alone, and return what it changes, by name.
+
+    Without adapters that is the selection. With adapters it is the matrices of the linear layers in
+    the selected blocks; none of them learns itself, so all of the model is frozen. For ``full``,
+    which has no adapters outside of blocks, they are those of ``all-layers``.
+
+    Args:
+        model: A causal language model.
+        selection: Which layers learn.
+        lora_rank: Of the adapters; 0 for none.
+
+    Raises:
+        ValueError: As for ``select_parameters``.
+    """
+    if not lora_rank:
+        return select_parameters(model, selection)
+    chosen = select_parameters(model, dataclasses.replace(selection, everything=False))
+    model.requires_grad_(False)
+    modules: dict[str, nn.Module] = dict(model.named_modules())  # pyright: ignore[reportUnknownArgumentType]
+    linear = {f"{path}.weight" for path, m in modules.items() if isinstance(m, nn.Linear)}
+    return {name: parameter for name, parameter in chosen.items() if name in linear}
+
+
+def count_learned(changed: Mapping[str, Tensor], *, lora_rank: int = 0) -> int:
+    """Count the numbers that are learned to change these parameters.
+
+    >>> count_learned({"weight": torch.zeros(20, 30)}), count_learned(
+    ...     {"weight": torch.zeros(20, 30)}, lora_rank=4
+    ... )
+    (600, 200)
+    """
+    if not lora_rank:
+        return sum(tensor.numel() for tensor in changed.values())
+    return sum(lora_rank * sum(tensor.shape) for tensor in changed.values())
+
+
+def check_adapters(model: nn.Module, selection: LayerSelection, *, rank: int) -> None:
+    """Make sure that adapters can learn; a rank of 0, or no layers, asks for none.
+
+    Raises:
+        ValueError: peft is not installed, there is no linear layer for them, or they would have
+            more parameters than a matrix that they stand for.
+    """
+    if not rank or not selection.layers:
+        return
+    _peft()
+    changed = changed_parameters(model, selection, lora_rank=rank)
+    if not changed:
+        raise ValueError(
+            f"the selection {selection.name} has no linear layers for adapters: leave lora_rank out"
+        )
+    for name, parameter in changed.items():
+        rows, columns = parameter.shape
+        most = rows * columns // (rows + columns)
+        if rank > most:
+            raise ValueError(
+                f"lora_rank is {rank}, but above {most} an adapter of {name}, which is {rows} x "
+                f"{columns}, has more parameters than that itself"
+            )
+
+
+class AdapterWeights(MasterWeights):
+    """The adapters, which are stepped in the place of the matrices that they change.
+
+    They are float32 whatever the model is, and kept in checkpoints, as masters are.
+
+    Args:
+        adapters: A and B of every matrix, by their own names.
+        parameters: The matrices of the model that plays, by name.
+        layers: peft's layer of each of these.
+    """
+
+    def __init__(
+        self,
+        adapters: Mapping[str, nn.Parameter],
+        parameters: Mapping[str, nn.Parameter],
+        layers: Mapping[str, Any],
+    ) -> None:
+        super().__init__(adapters)
+        self._masters = dict(adapters)
+        self._parameters = parameters
+        self._layers = layers
+
+    def round_off(self) -> None:
+        """Give the model that plays the sums, computed in float32 and rounded to nearest."""
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                layer = self._layers[name]
+                change: Tensor = layer.get_delta_weight(_ADAPTER)
+                parameter.copy_(layer.base_layer.weight + change)
+
+
+class AdaptedBase(BaseWeights):
+    """What the changed matrices were; the model that learns is the base once its adapters are off.
+
+    Args:
+        parameters: The matrices of the model that plays, by name.
+        layers: peft's layers in the model that learns.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], layers: Mapping[str, Any]) -> None:
+        super().__init__(parameters)
+        self._layers = layers
+
+    @contextmanager
+    def swapped_in(self, model: nn.Module) -> Generator[None]:
+        """Turn the adapters of the model that learns off for as long as the context lasts."""
+        try:
+            for layer in self._layers.values():
+                layer.enable_adapters(enabled=False)
+            yield
+        finally:
+            for layer in self._layers.values():
+                layer.enable_adapters(enabled=True)
+
+
+def adapt(
+    model: nn.Module, parameters: Mapping[str, nn.Parameter], *, rank: int, seed: int
+) -> tuple[nn.Module, AdaptedBase, AdapterWeights]:
+    """Make the model that learns: the same modules and weights, with adapters that change nothing.
+
+    Args:
+        model: Which plays; ``AdapterWeights.round_off`` gives it what was learned.
+        parameters: Its matrices to adapt: see ``changed_parameters``.
+        rank: Of the adapters, above 0.
+        seed: Of A, which is uniform in +-1/sqrt(c), as peft has it (Kaiming).
+
+    Returns:
+        The model that learns, the way back to the base, and what to step.
+
+    Raises:
+        ValueError: peft is not installed.
+    """
+    peft = _peft()
+    learning = _twin(model, parameters)
+    paths = [_path(name) for name in parameters]
+    config = peft.LoraConfig(r=rank, lora_alpha=ALPHA_PER_RANK * rank, target_modules=paths)
+    with torch.random.fork_rng(devices=[]):
+        # Made on the CPU, and of no other randomness, so that devices and earlier draws are alike.
+        torch.default_generator.manual_seed(seed)
+        peft.inject_adapter_in_model(config, learning)
+    adapters = {name: p for name, p in learning.named_parameters() if p.requires_grad}
+    assert len(adapters) == 2 * len(paths), "peft has put adapters elsewhere, too"
+    for adapter in adapters.values():
+        adapter.data = adapter.data.float()
+    layers = {name: learning.get_submodule(_path(name)) for name in parameters}
+    return learning, AdaptedBase(parameters, layers), AdapterWeights(adapters, parameters, layers)
+
+
+def _twin(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> nn.Module:
+    """Copy the modules but not their tensors, except these parameters."""
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    twin = copy.deepcopy(model, shared)
+    for name, parameter in parameters.items():
+        kept = nn.Parameter(parameter.detach().clone(), requires_grad=False)
+        twin.get_submodule(_path(name)).weight = kept
+    return twin
+
+
+def _path(name: str) -> str:
+    return name.removesuffix(".weight")
+
+
+def _peft() -> Any:  # noqa: ANN401 - an extra has no types here
+    try:
+        return importlib.import_module("peft")
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"train.lora_rank needs {error.name}: pip install 'layerbench[lora]'"
+        ) from error
