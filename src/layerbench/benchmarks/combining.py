@@ -38,9 +38,9 @@ def read_parts(runs: Sequence[Path]) -> tuple[Part, ...]:
     """Read the runs to combine, and make sure that they fit together.
 
     Raises:
-        SettingsError: There are fewer than two; one is not finished, trained nothing or everything,
-            or adapters, or lost its checkpoint; two differ in base weights, in a setting or in tasks, or trained
-            the same layer.
+        SettingsError: There are fewer than two; one is not finished, trained nothing, everything
+            or adapters, or lost its checkpoint; two differ in base weights, in a setting or in
+            tasks, or trained the same layer.
         layerbench.benchmarks.strict_json.FormatError: A record cannot be read.
     """
     if len(runs) < 2:

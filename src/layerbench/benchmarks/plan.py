@@ -149,7 +149,7 @@ def _selection(config: RunConfig, model: nn.Module) -> LayerSelection:
 
 
 def train_settings(config: RunConfig) -> TrainSettings:
-    """Translate the settings of training; a subset of the layers, and adapters, have rates of their own."""
+    """Translate the settings of training; few layers, or adapters, have rates of their own."""
     train = config.train
     few = config.layers not in ("full", "all-layers", "none")
     whole = train.layer_learning_rate if few else train.learning_rate

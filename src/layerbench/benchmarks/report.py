@@ -5,7 +5,7 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from layerbench.benchmarks.records import EndpointRecord, Evaluation, RunRecord
+from layerbench.benchmarks.records import EndpointRecord, Evaluation, RunRecord, SelectionRecord
 from layerbench.benchmarks.scoring import Count, Difference, success_interval
 
 WIDTH = 120
@@ -27,7 +27,7 @@ def headline(record: RunRecord) -> list[str]:
     learned = (
         "nothing trained"
         if not selection.parameters
-        else f"{record.algorithm}  trained {selection.name}{_by_lora(selection.lora_rank)}: {selection.parameters:,} of "
+        else f"{record.algorithm}  trained {_what_learned(selection)}: {selection.parameters:,} of "
         f"{record.model.parameters:,} parameters ({selection.share:.1%})"
     )
     return [
@@ -36,8 +36,9 @@ def headline(record: RunRecord) -> list[str]:
     ]
 
 
-def _by_lora(rank: int) -> str:
-    return f" by LoRA of rank {rank}" if rank else ""
+def _what_learned(selection: SelectionRecord) -> str:
+    rank = selection.lora_rank
+    return f"{selection.name} by LoRA of rank {rank}" if rank else selection.name
 
 
 def notes(record: RunRecord) -> list[str]:

@@ -23,7 +23,7 @@ from layerbench.rl.masters import MasterWeights
 from layerbench.rl.types import LayerSelection
 
 ALPHA_PER_RANK = 2
-"""peft's ``lora_alpha`` over the rank, which makes s above: the rank leaves the size of B A alone."""
+"""s above: peft's ``lora_alpha`` over the rank, so that s is the same for every rank."""
 
 _ADAPTER = "default"
 

@@ -48,7 +48,8 @@ class TrainSettings:
         lr_scale: Multiplier of the learning rate by decoder block; 1 for those not named.
         gradient_checkpointing: Compute what is inside a decoder block again for its gradients.
         lora_rank: Rank of the adapters that learn in the place of matrices; 0 for none.
-        seed: Decides the order of tasks, the adapters' first values, the episodes' sampling, and the optimizer batches.
+        seed: Decides the order of tasks, the episodes' sampling, the optimizer batches, and what
+            adapters begin with.
         advantages: How rewards become advantages.
         loss: What is minimised.
 
