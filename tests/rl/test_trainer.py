@@ -124,11 +124,16 @@ def test_finished_run_does_nothing_more(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_killed_process_goes_on_to_the_same_weights(tmp_path: Path, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "rank"), [(torch.float32, 0), (torch.bfloat16, 0), (torch.float32, 2)]
+)
+def test_killed_process_goes_on_to_the_same_weights(
+    tmp_path: Path, dtype: torch.dtype, rank: int
+) -> None:
     script = str(Path(__file__).with_name("toy_run.py"))
     run_dir = tmp_path / "killed"
-    command = [sys.executable, script, str(run_dir), str(dtype).removeprefix("torch.")]
+    kind = str(dtype).removeprefix("torch.")
+    command = [sys.executable, script, str(run_dir), kind, str(rank)]
     with subprocess.Popen(command) as process:
         while latest_checkpoint(run_dir / "checkpoints") is None:
             assert process.poll() is None, "the run ended before it could be killed"
@@ -139,7 +144,8 @@ def test_killed_process_goes_on_to_the_same_weights(tmp_path: Path, dtype: torch
     assert len(recorded(run_dir)) < LONG.iterations
     subprocess.run(command, check=True)
 
-    make_toy_trainer(tmp_path / "through", settings=LONG, dtype=dtype)[0].run()
+    long = replace(LONG, lora_rank=rank)
+    make_toy_trainer(tmp_path / "through", settings=long, dtype=dtype)[0].run()
     assert_same_checkpoints(run_dir, tmp_path / "through")
     assert recorded(run_dir) == recorded(tmp_path / "through")
 

@@ -1,7 +1,7 @@
 """A whole training run in seconds: a real transformer learns to answer by the task's number.
 
-Run as a script with a folder and a dtype, it trains to the end, from wherever an earlier, killed
-run has come.
+Run as a script with a folder, a dtype and a rank of adapters, it trains to the end, from wherever
+an earlier, killed run has come.
 """
 
 import sys
@@ -137,4 +137,5 @@ LONG = replace(SETTINGS, iterations=20, checkpoint_every=3)
 if __name__ == "__main__":
     torch.set_num_threads(1)
     kind: torch.dtype = getattr(torch, sys.argv[2])
-    make_toy_trainer(Path(sys.argv[1]), settings=LONG, dtype=kind)[0].run()
+    long = replace(LONG, lora_rank=int(sys.argv[3]))
+    make_toy_trainer(Path(sys.argv[1]), settings=long, dtype=kind)[0].run()
