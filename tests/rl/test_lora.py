@@ -51,7 +51,7 @@ def adapters_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: p for name, p in model.named_parameters() if "lora_" in name}
 
 
-@pytest.mark.parametrize("selection", ["1", "0,2", "full"])
+@pytest.mark.parametrize("selection", ["0,2", "full"])
 @pytest.mark.parametrize("name", families.FAMILIES)
 def test_matrices_of_the_selected_layers_change_and_nothing_else(name: str, selection: str) -> None:
     model = families.make(name)
@@ -62,13 +62,7 @@ def test_matrices_of_the_selected_layers_change_and_nothing_else(name: str, sele
     assert set(learner.parameters) == adapted
     for key, tensor in model.state_dict().items():
         assert torch.equal(before[key], tensor) != (key in adapted), key
-
-
-@pytest.mark.parametrize("name", families.FAMILIES)
-def test_base_weights_of_the_model_that_learns_stay(name: str) -> None:
-    model = families.make(name)
-    before = weights(model)
-    learner, _ = learn(model)
+    # The model that learns has the base weights under all its adapters.
     base = {
         key.replace(".base_layer", ""): tensor
         for key, tensor in learner.model.state_dict().items()

@@ -168,7 +168,7 @@ def adapt(
     learning = _twin(model, parameters)
     paths = [_path(name) for name in parameters]
     config = peft.LoraConfig(r=rank, lora_alpha=ALPHA_PER_RANK * rank, target_modules=paths)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
         # Made on the CPU, and of no other randomness, so that devices and earlier draws are alike.
         torch.default_generator.manual_seed(seed)
         peft.inject_adapter_in_model(config, learning)
