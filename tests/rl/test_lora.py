@@ -199,7 +199,7 @@ def test_stopping_halfway_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rank", [0, 3])
 def test_another_rank_does_not_resume(tmp_path: Path, rank: int) -> None:
     make_toy_trainer(tmp_path, settings=TOY)[0].run()
-    with pytest.raises(ValueError, match=rf"its lora_rank is 2, not {rank or None}"):
+    with pytest.raises(ValueError, match="belongs to another run: its "):
         make_toy_trainer(tmp_path, settings=replace(TOY, lora_rank=rank))
 
 
