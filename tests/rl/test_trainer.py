@@ -421,6 +421,7 @@ def test_what_was_not_measured_is_null_and_survives_a_resume(tmp_path: Path) -> 
     assert (metrics.steps, metrics.kl, metrics.entropy) == (0, None, None)
     (line,) = recorded(tmp_path)
     unmeasured = {"loss", "kl", "clip_fraction", "entropy", "grad_norm", "max_ratio"}
+    unmeasured |= {"mismatch", "max_mismatch", "capped"}
     assert {name for name, value in line.items() if value is None} == unmeasured
     again, _ = biased_trainer(tmp_path, dull=dull, settings=replace(SETTINGS, iterations=1))
     assert again.history == (metrics,)

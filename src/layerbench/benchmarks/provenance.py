@@ -44,10 +44,14 @@ def code() -> CodeRecord:
     )
 
 
-def hardware(device: str) -> HardwareRecord:
-    """Say where a run is: a device, as torch names it, of this machine."""
+def hardware(device: str, *, processes: int = 1) -> HardwareRecord:
+    """Say where a run is: a device, as torch names it, of this machine, in each process."""
     return HardwareRecord(
-        device=device, threads=torch.get_num_threads(), cpus=cpus(), platform=platform_name()
+        device=device,
+        threads=torch.get_num_threads(),
+        cpus=cpus(),
+        platform=platform_name(),
+        processes=processes if processes > 1 else None,
     )
 
 

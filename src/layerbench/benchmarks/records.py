@@ -208,12 +208,15 @@ class HardwareRecord:
         threads: Of torch, in the main process.
         cpus: Logical processors of the machine.
         platform: Operating system and architecture.
+        processes: How many trained and played together, each on a device of its own where there
+            are GPUs; what is measured here is the first one's. None for one.
     """
 
     device: str
     threads: int
     cpus: int
     platform: str
+    processes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,11 @@ def check(config: RunConfig) -> None:
             "agent.thinking is about free text, but agent.action_mode is choose, where nothing is "
             "thought: leave it out"
         )
+    if 0 < config.train.importance_cap < 1:
+        raise SettingsError(
+            f"train.importance_cap is {config.train.importance_cap:g}, but it bounds a weight that "
+            "is 1 where engine and trainer agree: take at least 1, or 0 for no correction"
+        )
     if config.train.temperature == 0:
         raise SettingsError("train.temperature is 0, but a greedy policy cannot learn: take 1")
 

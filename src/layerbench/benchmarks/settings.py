@@ -148,6 +148,9 @@ class TrainConfig:
         aggregation: ``grpo``, ``token_mean`` or ``dr_grpo``.
         max_tokens: What ``dr_grpo``'s aggregation divides a sequence's loss by.
         sequence_ratio: One importance ratio a sequence (GSPO).
+        importance_cap: Bound of the weight that corrects for an engine which samples with other
+            log-probabilities than the trainer's (truncated importance sampling); 0 corrects
+            nothing.
         gradient_checkpointing: Compute what is inside a layer again for its gradients, instead of
             keeping it; changes memory and speed, not the result.
     """
@@ -176,6 +179,7 @@ class TrainConfig:
     aggregation: str = MISSING
     max_tokens: int = MISSING
     sequence_ratio: bool = MISSING
+    importance_cap: float = 0.0
     lr_scale: str = ""
     gradient_checkpointing: bool = False
 

@@ -4,6 +4,7 @@ Shape suffixes: R rows sampled at once, K ids to choose from.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -255,7 +256,8 @@ def load_model(
         revision: Branch, tag or commit on the Hub.
         dtype: ``auto`` takes float32 on the CPU, where bfloat16 is far slower, else bfloat16; or
             a name such as ``float32``.
-        device: As torch names it; ``auto`` takes CUDA if there is some.
+        device: As torch names it; ``auto`` takes CUDA if there is some. Of several processes that
+            torchrun started, each takes a GPU of its own.
         trust_remote_code: Run code that comes with the model.
         attention: As transformers names implementations of it; ``auto`` leaves the choice there.
 
@@ -327,7 +329,10 @@ def _not_loaded(name: str, problem: Exception) -> ValueError:
 
 def _find_device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        # Which of the processes on this machine it is, from torchrun.
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
         # A name that torch knows may be that of a device which is not here.
