@@ -128,7 +128,7 @@ def test_finished_run_does_nothing_more(tmp_path: Path) -> None:
 def test_killed_process_goes_on_to_the_same_weights(tmp_path: Path, dtype: torch.dtype) -> None:
     script = str(Path(__file__).with_name("toy_run.py"))
     run_dir = tmp_path / "killed"
-    command = [sys.executable, script, str(run_dir), str(dtype).removeprefix("torch.")]
+    command = [sys.executable, script, str(run_dir), str(dtype).removeprefix("torch."), "1"]
     with subprocess.Popen(command) as process:
         while latest_checkpoint(run_dir / "checkpoints") is None:
             assert process.poll() is None, "the run ended before it could be killed"
