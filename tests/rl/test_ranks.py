@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors import torch as safetensors
 
 from layerbench.benchmarks import cli, records
 from layerbench.rl.checkpoint import latest_checkpoint
@@ -60,7 +60,7 @@ def test_processes_with_different_weights_are_found_out() -> None:
 def weights(run: Path) -> dict[str, torch.Tensor]:
     path = latest_checkpoint(run / "checkpoints")
     assert path is not None
-    return load_file(path / "weights.safetensors")
+    return safetensors.load_file(path / "weights.safetensors")  # pyright: ignore[reportUnknownMemberType]
 
 
 def assert_close(mine: Path, other: Path) -> None:
