@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
@@ -79,11 +80,11 @@ def memory_mb() -> float:
     return round((own + workers) / _BYTES_PER_MB, 1)
 
 
-def device_memory_mb(device: torch.device) -> float | None:
-    """Give the most memory that torch has had allocated on a GPU; None if the device is none."""
-    if device.type != "cuda":
+def device_memory_mb(devices: Sequence[torch.device]) -> float | None:
+    """Sum the most memory that torch has had allocated on each GPU; None if one is no GPU."""
+    if any(device.type != "cuda" for device in devices):
         return None
-    return round(torch.cuda.max_memory_allocated(device) / _BYTES_PER_MB, 1)
+    return round(sum(map(torch.cuda.max_memory_allocated, devices)) / _BYTES_PER_MB, 1)
 
 
 def _packages() -> dict[str, str]:

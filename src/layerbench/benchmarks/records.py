@@ -204,7 +204,7 @@ class HardwareRecord:
     """Where it ran.
 
     Attributes:
-        device: As torch names it; ``endpoint`` where the model ran behind one.
+        device: As torch names it, several with commas; ``endpoint`` where the model ran behind one.
         threads: Of torch, in the main process.
         cpus: Logical processors of the machine.
         platform: Operating system and architecture.

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from layerbench.agents.backends.transformers import weights_hash
@@ -155,7 +156,7 @@ def _record(run: _Run, learned: _Learned, state: RunState) -> RunRecord:
         started=state.started,
         peak_memory_mb=player.memory_mb,
         hardware=_hardware(plan, player.ranks),
-        peak_device_memory_mb=provenance.device_memory_mb(_weights(plan)[0].device),
+        peak_device_memory_mb=provenance.device_memory_mb(_devices(plan)),
     )
 
 
@@ -171,7 +172,7 @@ def _conditions(plan: Plan, state: RunState) -> Conditions:
 
 
 def _hardware(plan: Plan, ranks: Ranks) -> records.HardwareRecord:
-    return provenance.hardware(str(_weights(plan)[0].device), processes=ranks.size)
+    return provenance.hardware(",".join(map(str, _devices(plan))), processes=ranks.size)
 
 
 def _model(plan: Plan, state: RunState) -> records.ModelRecord:
@@ -183,6 +184,10 @@ def _model(plan: Plan, state: RunState) -> records.ModelRecord:
         dtype=str(weights[0].dtype).removeprefix("torch."),
         parameters=sum(weight.numel() for weight in weights),
     )
+
+
+def _devices(plan: Plan) -> list[torch.device]:
+    return sorted({weight.device for weight in _weights(plan)}, key=str)
 
 
 def _weights(plan: Plan) -> list[nn.Parameter]:

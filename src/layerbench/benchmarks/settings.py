@@ -41,7 +41,8 @@ class ModelConfig:
             trained. Or ``openai:NAME``, which is asked over the network.
         revision: Branch, tag or commit on the Hub; of a run's or delta's model, that of its base.
         dtype: ``float32``, ``bfloat16``, or ``auto``: float32 on a CPU, bfloat16 elsewhere.
-        device: As torch names it, or ``auto``: the first GPU if there is one.
+        device: As torch names it; ``auto``: the first GPU if there is one; or ``split``: the layers
+            are laid out over all GPUs, for a model that one cannot hold.
         trust_remote_code: Run code that the model's repository brings along.
         threads: Of torch; more than one is slow where other processes want the same cores.
         attention: ``eager``, ``sdpa`` or ``flash_attention_2``; ``auto`` takes what transformers
