@@ -220,6 +220,7 @@ LATER = {
     "model.attention": "eager",
     "agent.thinking": "false",
     "train.gradient_checkpointing": "true",
+    "train.importance_cap": "2.0",
 }
 
 

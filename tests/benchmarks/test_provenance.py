@@ -7,8 +7,14 @@ from layerbench.benchmarks import provenance
 def test_a_gpus_memory_is_what_torch_had_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     peaks = {torch.device("cuda:0"): 1, torch.device("cuda:1"): 2_345_670_000}
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", peaks.__getitem__)
-    assert provenance.device_memory_mb(torch.device("cuda:1")) == 2345.7
+    assert provenance.device_memory_mb([torch.device("cuda:1")]) == 2345.7
+
+
+def test_of_several_gpus_the_memory_is_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = [torch.device("cuda:0"), torch.device("cuda:1")]
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 1_500_000)
+    assert provenance.device_memory_mb(devices) == 3.0
 
 
 def test_a_cpu_has_no_memory_of_its_own() -> None:
-    assert provenance.device_memory_mb(torch.device("cpu")) is None
+    assert provenance.device_memory_mb([torch.device("cpu")]) is None

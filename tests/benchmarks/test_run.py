@@ -142,6 +142,7 @@ def test_base_scores_do_not_depend_on_what_is_trained_later(
         (["agent.style=keydor"], "did you mean 'keydoor'?"),
         (["model.device=tpu9"], "no device 'tpu9' here: use auto, cpu, cuda or cuda:N"),
         (["model.device=cuda:99"], "no device 'cuda:99' here"),
+        (["model.device=split"], "device 'split' is for several GPUs, and there is none here"),
         (["--model", "/no/such/model"], "/no/such/model"),
     ],
 )

@@ -133,7 +133,7 @@ def test_killed_process_goes_on_to_the_same_weights(
     script = str(Path(__file__).with_name("toy_run.py"))
     run_dir = tmp_path / "killed"
     kind = str(dtype).removeprefix("torch.")
-    command = [sys.executable, script, str(run_dir), kind, str(rank)]
+    command = [sys.executable, script, str(run_dir), kind, "1", str(rank)]
     with subprocess.Popen(command) as process:
         while latest_checkpoint(run_dir / "checkpoints") is None:
             assert process.poll() is None, "the run ended before it could be killed"
@@ -427,6 +427,7 @@ def test_what_was_not_measured_is_null_and_survives_a_resume(tmp_path: Path) -> 
     assert (metrics.steps, metrics.kl, metrics.entropy) == (0, None, None)
     (line,) = recorded(tmp_path)
     unmeasured = {"loss", "kl", "clip_fraction", "entropy", "grad_norm", "max_ratio"}
+    unmeasured |= {"mismatch", "max_mismatch", "capped"}
     assert {name for name, value in line.items() if value is None} == unmeasured
     again, _ = biased_trainer(tmp_path, dull=dull, settings=replace(SETTINGS, iterations=1))
     assert again.history == (metrics,)

@@ -1,7 +1,7 @@
 """A whole training run in seconds: a real transformer learns to answer by the task's number.
 
-Run as a script with a folder, a dtype and a rank of adapters, it trains to the end, from wherever
-an earlier, killed run has come.
+Run as a script with a folder, a dtype, a selection and a rank of adapters, it trains to the end,
+from wherever an earlier, killed run has come; torchrun may start it as several processes.
 """
 
 import sys
@@ -21,6 +21,7 @@ from layerbench.envs.types import Observation, Task
 from layerbench.rl.advantages import AdvantageSettings
 from layerbench.rl.layers import parse_selection
 from layerbench.rl.losses import LossSettings
+from layerbench.rl.ranks import ALONE, Ranks, connected
 from layerbench.rl.schedule import TrainSettings
 from layerbench.rl.trainer import Trainer
 
@@ -116,6 +117,7 @@ def make_toy_trainer(
     settings: TrainSettings = SETTINGS,
     selection: str = "1",
     dtype: torch.dtype = torch.float32,
+    ranks: Ranks = ALONE,
 ) -> tuple[Trainer, nn.Module, ToyPlayer]:
     """Make a trainer, which goes on with what ``run_dir`` holds."""
     model = make_toy_model(dtype)
@@ -127,6 +129,7 @@ def make_toy_trainer(
         selection=parse_selection(selection, 3),
         settings=settings,
         run_dir=run_dir,
+        ranks=ranks,
     )
     return trainer, model, player
 
@@ -137,5 +140,8 @@ LONG = replace(SETTINGS, iterations=20, checkpoint_every=3)
 if __name__ == "__main__":
     torch.set_num_threads(1)
     kind: torch.dtype = getattr(torch, sys.argv[2])
-    long = replace(LONG, lora_rank=int(sys.argv[3]))
-    make_toy_trainer(Path(sys.argv[1]), settings=long, dtype=kind)[0].run()
+    long = replace(LONG, lora_rank=int(sys.argv[4]))
+    with connected() as together:
+        make_toy_trainer(
+            Path(sys.argv[1]), settings=long, selection=sys.argv[3], dtype=kind, ranks=together
+        )[0].run()

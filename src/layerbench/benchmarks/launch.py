@@ -1,20 +1,22 @@
 """From settings to a finished run; an unexpected failure leaves its traceback in the folder."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 
 from layerbench.agents.backends.endpoint import EndpointError
 from layerbench.benchmarks import endpoint_run, endpoints, plan, run
 from layerbench.benchmarks.failures import failure_log
 from layerbench.benchmarks.folder import RunFolder, Start
 from layerbench.benchmarks.overrides import SettingsError
-from layerbench.benchmarks.progress import ConsoleReporter, Reporter
+from layerbench.benchmarks.progress import ConsoleReporter, Reporter, SilentReporter
 from layerbench.benchmarks.records import RunRecord
 from layerbench.benchmarks.settings import RunConfig
+from layerbench.rl.ranks import ALONE, Ranks, connected
 
 
 def launch(config: RunConfig, folder: RunFolder, start: Start) -> RunRecord | str:
-    """Run what the settings say, and report on stderr.
+    """Run what the settings say, with the processes that torchrun started, and report on stderr.
 
     Returns:
         The record, or one line on why the run failed.
@@ -22,8 +24,11 @@ def launch(config: RunConfig, folder: RunFolder, start: Start) -> RunRecord | st
     Raises:
         ValueError: The settings ask for something that is not there; nothing was run.
     """
-    with ConsoleReporter() as reporter:
-        return carry_out(config, folder, start, reporter)
+    with connected() as ranks:
+        if ranks.rank:
+            return carry_out(config, folder, start, SilentReporter(), ranks=ranks)
+        with ConsoleReporter() as reporter:
+            return carry_out(config, folder, start, reporter, ranks=ranks)
 
 
 def carry_out(
@@ -33,6 +38,7 @@ def carry_out(
     reporter: Reporter,
     *,
     base: RunFolder | None = None,
+    ranks: Ranks = ALONE,
 ) -> RunRecord | str:
     """Run what the settings say, or read the record if another process was faster.
 
@@ -42,6 +48,7 @@ def carry_out(
         start: What to do with a run that is there.
         reporter: Hears of every step.
         base: A run whose base evaluation may stand for this run's own, as far as it is the same.
+        ranks: The processes that carry it out together; the first one holds the folder.
 
     Returns:
         The record, or one line on why the run failed.
@@ -49,8 +56,9 @@ def carry_out(
     Raises:
         ValueError: The settings ask for something that is not there; nothing was run.
     """
-    execute = _prepare(config, base)
-    with folder.open(config, start) as finished, failure_log(folder.error_log) as logger:
+    execute = _prepare(config, base, ranks)
+    log = folder.error_log.with_stem(f"error-{ranks.rank}") if ranks.rank else folder.error_log
+    with _held(folder, config, start, ranks) as finished, failure_log(log) as logger:
         if finished is not None:
             return finished
         reporter.say(f"run folder {folder.path}")
@@ -64,16 +72,30 @@ def carry_out(
         except Exception as error:
             logger.exception("the run failed")
             reason = str(error).strip().partition("\n")[0]
-            return f"the run failed: {type(error).__name__}: {reason} (see {folder.error_log})"
+            return f"the run failed: {type(error).__name__}: {reason} (see {log})"
+
+
+@contextmanager
+def _held(
+    folder: RunFolder, config: RunConfig, start: Start, ranks: Ranks
+) -> Generator[RunRecord | None]:
+    """Have the first process hold the folder, and tell all what it found there."""
+    with ExitStack() as held:
+        yield ranks.first(lambda: held.enter_context(folder.open(config, start)))
 
 
 def _prepare(
-    config: RunConfig, base: RunFolder | None
+    config: RunConfig, base: RunFolder | None, ranks: Ranks
 ) -> Callable[[RunFolder, Reporter], RunRecord]:
     """Load what a run needs; a model behind an endpoint is not asked yet."""
     if endpoints.is_endpoint(config.model.name):
+        if ranks.size > 1:
+            raise SettingsError(
+                f"{config.model.name} is asked by one process: leave torchrun out, and raise "
+                "model.concurrency"
+            )
         return functools.partial(endpoint_run.execute, endpoint_run.prepare(config))
-    return functools.partial(run.execute, plan.prepare(config), base=base)
+    return functools.partial(run.execute, plan.prepare(config), base=base, ranks=ranks)
 
 
 def _say_what_was_read(config: RunConfig, reporter: Reporter) -> None:

@@ -203,6 +203,7 @@ def _loss_settings(config: RunConfig) -> LossSettings:
         aggregation=Aggregation(train.aggregation),
         max_tokens=train.max_tokens,
         sequence_ratio=train.sequence_ratio,
+        importance_cap=train.importance_cap,
     )
 
 

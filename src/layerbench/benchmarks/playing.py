@@ -18,6 +18,7 @@ from layerbench.benchmarks.settings import RunConfig
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
+from layerbench.rl.ranks import ALONE, Ranks, share
 
 BASE, FINAL = "base", "final"
 
@@ -33,6 +34,7 @@ class Player:
         folder: Where evaluations are kept, held open by the caller.
         reporter: Hears of every step.
         pool: Where the episodes are played.
+        ranks: The processes of the run; each plays a share, the first one keeps what is played.
         evaluations: So far, in their order.
         memory_mb: The most memory seen.
     """
@@ -43,6 +45,7 @@ class Player:
     folder: RunFolder
     reporter: Reporter
     pool: EnvPool
+    ranks: Ranks = ALONE
     evaluations: list[Evaluation] = field(default_factory=list[Evaluation])
     memory_mb: float = 0.0
 
@@ -54,11 +57,9 @@ class Player:
     def evaluate(self, phase: str) -> None:
         """Score the agent as it is, split by split, or read the scores from the last start."""
         for split in self.config.env.eval_splits:
-            found = self.folder.scores(phase, split)
+            found = self.ranks.first(lambda split=split: self.folder.scores(phase, split))
             if found is None:
                 found = self._play_evaluation(phase, split)
-                # After the table of its turns: whoever finds the scores finds both.
-                strict_json.write(self.folder.part(phase, split, suffix="json"), found)
             self.evaluations.append(found)
             self.reporter.evaluated(found)
         self.note_memory()
@@ -66,26 +67,26 @@ class Player:
     def play(
         self, what: str, requests: Sequence[EpisodeRequest], temperature: float
     ) -> list[Trajectory]:
-        """Play a batch.
+        """Play a batch, of which each process plays its share: tasks, and so groups, whole.
 
         Raises:
             layerbench.benchmarks.breakdown.BreakdownError: Every episode of it broke down.
             layerbench.benchmarks.overrides.SettingsError: No episode of it had room in the context
                 for its turns.
         """
-        total = len(requests)
+        own = share(requests, by=lambda request: request.task.task_id, ranks=self.ranks)
+        total = len(own)
         self.reporter.playing(what, done=0, episodes=total)
         # Equal tasks of a group are loaded once, not by each of its episodes at the same time.
-        self.pool.prepare(
-            list({request.task.task_id: request.task for request in requests}.values())
-        )
+        self.pool.prepare(list({request.task.task_id: request.task for request in own}.values()))
         played = play_episodes(
             self.pool,
             self.agent,
-            requests,
+            own,
             temperature=temperature,
             on_progress=lambda done: self.reporter.playing(what, done=done, episodes=total),
         )
+        played = self.ranks.join(played)
         check_played(played, what=what, asked=self.agent.settings)
         return played
 
@@ -102,9 +103,7 @@ class Player:
             seeds=(settings.seed, self.config.seed),
         )
         played = self.play(f"{phase} {split}", requests, settings.temperature)
-        table = self.folder.part(phase, split, suffix="parquet")
-        episodes.write(table, played, phase=phase, split=split)
-        return evaluation.summarise(
+        scores = evaluation.summarise(
             played,
             tasks,
             phase=phase,
@@ -112,6 +111,12 @@ class Player:
             temperature=settings.temperature,
             seconds=round(time.perf_counter() - started, 3),
         )
+        if self.ranks.rank == 0:
+            table = self.folder.part(phase, split, suffix="parquet")
+            episodes.write(table, played, phase=phase, split=split)
+            # After the table of its turns: whoever finds the scores finds both.
+            strict_json.write(self.folder.part(phase, split, suffix="json"), scores)
+        return scores
 
 
 def open_pool(config: RunConfig, identity: EnvIdentity) -> EnvPool:

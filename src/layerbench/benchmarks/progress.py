@@ -12,6 +12,8 @@ from layerbench.benchmarks import report
 from layerbench.benchmarks.records import Evaluation
 from layerbench.rl.metrics import IterationMetrics
 
+_ROUNDING = 1e-4  # nats
+
 
 @runtime_checkable
 class Reporter(Protocol):
@@ -83,6 +85,22 @@ class ConsoleReporter:
         self.say(iteration_line(metrics, iterations=iterations))
 
 
+class SilentReporter:
+    """Says nothing: of several processes, one reports."""
+
+    def say(self, line: str) -> None:
+        return None
+
+    def playing(self, what: str, *, done: int, episodes: int) -> None:
+        return None
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        return None
+
+    def trained(self, metrics: IterationMetrics, *, iterations: int) -> None:
+        return None
+
+
 class LogReporter:
     """Adds to a file, which is made by the first line."""
 
@@ -118,8 +136,16 @@ def iteration_line(metrics: IterationMetrics, *, iterations: int) -> str:
         f"{metrics.mixed_groups}/{metrics.groups} groups mixed)  reward {metrics.reward:.2f}  "
         f"kl {_number(metrics.kl, 4)}  clip {_number(metrics.clip_fraction, 3)}  "
         f"entropy {_number(metrics.entropy, 2)}  grad {_number(metrics.grad_norm, 2)}  "
-        f"play {metrics.play_s:.1f} s  update {metrics.update_s:.1f} s"
+        f"{_mismatch(metrics)}play {metrics.play_s:.1f} s  update {metrics.update_s:.1f} s"
     )
+
+
+def _mismatch(metrics: IterationMetrics) -> str:
+    """Say how far the engine that played was off, where that is more than float32's rounding."""
+    if metrics.capped is None and (metrics.mismatch or 0.0) < _ROUNDING:
+        return ""
+    capped = "" if metrics.capped is None else f" (capped {_number(metrics.capped, 3)})"
+    return f"mismatch {_number(metrics.mismatch, 4)}{capped}  "
 
 
 def _number(value: float | None, digits: int) -> str:

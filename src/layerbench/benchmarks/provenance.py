@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,14 @@ def code() -> CodeRecord:
     )
 
 
-def hardware(device: str) -> HardwareRecord:
-    """Say where a run is: a device, as torch names it, of this machine."""
+def hardware(device: str, *, processes: int = 1) -> HardwareRecord:
+    """Say where a run is: a device, as torch names it, of this machine, in each process."""
     return HardwareRecord(
-        device=device, threads=torch.get_num_threads(), cpus=cpus(), platform=platform_name()
+        device=device,
+        threads=torch.get_num_threads(),
+        cpus=cpus(),
+        platform=platform_name(),
+        processes=processes if processes > 1 else None,
     )
 
 
@@ -75,11 +80,11 @@ def memory_mb() -> float:
     return round((own + workers) / _BYTES_PER_MB, 1)
 
 
-def device_memory_mb(device: torch.device) -> float | None:
-    """Give the most memory that torch has had allocated on a GPU; None if the device is none."""
-    if device.type != "cuda":
+def device_memory_mb(devices: Sequence[torch.device]) -> float | None:
+    """Sum the most memory that torch has had allocated on each GPU; None if one is no GPU."""
+    if any(device.type != "cuda" for device in devices):
         return None
-    return round(torch.cuda.max_memory_allocated(device) / _BYTES_PER_MB, 1)
+    return round(sum(map(torch.cuda.max_memory_allocated, devices)) / _BYTES_PER_MB, 1)
 
 
 def _packages() -> dict[str, str]:

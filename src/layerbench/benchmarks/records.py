@@ -208,16 +208,19 @@ class HardwareRecord:
     """Where it ran.
 
     Attributes:
-        device: As torch names it; ``endpoint`` where the model ran behind one.
+        device: As torch names it, several with commas; ``endpoint`` where the model ran behind one.
         threads: Of torch, in the main process.
         cpus: Logical processors of the machine.
         platform: Operating system and architecture.
+        processes: How many trained and played together, each on a device of its own where there
+            are GPUs; what is measured here is the first one's. None for one.
     """
 
     device: str
     threads: int
     cpus: int
     platform: str
+    processes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

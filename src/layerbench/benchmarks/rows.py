@@ -182,7 +182,9 @@ def _ratio(
 ) -> float | None:
     """Divide the means of what two selections took, where it was measured on the same hardware."""
     mine, theirs = ([item.found.record for item in side] for side in (group, full))
-    hardware = {(r.hardware.device, r.hardware.threads, r.hardware.cpus) for r in mine + theirs}
+    hardware = {
+        (h.device, h.threads, h.cpus, h.processes) for h in (r.hardware for r in mine + theirs)
+    }
     trained = all(record.training.iterations for record in mine)
     if not trained or not theirs or len(hardware) != 1:
         return None

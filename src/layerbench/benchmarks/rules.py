@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from layerbench.benchmarks import endpoints
 from layerbench.benchmarks.overrides import SettingsError, check_choice, settings_of
-from layerbench.benchmarks.settings import RunConfig
+from layerbench.benchmarks.settings import RunConfig, TrainConfig
 
 # The words of the enums and literals in agents and rl, which are slow to import; a test compares.
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -86,11 +86,6 @@ def check(config: RunConfig) -> None:
             f"env.eval_splits has {config.env.train_split}, which the run trains on "
             "(env.train_split): score it on what it has never seen, or use layerbench eval"
         )
-    if config.train.tasks < config.train.tasks_per_iteration:
-        raise SettingsError(
-            f"train.tasks is {config.train.tasks}, less than the "
-            f"{config.train.tasks_per_iteration} of train.tasks_per_iteration"
-        )
     if config.algorithm.name == "dr_grpo" and config.algorithm.normalisation != "mean":
         raise SettingsError("algorithm.normalisation must be mean: Dr. GRPO has no deviation")
     if config.agent.action_mode == "choose" and not config.agent.thinking:
@@ -98,10 +93,7 @@ def check(config: RunConfig) -> None:
             "agent.thinking is about free text, but agent.action_mode is choose, where nothing is "
             "thought: leave it out"
         )
-    if config.train.lora_learning_rate and not config.train.lora_rank:
-        raise SettingsError("train.lora_learning_rate is of adapters: give train.lora_rank as well")
-    if config.train.temperature == 0:
-        raise SettingsError("train.temperature is 0, but a greedy policy cannot learn: take 1")
+    _check_training(config.train)
 
 
 def check_style(config: RunConfig) -> None:
@@ -125,6 +117,23 @@ def check_style(config: RunConfig) -> None:
             f"agent.style {style} reads env.observation_mode=text, not {pages}: leave it at text, "
             "or take agent.style=webshop and a model that speaks"
         )
+
+
+def _check_training(train: TrainConfig) -> None:
+    if train.tasks < train.tasks_per_iteration:
+        raise SettingsError(
+            f"train.tasks is {train.tasks}, less than the "
+            f"{train.tasks_per_iteration} of train.tasks_per_iteration"
+        )
+    if 0 < train.importance_cap < 1:
+        raise SettingsError(
+            f"train.importance_cap is {train.importance_cap:g}, but it bounds a weight that "
+            "is 1 where engine and trainer agree: take at least 1, or 0 for no correction"
+        )
+    if train.lora_learning_rate and not train.lora_rank:
+        raise SettingsError("train.lora_learning_rate is of adapters: give train.lora_rank as well")
+    if train.temperature == 0:
+        raise SettingsError("train.temperature is 0, but a greedy policy cannot learn: take 1")
 
 
 def _check_value(name: str, value: object) -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from layerbench.agents.backends.transformers import weights_hash
@@ -21,11 +22,17 @@ from layerbench.benchmarks.takeover import Conditions
 from layerbench.rl.layers import BaseWeights, movement
 from layerbench.rl.lora import count_learned
 from layerbench.rl.metrics import IterationMetrics
+from layerbench.rl.ranks import ALONE, Ranks
 from layerbench.rl.trainer import Trainer
 
 
 def execute(
-    plan: Plan, folder: RunFolder, reporter: Reporter, *, base: RunFolder | None = None
+    plan: Plan,
+    folder: RunFolder,
+    reporter: Reporter,
+    *,
+    base: RunFolder | None = None,
+    ranks: Ranks = ALONE,
 ) -> RunRecord:
     """Run the plan to its end, from where the folder says it stands, and write the record.
 
@@ -34,16 +41,18 @@ def execute(
 
     Args:
         plan: What to run.
-        folder: Held open by the caller.
+        folder: Held open by the caller, or by the first process.
         reporter: Hears of every step.
         base: A run whose evaluation of the base model is taken over if it is the same.
+        ranks: The processes that carry it out together.
     """
     config = plan.config
-    state = remember(folder, reporter, weights_sha256=weights_hash(plan.model))
+    weights = weights_hash(plan.model)
+    state = ranks.first(lambda: remember(folder, reporter, weights_sha256=weights))
     if base is not None:
         takeover.take_over(base, folder, _conditions(plan, state), reporter)
     with open_pool(config, plan.identity) as pool:
-        player = Player(config, plan.eval_tasks, plan.agent, folder, reporter, pool)
+        player = Player(config, plan.eval_tasks, plan.agent, folder, reporter, pool, ranks)
         run = _Run(plan, player)
         player.evaluate(BASE)
         learned = run.learn()
@@ -51,8 +60,9 @@ def execute(
             player.evaluate(FINAL)
         player.note_memory()
     record = _record(run, learned, state)
-    episodes.merge(folder.episodes, player.parts)
-    folder.finish(record)
+    if ranks.rank == 0:
+        episodes.merge(folder.episodes, player.parts)
+        folder.finish(record)
     return record
 
 
@@ -106,6 +116,7 @@ class _Run:
                 selection=self.plan.selection,
                 settings=self.plan.training,
                 run_dir=folder,
+                ranks=self.player.ranks,
             )
         except ValueError as error:
             raise SettingsError(f"{error}; --fresh starts {folder} anew") from error
@@ -145,8 +156,8 @@ def _record(run: _Run, learned: _Learned, state: RunState) -> RunRecord:
         movement=_movement(plan, learned.base),
         started=state.started,
         peak_memory_mb=player.memory_mb,
-        hardware=provenance.hardware(str(_weights(plan)[0].device)),
-        peak_device_memory_mb=provenance.device_memory_mb(_weights(plan)[0].device),
+        hardware=_hardware(plan, player.ranks),
+        peak_device_memory_mb=provenance.device_memory_mb(_devices(plan)),
     )
 
 
@@ -156,9 +167,13 @@ def _conditions(plan: Plan, state: RunState) -> Conditions:
         env=env_record(plan.config, plan.identity),
         model=_model(plan, state),
         code=provenance.code(),
-        hardware=provenance.hardware(str(_weights(plan)[0].device)),
+        hardware=_hardware(plan, ALONE),
         tasks={split: [task.task_id for task in tasks] for split, tasks in plan.eval_tasks.items()},
     )
+
+
+def _hardware(plan: Plan, ranks: Ranks) -> records.HardwareRecord:
+    return provenance.hardware(",".join(map(str, _devices(plan))), processes=ranks.size)
 
 
 def _model(plan: Plan, state: RunState) -> records.ModelRecord:
@@ -170,6 +185,10 @@ def _model(plan: Plan, state: RunState) -> records.ModelRecord:
         dtype=str(weights[0].dtype).removeprefix("torch."),
         parameters=sum(weight.numel() for weight in weights),
     )
+
+
+def _devices(plan: Plan) -> list[torch.device]:
+    return sorted({weight.device for weight in _weights(plan)}, key=str)
 
 
 def _weights(plan: Plan) -> list[nn.Parameter]:

@@ -41,7 +41,8 @@ class ModelConfig:
             trained. Or ``openai:NAME``, which is asked over the network.
         revision: Branch, tag or commit on the Hub; of a run's or delta's model, that of its base.
         dtype: ``float32``, ``bfloat16``, or ``auto``: float32 on a CPU, bfloat16 elsewhere.
-        device: As torch names it, or ``auto``: the first GPU if there is one.
+        device: As torch names it; ``auto``: the first GPU if there is one; or ``split``: the layers
+            are laid out over all GPUs, for a model that one cannot hold.
         trust_remote_code: Run code that the model's repository brings along.
         threads: Of torch; more than one is slow where other processes want the same cores.
         attention: ``eager``, ``sdpa`` or ``flash_attention_2``; ``auto`` takes what transformers
@@ -148,6 +149,9 @@ class TrainConfig:
         aggregation: ``grpo``, ``token_mean`` or ``dr_grpo``.
         max_tokens: What ``dr_grpo``'s aggregation divides a sequence's loss by.
         sequence_ratio: One importance ratio a sequence (GSPO).
+        importance_cap: Bound of the weight that corrects for an engine which samples with other
+            log-probabilities than the trainer's (truncated importance sampling); 0 corrects
+            nothing.
         gradient_checkpointing: Compute what is inside a layer again for its gradients, instead of
             keeping it; changes memory and speed, not the result.
         lora_rank: Rank of the LoRA adapters that learn in the place of the selected layers'
@@ -179,6 +183,7 @@ class TrainConfig:
     aggregation: str = MISSING
     max_tokens: int = MISSING
     sequence_ratio: bool = MISSING
+    importance_cap: float = 0.0
     lr_scale: str = ""
     gradient_checkpointing: bool = False
     lora_rank: int = 0

@@ -58,6 +58,8 @@ class LossSettings:
         aggregation: How decisions' losses become one number.
         max_tokens: Constant length of ``Aggregation.DR_GRPO``, in decisions a sequence.
         sequence_ratio: Use one importance ratio a sequence (GSPO), not one a decision.
+        importance_cap: Bound, at least 1, of the weight that corrects a decision which another
+            engine sampled: see ``rl.correction``; 0 corrects nothing.
 
     Raises:
         ValueError: A value lies outside its range.
@@ -72,6 +74,7 @@ class LossSettings:
     aggregation: Aggregation = Aggregation.GRPO
     max_tokens: int = 512
     sequence_ratio: bool = False
+    importance_cap: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.clip_low < 1.0:
@@ -86,6 +89,8 @@ class LossSettings:
             raise ValueError(f"entropy_coef must be at least 0, got {self.entropy_coef}")
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens}")
+        if self.importance_cap and self.importance_cap < 1.0:
+            raise ValueError(f"importance_cap must be 0 or at least 1, got {self.importance_cap}")
 
 
 def importance_ratio(

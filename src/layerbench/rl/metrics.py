@@ -37,6 +37,9 @@ class IterationMetrics:
         steps: Optimizer steps taken.
         play_s: Seconds spent playing.
         update_s: Seconds spent on the update.
+        mismatch: This and the next two: see ``UpdateStats``; None also in lines of before.
+        max_mismatch: Nats.
+        capped: Share.
     """
 
     iteration: int
@@ -59,6 +62,9 @@ class IterationMetrics:
     steps: int
     play_s: float
     update_s: float
+    mismatch: float | None = None
+    max_mismatch: float | None = None
+    capped: float | None = None
 
     def comparable(self) -> "IterationMetrics":
         """Give the same without timings: what two runs with the same seed agree on."""

@@ -28,22 +28,26 @@ def decision_scores(
         batch: Decisions to score.
         temperature: The one they were sampled at, above 0.
     """
-    hidden_DH = _decision_states(model, batch)
-    if batch.allowed_DK.shape[1] == 0:
-        logits_DV = _head(model)(hidden_DH).float() / temperature
+    head, asker = _head(model), batch.tokens_D.device
+    # Parts of a large model may lie on several devices.
+    place = head.weight.device
+    hidden_DH = _decision_states(model, batch).to(place)
+    tokens_D, allowed_DK = batch.tokens_D.to(place), batch.allowed_DK.to(place)
+    if allowed_DK.shape[1] == 0:
+        logits_DV = head(hidden_DH).float() / temperature
         scores_DV = logits_DV.log_softmax(-1)
-        logprobs_D = scores_DV.gather(1, batch.tokens_D[:, None])[:, 0]
-        return logprobs_D, -(scores_DV.exp() * scores_DV).sum(-1)
-    ids_U, columns_DK = _distinct(batch.allowed_DK.clamp(min=0))
+        logprobs_D = scores_DV.gather(1, tokens_D[:, None])[:, 0]
+        return logprobs_D.to(asker), -(scores_DV.exp() * scores_DV).sum(-1).to(asker)
+    ids_U, columns_DK = _distinct(allowed_DK.clamp(min=0))
     # Few of a large vocabulary's tokens are ever allowed: the full product would dwarf the rest.
-    head = _head(model)
     bias_U = None if head.bias is None else head.bias[ids_U]  # pyright: ignore[reportUnnecessaryComparison]
     logits_DU = nn.functional.linear(hidden_DH, head.weight[ids_U], bias_U).float() / temperature
-    return _constrained_scores(
+    logprobs_D, entropy_D = _constrained_scores(
         logits_DU.gather(1, columns_DK),
-        is_allowed_DK=batch.allowed_DK >= 0,
-        is_chosen_DK=batch.allowed_DK == batch.tokens_D[:, None],
+        is_allowed_DK=allowed_DK >= 0,
+        is_chosen_DK=allowed_DK == tokens_D[:, None],
     )
+    return logprobs_D.to(asker), entropy_D.to(asker)
 
 
 def check_head(model: nn.Module) -> None:
@@ -56,7 +60,8 @@ def check_head(model: nn.Module) -> None:
     token_ids_BT = torch.tensor([[0, 1]], device=device)
     with torch.no_grad():
         logits_DV = model(input_ids=token_ids_BT, use_cache=False).logits[0]
-        ours_DV = _head(model)(_last_states(model, token_ids_BT)[0])
+        head = _head(model)
+        ours_DV = head(_last_states(model, token_ids_BT)[0].to(head.weight.device)).to(device)
     if not torch.allclose(logits_DV, ours_DV, rtol=1e-3, atol=1e-3):
         raise ValueError(
             f"{type(model).__name__} does more to its logits than apply its head to the last "
@@ -69,7 +74,8 @@ def _decision_states(model: nn.Module, batch: TrainingBatch) -> Float[Tensor, "D
     # The last decided token predicts nothing: it need not be read.
     last = int(batch.positions_D.max())
     hidden_BTH = _last_states(model, batch.token_ids_BT[:, :last])
-    return hidden_BTH[batch.rows_D, batch.positions_D - 1]
+    place = hidden_BTH.device
+    return hidden_BTH[batch.rows_D.to(place), (batch.positions_D - 1).to(place)]
 
 
 def _last_states(model: nn.Module, token_ids_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T H"]:

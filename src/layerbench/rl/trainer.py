@@ -38,6 +38,7 @@ from layerbench.rl.metrics import (
     rewrite_metrics,
 )
 from layerbench.rl.policy import check_head
+from layerbench.rl.ranks import ALONE, Ranks, check_agreement
 from layerbench.rl.scales import check_scales
 from layerbench.rl.schedule import (
     TrainSettings,
@@ -60,6 +61,9 @@ MAX_ROUNDS = 10
 class Trainer:
     """Trains the selected layers of a model on a list of tasks, and can be stopped at any time.
 
+    Several processes may train one model together; the first of them writes the files, which all
+    of them read when they go on.
+
     Everything random follows from the seed and the iteration's number, never from what ran
     before: a run that was killed goes on from its newest checkpoint as if nothing had happened.
 
@@ -70,13 +74,14 @@ class Trainer:
         selection: Which layers learn.
         settings: How to train.
         run_dir: Gets ``metrics.jsonl`` and ``checkpoints/``; what is there is continued.
+        ranks: The processes that train together; ``play`` must give all of them the same.
 
     Raises:
         ValueError: Nothing is selected, there are no tasks, the model cannot be trained, or
             ``run_dir`` holds another run.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - none of them follows from another
         self,
         model: nn.Module,
         play: Player,
@@ -85,6 +90,7 @@ class Trainer:
         selection: LayerSelection,
         settings: TrainSettings,
         run_dir: Path,
+        ranks: Ranks = ALONE,
     ) -> None:
         if not tasks:
             raise ValueError("training needs at least one task, got none")
@@ -93,7 +99,8 @@ class Trainer:
         self._tasks = tuple(tasks)
         self._settings = settings
         self._run_dir = run_dir
-        self._learner = make_learner(model, selection, settings)
+        self._ranks = ranks
+        self._learner = make_learner(model, selection, settings, ranks=ranks)
         self._identity = _identity(self._learner, selection, settings, self._tasks)
         self._position = 0
         self._history: list[IterationMetrics] = []
@@ -130,7 +137,8 @@ class Trainer:
         for iteration in range(len(self._history), last):
             metrics = self._iterate(iteration)
             self._history.append(metrics)
-            append_metrics(self._run_dir / "metrics.jsonl", metrics)
+            if self._ranks.rank == 0:
+                append_metrics(self._run_dir / "metrics.jsonl", metrics)
             if (iteration + 1) % self._settings.checkpoint_every == 0 or iteration + 1 == last:
                 self._save()
             if progress is not None:
@@ -191,6 +199,10 @@ class Trainer:
 
     def _save(self) -> None:
         learner = self._learner
+        if self._ranks.size > 1:
+            check_agreement(hash_tensors(learner.parameters), self._ranks)
+        if self._ranks.rank > 0:
+            return
         save_checkpoint(
             self._run_dir / "checkpoints",
             Checkpoint(
@@ -218,10 +230,17 @@ class Trainer:
             learner.masters.restore(checkpoint.masters)
             restore_optimizer(learner.optimizer, learner.masters.stepped, checkpoint.optimizer)
             restore_rng(checkpoint.rng)
-        rewrite_metrics(self._run_dir / "metrics.jsonl", self._history)
+        if self._ranks.rank == 0:
+            rewrite_metrics(self._run_dir / "metrics.jsonl", self._history)
 
 
-def make_learner(model: nn.Module, selection: LayerSelection, settings: TrainSettings) -> Learner:
+def make_learner(
+    model: nn.Module,
+    selection: LayerSelection,
+    settings: TrainSettings,
+    *,
+    ranks: Ranks = ALONE,
+) -> Learner:
     """Freeze all but the selection, remember it as it is, and give it an optimizer.
 
     Parameters coarser than float32 get masters, which are stepped in their place; with a rank of
@@ -247,7 +266,7 @@ def make_learner(model: nn.Module, selection: LayerSelection, settings: TrainSet
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
     )
-    return Learner(learning, parameters, base, masters, optimizer)
+    return Learner(learning, parameters, base, masters, optimizer, ranks)
 
 
 def _sound_group(trajectories: Sequence[Trajectory]) -> Group | None:
@@ -262,9 +281,11 @@ def _identity(
     """Name all that decides how training goes, but not how long it lasts."""
     fields = dataclasses.asdict(settings)
     del fields["iterations"], fields["checkpoint_every"], fields["gradient_checkpointing"]
-    # Runs from before there were multipliers, or adapters, go on.
+    # Runs from before there were multipliers, corrections and adapters go on.
     if not settings.lr_scale:
         del fields["lr_scale"]
+    if not settings.loss.importance_cap:
+        del fields["loss"]["importance_cap"]
     if not settings.lora_rank:
         del fields["lora_rank"]
     # So do those at full precision; one that stepped coarse weights itself has no masters to go on.

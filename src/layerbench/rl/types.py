@@ -60,6 +60,11 @@ class UpdateStats:
         max_ratio: Largest importance ratio met.
         decisions: Decisions learned from, once an epoch.
         steps: Optimizer steps taken; 0 if no turn had an advantage.
+        mismatch: Mean distance (nats, absolute) between a decision's log-probability as the model
+            that learns has it, before it moved, and as it was sampled; of the decisions of the
+            first step, or of all where they are corrected.
+        max_mismatch: The largest such distance.
+        capped: Share of decisions whose correction met its bound; None without corrections.
     """
 
     loss: float | None
@@ -70,6 +75,9 @@ class UpdateStats:
     max_ratio: float | None
     decisions: int
     steps: int
+    mismatch: float | None = None
+    max_mismatch: float | None = None
+    capped: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Shape suffixes: B sequences, D decisions (sampled, not forced, tokens of all seq
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layerbench.rl.batching import TrainingSequence, collate, micro_batches, to_tensor
+from layerbench.rl.correction import Mismatch, correct
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.losses import (
     LossSettings,
@@ -24,6 +26,7 @@ from layerbench.rl.losses import (
 )
 from layerbench.rl.masters import MasterWeights
 from layerbench.rl.policy import decision_scores
+from layerbench.rl.ranks import ALONE, Ranks, share
 from layerbench.rl.recomputing import forgetful_blocks
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import UpdateStats
@@ -65,6 +68,7 @@ class Learner:
         base: What those parameters were before training: the KL reference.
         masters: What is stepped in their place, where they are coarser than float32 or adapted.
         optimizer: Steps ``masters.stepped``, and holds no others.
+        ranks: The processes that learn together, each from its share of every optimizer batch.
     """
 
     model: nn.Module
@@ -72,6 +76,7 @@ class Learner:
     base: BaseWeights
     masters: MasterWeights
     optimizer: torch.optim.Optimizer
+    ranks: Ranks = ALONE
 
     @property
     def device(self) -> torch.device:
@@ -88,6 +93,8 @@ class StepStats:
     clipped: int = 0
     entropy: float = 0.0
     max_ratio: float = 0.0
+    mismatch: float = 0.0
+    max_mismatch: float = 0.0
     decisions: int = 0
 
     def __add__(self, other: "StepStats") -> "StepStats":
@@ -97,6 +104,8 @@ class StepStats:
             clipped=self.clipped + other.clipped,
             entropy=self.entropy + other.entropy,
             max_ratio=max(self.max_ratio, other.max_ratio),
+            mismatch=self.mismatch + other.mismatch,
+            max_mismatch=max(self.max_mismatch, other.max_mismatch),
             decisions=self.decisions + other.decisions,
         )
 
@@ -132,6 +141,9 @@ def update(
     and AdamW would make a full step of gradients as small as rounding errors, and decay the
     weights. So KL and entropy bound and spread what is learned, and move nothing alone.
 
+    Processes that learn together are called with the same sequences and generators, and take the
+    same steps: as one alone would, but for the order in which gradients are added up.
+
     Args:
         learner: Is changed in place.
         sequences: What the policy has just played.
@@ -141,6 +153,7 @@ def update(
     Raises:
         FloatingPointError: A gradient is not finite; the parameters are as before that step.
     """
+    sequences, mismatch = _correct(learner, sequences, settings)
     reference = reference_logprobs(learner, sequences, settings)
     total, norms = StepStats(), list[float]()
     for _ in range(settings.epochs):
@@ -152,27 +165,56 @@ def update(
                 continue
             weighed = weigh(batch, [reference[index] for index in chosen], settings.loss)
             learner.optimizer.zero_grad(set_to_none=True)
-            total += accumulate_gradients(learner, weighed, settings)
+            stats = _accumulate_together(learner, weighed, settings)
+            if mismatch is None:
+                # Nothing has moved yet, so the ratios tell how far the sampler was off.
+                mismatch = Mismatch(stats.mismatch / stats.decisions, stats.max_mismatch)
+            total += stats
             norms.append(_clip(learner, settings))
             learner.optimizer.step()
             learner.masters.round_off()
     learner.optimizer.zero_grad(set_to_none=True)
-    return _summarise(total, norms, settings.loss)
+    return _summarise(total, norms, settings.loss, mismatch or Mismatch())
+
+
+def _correct(
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+) -> tuple[Sequence[TrainingSequence], Mismatch | None]:
+    """Correct what another engine sampled, if that is asked for; else the mismatch is not known."""
+    cap = settings.loss.importance_cap
+    if not cap or all(sequence.is_neutral for sequence in sequences):
+        return sequences, None
+    return correct(sequences, logprobs(learner, sequences, settings), cap=cap)
 
 
 def reference_logprobs(
     learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
 ) -> list[Float[np.ndarray, " _"]]:
     """Score all decisions by the base model; zeros if the loss does not ask for it."""
-    scores = [np.zeros(len(sequence.positions_D), np.float32) for sequence in sequences]
     if not settings.loss.kl_coef:
-        return scores
+        return [np.zeros(len(sequence.positions_D), np.float32) for sequence in sequences]
+    with learner.base.swapped_in(learner.model):
+        return logprobs(learner, sequences, settings)
+
+
+def logprobs(
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+) -> list[Float[np.ndarray, " _"]]:
+    """Score all decisions (nats) by the model as it is, in the order of the sequences."""
+    own = share(sequences, by=id, ranks=learner.ranks)
+    return learner.ranks.join(_own_logprobs(learner, own, settings))
+
+
+def _own_logprobs(
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+) -> list[Float[np.ndarray, " _"]]:
+    scores = [np.zeros(0, np.float32)] * len(sequences)
     lengths = [len(sequence.token_ids_T) for sequence in sequences]
-    with learner.base.swapped_in(learner.model), torch.no_grad():
+    with torch.no_grad():
         for indices in micro_batches(lengths, max_tokens=settings.micro_batch_tokens):
             batch = collate([sequences[index] for index in indices], device=learner.device)
             logprobs_D, _ = decision_scores(learner.model, batch, temperature=settings.temperature)
-            ends = np.cumsum([len(scores[index]) for index in indices])
+            ends = np.cumsum([len(sequences[index].positions_D) for index in indices])
             for index, own_D in zip(
                 indices, np.split(logprobs_D.cpu().numpy(), ends[:-1]), strict=True
             ):
@@ -207,6 +249,24 @@ def weigh(
         for sequence, own_D, reference_D in zip(sequences, own, reference, strict=True)
         if needs_all or not sequence.is_neutral
     ]
+
+
+def _accumulate_together(
+    learner: Learner, weighed: Sequence[WeighedSequence], settings: UpdateSettings
+) -> StepStats:
+    """Add an optimizer batch's gradient to what is stepped, each process that of its share."""
+    ranks = learner.ranks
+    if ranks.size == 1:
+        return accumulate_gradients(learner, weighed, settings)
+    # By length in turn, so that all have about the same to do.
+    ordered = sorted(weighed, key=lambda item: len(item.sequence.token_ids_T))
+    stats = accumulate_gradients(learner, ordered[ranks.rank :: ranks.size], settings)
+    stepped = learner.masters.stepped.values()
+    for parameter in stepped:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    ranks.add_up([cast(Tensor, parameter.grad) for parameter in stepped])
+    return sum(ranks.join([stats]), StepStats())
 
 
 def accumulate_gradients(
@@ -272,12 +332,15 @@ def _loss(
         rows_D=batch.rows_D,
         sequence_ratio=spec.sequence_ratio,
     )
+    distance_D = (logprobs_D.detach() - batch.old_logprobs_D).abs()
     return loss, StepStats(
         loss=loss.item(),
         kl=kl_D.detach().sum().item(),
         clipped=int(is_clipped(ratio_D, batch.advantages_D, settings=spec).sum()),
         entropy=entropy_D.detach().sum().item(),
         max_ratio=ratio_D.max().item(),
+        mismatch=distance_D.sum().item(),
+        max_mismatch=distance_D.max().item(),
         decisions=len(ratio_D),
     )
 
@@ -293,7 +356,9 @@ def _clip(learner: Learner, settings: UpdateSettings) -> float:
     return norm
 
 
-def _summarise(total: StepStats, norms: Sequence[float], settings: LossSettings) -> UpdateStats:
+def _summarise(
+    total: StepStats, norms: Sequence[float], settings: LossSettings, mismatch: Mismatch
+) -> UpdateStats:
     if not norms:
         return UpdateStats(
             loss=None,
@@ -314,4 +379,7 @@ def _summarise(total: StepStats, norms: Sequence[float], settings: LossSettings)
         max_ratio=total.max_ratio,
         decisions=total.decisions,
         steps=len(norms),
+        mismatch=mismatch.mean,
+        max_mismatch=mismatch.largest,
+        capped=mismatch.capped,
     )

@@ -132,19 +132,20 @@ class CachedStepper:
         self._real_BN = self._real_BN[chosen]
         for layer in self._layers():
             for name in ("keys", "values"):
-                setattr(layer, name, getattr(layer, name)[chosen.to(self._device)])
+                held = getattr(layer, name)
+                setattr(layer, name, held[chosen.to(held.device)])
 
     def _pack(self) -> None:
         """Move every row's tokens to the right end, and cut off what is holes in all rows."""
         order_BN = self._real_BN.int().sort(dim=1, stable=True).indices
         order_BN = order_BN[:, -int(self._real_BN.sum(1).max()) :]
         self._real_BN = self._real_BN.gather(1, order_BN)
-        index = order_BN[:, None, :, None].to(self._device)
+        index = order_BN[:, None, :, None]
         for layer in self._layers():
             for name in ("keys", "values"):
                 held = getattr(layer, name)
                 shape = (-1, held.shape[1], -1, held.shape[3])
-                setattr(layer, name, held.gather(2, index.expand(shape)))
+                setattr(layer, name, held.gather(2, index.expand(shape).to(held.device)))
 
     def _layers(self) -> list[Any]:
         layers = cast(list[Any], self._cache.layers)

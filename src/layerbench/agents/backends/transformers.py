@@ -4,8 +4,10 @@ Shape suffixes: R rows sampled at once, K ids to choose from.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +30,9 @@ from layerbench.agents.trie import TokenTrie
 
 EMBEDDED = "embedded"
 """Name of the model that comes with this package."""
+
+SPLIT = "split"
+"""Name for all GPUs together."""
 
 
 @dataclass(slots=True)
@@ -255,14 +260,18 @@ def load_model(
         revision: Branch, tag or commit on the Hub.
         dtype: ``auto`` takes float32 on the CPU, where bfloat16 is far slower, else bfloat16; or
             a name such as ``float32``.
-        device: As torch names it; ``auto`` takes CUDA if there is some.
+        device: As torch names it; ``auto`` takes CUDA if there is some. Of several processes that
+            torchrun started, each takes a GPU of its own. ``split`` lays the layers out over all
+            GPUs, one after the other, for a model that none of them can hold.
         trust_remote_code: Run code that comes with the model.
         attention: As transformers names implementations of it; ``auto`` leaves the choice there.
 
     Raises:
         ValueError: There is no such model, device, dtype or implementation of attention.
     """
-    place = _find_device(device)
+    place = None if device == SPLIT else _find_device(device)
+    if place is None:
+        _check_split()
     kind = _find_dtype(dtype, place)
     path = names.place(name)
     try:
@@ -273,13 +282,20 @@ def load_model(
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             attn_implementation=None if attention == "auto" else attention,
+            device_map="auto" if place is None else None,
         )
         tokenizer = cast(Any, AutoTokenizer).from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code
         )
     except (ImportError, OSError, ValueError) as problem:
         raise _not_loaded(name, problem) from problem
-    return cast(nn.Module, model.to(place).eval()), cast(Tokenizer, tokenizer)
+    if place is not None:
+        model = model.to(place)
+    elif any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError(
+            f"model '{name}' does not fit on the {torch.cuda.device_count()} GPUs here"
+        )
+    return cast(nn.Module, model.eval()), cast(Tokenizer, tokenizer)
 
 
 def load_skeleton(
@@ -327,7 +343,10 @@ def _not_loaded(name: str, problem: Exception) -> ValueError:
 
 def _find_device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        # Which of the processes on this machine it is, from torchrun.
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
         # A name that torch knows may be that of a device which is not here.
@@ -337,9 +356,21 @@ def _find_device(name: str) -> torch.device:
     return device
 
 
-def _find_dtype(name: str, device: torch.device) -> torch.dtype:
+def _check_split() -> None:
+    if find_spec("accelerate") is None:
+        raise ValueError("device 'split' needs accelerate: pip install 'layerbench[split]'")
+    if not torch.cuda.is_available():
+        raise ValueError("device 'split' is for several GPUs, and there is none here: use auto")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            "device 'split' takes all GPUs for one process: leave torchrun out, or use auto"
+        )
+
+
+def _find_dtype(name: str, device: torch.device | None) -> torch.dtype:
     if name == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
+        on_cpu = device is not None and device.type == "cpu"
+        return torch.float32 if on_cpu else torch.bfloat16
     kind = getattr(torch, name, None)
     if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
         raise ValueError(f"no dtype '{name}': use auto, float32, bfloat16 or float16")

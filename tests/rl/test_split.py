@@ -1,0 +1,62 @@
+"""A model laid out by accelerate plays and learns as without; here all parts lie on the CPU."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from layerbench.agents.backends.cached import CachedStepper
+from layerbench.agents.backends.transformers import load_model
+from layerbench.rl.layers import parse_selection
+from layerbench.rl.policy import check_head
+from layerbench.rl.trainer import make_learner
+from layerbench.rl.types import Group
+from layerbench.rl.update import update
+from tests.agents import families
+from tests.rl.test_families import CHOSEN, SETTINGS, sequences_of
+
+accelerate: Any = pytest.importorskip("accelerate", reason="needs the extra layerbench[split]")
+
+
+def laid_out(model: nn.Module) -> nn.Module:
+    """Have accelerate move what goes into each module, as between devices."""
+    places: dict[str, str] = {"model.embed_tokens": "cpu", "model.norm": "cpu", "lm_head": "cpu"}
+    places |= {"model.rotary_emb": "cpu"}
+    places |= {f"model.layers.{layer}": "cpu" for layer in range(families.NUM_LAYERS)}
+    return accelerate.dispatch_model(model, device_map=places, main_device="cpu", force_hooks=True)
+
+
+@pytest.mark.parametrize("name", ["qwen2-tied", "qwen3"])
+def test_a_model_in_parts_learns_what_a_whole_one_does(name: str) -> None:
+    found: list[dict[str, torch.Tensor]] = []
+    for whole in (True, False):
+        model = families.make(name)
+        if not whole:
+            model = laid_out(model)
+            assert any("_hf_hook" in vars(module) for module in model.modules())
+        check_head(model)
+        group = Group(tuple(families.play(model, *CHOSEN, stepper=CachedStepper(model))))
+        learner = make_learner(model, parse_selection("1", families.NUM_LAYERS), SETTINGS)
+        stats = update(
+            learner, sequences_of(group), SETTINGS.for_update(), rng=np.random.default_rng(0)
+        )
+        assert stats.steps == 2
+        assert stats.mismatch == pytest.approx(0.0, abs=1e-5)
+        found.append({key: tensor.clone() for key, tensor in model.state_dict().items()})
+    for key, tensor in found[0].items():
+        assert torch.equal(tensor, found[1][key]), key
+
+
+def test_without_gpus_nothing_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="there is none here: use auto"):
+        load_model(device="split")
+
+
+def test_one_process_alone_takes_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="leave torchrun out"):
+        load_model(device="split")
