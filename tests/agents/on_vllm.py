@@ -16,8 +16,6 @@ MARKS = [
         importlib.util.find_spec("vllm") is None,
         reason="needs vLLM: tools/vllm_cpu_env.sh DIR, then DIR/bin/python -m pytest -m vllm",
     ),
-    # Importing vLLM warns.
-    pytest.mark.filterwarnings("ignore"),
 ]
 
 SHAPE = {"hidden_size": 128, "head_dim": 32}

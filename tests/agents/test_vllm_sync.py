@@ -85,7 +85,7 @@ def test_weights_stay_while_episodes_are_under_way(model: nn.Module, backend: VL
 
 
 def test_the_cache_is_kept_within_a_play_and_dropped_after(backend: VLLMBackend) -> None:
-    prompt = list(range(3, 43)) * 2
+    prompt = list(range(43, 3, -1)) * 2
 
     def cached() -> int:
         (completion,) = on_vllm.run(backend, Request("prompt", prompt, (5, 6)))

@@ -7,6 +7,7 @@ import importlib.util
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1
 _QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
 # Tokens that are kept and found again together: vLLM's 128 on a CPU are as long as many prompts.
 _CPU_BLOCK_SIZE = 32
+_LEAST_SHARE = 0.01
 _BYTES_PER_GB = 1_000_000_000
 
 
@@ -115,10 +117,12 @@ class Engine:
             os.environ.setdefault(name, value)
         self.settings = settings
         try:
-            self._vllm: Any = importlib.import_module("vllm")
-            platforms: Any = importlib.import_module("vllm.platforms")
-            self._on_cpu = bool(platforms.current_platform.is_cpu())
-            with tempfile.TemporaryDirectory() as folder:
+            with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+                # Of old names, which its import is full of.
+                warnings.simplefilter("ignore")
+                self._vllm: Any = importlib.import_module("vllm")
+                platforms: Any = importlib.import_module("vllm.platforms")
+                self._on_cpu = bool(platforms.current_platform.is_cpu())
                 _save_shape(model, Path(folder))
                 self._engine: Any = self._start(folder, _dtype(model))
         except (ImportError, OSError, RuntimeError, ValueError, NotImplementedError) as problem:
@@ -214,7 +218,11 @@ class Engine:
             # Compiling takes minutes for each shape.
             arguments |= {"enforce_eager": True, "block_size": _CPU_BLOCK_SIZE}
         else:
-            arguments |= {"enable_sleep_mode": self.settings.sleeps}
+            # Nothing is to be free but what is asked for: a trainer may be on the same GPU.
+            arguments |= {
+                "enable_sleep_mode": self.settings.sleeps,
+                "gpu_memory_utilization": _LEAST_SHARE,
+            }
         return self._vllm.LLMEngine.from_engine_args(self._vllm.EngineArgs(**arguments))
 
     def _rpc(self, method: str, **kwargs: object) -> None:
