@@ -204,7 +204,7 @@ class _Draft:
 
 def _draw(logits_K: Float[np.ndarray, " K"], temperature: float, noise: float) -> tuple[int, float]:
     """Draw an index by inversion, with its log-probability (nats); the likeliest at 0, with 0."""
-    likeliest = int(logits_K.argmax())
+    likeliest = int(np.argmax(logits_K))
     if temperature == 0:
         return likeliest, 0.0
     scaled_K = (logits_K - logits_K.max()) / temperature
