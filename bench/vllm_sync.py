@@ -31,6 +31,8 @@ CHANGE = 0.02
 PROMPT_TOKENS = 300
 TOKENS = 12
 EPISODES = 8
+TURNS = 6
+LONG, SHORT = 40, 5
 
 
 def change(model: nn.Module, part: str, seed: int) -> None:
@@ -127,13 +129,13 @@ def measure_sync(backend: VLLMBackend, model: nn.Module, *, repeats: int) -> dic
 
 
 def queries(turn: int) -> list[Query]:
-    """Ask for answers of very different lengths, as free text has them."""
+    """Ask for answers of very different lengths: of each turn, one episode's is long."""
     return [
         Query(
             episode=episode,
             context_ids=tuple(prompt(100 + episode)[:100]),
             choices=(),
-            max_new_tokens=48 if episode == 0 and turn == 0 else 6,
+            max_new_tokens=LONG if episode == turn else SHORT,
             temperature=1.0,
             seed=episode,
         )
@@ -141,21 +143,21 @@ def queries(turn: int) -> list[Query]:
     ]
 
 
-def play_rounds(backend: VLLMBackend, turns: int) -> None:
+def play_rounds(backend: VLLMBackend) -> None:
     """Let every turn wait for its slowest answer."""
-    for turn in range(turns):
+    for turn in range(TURNS):
         backend.answer(queries(turn))
     backend.release(range(EPISODES))
 
 
-def play_streaming(backend: VLLMBackend, turns: int) -> None:
+def play_streaming(backend: VLLMBackend) -> None:
     """Let each episode go on as soon as its answer is there."""
     done = dict.fromkeys(range(EPISODES), 0)
     backend.submit(queries(0))
-    while min(done.values()) < turns:
+    while min(done.values()) < TURNS:
         for episode in backend.collect():
             done[episode] += 1
-            if done[episode] < turns:
+            if done[episode] < TURNS:
                 backend.submit([queries(done[episode])[episode]])
     backend.release(range(EPISODES))
 
@@ -164,12 +166,12 @@ def measure_play(backend: VLLMBackend, *, repeats: int) -> dict[str, Any]:
     """Play the same turns both ways."""
     seconds: dict[str, list[tuple[float, float]]] = {"rounds": [], "streaming": []}
     for _ in range(repeats):
-        seconds["rounds"].append(timed(lambda: play_rounds(backend, 6)))
-        seconds["streaming"].append(timed(lambda: play_streaming(backend, 6)))
+        seconds["rounds"].append(timed(lambda: play_rounds(backend)))
+        seconds["streaming"].append(timed(lambda: play_streaming(backend)))
     return {
         "episodes": EPISODES,
-        "turns": 6,
-        "tokens": "6 an answer, 48 in the first of one episode, or fewer where it ends",
+        "turns": TURNS,
+        "tokens": f"{SHORT} an answer, {LONG} in one of each turn; fewer where an answer ends",
         **{what: summary(each) for what, each in seconds.items()},
     }
 

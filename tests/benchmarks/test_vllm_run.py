@@ -1,8 +1,9 @@
 """Runs whose episodes vLLM plays, and what they export."""
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -94,12 +95,9 @@ def logprobs_of_transformers(folder: Path) -> Mapping[int, float]:
 
 def logprobs_of_vllm(folder: Path) -> Mapping[int, float]:
     """Load a folder as anybody would, and ask how likely each token is after a prompt."""
-    import vllm  # noqa: PLC0415
-
-    llm: Any = vllm.LLM(
-        str(folder), dtype="float32", enforce_eager=True, kv_cache_memory_bytes=10**8
-    )
-    with torch.compiler.set_stance("force_eager"):
+    vllm: Any = importlib.import_module("vllm")
+    llm = vllm.LLM(str(folder), dtype="float32", enforce_eager=True, kv_cache_memory_bytes=10**8)
+    with cast(Any, torch.compiler).set_stance("force_eager"):
         (output,) = llm.generate(
             {"prompt_token_ids": PROMPT}, vllm.SamplingParams(max_tokens=1, logprobs=20)
         )
