@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from layerbench.agents.backends.base import Query
 from layerbench.agents.backends.engine import Completion, EngineSettings, Request
 from layerbench.agents.backends.transformers import load_model
 from layerbench.agents.backends.vllm import VLLMBackend
@@ -30,9 +29,6 @@ CHANGE = 0.02
 """Of each matrix: standard deviation of what is added, as a share of its own."""
 PROMPT_TOKENS = 300
 TOKENS = 12
-EPISODES = 8
-TURNS = 6
-LONG, SHORT = 40, 5
 
 
 def change(model: nn.Module, part: str, seed: int) -> None:
@@ -128,54 +124,6 @@ def measure_sync(backend: VLLMBackend, model: nn.Module, *, repeats: int) -> dic
     }
 
 
-def queries(turn: int) -> list[Query]:
-    """Ask for answers of very different lengths: of each turn, one episode's is long."""
-    return [
-        Query(
-            episode=episode,
-            context_ids=tuple(prompt(100 + episode)[:100]),
-            choices=(),
-            max_new_tokens=LONG if episode == turn else SHORT,
-            temperature=1.0,
-            seed=episode,
-        )
-        for episode in range(EPISODES)
-    ]
-
-
-def play_rounds(backend: VLLMBackend) -> None:
-    """Let every turn wait for its slowest answer."""
-    for turn in range(TURNS):
-        backend.answer(queries(turn))
-    backend.release(range(EPISODES))
-
-
-def play_streaming(backend: VLLMBackend) -> None:
-    """Let each episode go on as soon as its answer is there."""
-    done = dict.fromkeys(range(EPISODES), 0)
-    backend.submit(queries(0))
-    while min(done.values()) < TURNS:
-        for episode in backend.collect():
-            done[episode] += 1
-            if done[episode] < TURNS:
-                backend.submit([queries(done[episode])[episode]])
-    backend.release(range(EPISODES))
-
-
-def measure_play(backend: VLLMBackend, *, repeats: int) -> dict[str, Any]:
-    """Play the same turns both ways."""
-    seconds: dict[str, list[tuple[float, float]]] = {"rounds": [], "streaming": []}
-    for _ in range(repeats):
-        seconds["rounds"].append(timed(lambda: play_rounds(backend)))
-        seconds["streaming"].append(timed(lambda: play_streaming(backend)))
-    return {
-        "episodes": EPISODES,
-        "turns": TURNS,
-        "tokens": f"{SHORT} an answer, {LONG} in one of each turn; fewer where an answer ends",
-        **{what: summary(each) for what, each in seconds.items()},
-    }
-
-
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -200,7 +148,6 @@ def main() -> None:
         "repeats": args.repeats,
         "first sync of all, with probe": summary([first]),
         "sync": measure_sync(backend, model, repeats=args.repeats),
-        "play": measure_play(backend, repeats=args.repeats),
         "packages": {
             name: number
             for name, number in provenance.code().packages.items()

@@ -1,13 +1,12 @@
-"""Answers from vLLM: continuous batching, prefix caching, each answer as soon as it is there.
+"""Answers from vLLM: continuous batching, prefix caching, each answer as soon as it is there."""
 
-Shape suffixes: K ids to choose from.
-"""
-
+import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
-from jaxtyping import Float
 from torch import nn
 
 from layerbench.agents.backends.base import Answer, Query
@@ -178,8 +177,8 @@ class _Draft:
             self.logprobs += [at[token] if temperature else 0.0 for token, at in places]
             self.done = True
             return
-        raw_K = np.array([completion.logprobs[0][token] for token in self.options])
-        index, logprob = _draw(raw_K, temperature, self.noise.random())
+        raw = [completion.logprobs[0][token] for token in self.options]
+        index, logprob = _draw(raw, temperature, self.noise.random())
         self._append(self.options[index], logprob)
         self.follow_trie()
 
@@ -202,14 +201,15 @@ class _Draft:
         self.logprobs.append(logprob)
 
 
-def _draw(logits_K: Float[np.ndarray, " K"], temperature: float, noise: float) -> tuple[int, float]:
+def _draw(logits: Sequence[float], temperature: float, noise: float) -> tuple[int, float]:
     """Draw an index by inversion, with its log-probability (nats); the likeliest at 0, with 0."""
-    likeliest = int(np.argmax(logits_K))
+    most = max(logits)
+    likeliest = logits.index(most)
     if temperature == 0:
         return likeliest, 0.0
-    scaled_K = (logits_K - logits_K.max()) / temperature
-    logprobs_K = scaled_K - np.log(np.exp(scaled_K).sum())
-    cumulative_K = np.exp(logprobs_K).cumsum()
-    drawn = int(np.searchsorted(cumulative_K, noise * cumulative_K[-1], side="right"))
-    index = drawn if drawn < len(logits_K) else likeliest
-    return index, float(logprobs_K[index])
+    scaled = [(logit - most) / temperature for logit in logits]
+    total = math.log(math.fsum(map(math.exp, scaled)))
+    cumulative = list(accumulate(math.exp(logit - total) for logit in scaled))
+    drawn = bisect_right(cumulative, noise * cumulative[-1])
+    index = drawn if drawn < len(logits) else likeliest
+    return index, scaled[index] - total
