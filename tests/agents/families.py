@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from layerbench.agents import prompts
-from layerbench.agents.agent import AgentSettings, LLMAgent
+from layerbench.agents.agent import AgentSettings, LLMAgent, StreamingAgent
+from layerbench.agents.backends.base import Backend, StreamingBackend
 from layerbench.agents.backends.stepper import Stepper
 from layerbench.agents.backends.transformers import TransformersBackend
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
@@ -33,10 +34,10 @@ TEMPERATURE = 2.0
 NUM_LAYERS = 3
 
 
-def make(name: str) -> nn.Module:
+def make(name: str, **more: object) -> nn.Module:
     """Make a model of a family whose norms and biases are as random as its matrices."""
     family, tied = FAMILIES[name]
-    model = tiny.model(family, num_layers=NUM_LAYERS, tie_word_embeddings=tied)
+    model = tiny.model(family, num_layers=NUM_LAYERS, tie_word_embeddings=tied, **more)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:
@@ -50,6 +51,7 @@ def play(
     context_mode: ContextMode,
     *,
     stepper: Stepper | None = None,
+    backend: Backend | None = None,
     episodes: int = 6,
 ) -> list[Trajectory]:
     """Play episodes of one task side by side."""
@@ -61,9 +63,12 @@ def play(
         max_response_tokens=6,
         max_context_tokens=1000,
     )
-    backend = TransformersBackend(model, eos_id=tiny.END, stepper=stepper)
     style = prompts.style("keydoor", action_mode)
-    agent = LLMAgent(backend, tiny.tokenizer(), style, settings)
+    if isinstance(backend, StreamingBackend):
+        agent: LLMAgent = StreamingAgent(backend, tiny.tokenizer(), style, settings)
+    else:
+        plain = backend or TransformersBackend(model, eos_id=tiny.END, stepper=stepper)
+        agent = LLMAgent(plain, tiny.tokenizer(), style, settings)
     with EnvPool("layerbench/KeyDoor-v0", {}, max_turns=3, num_slots=4, num_workers=0) as pool:
         asked = [EpisodeRequest(_task(), seed) for seed in range(episodes)]
         return play_episodes(pool, agent, asked, temperature=TEMPERATURE)

@@ -1,12 +1,12 @@
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from layerbench.agents import prompts
-from layerbench.agents.agent import AgentSettings, LLMAgent
-from layerbench.agents.backends.base import Query
+from layerbench.agents.agent import AgentSettings, LLMAgent, StreamingAgent
+from layerbench.agents.backends.base import Answer, Query
 from layerbench.agents.backends.scripted import ScriptedBackend
 from layerbench.agents.backends.transformers import TransformersBackend
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
@@ -238,3 +238,45 @@ def test_trajectory_depends_on_its_own_request_not_on_the_batch() -> None:
         for a, b in zip(left.turns, right.turns, strict=True):
             assert a.response.logprobs == pytest.approx(b.response.logprobs, abs=1e-5)
     assert len({tuple(turn.action for turn in t.turns) for t in together}) > 1
+
+
+class OneAtATime:
+    """Answers one query at a time, the latest first."""
+
+    def __init__(self, backend: TransformersBackend) -> None:
+        self._backend = backend
+        self._asked: list[Query] = []
+        self.under_way: list[int] = []
+
+    def answer(self, queries: Sequence[Query]) -> list[Answer]:
+        return self._backend.answer(queries)
+
+    def release(self, episodes: Iterable[int]) -> None:
+        gone = set(episodes)
+        self._asked = [query for query in self._asked if query.episode not in gone]
+        self._backend.release(gone)
+
+    def submit(self, queries: Sequence[Query]) -> None:
+        self._asked += queries
+
+    def collect(self) -> dict[int, Answer]:
+        self.under_way.append(len(self._asked))
+        query = self._asked.pop()
+        return {query.episode: self._backend.answer([query])[0]}
+
+
+@pytest.mark.parametrize("max_context_tokens", [1000, 60])
+def test_answers_that_come_one_by_one_make_the_same_episodes(max_context_tokens: int) -> None:
+    settings = dataclasses.replace(SETTINGS, max_context_tokens=max_context_tokens)
+    backend = OneAtATime(TransformersBackend(tiny.model(), eos_id=END))
+    style = prompts.style("keydoor", settings.action_mode)
+    played = play(StreamingAgent(backend, TOKENIZER, style, settings), 7)
+    rounds = play(model_agent(settings), 7)
+    assert [[turn.action for turn in t.turns] for t in played] == [
+        [turn.action for turn in t.turns] for t in rounds
+    ]
+    assert [(t.task_id, t.stop, t.success) for t in played] == [
+        (t.task_id, t.stop, t.success) for t in rounds
+    ]
+    # Where the latest is answered first, others wait in the two other slots all the while.
+    assert backend.under_way[:3] == [3, 3, 3]

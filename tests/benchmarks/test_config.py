@@ -218,6 +218,9 @@ def test_fingerprint_sees_settings_but_not_the_folder() -> None:
 
 LATER = {
     "model.attention": "eager",
+    "model.backend": "vllm",
+    "model.cache_gb": "0.5",
+    "model.sleep": "true",
     "agent.thinking": "false",
     "train.gradient_checkpointing": "true",
     "train.importance_cap": "2.0",

@@ -17,12 +17,12 @@ from tests.benchmarks import tiny_model
 pytestmark = pytest.mark.timeout(600)
 
 
-def start(model: Path, out: Path) -> "subprocess.Popen[bytes]":
+def start(model: Path, out: Path, *more: str) -> "subprocess.Popen[bytes]":
     """Start a run of six iterations as a user would."""
     argv = [sys.executable, "-m", "layerbench", "run", "keydoor", "--preset", "quick"]
     argv += ["--layer", "1", "--model", str(model), "--out", str(out)]
     argv += ["train.iterations=6", "train.checkpoint_every=2", "eval.every=3"]
-    argv += ["env.num_keys=1", "env.workers=1", "eval.tasks=6"]
+    argv += ["env.num_keys=1", "env.workers=1", "eval.tasks=6", *more]
     return subprocess.Popen(
         argv,
         stdout=subprocess.DEVNULL,

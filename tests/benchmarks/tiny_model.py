@@ -18,7 +18,7 @@ _TEMPLATE = (
 )
 
 
-def save(folder: Path, *, seed: int = 0, num_layers: int = 2) -> Path:
+def save(folder: Path, *, seed: int = 0, num_layers: int = 2, head_dim: int = 8) -> Path:
     """Write the model and its tokenizer for transformers to load."""
     specials = ["<pad>", "<act>", "<eos>", "<unk>"]
     words = [
@@ -46,7 +46,7 @@ def save(folder: Path, *, seed: int = 0, num_layers: int = 2) -> Path:
         num_hidden_layers=num_layers,
         num_attention_heads=2,
         num_key_value_heads=2,
-        head_dim=8,
+        head_dim=head_dim,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
         eos_token_id=ids["<eos>"],

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from layerbench.agents.backends.base import Answer, Backend, Query
+from layerbench.agents.backends.base import Answer, Backend, Query, StreamingBackend
 from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.parsing import parse_action
 from layerbench.agents.prompts import PromptStyle
@@ -138,16 +138,7 @@ class LLMAgent:
             ValueError: Actions are to be chosen where the environment lists none.
         """
         prompts = [self._prompt(moment) for moment in moments]
-        asked = [
-            (moment, prompt)
-            for moment, prompt in zip(moments, prompts, strict=True)
-            if prompt is not None
-        ]
-        answers = iter(
-            self._backend.answer(
-                [self._query(moment, prompt, temperature) for moment, prompt in asked]
-            )
-        )
+        answers = iter(self._backend.answer(self._queries(moments, prompts, temperature)))
         return [
             None if prompt is None else self._decide(moment, prompt, next(answers))
             for moment, prompt in zip(moments, prompts, strict=True)
@@ -156,6 +147,15 @@ class LLMAgent:
     def release(self, episodes: Iterable[int]) -> None:
         """Let the backend forget episodes; due when they end."""
         self._backend.release(episodes)
+
+    def _queries(
+        self, moments: Sequence[Moment], prompts: Sequence[_Prompt | None], temperature: float
+    ) -> list[Query]:
+        return [
+            self._query(moment, prompt, temperature)
+            for moment, prompt in zip(moments, prompts, strict=True)
+            if prompt is not None
+        ]
 
     def _prompt(self, moment: Moment) -> _Prompt | None:
         if self.settings.context_mode is ContextMode.TRANSCRIPT:
@@ -229,3 +229,52 @@ class LLMAgent:
             prompt.new_ids, answer.token_ids, answer.logprobs, answer.allowed_ids, text
         )
         return decide(moment, response, action)
+
+
+class StreamingAgent(LLMAgent):
+    """Decides in each episode as soon as its answer is there, while others are under way."""
+
+    def __init__(
+        self,
+        backend: StreamingBackend,
+        tokenizer: Tokenizer,
+        style: PromptStyle,
+        settings: AgentSettings,
+    ) -> None:
+        super().__init__(backend, tokenizer, style, settings)
+        self._streaming = backend
+        self._asked: dict[int, tuple[Moment, _Prompt]] = {}
+        self._full: list[int] = []
+
+    def begin(self, moments: Sequence[Moment], *, temperature: float) -> None:
+        """Ask at several moments, none of an episode that is being asked already.
+
+        Raises:
+            ValueError: Actions are to be chosen where the environment lists none.
+        """
+        prompts = [self._prompt(moment) for moment in moments]
+        self._streaming.submit(self._queries(moments, prompts, temperature))
+        for moment, prompt in zip(moments, prompts, strict=True):
+            if prompt is None:
+                self._full.append(moment.episode)
+            else:
+                self._asked[moment.episode] = (moment, prompt)
+
+    def finished(self) -> dict[int, Decision | None]:
+        """Wait for at least one decision, and give those that are there, by episode.
+
+        None where the context has no room left.
+        """
+        decided: dict[int, Decision | None] = dict.fromkeys(self._full)
+        self._full = []
+        if decided:
+            return decided
+        for episode, answer in self._streaming.collect().items():
+            decided[episode] = self._decide(*self._asked.pop(episode), answer)
+        return decided
+
+    def release(self, episodes: Iterable[int]) -> None:
+        gone = list(episodes)
+        for episode in gone:
+            self._asked.pop(episode, None)
+        super().release(gone)

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from layerbench.agents.agent import Agent, Decision, Moment
+from layerbench.agents.agent import Agent, Decision, Moment, StreamingAgent
 from layerbench.agents.types import ContextMode, StopReason, Trajectory, Turn
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, Observation, StepResult, Task, TaskStart
@@ -36,6 +36,9 @@ def play_episodes(
     Every round, the agent answers for all episodes under way at once, and the pool plays the
     actions. An episode that ends leaves the round, and the next request takes its slot. Where an
     environment breaks down, its episode ends as an error and the others go on.
+
+    A streaming agent lets no episode wait for another's answer: each round plays those that are
+    decided, and asks for these again while the others are still being answered.
 
     Args:
         pool: Where the episodes are played; what was under way in it is dropped.
@@ -88,6 +91,7 @@ class _Rounds:
         self._temperature = temperature
         self._context = agent.settings.context_mode
         self._waiting = deque(enumerate(requests))
+        self._asked = set[int]()
         self.live: dict[int, _Episode] = {}
         self.finished: dict[int, Trajectory] = {}
 
@@ -111,14 +115,11 @@ class _Rounds:
         self.live = dict(sorted(self.live.items()))
 
     def play(self) -> None:
-        """Have the agent answer for every live episode, and play its actions."""
+        """Have the agent answer for live episodes, and play its actions."""
         if not self.live:
             return
-        answered = self._agent.respond(
-            [episode.moment() for episode in self.live.values()], temperature=self._temperature
-        )
         decisions: dict[int, Decision] = {}
-        for slot, decision in zip(list(self.live), answered, strict=True):
+        for slot, decision in self._decide().items():
             if decision is None:
                 self._finish(slot, StopReason.CONTEXT_FULL)
             else:
@@ -130,6 +131,20 @@ class _Rounds:
         )
         for slot, decision in decisions.items():
             self._advance(slot, decision, results[slot])
+
+    def _decide(self) -> dict[int, Decision | None]:
+        """Ask wherever an answer is due, and give by slot those that are there."""
+        slots = {e.number: slot for slot, e in self.live.items() if e.number not in self._asked}
+        moments = [self.live[slot].moment() for slot in slots.values()]
+        if not isinstance(self._agent, StreamingAgent):
+            answered = self._agent.respond(moments, temperature=self._temperature)
+            return dict(zip(slots.values(), answered, strict=True))
+        self._agent.begin(moments, temperature=self._temperature)
+        self._asked |= slots.keys()
+        finished = self._agent.finished()
+        self._asked -= finished.keys()
+        places = {episode.number: slot for slot, episode in self.live.items()}
+        return {places[number]: decision for number, decision in finished.items()}
 
     def _advance(self, slot: int, decision: Decision, result: StepResult | EpisodeFailure) -> None:
         episode = self.live[slot]

@@ -15,6 +15,8 @@ _IMMATERIAL = frozenset(
         "model.threads",
         "model.device",
         "model.attention",
+        "model.cache_gb",
+        "model.sleep",
         "env.workers",
         "env.slots",
         "train.micro_batch_tokens",

@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from layerbench.agents import prompts
-from layerbench.agents.agent import AgentSettings, LLMAgent
+from layerbench.agents.agent import AgentSettings, LLMAgent, StreamingAgent
+from layerbench.agents.backends import engine
+from layerbench.agents.backends.engine import EngineSettings
 from layerbench.agents.backends.transformers import TransformersBackend, weights_hash
+from layerbench.agents.backends.vllm import VLLMBackend
 from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks import models, rules, selections
@@ -62,6 +65,8 @@ def prepare(config: RunConfig) -> Plan:
     Raises:
         ValueError: Data, tasks, model or layers are not there; the message says what to do.
     """
+    if config.model.backend == "vllm":
+        engine.require()
     torch.set_num_threads(config.model.threads)
     training = train_settings(config)
     identity, eval_tasks, train_tasks = list_tasks(config)
@@ -220,9 +225,16 @@ def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgen
         thinks=config.agent.thinking,
     )
     end_id = ChatFormat(tokenizer, action_mode=mode).end_id
-    backend = TransformersBackend(model, eos_id=end_id)
     style = prompts.style(config.agent.style, mode, thinks=config.agent.thinking)
-    return LLMAgent(backend, tokenizer, style, settings)
+    if config.model.backend == "vllm":
+        engine_settings = EngineSettings(
+            max_context_tokens=settings.max_context_tokens,
+            cache_gb=config.model.cache_gb,
+            sleeps=config.model.sleep,
+        )
+        streaming = VLLMBackend(model, eos_id=end_id, settings=engine_settings)
+        return StreamingAgent(streaming, tokenizer, style, settings)
+    return LLMAgent(TransformersBackend(model, eos_id=end_id), tokenizer, style, settings)
 
 
 def _context_tokens(asked: int, model: nn.Module) -> int:

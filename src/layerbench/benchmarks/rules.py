@@ -10,6 +10,7 @@ from layerbench.benchmarks.settings import RunConfig, TrainConfig
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "model.dtype": ("auto", "float32", "bfloat16"),
     "model.attention": ("auto", "eager", "sdpa", "flash_attention_2"),
+    "model.backend": ("transformers", "vllm"),
     "agent.action_mode": ("choose", "generate"),
     "agent.context_mode": ("transcript", "window"),
     "algorithm.name": ("gigpo", "grpo", "dr_grpo"),
@@ -18,6 +19,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "train.kl_kind": ("k1", "k2", "k3"),
     "train.aggregation": ("grpo", "token_mean", "dr_grpo"),
 }
+
+# Of vLLM, for free text.
+_HOTTEST = 2.0
 
 # Smallest and largest value; what is not listed here and is a number can have any from 0 on.
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -58,6 +62,7 @@ _EXCLUDED: Mapping[str, float] = {
             "algorithm.reward_scale",
             "algorithm.similarity",
             "algorithm.std_eps",
+            "model.cache_gb",
             "train.grad_clip",
             "train.layer_learning_rate",
             "train.learning_rate",
@@ -94,6 +99,7 @@ def check(config: RunConfig) -> None:
             "thought: leave it out"
         )
     _check_training(config.train)
+    _check_backend(config)
 
 
 def check_style(config: RunConfig) -> None:
@@ -134,6 +140,24 @@ def _check_training(train: TrainConfig) -> None:
         raise SettingsError("train.lora_learning_rate is of adapters: give train.lora_rank as well")
     if train.temperature == 0:
         raise SettingsError("train.temperature is 0, but a greedy policy cannot learn: take 1")
+
+
+def _check_backend(config: RunConfig) -> None:
+    if config.model.backend != "vllm":
+        return
+    if endpoints.is_endpoint(config.model.name):
+        raise SettingsError(
+            f"model.backend is of models that are loaded here, but {config.model.name} is behind "
+            "an endpoint: leave it out"
+        )
+    if config.agent.action_mode == "generate":
+        asked = {"train": config.train.temperature, "eval": config.eval.temperature}
+        for section, temperature in asked.items():
+            if temperature > _HOTTEST:
+                raise SettingsError(
+                    f"{section}.temperature is {temperature:g}, but vLLM samples free text at "
+                    f"{_HOTTEST:g} at most: take model.backend=transformers"
+                )
 
 
 def _check_value(name: str, value: object) -> None:

@@ -48,6 +48,9 @@ class ModelConfig:
         attention: ``eager``, ``sdpa`` or ``flash_attention_2``; ``auto`` takes what transformers
             would.
         base_url: Where ``openai:NAME`` is asked, up to ``/chat/completions``; empty for others.
+        backend: Who samples: ``transformers``, or ``vllm`` by the weights of the same model.
+        cache_gb: Memory for vLLM's keys and values, in 1e9 bytes; changes the speed alone.
+        sleep: While nobody plays, vLLM gives its GPU's memory to training; does nothing on a CPU.
         concurrency: Requests to it at once, ``env.slots`` at most; changes the speed alone, and is
             not recorded.
     """
@@ -60,6 +63,9 @@ class ModelConfig:
     threads: int = MISSING
     attention: str = "auto"
     base_url: str = ""
+    backend: str = "transformers"
+    cache_gb: float = 2.0
+    sleep: bool = False
     concurrency: int = 8
 
 

@@ -1,0 +1,266 @@
+"""vLLM's engine, in this process, as far as the backend needs it."""
+
+import contextlib
+import copy
+import importlib
+import importlib.util
+import math
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+# In this process the engine takes live tensors. It tells nobody of its use, and only of errors.
+_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
+_QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
+# Tokens that are kept and found again together: vLLM's 128 on a CPU are as long as many prompts.
+_CPU_BLOCK_SIZE = 32
+_LEAST_SHARE = 0.01
+_BYTES_PER_GB = 1_000_000_000
+
+
+class EngineError(Exception):
+    """The engine does not do what was asked of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How the engine is set up.
+
+    Attributes:
+        max_context_tokens: Length of all that is read and written in one sequence.
+        cache_gb: Memory for keys and values, in 1e9 bytes.
+        sleeps: Give the GPU's memory back while nobody plays.
+    """
+
+    max_context_tokens: int
+    cache_gb: float
+    sleeps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Tokens wanted.
+
+    Attributes:
+        name: Which no other request under way has.
+        prompt_ids: What goes before them; at least one token.
+        allowed_ids: What the one token is sampled from, at temperature 1, with the
+            log-probabilities of all of them; empty asks for free text.
+        max_tokens: Length at which free text is cut off.
+        end_id: Ends free text.
+        temperature: Of free text.
+        seed: Of free text, below 2**63.
+    """
+
+    name: str
+    prompt_ids: Sequence[int]
+    allowed_ids: Sequence[int] = ()
+    max_tokens: int = 1
+    end_id: int | None = None
+    temperature: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a request came to.
+
+    Attributes:
+        name: Of the request.
+        token_ids: Sampled, with the end token unless they were cut off.
+        logprobs: For each of them, log-probabilities (nats) by token id: of the token itself, and
+            of all that were allowed where not all were.
+        cached_tokens: Tokens of the prompt that did not have to be read again.
+    """
+
+    name: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[dict[int, float], ...]
+    cached_tokens: int
+
+
+def require() -> None:
+    """Make sure that vLLM is installed, without the seconds that its import takes.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise ValueError("the backend vllm needs vllm: pip install 'layerbench[vllm]'")
+
+
+class Engine:
+    """An engine of vLLM for models of one shape, without weights until it is given some.
+
+    It has the head apart from the embeddings, also for a model where they are one: what vLLM makes
+    of a head for the CPU does not follow its embeddings.
+
+    Args:
+        model: Whose shape and dtype it has.
+        settings: How it is set up.
+
+    Raises:
+        ValueError: vLLM is not installed, or cannot run such a model here.
+    """
+
+    def __init__(self, model: nn.Module, settings: EngineSettings) -> None:
+        require()
+        os.environ.update(_ENVIRONMENT)
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        self.settings = settings
+        try:
+            with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+                # Of old names, which its import is full of.
+                warnings.simplefilter("ignore")
+                self._vllm: Any = importlib.import_module("vllm")
+                platforms: Any = importlib.import_module("vllm.platforms")
+                self._on_cpu = bool(platforms.current_platform.is_cpu())
+                _save_shape(model, Path(folder))
+                self._engine: Any = self._start(folder, _dtype(model))
+        except (ImportError, OSError, RuntimeError, ValueError, NotImplementedError) as problem:
+            raise ValueError(
+                f"vLLM cannot run {type(model).__name__}: {_line(problem)}"
+            ) from problem
+
+    def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take weights by their names in transformers; the others stay as they are.
+
+        What vLLM keeps as one (queries, keys and values; gate and up) must come together.
+
+        Raises:
+            EngineError: vLLM does not know such weights.
+        """
+        self._rpc("reload_weights", weights_iterator=iter(weights), is_checkpoint_format=True)
+
+    def forget(self) -> None:
+        """Drop the keys and values that are kept for prompts to come.
+
+        Raises:
+            EngineError: Requests are under way.
+        """
+        if not self._engine.reset_prefix_cache():
+            raise EngineError("vLLM keeps its prefix cache while requests are under way")
+
+    def add(self, request: Request) -> None:
+        """Take on a request.
+
+        Raises:
+            ValueError: vLLM refuses it.
+        """
+        free: dict[str, Any] = {
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "seed": request.seed,
+            "logprobs": 0,
+            "stop_token_ids": [] if request.end_id is None else [request.end_id],
+        }
+        one: dict[str, Any] = {
+            "max_tokens": 1,
+            "logprobs": len(request.allowed_ids),
+            "allowed_token_ids": list(request.allowed_ids),
+        }
+        params = self._vllm.SamplingParams(
+            **(one if request.allowed_ids else free), detokenize=False, ignore_eos=True
+        )
+        self._engine.add_request(
+            request.name, {"prompt_token_ids": list(request.prompt_ids)}, params
+        )
+
+    def step(self) -> list[Completion]:
+        """Advance all requests by one forward pass, and give those that are complete."""
+        with self._without_compilation():
+            outputs = self._engine.step()
+        return [_completion(output) for output in outputs if output.finished]
+
+    def abort(self, names: Sequence[str]) -> None:
+        """Drop requests under way."""
+        if names:
+            self._engine.abort_request(list(names))
+
+    def sleep(self) -> None:
+        """Move the weights to the machine's memory and drop keys and values, on a GPU."""
+        if self.settings.sleeps and not self._on_cpu:
+            self._engine.sleep(level=1)
+
+    def wake(self) -> None:
+        """Undo ``sleep``."""
+        if self.settings.sleeps and not self._on_cpu and self._engine.is_sleeping():
+            self._engine.wake_up()
+
+    def close(self) -> None:
+        """Stop the engine, which gives back its memory."""
+        self._engine.engine_core.shutdown()
+
+    def _start(self, folder: str, dtype: str) -> Any:  # noqa: ANN401
+        arguments: dict[str, Any] = {
+            "model": folder,
+            "skip_tokenizer_init": True,
+            "load_format": "dummy",
+            "generation_config": "vllm",
+            "dtype": dtype,
+            "max_model_len": self.settings.max_context_tokens,
+            "kv_cache_memory_bytes": math.ceil(self.settings.cache_gb * _BYTES_PER_GB),
+            "enable_prefix_caching": True,
+            "logprobs_mode": "processed_logprobs",
+            "max_logprobs": -1,
+            "seed": 0,
+            "disable_log_stats": True,
+        }
+        if self._on_cpu:
+            # Compiling takes minutes for each shape.
+            arguments |= {"enforce_eager": True, "block_size": _CPU_BLOCK_SIZE}
+        else:
+            # Nothing is to be free but what is asked for: a trainer may be on the same GPU.
+            arguments |= {
+                "enable_sleep_mode": self.settings.sleeps,
+                "gpu_memory_utilization": _LEAST_SHARE,
+            }
+        return self._vllm.LLMEngine.from_engine_args(self._vllm.EngineArgs(**arguments))
+
+    def _rpc(self, method: str, **kwargs: object) -> None:
+        try:
+            self._engine.collective_rpc(method, kwargs=kwargs)
+        except (KeyError, ValueError, RuntimeError) as problem:
+            raise EngineError(f"vLLM refuses weights ({method}): {_line(problem)}") from problem
+
+    def _without_compilation(self) -> contextlib.AbstractContextManager[Any]:
+        """Keep torch from compiling vLLM's sampler on a CPU, which takes half a minute."""
+        if self._on_cpu:
+            return cast(Any, torch.compiler).set_stance("force_eager")
+        return contextlib.nullcontext()
+
+
+def _save_shape(model: nn.Module, folder: Path) -> None:
+    config = copy.deepcopy(cast(Any, model).config)
+    config.architectures = [type(model).__name__]
+    config.tie_word_embeddings = False
+    config.save_pretrained(folder)
+
+
+def _dtype(model: nn.Module) -> str:
+    return str(next(model.parameters()).dtype).removeprefix("torch.")
+
+
+def _completion(output: Any) -> Completion:  # noqa: ANN401
+    sampled = output.outputs[0]
+    return Completion(
+        name=str(output.request_id),
+        token_ids=tuple(sampled.token_ids),
+        logprobs=tuple(
+            {int(token): float(entry.logprob) for token, entry in place.items()}
+            for place in sampled.logprobs
+        ),
+        cached_tokens=output.num_cached_tokens or 0,
+    )
+
+
+def _line(problem: Exception) -> str:
+    return str(problem).strip().partition("\n")[0][:300] or type(problem).__name__
