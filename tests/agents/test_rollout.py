@@ -265,7 +265,7 @@ class OneAtATime:
         return {query.episode: self._backend.answer([query])[0]}
 
 
-@pytest.mark.parametrize("max_context_tokens", [1000, 60])
+@pytest.mark.parametrize("max_context_tokens", [1000, 140])
 def test_answers_that_come_one_by_one_make_the_same_episodes(max_context_tokens: int) -> None:
     settings = dataclasses.replace(SETTINGS, max_context_tokens=max_context_tokens)
     backend = OneAtATime(TransformersBackend(tiny.model(), eos_id=END))
