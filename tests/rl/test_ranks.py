@@ -17,7 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import torch as safetensors
 
-from layerbench.benchmarks import cli, records
+from layerbench.benchmarks import cli, config, records
+from layerbench.benchmarks.folder import RunFolder, Start
+from layerbench.benchmarks.launch import carry_out
+from layerbench.benchmarks.overrides import SettingsError
+from layerbench.benchmarks.progress import SilentReporter
 from layerbench.rl.checkpoint import latest_checkpoint
 from layerbench.rl.ranks import ALONE, Alone, check_agreement, share
 from tests.rl.test_trainer import assert_same_checkpoints, recorded
@@ -138,6 +142,18 @@ def test_a_mistake_is_told_by_one_process(tmp_path: Path) -> None:
     assert said.returncode != 0
     assert said.stderr.count("layer 99 is not in this model") == 1
     assert not (tmp_path / "a").exists()
+
+
+def test_vllm_and_endpoints_are_for_one_process(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    for setting, says in (
+        ("model.backend=vllm", "vllm plays in one process: leave torchrun out"),
+        ("model.name=openai:gpt", "is asked by one process: leave torchrun out"),
+    ):
+        settings = config.load("keydoor", [setting, "layers=none"], preset="quick")
+        with pytest.raises(SettingsError, match=says):
+            carry_out(settings, folder, Start.CONTINUE, SilentReporter(), ranks=OneOf(0, 2))
+    assert not folder.path.exists()
 
 
 def test_what_goes_by_itself_is_not_started_by_torchrun(

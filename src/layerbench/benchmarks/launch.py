@@ -95,6 +95,11 @@ def _prepare(
                 "model.concurrency"
             )
         return functools.partial(endpoint_run.execute, endpoint_run.prepare(config))
+    if ranks.size > 1 and config.model.backend == "vllm":
+        raise SettingsError(
+            "model.backend=vllm plays in one process: leave torchrun out, or take "
+            "model.backend=transformers"
+        )
     return functools.partial(run.execute, plan.prepare(config), base=base, ranks=ranks)
 
 
