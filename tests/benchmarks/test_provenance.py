@@ -12,7 +12,8 @@ def test_a_gpus_memory_is_what_torch_had_on_it(monkeypatch: pytest.MonkeyPatch) 
 
 def test_of_several_gpus_the_memory_is_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     devices = [torch.device("cuda:0"), torch.device("cuda:1")]
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 1_500_000)
+    peaks = dict.fromkeys(devices, 1_500_000)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", peaks.__getitem__)
     assert provenance.device_memory_mb(devices) == 3.0
 
 

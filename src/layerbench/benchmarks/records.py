@@ -80,8 +80,8 @@ class SelectionRecord:
         weights_sha256: Hash of the weights after training, as the model plays with them: without
             the float32 masters of a lower precision, and with adapters added to the matrices;
             ``unknown`` behind an endpoint.
-        lora_rank: Of the adapters that learned in the place of the layers' matrices; 0 where the
-            weights themselves did.
+        lora_rank: Of the adapters that learned in the place of the layers' matrices; None where
+            the weights themselves did.
     """
 
     name: str
@@ -90,7 +90,7 @@ class SelectionRecord:
     parameters: int
     share: float
     weights_sha256: str
-    lora_rank: int = 0
+    lora_rank: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,8 +78,9 @@ def make(table: Sequence[Scored], key: BoardKey) -> tuple[tuple[Row, ...], tuple
     compared = compare(scores, base=BASE, full=FULL, resampler=resampler)
     if groups and not resampler.knows_seeds():
         notes.append("one seed: intervals and verdicts leave out the luck of training")
-    if ranks := sorted({item.found.record.selection.lora_rank for item in table} - {0}):
-        notes.append(f"trained by LoRA of rank {ranks[0]}: full is LoRA on all layers")
+    # The rank is a setting, so that all of a table who have one have the same.
+    if rank := max(item.found.record.selection.lora_rank or 0 for item in table):
+        notes.append(f"trained by LoRA of rank {rank}: full is LoRA on all layers")
     made = [_trained_row(groups[name], compared[name], groups.get(FULL, [])) for name in groups]
     return (_base_row(base), *sorted(made, key=_order)), tuple(notes)
 

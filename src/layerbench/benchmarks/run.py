@@ -205,7 +205,7 @@ def _selection(plan: Plan, learned: _Learned) -> records.SelectionRecord:
         parameters=parameters,
         share=parameters / sum(weight.numel() for weight in _weights(plan)),
         weights_sha256=weights_hash(plan.model),
-        lora_rank=rank if changed else 0,
+        lora_rank=(rank or None) if changed else None,
     )
 
 

@@ -75,7 +75,7 @@ def check_selection(submission: Submission) -> Iterator[Remark]:
             f"selection is {selection.name!r} with layers {list(selection.layers)}, "
             f"the settings give {name!r} with {list(wanted.layers)}"
         )
-    rank = config.train.lora_rank if submission.changes else 0
+    rank = (config.train.lora_rank or None) if submission.changes else None
     if selection.lora_rank != rank:
         yield Wrong(f"selection.lora_rank is {selection.lora_rank}, the settings make it {rank}")
     yield from _share(selection, wanted, parameters=record.model.parameters or 0)

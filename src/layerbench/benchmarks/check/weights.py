@@ -142,7 +142,7 @@ def _trained(submission: Submission, model: nn.Module, base: BaseWeights) -> Ite
             f"selection.weights_sha256 is {said.weights_sha256[:12]}, "
             f"the checkpoint makes {found[:12]}"
         )
-    count = count_learned(base.tensors, lora_rank=said.lora_rank)
+    count = count_learned(base.tensors, lora_rank=said.lora_rank or 0)
     if said.parameters != count:
         yield Wrong(f"selection.parameters is {said.parameters}, {said.name!r} has {count}")
     yield from _movement(submission, movement(model, base))
