@@ -194,6 +194,8 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
             try:
                 updates.append(measure_update(model, shape, selection, asked, free=free))
             except torch.cuda.OutOfMemoryError as error:
+                for parameter in model.parameters():
+                    parameter.requires_grad_(False).grad = None
                 short = str(error).partition(".")[0]
                 updates.append({"selection": selection, "skipped": short})
                 torch.cuda.empty_cache()

@@ -238,7 +238,10 @@ def test_model_is_loaded_from_a_folder_of_safetensors(tmp_path: object) -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"name": "/nowhere/at/all"}, "model '/nowhere/at/all' could not be loaded"),
+        (
+            {"name": "/nowhere/at/all"},
+            "'/nowhere/at/all' could not be loaded: there is no such folder",
+        ),
         ({"dtype": "float31"}, "no dtype 'float31'"),
         ({"dtype": "int64"}, "no dtype 'int64'"),
         ({"device": "abacus"}, "no device 'abacus'"),

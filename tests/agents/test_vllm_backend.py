@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from torch import nn
 
+from layerbench.agents.backends.engine import EngineSettings
 from layerbench.agents.backends.transformers import TransformersBackend
 from layerbench.agents.backends.vllm import VLLMBackend
 from layerbench.agents.types import ActionMode, ContextMode
@@ -106,3 +107,15 @@ def test_two_queries_of_an_episode_are_refused(backend: VLLMBackend) -> None:
 def test_free_text_that_is_too_hot_is_refused(backend: VLLMBackend) -> None:
     with pytest.raises(ValueError, match="up to 2, not 3"):
         backend.answer([replace(query(choices=()), temperature=3.0)])
+
+
+def test_a_cache_that_holds_no_context_is_refused_with_what_it_would_take() -> None:
+    settings = EngineSettings(max_context_tokens=100_000, cache_gb=0.001)
+    with pytest.raises(ValueError, match=r"of 100000 tokens take .* but model\.cache_gb is 0\.001"):
+        VLLMBackend(tiny.model(hidden_size=128, head_dim=32), eos_id=tiny.END, settings=settings)
+
+
+def test_heads_that_vllm_has_no_attention_for_are_refused() -> None:
+    settings = EngineSettings(max_context_tokens=1000, cache_gb=0.1)
+    with pytest.raises(ValueError, match=r"heads of 32 and more, these have 8"):
+        VLLMBackend(tiny.model(), eos_id=tiny.END, settings=settings)

@@ -122,3 +122,9 @@ def test_capped_logits_are_refused_where_they_are_trained() -> None:
     capped = tiny.model("gemma3", final_logit_softcapping=2.0)
     with pytest.raises(ValueError, match="Gemma3ForCausalLM does more to its logits"):
         check_head(capped)
+
+
+def test_capped_logits_are_refused_also_where_the_cap_is_far_off() -> None:
+    capped = tiny.model("gemma3", final_logit_softcapping=1000.0)
+    with pytest.raises(ValueError, match="Gemma3ForCausalLM does more to its logits"):
+        check_head(capped)

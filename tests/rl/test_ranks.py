@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import torch as safetensors
 
+from layerbench.agents import torchrun
 from layerbench.benchmarks import cli, config, records
 from layerbench.benchmarks.folder import RunFolder, Start
 from layerbench.benchmarks.launch import carry_out
@@ -29,6 +30,13 @@ from tests.rl.toy_run import LONG, make_toy_trainer
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 TOY = str(Path(__file__).with_name("toy_run.py"))
+
+
+def as_if_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process seem to be the first of two."""
+    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
+    for name, value in {**told, "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
 
 
 class OneOf(Alone):
@@ -57,9 +65,20 @@ def test_processes_with_different_weights_are_found_out() -> None:
         def join(self, own: Sequence[Any]) -> list[Any]:
             return [*own, "another"]
 
-    check_agreement("a", ALONE)
-    with pytest.raises(RuntimeError, match="the 2 processes hold different weights"):
-        check_agreement("one", Two())
+    check_agreement("a", ALONE, what="weights")
+    with pytest.raises(RuntimeError, match=r"the 2 processes hold different weights \(one, ano"):
+        check_agreement("one", Two(), what="weights")
+
+
+@pytest.mark.parametrize("told", [{"WORLD_SIZE": ""}, {"WORLD_SIZE": "2"}, {"RANK": "1"}])
+def test_what_clusters_set_for_one_process_is_not_torchrun(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str]
+) -> None:
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert (torchrun.processes(), torchrun.rank(), torchrun.local_rank()) == (1, 0, 0)
+    as_if_of_two(monkeypatch)
+    assert torchrun.processes() == 2
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -159,6 +178,6 @@ def test_vllm_and_endpoints_are_for_one_process(tmp_path: Path) -> None:
 def test_what_goes_by_itself_is_not_started_by_torchrun(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    as_if_of_two(monkeypatch)
     assert cli.main(["sweep", "keydoor", "--layers", "0"]) == 2
     assert "leave torchrun out" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from layerbench.rl.types import Group
 from layerbench.rl.update import update
 from tests.agents import families
 from tests.rl.test_families import CHOSEN, SETTINGS, sequences_of
+from tests.rl.test_ranks import as_if_of_two
 
 accelerate: Any = pytest.importorskip("accelerate", reason="needs the extra layerbench[split]")
 
@@ -55,8 +56,14 @@ def test_without_gpus_nothing_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
         load_model(device="split")
 
 
+def test_processes_do_not_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_if_of_two(monkeypatch)
+    with pytest.raises(ValueError, match="'cuda:0' would be that of all processes"):
+        load_model(device="cuda:0")
+
+
 def test_one_process_alone_takes_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    as_if_of_two(monkeypatch)
     with pytest.raises(ValueError, match="leave torchrun out"):
         load_model(device="split")

@@ -156,7 +156,7 @@ def _read_run(run: Path) -> tuple[RunConfig, RunRecord]:
 
 def _model_of(run: Path, config: RunConfig, record: RunRecord) -> ModelConfig:
     """Name the model that the run scored last; a combined one has no checkpoint of its own."""
-    settings = replace(config.model, dtype=record.model.dtype, device="cpu")
+    settings = replace(config.model, dtype=record.model.dtype, device="cpu", attention="auto")
     if config.parts:
         return settings
     checkpoint = run / "checkpoints" / f"iteration-{record.training.iterations:06d}"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 @contextmanager
 def failure_log(path: Path) -> Generator[logging.Logger]:
-    """Give a logger that writes into a file, which is made by its first line."""
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8", delay=True)
+    """Give a logger that adds to a file, which is made by its first line."""
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
     logger = logging.getLogger("layerbench.failure")
     logger.propagate = False
     logger.addHandler(handler)

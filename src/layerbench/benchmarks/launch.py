@@ -57,8 +57,7 @@ def carry_out(
         ValueError: The settings ask for something that is not there; nothing was run.
     """
     execute = _prepare(config, base, ranks)
-    log = folder.error_log.with_stem(f"error-{ranks.rank}") if ranks.rank else folder.error_log
-    with _held(folder, config, start, ranks) as finished, failure_log(log) as logger:
+    with _held(folder, config, start, ranks) as finished, failure_log(folder.error_log) as logger:
         if finished is not None:
             return finished
         reporter.say(f"run folder {folder.path}")
@@ -70,9 +69,11 @@ def carry_out(
         except EndpointError as error:
             return f"{error}: the same command goes on from here"
         except Exception as error:
-            logger.exception("the run failed")
+            logger.exception("the run failed in process %d of %d", ranks.rank, ranks.size)
             reason = str(error).strip().partition("\n")[0]
-            return f"the run failed: {type(error).__name__}: {reason} (see {log})"
+            if ranks.size > 1 and "closed by peer" in reason:
+                return f"the run failed in another process (see {folder.error_log})"
+            return f"the run failed: {type(error).__name__}: {reason} (see {folder.error_log})"
 
 
 @contextmanager

@@ -228,13 +228,21 @@ def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgen
     style = prompts.style(config.agent.style, mode, thinks=config.agent.thinking)
     if config.model.backend == "vllm":
         engine_settings = EngineSettings(
-            max_context_tokens=settings.max_context_tokens,
+            max_context_tokens=_longest(settings),
             cache_gb=config.model.cache_gb,
             sleeps=config.model.sleep,
         )
         streaming = VLLMBackend(model, eos_id=end_id, settings=engine_settings)
         return StreamingAgent(streaming, tokenizer, style, settings)
     return LLMAgent(TransformersBackend(model, eos_id=end_id), tokenizer, style, settings)
+
+
+def _longest(settings: AgentSettings) -> int:
+    """Bound what the model reads and writes in one sequence."""
+    if (settings.action_mode, settings.context_mode) != (ActionMode.GENERATE, ContextMode.WINDOW):
+        return settings.max_context_tokens
+    asked = settings.max_prompt_tokens + settings.max_response_tokens
+    return min(asked, settings.max_context_tokens)
 
 
 def _context_tokens(asked: int, model: nn.Module) -> int:

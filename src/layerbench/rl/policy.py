@@ -12,6 +12,13 @@ from torch import Tensor, nn
 
 from layerbench.rl.tensors import TrainingBatch
 
+# What configurations of transformers call it, and the value that changes nothing.
+_LOGIT_CHANGES = {
+    "final_logit_softcapping": None,
+    "logit_scale": 1.0,
+    "logits_scaling": 1.0,
+}
+
 
 def decision_scores(
     model: nn.Module, batch: TrainingBatch, *, temperature: float
@@ -56,6 +63,11 @@ def check_head(model: nn.Module) -> None:
     Raises:
         ValueError: They are not, for example because the model caps or scales its logits.
     """
+    # Looked up as well, since a cap does next to nothing to small logits.
+    config = getattr(model, "config", None)
+    for name, harmless in _LOGIT_CHANGES.items():
+        if getattr(config, name, None) not in (None, harmless):
+            raise _unsupported(model)
     device = next(model.parameters()).device
     token_ids_BT = torch.tensor([[0, 1]], device=device)
     with torch.no_grad():
@@ -63,10 +75,14 @@ def check_head(model: nn.Module) -> None:
         head = _head(model)
         ours_DV = head(_last_states(model, token_ids_BT)[0].to(head.weight.device)).to(device)
     if not torch.allclose(logits_DV, ours_DV, rtol=1e-3, atol=1e-3):
-        raise ValueError(
-            f"{type(model).__name__} does more to its logits than apply its head to the last "
-            "hidden states, which training does not support: choose another model"
-        )
+        raise _unsupported(model)
+
+
+def _unsupported(model: nn.Module) -> ValueError:
+    return ValueError(
+        f"{type(model).__name__} does more to its logits than apply its head to the last "
+        "hidden states, which training does not support: choose another model"
+    )
 
 
 def _decision_states(model: nn.Module, batch: TrainingBatch) -> Float[Tensor, "D H"]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from layerbench.rl import torchrun
+from layerbench.agents import torchrun
 
 T = TypeVar("T")
 
@@ -114,6 +114,8 @@ def connected() -> Generator[Ranks]:
     if torchrun.processes() == 1:
         yield ALONE
         return
+    if torch.cuda.is_available() and torchrun.local_rank() < torch.cuda.device_count():
+        torch.cuda.set_device(torchrun.local_rank())
     # Tensors on GPUs go by NCCL, everything else by gloo.
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE
@@ -143,20 +145,21 @@ def share(items: Sequence[T], *, by: Callable[[T], object], ranks: Ranks) -> lis
     return list(items[edges[first] : edges[last]])
 
 
-def check_agreement(fingerprint: str, ranks: Ranks) -> None:
-    """Make sure that all processes hold the same weights.
+def check_agreement(own: str, ranks: Ranks, *, what: str) -> None:
+    """Make sure that all processes hold the same.
 
     Args:
-        fingerprint: Hash of this one's.
+        own: What this one holds, or a hash of it.
         ranks: The processes.
+        what: Names it.
 
     Raises:
         RuntimeError: They differ.
     """
-    found = ranks.join([fingerprint])
+    found = ranks.join([own])
     if len(set(found)) > 1:
         short = ", ".join(one[:8] for one in found)
         raise RuntimeError(
-            f"the {ranks.size} processes hold different weights ({short}): were they started with "
-            "the same code, on machines of one kind?"
+            f"the {ranks.size} processes hold different {what} ({short}): they need the same code, "
+            "machines of one kind, and a run folder (run_root, --out) that all of them see"
         )

@@ -200,7 +200,7 @@ class Trainer:
     def _save(self) -> None:
         learner = self._learner
         if self._ranks.size > 1:
-            check_agreement(hash_tensors(learner.parameters), self._ranks)
+            check_agreement(hash_tensors(learner.parameters), self._ranks, what="weights")
         if self._ranks.rank > 0:
             return
         save_checkpoint(
@@ -230,6 +230,8 @@ class Trainer:
             learner.masters.restore(checkpoint.masters)
             restore_optimizer(learner.optimizer, learner.masters.stepped, checkpoint.optimizer)
             restore_rng(checkpoint.rng)
+        if self._ranks.size > 1:
+            check_agreement(str(len(self._history)), self._ranks, what="checkpoints")
         if self._ranks.rank == 0:
             rewrite_metrics(self._run_dir / "metrics.jsonl", self._history)
 

@@ -261,11 +261,19 @@ def _accumulate_together(
     # By length in turn, so that all have about the same to do.
     ordered = sorted(weighed, key=lambda item: len(item.sequence.token_ids_T))
     stats = accumulate_gradients(learner, ordered[ranks.rank :: ranks.size], settings)
-    stepped = learner.masters.stepped.values()
+    parameters = learner.masters.stepped.values()
+    moved = ranks.join([[parameter.grad is not None for parameter in parameters]])
+    # What has no gradient in any process has none in one process alone either, and is not stepped.
+    stepped = [
+        p
+        for p, by_any in zip(parameters, map(any, zip(*moved, strict=True)), strict=True)
+        if by_any
+    ]
     for parameter in stepped:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    ranks.add_up([cast(Tensor, parameter.grad) for parameter in stepped])
+    if stepped:
+        ranks.add_up([cast(Tensor, parameter.grad) for parameter in stepped])
     return sum(ranks.join([stats]), StepStats())
 
 

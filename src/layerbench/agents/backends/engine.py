@@ -21,6 +21,7 @@ _ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1
 _QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
 # Tokens that are kept and found again together: vLLM's 128 on a CPU are as long as many prompts.
 _CPU_BLOCK_SIZE = 32
+_CPU_HEAD_SIZE = 32
 _LEAST_SHARE = 0.01
 _BYTES_PER_GB = 1_000_000_000
 
@@ -123,6 +124,7 @@ class Engine:
                 self._vllm: Any = importlib.import_module("vllm")
                 platforms: Any = importlib.import_module("vllm.platforms")
                 self._on_cpu = bool(platforms.current_platform.is_cpu())
+                self._check(model)
                 _save_shape(model, Path(folder))
                 self._engine: Any = self._start(folder, _dtype(model))
         except (ImportError, OSError, RuntimeError, ValueError, NotImplementedError) as problem:
@@ -198,6 +200,26 @@ class Engine:
     def close(self) -> None:
         """Stop the engine, which gives back its memory."""
         self._engine.engine_core.shutdown()
+
+    def _check(self, model: nn.Module) -> None:
+        """Refuse what vLLM would refuse later, or in words of its own settings."""
+        config: Any = cast(Any, model).config.get_text_config(decoder=True)
+        heads = config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // heads
+        if self._on_cpu and size < _CPU_HEAD_SIZE:
+            raise ValueError(
+                f"on a CPU it needs attention heads of {_CPU_HEAD_SIZE} and more, these have {size}"
+            )
+        kept = getattr(config, "num_key_value_heads", None) or heads
+        kept *= 2 * config.num_hidden_layers * size
+        tokens = self.settings.max_context_tokens
+        needed = tokens * kept * next(model.parameters()).element_size() / _BYTES_PER_GB
+        if needed > self.settings.cache_gb:
+            raise ValueError(
+                f"keys and values of a context of {tokens} tokens take {needed:.2g} GB, but "
+                f"model.cache_gb is {self.settings.cache_gb:g}: raise it, or lower "
+                "agent.max_context_tokens"
+            )
 
     def _start(self, folder: str, dtype: str) -> Any:  # noqa: ANN401
         arguments: dict[str, Any] = {

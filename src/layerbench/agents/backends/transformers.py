@@ -4,10 +4,10 @@ Shape suffixes: R rows sampled at once, K ids to choose from.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from layerbench.agents import names
+from layerbench.agents import names, torchrun
 from layerbench.agents.backends.base import Answer, Query
 from layerbench.agents.backends.cached import (
     CachedStepper,
@@ -338,6 +338,10 @@ def weights_hash(model: nn.Module) -> str:
 def _not_loaded(name: str, problem: Exception) -> ValueError:
     # transformers tells at length, of an unknown kind of model with all that it knows.
     reason = str(problem).strip().partition("\n")[0][:300]
+    if name.startswith(("/", "./", "../", "~")) and not Path(name).exists():
+        reason = "there is no such folder"
+    elif "Unrecognized configuration class" in reason:
+        reason = "layerbench needs a causal language model, which decodes alone; this is none"
     return ValueError(f"model '{name}' could not be loaded: {reason}")
 
 
@@ -345,8 +349,12 @@ def _find_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
-        # Which of the processes on this machine it is, from torchrun.
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        name = f"cuda:{torchrun.local_rank()}"
+    elif name.startswith("cuda:") and torchrun.processes() > 1:
+        raise ValueError(
+            f"device '{name}' would be that of all processes of torchrun: take auto, which gives "
+            "each a GPU of its own"
+        )
     try:
         device = torch.device(name)
         # A name that torch knows may be that of a device which is not here.
@@ -361,7 +369,7 @@ def _check_split() -> None:
         raise ValueError("device 'split' needs accelerate: pip install 'layerbench[split]'")
     if not torch.cuda.is_available():
         raise ValueError("device 'split' is for several GPUs, and there is none here: use auto")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if torchrun.processes() > 1:
         raise ValueError(
             "device 'split' takes all GPUs for one process: leave torchrun out, or use auto"
         )

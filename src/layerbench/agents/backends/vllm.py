@@ -79,7 +79,7 @@ class VLLMBackend:
         if len(set(episodes)) < len(episodes) or busy & set(episodes):
             raise ValueError(f"one query per episode, got {sorted(episodes)}")
         drafts = [_Draft.of(query) for query in queries]
-        if not self._live:
+        if drafts and not self._live:
             self.engine.wake()
             self.sync.bring_in_step()
             self.engine.forget()
