@@ -145,6 +145,7 @@ def measure_rollout(model: nn.Module, shape: Shape) -> dict[str, float]:
     rng = np.random.default_rng(1)
 
     def play(seed: int) -> None:
+        """Let all episodes write one answer."""
         # No id ends the text: every episode writes as much as it may.
         backend = TransformersBackend(model, eos_id=shape.vocabulary)
         queries = [
