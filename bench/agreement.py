@@ -15,10 +15,16 @@ from typing import Any
 import numpy as np
 from simulated_sweeps import BASE, Scenario, Simulator
 
-from layerbench.benchmarks.agreement import Agreement, Sweep, agreement, kendall, spearman
-from layerbench.benchmarks.contribution import Estimate
-from layerbench.benchmarks.ranking import LayerGain
-from layerbench.benchmarks.resampling import Resampler
+from layerbench.benchmarks.stats.bootstrap import Resampler
+from layerbench.benchmarks.stats.contribution import Estimate
+from layerbench.benchmarks.stats.rank_correlation import (
+    Agreement,
+    Sweep,
+    agreement,
+    kendall,
+    spearman,
+)
+from layerbench.benchmarks.stats.ranking import LayerGain
 
 WIDE = (0.35, 0.37, 0.39, 0.42, 0.45, 0.48, 0.50, 0.52, 0.55, 0.57)
 NARROW = (0.45, 0.46, 0.47, 0.48, 0.49, 0.50, 0.51, 0.52, 0.53, 0.54)

@@ -26,7 +26,7 @@ from typing import Any
 from alfworld.agents.environment.alfred_tw_env import AlfredDemangler
 from textworld.envs.pddl import PddlEnv
 
-from layerbench.envs.alfworld import fast
+from layerbench.envs.alfworld import pddl_env
 from layerbench.envs.alfworld.engine import Engine
 from layerbench.envs.alfworld.games import official_games
 from layerbench.envs.alfworld.generator import game_data, generated_ids
@@ -76,7 +76,7 @@ class Ours:
 
     def start(self, game: Content) -> tuple[str, tuple[str, ...]]:
         """Load and reset."""
-        fast.forget_games()
+        pddl_env.forget_games()
         self._engine.load(game)
         state = self._engine.reset()
         return state.feedback, state.admissible

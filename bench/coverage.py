@@ -22,9 +22,9 @@ import numpy as np
 from jaxtyping import Float
 from simulated_sweeps import BASE, FULL, Scenario, Simulator
 
-from layerbench.benchmarks.contribution import Comparison, Standing, compare
-from layerbench.benchmarks.resampling import Resampler
-from layerbench.benchmarks.scoring import Interval
+from layerbench.benchmarks.stats.bootstrap import Resampler
+from layerbench.benchmarks.stats.contribution import Comparison, Standing, compare
+from layerbench.benchmarks.stats.success import Interval
 
 PLAIN_RESAMPLES = 1_000
 PLAIN_SCENARIOS = ("as the study", "training has much luck")

@@ -21,8 +21,8 @@ from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.agents.prompts.style import PromptStyle
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
-from layerbench.benchmarks.pretraining import make_agent
-from layerbench.benchmarks.scoring import success_interval
+from layerbench.benchmarks.pretrain.stages import make_agent
+from layerbench.benchmarks.stats.success import success_interval
 from layerbench.envs import registry
 from layerbench.envs.pool import EnvPool
 

@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from memory_footprint import SHAPES, Shape, footprint
 from torch import nn
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from layerbench.agents.backends.base import Query
-from layerbench.agents.backends.transformers import TransformersBackend
-from layerbench.benchmarks.footprint import SHAPES, Shape, footprint
+from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.rl.batching import TrainingSequence
 from layerbench.rl.layers import parse_selection
 from layerbench.rl.losses import LossSettings

@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Float
 
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
-from layerbench.benchmarks import config, plan
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.runs import prepare
 from layerbench.envs.pool import EnvPool
 from layerbench.rl.advantages import (
     AdvantageSettings,
@@ -51,7 +52,7 @@ WAYS = {
 }
 
 
-def play(prepared: plan.Plan, *, tasks: int, seed: int) -> list[Group]:
+def play(prepared: prepare.Plan, *, tasks: int, seed: int) -> list[Group]:
     """Play a group of each training task by the base model."""
     env = prepared.config.env
     requests = [
@@ -98,7 +99,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--out", type=Path, default=Path("bench/results/gradient_signal.json"))
     args = parser.parse_args()
-    prepared = plan.prepare(config.load("alfworld", ["layers=full", f"seed={args.seed}"]))
+    prepared = prepare.prepare(
+        settings_config.load("alfworld", ["layers=full", f"seed={args.seed}"])
+    )
     groups = play(prepared, tasks=args.tasks, seed=args.seed)
     learner = make_learner(prepared.model, prepared.selection, prepared.training)
     settings = prepared.training.for_update()

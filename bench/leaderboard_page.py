@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.benchmarks import synthetic  # noqa: E402
+from tests.support import synthetic_sweep  # noqa: E402
 
 LAYERS = 28
 SEEDS = (0, 1, 2)
@@ -79,9 +79,9 @@ def write_records(root: Path, records: int) -> int:
     """Write sweeps until there are enough."""
     each = (LAYERS + 2) * len(SEEDS)
     for number in range(math.ceil(records / each)):
-        synthetic.write(
+        synthetic_sweep.write(
             root / str(number),
-            synthetic.Sweep(
+            synthetic_sweep.Sweep(
                 layers=[str(layer) for layer in range(LAYERS)],
                 seeds=SEEDS,
                 num_layers=LAYERS,

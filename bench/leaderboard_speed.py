@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from simulated_sweeps import BASE, FULL, Scenario, Simulator
 
-from layerbench.benchmarks import board_data, board_tables, records
-from layerbench.benchmarks.gather import gather
-from layerbench.benchmarks.records import Evaluation, RunRecord
-from layerbench.benchmarks.scoring import Count, TaskOutcome, pool, pool_by_type
+from layerbench.benchmarks.leaderboard import json_csv, tables
+from layerbench.benchmarks.leaderboard.build import gather
+from layerbench.benchmarks.records import run_record
+from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.stats.success import Count, TaskOutcome, pool, pool_by_type
 
 SPLITS = ("seen", "unseen")
 KINDS = ("look", "place", "clean", "cool", "heat", "two")
@@ -50,24 +51,24 @@ def record(name: str, seed: int, evaluations: tuple[Evaluation, ...], algorithm:
     layers = LAYERS if name == FULL else () if name == BASE else (int(name),)
     matrices = {f"model.layers.{n}.mlp.{m}.weight": 0.3 for n in layers for m in "abcdefghijk"}
     return RunRecord(
-        schema=records.SCHEMA,
-        env=records.EnvRecord(
+        schema=run_record.SCHEMA,
+        env=run_record.EnvRecord(
             "alfworld", "layerbench/ALFWorld-v0", "alfworld-gen", "v0", "", SPLITS
         ),
-        model=records.ModelRecord("simulated", "", "ab" * 32, "float32", 1000),
-        selection=records.SelectionRecord(name, layers, len(LAYERS), 100, 0.1, "cd" * 32),
+        model=run_record.ModelRecord("simulated", "", "ab" * 32, "float32", 1000),
+        selection=run_record.SelectionRecord(name, layers, len(LAYERS), 100, 0.1, "cd" * 32),
         algorithm=algorithm,
         preset="default",
         seed=seed,
         settings={"seed": seed, "layers": name, "algorithm": {"name": algorithm}},
-        code=records.CodeRecord("0.1.0", "0" * 40, dirty=False, packages={}),
+        code=run_record.CodeRecord("0.1.0", "0" * 40, dirty=False, packages={}),
         evaluations=evaluations,
         differences={},
-        training=records.TrainingRecord(40, 1024, 2560, 40000, 60000, {"update": 60.0}),
-        movement=records.MovementRecord({str(layer): 0.3 for layer in layers}, matrices),
+        training=run_record.TrainingRecord(40, 1024, 2560, 40000, 60000, {"update": 60.0}),
+        movement=run_record.MovementRecord({str(layer): 0.3 for layer in layers}, matrices),
         started=f"2026-01-01T00:00:0{seed}+00:00",
         peak_memory_mb=900.0,
-        hardware=records.HardwareRecord("cpu", 1, 2, "Linux x86_64"),
+        hardware=run_record.HardwareRecord("cpu", 1, 2, "Linux x86_64"),
     )
 
 
@@ -112,12 +113,12 @@ def main() -> None:
         result["gather seconds"] = round(time.perf_counter() - wall, 2)
         result["gather processor seconds"] = round(time.process_time() - cpu, 2)
         result["tables"] = len(gathered.boards)
-        for write in (board_tables.terminal, board_tables.markdown, board_data.as_csv):
+        for write in (tables.terminal, tables.markdown, json_csv.as_csv):
             cpu = time.process_time()
             write(gathered)
             result[f"{write.__name__} processor seconds"] = round(time.process_time() - cpu, 2)
         cpu = time.process_time()
-        board_data.as_json(gathered)
+        json_csv.as_json(gathered)
         result["as_json processor seconds"] = round(time.process_time() - cpu, 2)
     sys.stdout.write(f"{json.dumps(result)}\n")
     args.out.write_text(json.dumps(result, indent=1) + "\n")

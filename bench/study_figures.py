@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from layerbench.benchmarks.gather import gather
-from layerbench.benchmarks.page import charts
-from layerbench.benchmarks.page.curves import read_success
-from layerbench.benchmarks.page.sections import Section, chart_data, section
+from layerbench.benchmarks.html import charts
+from layerbench.benchmarks.html.curves import read_success
+from layerbench.benchmarks.html.table_section import Section, chart_data, section
+from layerbench.benchmarks.leaderboard.build import gather
 
 vl_convert: Any = importlib.import_module("vl_convert")
 

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from layerbench.agents.backends.engine import Completion, EngineSettings, Request
-from layerbench.agents.backends.transformers import load_model
-from layerbench.agents.backends.vllm import VLLMBackend
-from layerbench.benchmarks import provenance
+from layerbench.agents.backends.transformers.backend import load_model
+from layerbench.agents.backends.vllm.backend import VLLMBackend
+from layerbench.agents.backends.vllm.engine import Completion, EngineSettings, Request
+from layerbench.benchmarks.records import provenance
 
 MODEL = "smollm2-135m"
 LAYER = 15

@@ -26,7 +26,8 @@ import psutil
 
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import StepResult
-from layerbench.envs.webshop import generator, stock
+from layerbench.envs.webshop.catalogue import index as catalogue_index
+from layerbench.envs.webshop.catalogue import synthetic
 from layerbench.envs.webshop.env import WebShopEnv, list_tasks
 from layerbench.envs.webshop.queries import candidate_queries
 from layerbench.envs.webshop.shop import Shop, ShopRules
@@ -162,9 +163,9 @@ def large_shop(count: int, folder: Path) -> tuple[Shop, dict[str, float]]:
     """Stock a large generated catalogue through its files, as a published one is."""
     files = folder / "files"
     files.mkdir()
-    generator.write(files, num_products=count, seed=0)
+    synthetic.write(files, num_products=count, seed=0)
     os.environ["LAYERBENCH_CACHE"] = str(folder / "cache")
-    seconds, stocked = timed(lambda: stock.official(files))
+    seconds, stocked = timed(lambda: catalogue_index.official(files))
     opening, shop = timed(lambda: Shop(stocked, ShopRules()))
     drawing, table = timed(lambda: shop.table("synthetic", 0, 233))
     size = sum(path.stat().st_size for path in stocked.rglob("*") if path.is_file())
@@ -192,7 +193,7 @@ def main() -> None:
         os.environ["LAYERBENCH_CACHE"] = str(Path(folder) / "small")
         figures: dict[str, Any] = {"start_s": start_times(), "steps": step_rate()}
         figures["memory"] = memory()
-        figures["search_small"] = search_times(Shop(generator.stocked(), ShopRules()))
+        figures["search_small"] = search_times(Shop(synthetic.stocked(), ShopRules()))
         shop, figures["large_s"] = large_shop(settings.large, Path(folder))
         figures["search_large"] = search_times(shop)
     figures["wall_s"] = perf_counter() - begun

@@ -6,13 +6,15 @@
     python tools/compare_outputs.py capture after.d
     python tools/compare_outputs.py compare before.d after.d
 
-``capture`` runs layerbench from a source folder: help texts, settings, mistakes, quick runs of every
-environment (full, one layer, LoRA), evaluations, and tables of these and of the published records in
-every format. It keeps what was printed and written, with times, memory and the code's revision left
-out. Twelve minutes on two cores; a capture that was stopped goes on.
+``capture`` runs layerbench from a source folder: help texts, settings, mistakes, quick runs of
+every environment (full, one layer, LoRA), evaluations, and tables of these and of the published
+records in every format. It keeps what was printed and written, with times, memory and the code's
+revision left out; commit first, since records of uncommitted code say so. Five minutes on two cores;
+a capture that was stopped goes on.
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -20,10 +22,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+
+from safetensors.numpy import load_file
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
@@ -34,10 +37,13 @@ COMMANDS = (
 VARYING = frozenset(
     {
         *("started", "seconds", "peak_memory_mb", "revision", "dirty"),
-        *("play_s", "update_s"),
+        *("play_s", "update_s", "optimizer.safetensors"),
     }
 )
-TIMES = re.compile(r"\d+(\.\d+)? s\b|\d+:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:+]+")
+TIMES = re.compile(
+    r"\d+(\.\d+)? s\b|\d+:\d\d:\d\d|[\d.]+ MB"
+    r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:[\d:+]+)?|Loading weights: .*"
+)
 
 HELP = {
     "help": ["--help"],
@@ -115,8 +121,22 @@ AFTER_RUNS = {
     "eval-delta": ["eval", "keydoor", *QUICK, "eval.tasks=12", "--model", "{out}/delta"],
     "eval-run": ["eval", "keydoor", *QUICK, "eval.tasks=12", "--model", "@keydoor-layer3-"],
     "check": ["leaderboard", "--check", "@alfworld-layer3-"],
-    "check-study": ["leaderboard", "--check", f"{STUDY}/alfworld-embedded-full-gigpo-default-seed0*"],
-    "sweep-dry": ["sweep", "keydoor", *QUICK, *SHORT, "--layers", "3,5", "--seeds", "1", "--dry-run"],
+    "check-study": [
+        "leaderboard",
+        "--check",
+        f"{STUDY}/alfworld-embedded-full-gigpo-default-seed0*",
+    ],
+    "sweep-dry": [
+        "sweep",
+        "keydoor",
+        *QUICK,
+        *SHORT,
+        "--layers",
+        "3,5",
+        "--seeds",
+        "1",
+        "--dry-run",
+    ],
     "eval-dry": ["eval", "keydoor", *QUICK, "--model", "openai:m", "--dry-run"],
     "correlate": ["correlate", STUDY, "docs/study/webshop"],
     "top": ["run", "alfworld", "--layers", f"top:3@{STUDY}", "--settings"],
@@ -158,7 +178,7 @@ def capture(out: Path, source: Path) -> int:
             list(pool.map(lambda item: _run(*item, out, source), stage.items()))
     for name, command in AFTER_RUNS.items():
         _run(name, command, out, source)
-    _keep_files(work, out / "kept" / "files")
+    _keep_files(work, out / "kept" / "files", source)
     return 0
 
 
@@ -167,8 +187,8 @@ def compare(before: Path, after: Path) -> int:
     names = sorted({p.relative_to(d / "kept") for d in (before, after) for p in _files(d / "kept")})
     differ = [n for n in names if _bytes(before / "kept" / n) != _bytes(after / "kept" / n)]
     for name in differ:
-        print(f"differs: {name}")
-    print(f"{len(names)} files compared, {len(differ)} differ")
+        sys.stdout.write(f"differs: {name}\n")
+    sys.stdout.write(f"{len(names)} files compared, {len(differ)} differ\n")
     return 1 if differ or not names else 0
 
 
@@ -189,8 +209,10 @@ def _run(name: str, command: list[str], out: Path, source: Path) -> None:
         text=True,
     )
     text = f"status {done.returncode}\n{done.stdout}\n--- stderr\n{done.stderr}"
-    kept.write_text(TIMES.sub("TIME", text.replace(str(ROOT), "ROOT").replace(str(out), "OUT")))
-    print(f"{name}: status {done.returncode}", file=sys.stderr)
+    kept.write_text(
+        _without_varying(text.replace(str(ROOT), "ROOT").replace(str(out), "OUT"), source)
+    )
+    sys.stderr.write(f"{name}: status {done.returncode}\n")
 
 
 def _named(word: str, work: Path) -> str:
@@ -216,7 +238,7 @@ def _environment(source: Path) -> dict[str, str]:
     }
 
 
-def _keep_files(work: Path, kept: Path) -> None:
+def _keep_files(work: Path, kept: Path, source: Path) -> None:
     """Copy what the commands wrote, without what varies; of tensors and tables the hashes."""
     shutil.rmtree(kept, ignore_errors=True)
     for path in _files(work):
@@ -231,18 +253,29 @@ def _keep_files(work: Path, kept: Path) -> None:
             lines = [_plain(json.loads(line)) for line in path.read_text().splitlines()]
             target.write_text("\n".join(map(json.dumps, lines)))
         elif path.suffix in (".html", ".md", ".yaml"):
-            target.write_text(_without_hashes(path.read_text()))
+            target.write_text(_without_varying(path.read_text(), source))
+        elif path.suffix == ".safetensors":
+            # The generators' states are those of the process; a run draws nothing from them.
+            tensors = {n: t for n, t in load_file(path).items() if not n.startswith("rng.")}
+            digests = {n: hashlib.sha256(t.tobytes()).hexdigest() for n, t in tensors.items()}
+            target.write_text(json.dumps(digests, sort_keys=True, indent=1))
         else:
             target.write_text(hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _without_hashes(text: str) -> str:
-    """Leave out what says which code ran, and when, on a page."""
-    return re.sub(r"\b[0-9a-f]{10}\+?(?![0-9a-f])|sha256-[\w+/=]+|[\d.]+ MB", "X", TIMES.sub("T", text))
+def _without_varying(text: str, source: Path) -> str:
+    """Leave out what says which code ran, and when."""
+    return re.sub(rf"\b{_revision(source)[:8]}[0-9a-f]*", "CODE", TIMES.sub("TIME", text))
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
+@functools.cache
+def _revision(source: Path) -> str:
+    command = ["git", "-C", str(source), "rev-parse", "HEAD"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
         return {name: _plain(inner) for name, inner in value.items() if name not in VARYING}
     return [_plain(item) for item in value] if isinstance(value, list) else value
 

@@ -9,10 +9,10 @@ from layerbench.agents.backends.base import Query
 from layerbench.agents.backends.scripted import ScriptedBackend
 from layerbench.agents.types import ActionMode, ContextMode, Response, Turn
 from layerbench.envs.types import Observation
-from tests.agents import tiny
-from tests.agents.tiny import END
+from tests.support import tiny_models
+from tests.support.tiny_models import END
 
-TOKENIZER = tiny.tokenizer()
+TOKENIZER = tiny_models.tokenizer()
 SEEN = Observation("key door", ("look", "take key", "open door"))
 SETTINGS = AgentSettings(
     action_mode=ActionMode.CHOOSE,
@@ -219,7 +219,7 @@ def test_an_agent_that_chooses_is_offered_choices_in_place_of_templates() -> Non
 def test_free_text_may_fill_in_a_template(
     action: str, valid: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokenizer = tiny.tokenizer()
+    tokenizer = tiny_models.tokenizer()
     said = f"<think>?</think><action>{action}</action>"
 
     def decode(_token_ids: object, **_options: object) -> str:
@@ -244,7 +244,7 @@ def test_free_text_may_fill_in_a_template(
 def test_action_alone_is_in_form_where_thoughts_are_turned_off(
     said: str, action: str | None
 ) -> None:
-    tokenizer = tiny.tokenizer(tiny.FORGETFUL)
+    tokenizer = tiny_models.tokenizer(tiny_models.FORGETFUL)
     settings = dataclasses.replace(GENERATE, thinks=False)
     style = prompts.style("generic", ActionMode.GENERATE, thinks=False)
     player = LLMAgent(saying(said), tokenizer, style, settings)

@@ -2,14 +2,18 @@ import pytest
 
 from layerbench.agents.context import ChatFormat
 from layerbench.agents.types import ActionMode
-from tests.agents import tiny
+from tests.support import tiny_models
 
-TEMPLATES = {"chatml": tiny.CHATML, "forgetful": tiny.FORGETFUL, "compact": tiny.COMPACT}
+TEMPLATES = {
+    "chatml": tiny_models.CHATML,
+    "forgetful": tiny_models.FORGETFUL,
+    "compact": tiny_models.COMPACT,
+}
 
 
 @pytest.mark.parametrize("template", ["chatml", "compact"])
 def test_appended_turns_equal_the_template_over_the_whole_chat(template: str) -> None:
-    tokenizer = tiny.tokenizer(TEMPLATES[template])
+    tokenizer = tiny_models.tokenizer(TEMPLATES[template])
     chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
     said = ["take tin key", "open door", "look"]
     told = ["look key door", "tin key.", "lock.", "silver door"]
@@ -27,7 +31,7 @@ def test_appended_turns_equal_the_template_over_the_whole_chat(template: str) ->
 
 
 def test_template_that_forgets_thoughts_cannot_change_what_was_said() -> None:
-    chat = ChatFormat(tiny.tokenizer(tiny.FORGETFUL), action_mode=ActionMode.GENERATE)
+    chat = ChatFormat(tiny_models.tokenizer(tiny_models.FORGETFUL), action_mode=ActionMode.GENERATE)
     again = chat.further("look", closed=True)
     assert chat.text(again).split() == [
         "<|im_start|>",
@@ -40,7 +44,7 @@ def test_template_that_forgets_thoughts_cannot_change_what_was_said() -> None:
 
 
 def test_thoughts_are_wanted_only_in_generate_mode() -> None:
-    tokenizer = tiny.tokenizer(tiny.FORGETFUL)
+    tokenizer = tiny_models.tokenizer(tiny_models.FORGETFUL)
     freely = ChatFormat(tokenizer, action_mode=ActionMode.GENERATE)
     chosen = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
     thought = tuple(tokenizer.encode("<think> </think>"))
@@ -50,12 +54,12 @@ def test_thoughts_are_wanted_only_in_generate_mode() -> None:
 
 
 def test_answer_that_was_cut_off_is_closed_first() -> None:
-    chat = ChatFormat(tiny.tokenizer(), action_mode=ActionMode.GENERATE)
+    chat = ChatFormat(tiny_models.tokenizer(), action_mode=ActionMode.GENERATE)
     assert chat.further("look", closed=False) == (chat.end_id, *chat.further("look", closed=True))
 
 
 def test_action_ends_with_the_end_token_and_reads_back() -> None:
-    chat = ChatFormat(tiny.tokenizer(), action_mode=ActionMode.CHOOSE)
+    chat = ChatFormat(tiny_models.tokenizer(), action_mode=ActionMode.CHOOSE)
     token_ids = chat.action("take tin key")
     assert token_ids[-1] == chat.end_id
     assert token_ids.count(chat.end_id) == 1
@@ -64,16 +68,16 @@ def test_action_ends_with_the_end_token_and_reads_back() -> None:
 
 
 def test_end_token_is_the_templates_own_where_the_tokenizer_names_another() -> None:
-    chat = ChatFormat(tiny.tokenizer(eos="<pad>"), action_mode=ActionMode.CHOOSE)
-    assert chat.end_id == tiny.END
+    chat = ChatFormat(tiny_models.tokenizer(eos="<pad>"), action_mode=ActionMode.CHOOSE)
+    assert chat.end_id == tiny_models.END
 
 
 def test_system_message_joins_the_first_where_a_template_refuses_it() -> None:
     refusing = (
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
-        + tiny.CHATML
+        + tiny_models.CHATML
     )
-    chat = ChatFormat(tiny.tokenizer(refusing), action_mode=ActionMode.CHOOSE)
+    chat = ChatFormat(tiny_models.tokenizer(refusing), action_mode=ActionMode.CHOOSE)
     words = chat.text(chat.opening("look key", system="door"))
     assert words.split()[1:6] == ["user", "door", "look", "key", "<|im_end|>"]
 
@@ -81,16 +85,16 @@ def test_system_message_joins_the_first_where_a_template_refuses_it() -> None:
 def test_template_without_answers_is_refused() -> None:
     only_users = "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(ValueError, match="chat template leaves out answers"):
-        ChatFormat(tiny.tokenizer(only_users), action_mode=ActionMode.CHOOSE)
+        ChatFormat(tiny_models.tokenizer(only_users), action_mode=ActionMode.CHOOSE)
 
 
 def test_tokenizer_without_a_template_is_refused() -> None:
     with pytest.raises(ValueError, match="chat template"):
-        ChatFormat(tiny.tokenizer(None), action_mode=ActionMode.CHOOSE)
+        ChatFormat(tiny_models.tokenizer(None), action_mode=ActionMode.CHOOSE)
 
 
 def test_thoughts_can_be_turned_off_in_free_text() -> None:
-    tokenizer = tiny.tokenizer(tiny.FORGETFUL)
+    tokenizer = tiny_models.tokenizer(tiny_models.FORGETFUL)
     chat = ChatFormat(tokenizer, action_mode=ActionMode.GENERATE, thinks=False)
     thought = tuple(tokenizer.encode("<think> </think>"))
     assert chat.opening("look", system="")[-2:] == thought
@@ -99,4 +103,4 @@ def test_thoughts_can_be_turned_off_in_free_text() -> None:
 
 def test_thoughts_cannot_be_turned_off_without_a_switch() -> None:
     with pytest.raises(ValueError, match="no switch for thoughts"):
-        ChatFormat(tiny.tokenizer(), action_mode=ActionMode.GENERATE, thinks=False)
+        ChatFormat(tiny_models.tokenizer(), action_mode=ActionMode.GENERATE, thinks=False)

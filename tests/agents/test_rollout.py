@@ -8,16 +8,16 @@ from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent, StreamingAgent
 from layerbench.agents.backends.base import Answer, Query
 from layerbench.agents.backends.scripted import ScriptedBackend
-from layerbench.agents.backends.transformers import TransformersBackend
+from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode, StopReason, Trajectory
 from layerbench.envs import registry
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart
-from tests.agents import tiny
-from tests.agents.tiny import END
+from tests.support import tiny_models
+from tests.support.tiny_models import END
 
-TOKENIZER = tiny.tokenizer()
+TOKENIZER = tiny_models.tokenizer()
 TASKS = registry.list_tasks(registry.find("keydoor"), split="train", count=8, seed=0, options={})
 SETTINGS = AgentSettings(
     action_mode=ActionMode.CHOOSE,
@@ -85,7 +85,7 @@ def agent(backend: Any, settings: AgentSettings = SETTINGS) -> LLMAgent:  # noqa
 
 
 def model_agent(settings: AgentSettings = SETTINGS) -> LLMAgent:
-    return agent(TransformersBackend(tiny.model(), eos_id=END), settings)
+    return agent(TransformersBackend(tiny_models.model(), eos_id=END), settings)
 
 
 def play(player: LLMAgent, count: int, **pool: Any) -> list[Trajectory]:  # noqa: ANN401
@@ -206,7 +206,7 @@ def test_logprobs_of_played_episodes_equal_full_forwards(
     context: ContextMode, action: ActionMode
 ) -> None:
     settings = dataclasses.replace(SETTINGS, context_mode=context, action_mode=action)
-    model = tiny.model()
+    model = tiny_models.model()
     player = agent(TransformersBackend(model, eos_id=END), settings)
     for played in play(player, 3, max_turns=3, num_slots=2):
         read: list[int] = []
@@ -215,7 +215,7 @@ def test_logprobs_of_played_episodes_equal_full_forwards(
             if context is ContextMode.WINDOW:
                 read = []
             read += response.prompt_ids
-            scores = tiny.logits(model, [*read, *response.token_ids])[len(read) - 1 :]
+            scores = tiny_models.logits(model, [*read, *response.token_ids])[len(read) - 1 :]
             for depth, token in enumerate(response.token_ids):
                 allowed = list(response.allowed_ids[depth]) if response.allowed_ids else None
                 row = scores[depth] if allowed is None else scores[depth, allowed]
@@ -268,7 +268,7 @@ class OneAtATime:
 @pytest.mark.parametrize("max_context_tokens", [1000, 140])
 def test_answers_that_come_one_by_one_make_the_same_episodes(max_context_tokens: int) -> None:
     settings = dataclasses.replace(SETTINGS, max_context_tokens=max_context_tokens)
-    backend = OneAtATime(TransformersBackend(tiny.model(), eos_id=END))
+    backend = OneAtATime(TransformersBackend(tiny_models.model(), eos_id=END))
     style = prompts.style("keydoor", settings.action_mode)
     played = play(StreamingAgent(backend, TOKENIZER, style, settings), 7)
     rounds = play(model_agent(settings), 7)

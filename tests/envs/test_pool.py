@@ -14,8 +14,8 @@ import pytest
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart
 
-HERE = Path(__file__).parent
-MISBEHAVING = "misbehaving:layerbench-test/Misbehaving-v0"
+SUPPORT = Path(__file__).parents[1] / "support"
+MISBEHAVING = "misbehaving_envs:layerbench-test/Misbehaving-v0"
 TASK = Task("t")
 
 pytestmark = pytest.mark.usefixtures("misbehaving_is_importable")
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("misbehaving_is_importable")
 @pytest.fixture
 def misbehaving_is_importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers search the path of the process that starts them."""
-    monkeypatch.setattr(sys, "path", [str(HERE), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(SUPPORT), *sys.path])
 
 
 def pool_of(
@@ -63,7 +63,7 @@ def test_an_exception_costs_one_episode(num_workers: int) -> None:
         assert failed(outcomes) == {2}
         reason = texts(outcomes)[2]
         assert "KeyError" in reason
-        assert "misbehaving.py" in reason
+        assert "misbehaving_envs.py" in reason
         assert "\n" not in reason
         # Slot 2 stays lost until it is reset, then it gets a fresh environment.
         assert failed(pool.step(dict.fromkeys(range(4), "wait"))) == {2}
@@ -86,7 +86,7 @@ def test_an_environment_that_cannot_be_made_fails_its_episodes(num_workers: int)
     with pool_of(1, num_workers=num_workers, options={"broken": True}) as pool:
         (failure,) = pool.reset({0: TASK}).values()
         assert isinstance(failure, EpisodeFailure)
-        assert failure.reason.startswith("ValueError: no such environment (misbehaving.py:")
+        assert failure.reason.startswith("ValueError: no such environment (misbehaving_envs.py:")
 
 
 def test_a_slot_keeps_its_environment_and_its_process() -> None:
@@ -187,9 +187,9 @@ def test_closing_ends_the_workers() -> None:
 
 @contextmanager
 def trainer(how: str) -> Generator[tuple[subprocess.Popen[str], list[int]]]:
-    """Run ``orphans.py`` in a process group of its own, as a terminal does."""
+    """Run ``orphan_processes.py`` in a process group of its own, as a terminal does."""
     with subprocess.Popen(
-        [sys.executable, str(HERE / "orphans.py"), how],
+        [sys.executable, str(SUPPORT / "orphan_processes.py"), how],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

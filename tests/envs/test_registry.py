@@ -34,11 +34,11 @@ def test_registering_twice_overrides_nothing() -> None:
 
 @pytest.fixture
 def misbehaving(monkeypatch: pytest.MonkeyPatch) -> EnvSpec:
-    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "support"), *sys.path])
     return EnvSpec(
         name="misbehaving",
-        gym_id="misbehaving:layerbench-test/Misbehaving-v0",
-        entry_point="misbehaving:MisbehavingEnv",
+        gym_id="misbehaving_envs:layerbench-test/Misbehaving-v0",
+        entry_point="misbehaving_envs:MisbehavingEnv",
         max_turns=3,
         tasks="",
         prompts="generic",

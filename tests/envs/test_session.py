@@ -8,14 +8,14 @@ import pytest
 from layerbench.envs.session import Session
 from layerbench.envs.types import Observation, StepResult, Task, TaskStart
 
-BARE = "misbehaving:layerbench-test/Bare-v0"
+BARE = "misbehaving_envs:layerbench-test/Bare-v0"
 
 pytestmark = pytest.mark.usefixtures("misbehaving_is_importable")
 
 
 @pytest.fixture
 def misbehaving_is_importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "support"), *sys.path])
 
 
 def test_what_info_leaves_out_comes_from_the_task_and_the_text() -> None:

@@ -14,7 +14,7 @@ from layerbench.rl.schedule import TrainSettings
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Advantages, Group
 from layerbench.rl.update import update
-from tests.agents import families, tiny
+from tests.support import model_families, tiny_models
 
 SETTINGS = TrainSettings(
     iterations=1,
@@ -22,7 +22,7 @@ SETTINGS = TrainSettings(
     group_size=6,
     learning_rate=1e-2,
     minibatches=2,
-    temperature=families.TEMPERATURE,
+    temperature=model_families.TEMPERATURE,
     loss=LossSettings(kl_coef=0.01, entropy_coef=0.01),
 )
 CHOSEN = (ActionMode.CHOOSE, ContextMode.TRANSCRIPT)
@@ -41,7 +41,7 @@ def plain_decisions(model: nn.Module, group: Group) -> list[float]:
         logprob
         for trajectory in group.trajectories
         for logprob, forced in zip(
-            families.plain_logprobs(model, trajectory),
+            model_families.plain_logprobs(model, trajectory),
             [
                 len(allowed) == 1
                 for turn in trajectory.turns
@@ -53,28 +53,28 @@ def plain_decisions(model: nn.Module, group: Group) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("played", families.PLAYED, ids="-".join)
-@pytest.mark.parametrize("name", families.FAMILIES)
+@pytest.mark.parametrize("played", model_families.PLAYED, ids="-".join)
+@pytest.mark.parametrize("name", model_families.FAMILIES)
 def test_training_scores_what_was_sampled_as_plain_forwards_do(
     name: str, played: tuple[ActionMode, ContextMode]
 ) -> None:
-    model = families.make(name)
+    model = model_families.make(name)
     check_head(model)
-    group = Group(tuple(families.play(model, *played)))
+    group = Group(tuple(model_families.play(model, *played)))
     batch = collate(sequences_of(group))
-    logprobs_D, _ = decision_scores(model, batch, temperature=families.TEMPERATURE)
+    logprobs_D, _ = decision_scores(model, batch, temperature=model_families.TEMPERATURE)
     plain = torch.tensor(plain_decisions(model, group))
     torch.testing.assert_close(logprobs_D.detach(), plain, rtol=0, atol=1e-5)
     torch.testing.assert_close(batch.old_logprobs_D, plain, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("selection", ["0", "1", "0,2", "all-layers", "full"])
-@pytest.mark.parametrize("name", families.FAMILIES)
+@pytest.mark.parametrize("name", model_families.FAMILIES)
 def test_update_leaves_all_but_the_selection_as_it_was(name: str, selection: str) -> None:
-    model = families.make(name)
-    group = Group(tuple(families.play(model, *CHOSEN)))
+    model = model_families.make(name)
+    group = Group(tuple(model_families.play(model, *CHOSEN)))
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    chosen = parse_selection(selection, families.NUM_LAYERS)
+    chosen = parse_selection(selection, model_families.NUM_LAYERS)
     learner = make_learner(model, chosen, SETTINGS)
     rng = np.random.default_rng(0)
     stats = update(learner, sequences_of(group), SETTINGS.for_update(), rng=rng)
@@ -88,16 +88,16 @@ def test_update_leaves_all_but_the_selection_as_it_was(name: str, selection: str
     assert all(p.grad is None for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", families.FAMILIES)
+@pytest.mark.parametrize("name", model_families.FAMILIES)
 def test_what_is_sampled_after_an_update_follows_the_new_weights(name: str) -> None:
-    model = families.make(name)
-    group = Group(tuple(families.play(model, *CHOSEN)))
-    learner = make_learner(model, parse_selection("1", families.NUM_LAYERS), SETTINGS)
+    model = model_families.make(name)
+    group = Group(tuple(model_families.play(model, *CHOSEN)))
+    learner = make_learner(model, parse_selection("1", model_families.NUM_LAYERS), SETTINGS)
     update(learner, sequences_of(group), SETTINGS.for_update(), rng=np.random.default_rng(0))
-    again = families.play(model, *CHOSEN)
+    again = model_families.play(model, *CHOSEN)
     for trajectory in again:
-        plain = families.plain_logprobs(model, trajectory)
-        assert families.sampled_logprobs(trajectory) == pytest.approx(plain, abs=1e-5)
+        plain = model_families.plain_logprobs(model, trajectory)
+        assert model_families.sampled_logprobs(trajectory) == pytest.approx(plain, abs=1e-5)
     assert again != list(group.trajectories)
 
 
@@ -111,20 +111,20 @@ def test_what_is_sampled_after_an_update_follows_the_new_weights(name: str) -> N
     ],
 )
 def test_a_layer_is_all_that_its_family_puts_there(name: str, parts: set[str]) -> None:
-    model = families.make(name)
-    learner = make_learner(model, parse_selection("1", families.NUM_LAYERS), SETTINGS)
+    model = model_families.make(name)
+    learner = make_learner(model, parse_selection("1", model_families.NUM_LAYERS), SETTINGS)
     names = {key.removeprefix("model.layers.1.") for key in learner.parameters}
     assert names == {key for key, _ in decoder_blocks(model)[1].named_parameters()}
     assert parts <= names
 
 
 def test_capped_logits_are_refused_where_they_are_trained() -> None:
-    capped = tiny.model("gemma3", final_logit_softcapping=2.0)
+    capped = tiny_models.model("gemma3", final_logit_softcapping=2.0)
     with pytest.raises(ValueError, match="Gemma3ForCausalLM does more to its logits"):
         check_head(capped)
 
 
 def test_capped_logits_are_refused_also_where_the_cap_is_far_off() -> None:
-    capped = tiny.model("gemma3", final_logit_softcapping=1000.0)
+    capped = tiny_models.model("gemma3", final_logit_softcapping=1000.0)
     with pytest.raises(ValueError, match="Gemma3ForCausalLM does more to its logits"):
         check_head(capped)

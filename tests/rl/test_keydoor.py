@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from layerbench.agents.agent import AgentSettings, LLMAgent
-from layerbench.agents.backends.transformers import TransformersBackend
+from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.prompts import style
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode, Trajectory
@@ -25,7 +25,7 @@ from layerbench.rl.policy import decision_scores
 from layerbench.rl.schedule import TrainSettings
 from layerbench.rl.trainer import Trainer
 from layerbench.rl.types import Group
-from tests.agents import tiny
+from tests.support import tiny_models
 
 TASKS = list_tasks(split="train", count=16, seed=0)
 NUM_LAYERS = 4
@@ -43,7 +43,7 @@ def make_agent(
     action_mode: ActionMode = ActionMode.CHOOSE,
     context_mode: ContextMode = ContextMode.TRANSCRIPT,
 ) -> LLMAgent:
-    tokenizer: Any = tiny.tokenizer()
+    tokenizer: Any = tiny_models.tokenizer()
     settings = AgentSettings(
         action_mode=action_mode,
         context_mode=context_mode,
@@ -62,7 +62,7 @@ def make_agent(
 def test_keydoor_is_learned_within_twenty_iterations(
     tmp_path: Path, pool: EnvPool, selection: str, learning_rate: float
 ) -> None:
-    model = tiny.model(num_layers=NUM_LAYERS)
+    model = tiny_models.model(num_layers=NUM_LAYERS)
     agent = make_agent(model)
     trainer = Trainer(
         model,
@@ -93,7 +93,7 @@ def test_keydoor_is_learned_within_twenty_iterations(
 def test_updates_score_decisions_as_the_rollout_did(
     pool: EnvPool, action_mode: ActionMode, context_mode: ContextMode, temperature: float
 ) -> None:
-    model = tiny.model(num_layers=NUM_LAYERS)
+    model = tiny_models.model(num_layers=NUM_LAYERS)
     agent = make_agent(model, action_mode=action_mode, context_mode=context_mode)
     played = play(pool, agent, temperature=temperature)
     assert_scored_as_sampled(model, played, temperature=temperature)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from layerbench.agents.backends.lean import is_lean
+from layerbench.agents.backends.transformers.lean import is_lean
 from layerbench.rl.batching import collate
 from layerbench.rl.layers import parse_selection
 from layerbench.rl.lora import changed_parameters, check_adapters, count_learned
@@ -21,9 +21,9 @@ from layerbench.rl.policy import decision_scores
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Group
 from layerbench.rl.update import Learner, reference_logprobs, update
-from tests.agents import families, tiny
-from tests.rl import test_families, toy_run
-from tests.rl.toy_run import make_toy_model, make_toy_trainer
+from tests.rl import test_families
+from tests.support import model_families, tiny_models, toy_run
+from tests.support.toy_run import make_toy_model, make_toy_trainer
 
 RANK = 2
 MATRICES = {
@@ -40,8 +40,8 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 def learn(model: nn.Module, selection: str = "1") -> tuple[Learner, Group]:
     """Play, and take two steps on what was played."""
-    group = Group(tuple(families.play(model, *test_families.CHOSEN)))
-    learner = make_learner(model, parse_selection(selection, families.NUM_LAYERS), SETTINGS)
+    group = Group(tuple(model_families.play(model, *test_families.CHOSEN)))
+    learner = make_learner(model, parse_selection(selection, model_families.NUM_LAYERS), SETTINGS)
     sequences = test_families.sequences_of(group)
     update(learner, sequences, SETTINGS.for_update(), rng=np.random.default_rng(0))
     return learner, group
@@ -52,12 +52,12 @@ def adapters_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("selection", ["0,2", "full"])
-@pytest.mark.parametrize("name", families.FAMILIES)
+@pytest.mark.parametrize("name", model_families.FAMILIES)
 def test_matrices_of_the_selected_layers_change_and_nothing_else(name: str, selection: str) -> None:
-    model = families.make(name)
+    model = model_families.make(name)
     before = weights(model)
     learner, _ = learn(model, selection)
-    layers = parse_selection(selection, families.NUM_LAYERS).layers
+    layers = parse_selection(selection, model_families.NUM_LAYERS).layers
     adapted = {f"model.layers.{layer}.{matrix}" for layer in layers for matrix in MATRICES}
     assert set(learner.parameters) == adapted
     for key, tensor in model.state_dict().items():
@@ -73,7 +73,7 @@ def test_matrices_of_the_selected_layers_change_and_nothing_else(name: str, sele
 
 
 def test_only_adapters_have_gradients_and_optimizer_state() -> None:
-    model = families.make("qwen2-tied")
+    model = model_families.make("qwen2-tied")
     learner, group = learn(model)
     adapters = {id(p): name for name, p in adapters_of(learner.model).items()}
     assert {adapters.get(id(parameter)) for parameter in learner.optimizer.state} == {
@@ -91,9 +91,9 @@ def test_only_adapters_have_gradients_and_optimizer_state() -> None:
 
 
 def test_training_begins_with_the_base_exactly() -> None:
-    model = families.make("qwen3")
+    model = model_families.make("qwen3")
     before = weights(model)
-    learner = make_learner(model, parse_selection("full", families.NUM_LAYERS), SETTINGS)
+    learner = make_learner(model, parse_selection("full", model_families.NUM_LAYERS), SETTINGS)
     ids = torch.tensor([[1, 5, 7, 2, 9]])
     assert torch.equal(learner.model(input_ids=ids).logits, model(input_ids=ids).logits)
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
@@ -101,23 +101,23 @@ def test_training_begins_with_the_base_exactly() -> None:
     assert all(bool(t.any()) == ("lora_A" in name) for name, t in factors.items())
 
 
-@pytest.mark.parametrize("name", families.FAMILIES)
+@pytest.mark.parametrize("name", model_families.FAMILIES)
 def test_played_and_learned_log_probabilities_are_those_of_plain_forwards(name: str) -> None:
-    model = families.make(name)
+    model = model_families.make(name)
     lean = is_lean(model)
     learner, _ = learn(model)
     assert is_lean(model) == lean
-    group = Group(tuple(families.play(model, *test_families.CHOSEN)))
+    group = Group(tuple(model_families.play(model, *test_families.CHOSEN)))
     plain = torch.tensor(test_families.plain_decisions(model, group))
     adapted = torch.tensor(test_families.plain_decisions(learner.model, group))
     batch = collate(test_families.sequences_of(group))
-    learned_D, _ = decision_scores(learner.model, batch, temperature=families.TEMPERATURE)
+    learned_D, _ = decision_scores(learner.model, batch, temperature=model_families.TEMPERATURE)
     for scores_D in (batch.old_logprobs_D, learned_D.detach(), adapted):
         torch.testing.assert_close(scores_D, plain, rtol=0, atol=1e-5)
 
 
 def test_what_plays_is_what_peft_itself_merges() -> None:
-    model = families.make("llama")
+    model = model_families.make("llama")
     learner, _ = learn(model, "0,2")
     config = peft.LoraConfig(
         r=RANK,
@@ -125,7 +125,7 @@ def test_what_plays_is_what_peft_itself_merges() -> None:
         target_modules=[name.removesuffix("_proj.weight") + "_proj" for name in MATRICES],
         layers_to_transform=[0, 2],
     )
-    other: Any = peft.LoraModel(families.make("llama"), config, "default")
+    other: Any = peft.LoraModel(model_families.make("llama"), config, "default")
     other.load_state_dict({f"model.{name}": t for name, t in learner.model.state_dict().items()})
     merged: nn.Module = other.merge_and_unload()
     for (name, ours), theirs in zip(model.named_parameters(), merged.parameters(), strict=True):
@@ -133,8 +133,8 @@ def test_what_plays_is_what_peft_itself_merges() -> None:
 
 
 def test_reference_is_the_base_model() -> None:
-    model = families.make("qwen3")
-    base = families.make("qwen3")
+    model = model_families.make("qwen3")
+    base = model_families.make("qwen3")
     learner, group = learn(model)
     sequences = test_families.sequences_of(group)
     now = adapters_of(learner.model)
@@ -148,7 +148,7 @@ def test_reference_is_the_base_model() -> None:
 
 
 def test_coarse_weights_are_the_rounded_sum_and_adapters_are_float32() -> None:
-    model = families.make("llama").bfloat16()
+    model = model_families.make("llama").bfloat16()
     before = weights(model)
     learner, _ = learn(model)
     factors = adapters_of(learner.model)
@@ -164,8 +164,8 @@ def test_coarse_weights_are_the_rounded_sum_and_adapters_are_float32() -> None:
 def test_adapters_follow_from_the_seed_alone() -> None:
     def first(seed: int) -> Mapping[str, Tensor]:
         learner = make_learner(
-            families.make("llama"),
-            parse_selection("1", families.NUM_LAYERS),
+            model_families.make("llama"),
+            parse_selection("1", model_families.NUM_LAYERS),
             replace(SETTINGS, seed=seed),
         )
         return adapters_of(learner.model)
@@ -179,9 +179,9 @@ def test_adapters_follow_from_the_seed_alone() -> None:
 
 
 def test_adapters_leave_the_generator_of_everything_else_alone() -> None:
-    model = families.make("llama")
+    model = model_families.make("llama")
     state = torch.get_rng_state()
-    make_learner(model, parse_selection("1", families.NUM_LAYERS), SETTINGS)
+    make_learner(model, parse_selection("1", model_families.NUM_LAYERS), SETTINGS)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -225,7 +225,7 @@ def test_a_layer_with_scale_0_keeps_its_weights(tmp_path: Path) -> None:
 
 
 def test_learned_numbers_are_those_of_the_adapters() -> None:
-    model = families.make("qwen3")
+    model = model_families.make("qwen3")
     learner, _ = learn(model, "0,2")
     assert count_learned(learner.base.tensors, lora_rank=RANK) == sum(
         factor.numel() for factor in adapters_of(learner.model).values()
@@ -237,7 +237,7 @@ def test_learned_numbers_are_those_of_the_adapters() -> None:
 
 def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
-    model = tiny.model("llama")
+    model = tiny_models.model("llama")
     with pytest.raises(ValueError, match=r"needs peft: pip install 'layerbench\[lora\]'"):
         check_adapters(model, parse_selection("1", 2), rank=1)
     check_adapters(model, parse_selection("1", 2), rank=0)

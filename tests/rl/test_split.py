@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from layerbench.agents.backends.cached import CachedStepper
-from layerbench.agents.backends.transformers import load_model
+from layerbench.agents.backends.transformers.backend import load_model
+from layerbench.agents.backends.transformers.cached import CachedStepper
 from layerbench.rl.layers import parse_selection
 from layerbench.rl.policy import check_head
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Group
 from layerbench.rl.update import update
-from tests.agents import families
+from tests.rl.test_distributed import as_if_of_two
 from tests.rl.test_families import CHOSEN, SETTINGS, sequences_of
-from tests.rl.test_ranks import as_if_of_two
+from tests.support import model_families
 
 accelerate: Any = pytest.importorskip("accelerate", reason="needs the extra layerbench[split]")
 
@@ -25,7 +25,7 @@ def laid_out(model: nn.Module) -> nn.Module:
     """Have accelerate move what goes into each module, as between devices."""
     places: dict[str, str] = {"model.embed_tokens": "cpu", "model.norm": "cpu", "lm_head": "cpu"}
     places |= {"model.rotary_emb": "cpu"}
-    places |= {f"model.layers.{layer}": "cpu" for layer in range(families.NUM_LAYERS)}
+    places |= {f"model.layers.{layer}": "cpu" for layer in range(model_families.NUM_LAYERS)}
     return accelerate.dispatch_model(model, device_map=places, main_device="cpu", force_hooks=True)
 
 
@@ -33,13 +33,13 @@ def laid_out(model: nn.Module) -> nn.Module:
 def test_a_model_in_parts_learns_what_a_whole_one_does(name: str) -> None:
     found: list[dict[str, torch.Tensor]] = []
     for whole in (True, False):
-        model = families.make(name)
+        model = model_families.make(name)
         if not whole:
             model = laid_out(model)
             assert any("_hf_hook" in vars(module) for module in model.modules())
         check_head(model)
-        group = Group(tuple(families.play(model, *CHOSEN, stepper=CachedStepper(model))))
-        learner = make_learner(model, parse_selection("1", families.NUM_LAYERS), SETTINGS)
+        group = Group(tuple(model_families.play(model, *CHOSEN, stepper=CachedStepper(model))))
+        learner = make_learner(model, parse_selection("1", model_families.NUM_LAYERS), SETTINGS)
         stats = update(
             learner, sequences_of(group), SETTINGS.for_update(), rng=np.random.default_rng(0)
         )

@@ -22,14 +22,7 @@ from layerbench.rl.layers import parse_selection
 from layerbench.rl.losses import LossSettings
 from layerbench.rl.schedule import TrainSettings, episode_seed, learning_rate, task_at
 from layerbench.rl.trainer import MAX_ROUNDS, Trainer
-from tests.rl.toy_run import (
-    LONG,
-    SETTINGS,
-    TASKS,
-    ToyPlayer,
-    make_toy_model,
-    make_toy_trainer,
-)
+from tests.support.toy_run import LONG, SETTINGS, TASKS, ToyPlayer, make_toy_model, make_toy_trainer
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -130,7 +123,7 @@ def test_finished_run_does_nothing_more(tmp_path: Path) -> None:
 def test_killed_process_goes_on_to_the_same_weights(
     tmp_path: Path, dtype: torch.dtype, rank: int
 ) -> None:
-    script = str(Path(__file__).with_name("toy_run.py"))
+    script = str(Path(__file__).parents[1] / "support/toy_run.py")
     run_dir = tmp_path / "killed"
     kind = str(dtype).removeprefix("torch.")
     command = [sys.executable, script, str(run_dir), kind, "1", str(rank)]

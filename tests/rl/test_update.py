@@ -9,7 +9,7 @@ from torch import nn
 from layerbench.rl.batching import TrainingSequence, collate
 from layerbench.rl.layers import BaseWeights, parse_selection, select_parameters
 from layerbench.rl.losses import Aggregation, LossSettings
-from layerbench.rl.masters import MasterWeights
+from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.policy import decision_scores
 from layerbench.rl.types import UpdateStats
 from layerbench.rl.update import (

@@ -24,7 +24,7 @@ class ChatAgent:
         """Decide at several moments side by side; None where a prompt is too long for the model.
 
         Raises:
-            layerbench.agents.backends.endpoint.EndpointError: Nobody answers.
+            EndpointError: Nobody answers.
         """
         answers = self._chat.ask([self.query(moment, temperature) for moment in moments])
         return [

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from layerbench.rl.layers import BaseWeights, select_parameters
-from layerbench.rl.masters import MasterWeights
+from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.types import LayerSelection
 
 ALPHA_PER_RANK = 2

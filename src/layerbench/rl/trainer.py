@@ -27,9 +27,11 @@ from layerbench.rl.checkpoint import (
     rng_states,
     save_checkpoint,
 )
+from layerbench.rl.distributed import ALONE, Ranks, check_agreement
 from layerbench.rl.layers import BaseWeights, parameter_groups
 from layerbench.rl.lora import adapt, changed_parameters
-from layerbench.rl.masters import MasterWeights
+from layerbench.rl.lr_scales import check_scales
+from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.metrics import (
     IterationMetrics,
     append_metrics,
@@ -38,8 +40,6 @@ from layerbench.rl.metrics import (
     rewrite_metrics,
 )
 from layerbench.rl.policy import check_head
-from layerbench.rl.ranks import ALONE, Ranks, check_agreement
-from layerbench.rl.scales import check_scales
 from layerbench.rl.schedule import (
     TrainSettings,
     adapter_seed,

@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from layerbench.rl.activation_checkpointing import forgetful_blocks
 from layerbench.rl.batching import TrainingSequence, collate, micro_batches, to_tensor
-from layerbench.rl.correction import Mismatch, correct
+from layerbench.rl.distributed import ALONE, Ranks, share
+from layerbench.rl.importance_correction import Mismatch, correct
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.losses import (
     LossSettings,
@@ -24,10 +26,8 @@ from layerbench.rl.losses import (
     token_loss,
     token_weights,
 )
-from layerbench.rl.masters import MasterWeights
+from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.policy import decision_scores
-from layerbench.rl.ranks import ALONE, Ranks, share
-from layerbench.rl.recomputing import forgetful_blocks
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import UpdateStats
 

@@ -11,12 +11,12 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from layerbench.benchmarks import config
-from layerbench.benchmarks.folder import Start
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.records.run_folder import Start
 from layerbench.benchmarks.sweep import job
 from layerbench.benchmarks.sweep.job import Outcome, Status
 from layerbench.benchmarks.sweep.plan import PlannedRun
-from tests.benchmarks.sweep import small
+from tests.support import small_sweep
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -26,7 +26,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlannedRun:
     # What hydra tells a job that it runs.
     told = OmegaConf.create({"runtime": {"cwd": str(tmp_path)}})
     monkeypatch.setattr(HydraConfig, "get", lambda: told)
-    return small.make(tmp_path).trained[0]
+    return small_sweep.make(tmp_path).trained[0]
 
 
 def carry(run: PlannedRun) -> Outcome:
@@ -45,7 +45,7 @@ def replace_child(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 
 
 def test_a_complete_run_is_not_run_again(run: PlannedRun) -> None:
-    small.finish(run)
+    small_sweep.finish(run)
     assert carry(run) == Outcome(Status.DONE, "")
 
 
@@ -83,13 +83,15 @@ def test_a_folder_of_something_else_is_a_failure(run: PlannedRun) -> None:
 @pytest.mark.slow
 def test_settings_that_cannot_be_are_a_failure_of_the_run(run: PlannedRun, tmp_path: Path) -> None:
     typed = [f"run_root={tmp_path}", "env.num_keys=1", "eval.tasks=99"]
-    outcome = job.carry(OmegaConf.structured(config.load("keydoor", typed, preset="quick")))
+    outcome = job.carry(
+        OmegaConf.structured(settings_config.load("keydoor", typed, preset="quick"))
+    )
     assert outcome.status is Status.FAILED
     assert "has 16 rooms" in outcome.message
 
 
 def test_the_child_ends_with_its_parent(run: PlannedRun) -> None:
-    settings = json.dumps([config.as_dict(run.config), run.config.run_root])
+    settings = json.dumps([settings_config.as_dict(run.config), run.config.run_root])
     # A parent that dies as soon as it has started the run.
     parent = (
         "import subprocess, sys, os\n"

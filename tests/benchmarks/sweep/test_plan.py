@@ -3,17 +3,17 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
-from layerbench.benchmarks import config
-from layerbench.benchmarks.folder import RunFolder, Start, default_path
-from layerbench.benchmarks.overrides import SettingsError
-from layerbench.benchmarks.records import SchemaError
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+from layerbench.benchmarks.records.run_record import SchemaError
 from layerbench.benchmarks.sweep import plan
 from layerbench.benchmarks.sweep.plan import State
-from tests.benchmarks.sweep import small
+from tests.support import small_sweep
 
 
 def test_every_seed_has_base_full_and_each_layer(tmp_path: Path) -> None:
-    made = small.make(tmp_path, layers=(0, 3), seeds=(1, 2))
+    made = small_sweep.make(tmp_path, layers=(0, 3), seeds=(1, 2))
     assert [run.title for run in made.base] == ["base seed 1", "base seed 2"]
     assert [run.title for run in made.trained] == [
         *("full seed 1", "layer 0 seed 1", "layer 3 seed 1"),
@@ -22,38 +22,38 @@ def test_every_seed_has_base_full_and_each_layer(tmp_path: Path) -> None:
 
 
 def test_a_run_has_the_folder_that_layerbench_run_gives_it(tmp_path: Path) -> None:
-    [planned] = [run for run in small.make(tmp_path).trained if run.config.layers == "0"]
-    alone = config.load("keydoor", [f"run_root={tmp_path}", "layers=0"], preset="quick")
+    [planned] = [run for run in small_sweep.make(tmp_path).trained if run.config.layers == "0"]
+    alone = settings_config.load("keydoor", [f"run_root={tmp_path}", "layers=0"], preset="quick")
     assert planned.folder.path == default_path(alone)
 
 
 def test_base_of_a_run_is_the_base_of_its_seed(tmp_path: Path) -> None:
-    made = small.make(tmp_path, seeds=(1, 2))
+    made = small_sweep.make(tmp_path, seeds=(1, 2))
     assert plan.base_of(made.trained[-1].config) == made.base[-1].folder
 
 
 def test_a_run_is_missing_unfinished_running_and_complete(tmp_path: Path) -> None:
-    run = small.make(tmp_path).trained[0]
+    run = small_sweep.make(tmp_path).trained[0]
     assert run.state() is State.MISSING
     with run.folder.open(run.config, Start.CONTINUE):
         assert run.state() is State.HELD
     assert run.state() is State.UNFINISHED
-    small.finish(run)
+    small_sweep.finish(run)
     assert run.state() is State.COMPLETE
-    assert run.record() == small.record_of(run)
+    assert run.record() == small_sweep.record_of(run)
 
 
 def test_a_record_that_cannot_be_read_is_unfinished(tmp_path: Path) -> None:
-    run = small.make(tmp_path).trained[0]
-    small.finish(run)
+    run = small_sweep.make(tmp_path).trained[0]
+    small_sweep.finish(run)
     run.folder.record.write_text(run.folder.record.read_text()[:100])
     assert run.state() is State.UNFINISHED
     assert run.record() is None
 
 
 def test_a_record_of_another_schema_is_not_called_broken(tmp_path: Path) -> None:
-    run = small.make(tmp_path).trained[0]
-    small.finish(run)
+    run = small_sweep.make(tmp_path).trained[0]
+    small_sweep.finish(run)
     text = run.folder.record.read_text()
     run.folder.record.write_text(text.replace('"schema": 1', '"schema": 99'))
     with pytest.raises(SchemaError, match="has schema 99"):
@@ -61,7 +61,7 @@ def test_a_record_of_another_schema_is_not_called_broken(tmp_path: Path) -> None
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    run = small.make(tmp_path).trained[0]
+    run = small_sweep.make(tmp_path).trained[0]
     run.folder.path.mkdir()
     (run.folder.path / "thesis.tex").write_text("precious")
     with pytest.raises(SettingsError, match="holds no run"):
@@ -69,18 +69,20 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_half_a_line_of_metrics_is_not_read(tmp_path: Path) -> None:
-    run = small.make(tmp_path).trained[0]
+    run = small_sweep.make(tmp_path).trained[0]
     assert run.iterations_done == 0
-    small.begin(run, iterations=1)
+    small_sweep.begin(run, iterations=1)
     assert run.iterations_done == 1
 
 
 def test_records_with_other_settings_are_not_measured(tmp_path: Path) -> None:
-    made = small.make(tmp_path)
-    other = config.load("keydoor", [f"run_root={tmp_path}", "eval.tasks=3"], preset="quick")
+    made = small_sweep.make(tmp_path)
+    other = settings_config.load(
+        "keydoor", [f"run_root={tmp_path}", "eval.tasks=3"], preset="quick"
+    )
     stranger = plan.PlannedRun(other, RunFolder(default_path(other)))
     for run in (made.base[0], made.trained[1], stranger):
-        small.finish(run)
+        small_sweep.finish(run)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "record.json").write_text("{")
     names = [record.selection.name for record in plan.measured(tmp_path, made.runs[0].config)]
@@ -88,10 +90,10 @@ def test_records_with_other_settings_are_not_measured(tmp_path: Path) -> None:
 
 
 def test_time_left_follows_from_measured_runs(tmp_path: Path) -> None:
-    made = small.make(tmp_path, layers=(0, 1), seeds=(0, 1))
-    known = [small.record_of(run) for run in (made.base[0], made.trained[0])]
+    made = small_sweep.make(tmp_path, layers=(0, 1), seeds=(0, 1))
+    known = [small_sweep.record_of(run) for run in (made.base[0], made.trained[0])]
     base, full, half = made.base[1], made.trained[3], made.trained[4]
-    small.begin(half, iterations=1)
+    small_sweep.begin(half, iterations=1)
     # Base 0.5 s; trained 1.25 s of training and 0.5 s of the final evaluation; half of it 0.875 s.
     runs = [base, full, half]
     assert plan.seconds_left(runs, known, jobs=1) == pytest.approx(0.5 + 1.75 + 0.875)
@@ -108,7 +110,7 @@ def test_hydra_composes_a_job_to_the_planned_settings(tmp_path: Path) -> None:
         "algorithm.std_eps=1e-7",
         "train.dynamic_sampling=true",
     ]
-    planned = config.load("keydoor", typed, preset="quick")
-    with initialize_config_module(config.CONF, version_base="1.3"):
-        composed = compose("run", overrides=config.to_hydra(planned))
-    assert config.from_hydra(composed) == planned
+    planned = settings_config.load("keydoor", typed, preset="quick")
+    with initialize_config_module(settings_config.CONF, version_base="1.3"):
+        composed = compose("run", overrides=settings_config.to_hydra(planned))
+    assert settings_config.from_hydra(composed) == planned

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from layerbench.benchmarks.folder import Start
+from layerbench.benchmarks.records.run_folder import Start
 from layerbench.benchmarks.sweep import progress
 from layerbench.benchmarks.sweep.progress import SweepProgress
-from tests.benchmarks.sweep import small
+from tests.support import small_sweep
 
 
 @pytest.fixture(autouse=True)
@@ -26,15 +26,15 @@ def look(shown: SweepProgress) -> None:
 
 
 def test_starts_and_ends_are_lines(tmp_path: Path) -> None:
-    plan = small.make(tmp_path)
+    plan = small_sweep.make(tmp_path)
     base, full, layer = plan.runs
-    small.finish(base)
-    small.begin(full, iterations=1)
+    small_sweep.finish(base)
+    small_sweep.begin(full, iterations=1)
     to, text = console(terminal=False)
     with SweepProgress(plan, to) as shown:
         with full.folder.open(full.config, Start.CONTINUE):
             look(shown)
-            full.folder.finish(small.record_of(full))
+            full.folder.finish(small_sweep.record_of(full))
         look(shown)
         with layer.folder.open(layer.config, Start.CONTINUE):
             look(shown)
@@ -48,8 +48,8 @@ def test_starts_and_ends_are_lines(tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_each_run_in_flight_and_the_total(tmp_path: Path) -> None:
-    plan = small.make(tmp_path)
-    small.finish(plan.base[0])
+    plan = small_sweep.make(tmp_path)
+    small_sweep.finish(plan.base[0])
     full = plan.trained[0]
     to, text = console(terminal=True)
     with SweepProgress(plan, to) as shown, full.folder.open(full.config, Start.CONTINUE):

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from layerbench.benchmarks import episodes, records
-from layerbench.benchmarks.folder import RunFolder
-from tests.benchmarks import tiny_model
+from layerbench.benchmarks.records import episodes, run_record
+from layerbench.benchmarks.records.run_folder import RunFolder
+from tests.support import saved_model
 
 # Two minutes each on two idle cores; the limit is for busy machines.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -37,7 +37,7 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1", "GIT_DIR": os.devnull}
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_model.save(tmp_path_factory.mktemp("model"))
+    return saved_model.save(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def _in_training(root: Path) -> bool:
 
 def comparable(folder: Path) -> dict[str, Any]:
     """The record, without the commit, which may change between two runs of this test."""
-    data: Any = records.read(folder / "record.json").comparable()
+    data: Any = run_record.read(folder / "record.json").comparable()
     return {name: value for name, value in data.items() if name != "code"}
 
 

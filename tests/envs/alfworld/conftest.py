@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shared_data import shared
+from tests.support.shared_data import shared
 
 FIXTURES = "fixtures12.tar.xz"
 ALL_GAMES = "json_2.1.2_tw-pddl-train-valid_seen.tar.xz"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from layerbench.envs.alfworld import fast, generator, grammar, translation
+from layerbench.envs.alfworld import generator, grammar, pddl_env, translation
 from layerbench.envs.alfworld.engine import Engine
-from tests.envs.alfworld.stock import StockEngine, commands, moment
+from tests.support.original_alfworld import StockEngine, commands, moment
 
 NUM_OFFICIAL = 12
 GENERATED = (
@@ -119,7 +119,7 @@ def test_pruned_translations_are_made_only_for_replanning(
     game = generated(0)
     engine.load(game)
     monkeypatch.setattr(translation, "pddl_to_sas", refuse)
-    monkeypatch.setattr(fast, "pddl_to_sas", refuse)
+    monkeypatch.setattr(pddl_env, "pddl_to_sas", refuse)
     engine.load(game)
     engine.step(engine.reset().admissible[0])
     with pytest.raises(AssertionError, match="translated again"):
@@ -192,7 +192,7 @@ class TestTranslationCache:
 
     def play(self, engine: Engine) -> object:
         """Load as a new process would; return the opening state."""
-        fast.forget_games()
+        pddl_env.forget_games()
         engine.load(generated(4))
         return engine.reset()
 
@@ -231,11 +231,11 @@ class TestTranslationCache:
 
 
 def test_a_process_keeps_few_games(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast, "_GAMES", {})
-    monkeypatch.setattr(fast, "_MAX_GAMES", 2)
+    monkeypatch.setattr(pddl_env, "_GAMES", {})
+    monkeypatch.setattr(pddl_env, "_MAX_GAMES", 2)
     for number in range(4):
         engine.load(generated(number))
-    assert len(fast._GAMES) == 2  # pyright: ignore[reportPrivateUsage]
+    assert len(pddl_env._GAMES) == 2  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_file_that_is_no_game_is_refused(engine: Engine, tmp_path: Path) -> None:

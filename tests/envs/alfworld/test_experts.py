@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from layerbench.envs.alfworld.env import ALFWorldEnv
-from layerbench.envs.alfworld.experts import Expert, HandcodedExpert, WalkthroughExpert
 from layerbench.envs.alfworld.games import official_games
 from layerbench.envs.types import Observation
+from tests.support.alfworld_experts import Expert, HandcodedExpert, WalkthroughExpert
 
 MAX_TURNS = 100
 

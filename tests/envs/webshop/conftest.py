@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from layerbench.envs.webshop import catalogue
-from layerbench.envs.webshop.catalogue import Product
-from tests.shared_data import shared
+from layerbench.envs.webshop.catalogue import published
+from layerbench.envs.webshop.catalogue.published import Product
+from tests.support.shared_data import shared
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,16 +26,16 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 def official_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published small set, with the nouns of its titles."""
     folder = tmp_path_factory.mktemp("official")
-    for name in ("items_shuffle_1000.json", "items_ins_v2_1000.json", catalogue.HUMAN_FILE):
+    for name in ("items_shuffle_1000.json", "items_ins_v2_1000.json", published.HUMAN_FILE):
         (folder / name).symlink_to(shared("data", "webshop", name))
-    (folder / catalogue.NOUNS_FILE).symlink_to(oracle_file("product_nouns.json"))
+    (folder / published.NOUNS_FILE).symlink_to(oracle_file("product_nouns.json"))
     return folder
 
 
 @pytest.fixture(scope="session")
 def products(official_data: Path) -> list[Product]:
     """The products of the published small set, in their order."""
-    return list(catalogue.read(catalogue.find_files(official_data)))
+    return list(published.read(published.find_files(official_data)))
 
 
 def oracle_file(name: str) -> Path:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from layerbench.envs.webshop import pages, stock
+from layerbench.envs.webshop import pages
 from layerbench.envs.webshop.browser import Browser
+from layerbench.envs.webshop.catalogue import index
 from layerbench.envs.webshop.goals import GoalTable
 from layerbench.envs.webshop.shop import Shop, ShopRules
 from tests.envs.webshop.conftest import oracle
@@ -14,7 +15,7 @@ from tests.envs.webshop.conftest import oracle
 
 @pytest.fixture(scope="module")
 def shop(official_data: Path) -> Shop:
-    return Shop(stock.official(official_data), ShopRules())
+    return Shop(index.official(official_data), ShopRules())
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_a_prefix_without_a_value_finds_nothing(prefix: str, shop: Shop) -> None
 
 
 def test_attributes_have_a_page_where_they_are_shown(official_data: Path) -> None:
-    shop = Shop(stock.official(official_data), ShopRules(show_attributes=True))
+    shop = Shop(index.official(official_data), ShopRules(show_attributes=True))
     table = shop.table("synthetic", 0, 233)
     browser = walk(shop, table, "search[lamp]")
     browser.act(f"click[{browser.page.clickables[2]}]")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from layerbench.envs.webshop import goals
-from layerbench.envs.webshop.catalogue import Product
+from layerbench.envs.webshop.catalogue.published import Product
 from layerbench.envs.webshop.goals import NO_LIMIT, GoalTable
 from tests.envs.webshop.conftest import oracle
 

@@ -2,7 +2,7 @@
 
 from layerbench.envs.webshop import pages
 from layerbench.envs.webshop.pages import Place
-from tests.envs.webshop.products import product_of
+from tests.support.webshop_products import product_of
 
 
 def test_white_space_alone_is_one_space_and_with_a_line_break_nothing() -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from layerbench.envs.webshop import colors, goals, reward
-from layerbench.envs.webshop.catalogue import Product
+from layerbench.envs.webshop import goals, reward
+from layerbench.envs.webshop.catalogue.published import Product
 from layerbench.envs.webshop.goals import Goal, GoalTable
 from layerbench.envs.webshop.reward import Reward
 from tests.envs.webshop.conftest import oracle
-from tests.envs.webshop.products import product_of
-from tests.shared_data import shared
+from tests.support.shared_data import shared
+from tests.support.webshop_products import product_of
 
 
 def as_recorded(judged: Reward) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_the_original_refuses_some_exact_purchases(products: list[Product]) -> N
 
 def test_colour_words_are_the_originals_in_its_order() -> None:
     recorded = json.loads(shared("data", "webshop", "color_words.json").read_text())
-    assert list(colors.WORDS) == recorded
+    assert list(reward.COLORS) == recorded
 
 
 def goal_of(title: str, *, attributes: Sequence[str] = ("small",)) -> Goal:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from layerbench.envs.webshop import splits
-from layerbench.envs.webshop.opening import open_shop
-from layerbench.envs.webshop.shop import Shop, ShopRules
+from layerbench.envs.webshop.shop import Shop, ShopRules, open_shop
 
 
 @pytest.fixture(scope="module")

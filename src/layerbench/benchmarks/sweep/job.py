@@ -18,15 +18,15 @@ from enum import StrEnum
 
 from hydra.core.hydra_config import HydraConfig
 
-from layerbench.benchmarks import config as settings_config
-from layerbench.benchmarks.folder import HeldError, RunFolder, Start, default_path
-from layerbench.benchmarks.progress import LogReporter
-from layerbench.benchmarks.records import RunRecord
-from layerbench.benchmarks.settings import RunConfig
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.records.run_folder import HeldError, RunFolder, Start, default_path
+from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.runs.console import LogReporter
 from layerbench.benchmarks.sweep import plan
 
 # Needs torch, which a worker's process does without.
-_CARRY_OUT = "layerbench.benchmarks.launch:carry_out"
+_CARRY_OUT = "layerbench.benchmarks.runs.launch:carry_out"
 
 
 class Status(StrEnum):

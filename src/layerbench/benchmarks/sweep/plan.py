@@ -9,12 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from layerbench.benchmarks import config as settings_config
-from layerbench.benchmarks import records
-from layerbench.benchmarks.folder import RunFolder, Start, default_path
-from layerbench.benchmarks.records import RunRecord, SchemaError
-from layerbench.benchmarks.settings import RunConfig
-from layerbench.benchmarks.strict_json import FormatError
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.records import run_record
+from layerbench.benchmarks.records.json_codec import FormatError
+from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+from layerbench.benchmarks.records.run_record import RunRecord, SchemaError
 
 BASE, FULL = "none", "full"
 
@@ -66,7 +66,7 @@ class PlannedRun:
 
         Raises:
             SettingsError: The folder holds something else.
-            layerbench.benchmarks.records.SchemaError: The record is of another schema version.
+            SchemaError: The record is of another schema version.
         """
         try:
             return self.folder.check(self.config, Start.CONTINUE)
@@ -143,7 +143,7 @@ def measured(root: Path, config: RunConfig) -> Iterator[RunRecord]:
     wanted = _without_place(settings_config.as_dict(config))
     for path in sorted(root.glob("*/record.json")):
         try:
-            record = records.read(path)
+            record = run_record.read(path)
         except (OSError, ValueError):
             continue
         if _without_place(record.settings) == wanted:

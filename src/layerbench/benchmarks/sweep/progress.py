@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from layerbench.benchmarks import records, report
+from layerbench.benchmarks.records import run_record, run_table
 from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan, read_metrics
 
 LOOK_EVERY_S = 1.0
@@ -160,6 +160,6 @@ def duration(seconds: float) -> str:
 
 
 def _scores(run: PlannedRun) -> str:
-    record = records.read(run.folder.record)
+    record = run_record.read(run.folder.record)
     last = {e.split: e for e in record.evaluations}
-    return "  ".join(f"{split} {report.score(e.count)}" for split, e in last.items())
+    return "  ".join(f"{split} {run_table.score(e.count)}" for split, e in last.items())

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from layerbench.benchmarks.failures import failure_log
-from layerbench.benchmarks.sweep.engines import Launch
+from layerbench.benchmarks.runs.error_log import failure_log
 from layerbench.benchmarks.sweep.job import Outcome, Status
+from layerbench.benchmarks.sweep.launchers import Launch
 from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan
 
 LOOK_EVERY_S = 1.0

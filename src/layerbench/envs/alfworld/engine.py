@@ -9,7 +9,7 @@ from alfworld.agents.environment.alfred_tw_env import (  # pyright: ignore[repor
     AlfredDemangler,
 )
 
-from layerbench.envs.alfworld.fast import FastPddlEnv
+from layerbench.envs.alfworld.pddl_env import FastPddlEnv
 
 
 @dataclass(frozen=True, slots=True)

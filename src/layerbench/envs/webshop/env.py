@@ -13,9 +13,8 @@ from layerbench.envs.types import Task
 from layerbench.envs.webshop import pages, splits
 from layerbench.envs.webshop.browser import Browser
 from layerbench.envs.webshop.goals import SOURCES
-from layerbench.envs.webshop.opening import open_shop, source_of
 from layerbench.envs.webshop.queries import candidate_queries
-from layerbench.envs.webshop.shop import ShopRules
+from layerbench.envs.webshop.shop import ShopRules, open_shop, source_of
 
 OBSERVATION_MODES = ("text", "text_rich", "url")
 REWARDS = ("score", "success")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from layerbench.envs.types import Observation
 from layerbench.envs.webshop.queries import take_apart
-from layerbench.envs.webshop.tokens import terms_of
+from layerbench.envs.webshop.search.tokens import terms_of
 
 _SEPARATOR = " [SEP] "
 _INSTRUCTION = re.compile(r"Instruction: \[SEP\] (?P<text>.*?) \[SEP\]")

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from layerbench.envs.webshop.catalogue import Product, Wish
-from layerbench.envs.webshop.store import mapped
+from layerbench.envs.webshop.catalogue.published import Product, Wish
+from layerbench.envs.webshop.row_file import mapped
 
 SOURCES = ("synthetic", "human")
 """``synthetic``: each combination of a product's options; ``human``: what people asked for."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from layerbench.envs.webshop.catalogue import Product
+from layerbench.envs.webshop.catalogue.published import Product
 
 SUB_PAGES = ("Description", "Features", "Reviews", "Attributes")
 RESULTS_A_PAGE = 10

@@ -7,13 +7,26 @@ from dataclasses import dataclass
 from rapidfuzz.fuzz import token_set_ratio
 from rapidfuzz.utils import default_process
 
-from layerbench.envs.webshop import colors
-from layerbench.envs.webshop.catalogue import Product
+from layerbench.envs.webshop.catalogue.published import Product
 from layerbench.envs.webshop.goals import Goal
 
 _ALIKE = 85
 # The matching library drops these before it compares.
 _NOT_ASCII = dict.fromkeys(range(128, 256))
+
+# The list of princeton-nlp/WebShop @64fa2a5, web_agent_site/engine/normalize.py, in its order.
+_COLOR_WORDS = (
+    "alabaster apricot aqua ash asphalt azure banana beige black blue blush bordeaux bronze brown "
+    "burgundy camel camo caramel champagne charcoal cheetah chestnut chocolate christmas coffee "
+    "cognac copper coral cranberry cream crystal dark denim eggplant elephant espresso fuchsia "
+    "gold granite grape graphite grass gray green grey heather indigo ivory ivy khaki lavender "
+    "lemon leopard light lilac lime magenta maroon mauve merlot midnight mint mocha multicolor "
+    "mushroom mustard natural navy nude olive orange peach pewter pink plum purple rainbow red "
+    "rose royal rust sand sapphire seashell silver skull slate steel stone stonewash sunflower "
+    "tan taupe teal tiger turquoise violet walnut wheat white wine yellow"
+)
+COLORS = tuple(_COLOR_WORDS.split())
+"""Words by which option values are taken to be equal colours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +92,7 @@ def judge(
         category_match=category_match,
         title_share=title_share,
         attributes=sum(_has(product, attribute) for attribute in goal.attributes),
-        options=_num_chosen(map(colors.normal, chosen.values()), wanted),
+        options=_num_chosen(map(normal_color, chosen.values()), wanted),
         in_budget=price <= goal.price_limit,
         num_attributes=len(goal.attributes),
         num_options=len(goal.options),
@@ -116,9 +129,9 @@ def _has(product: Product, attribute: str) -> bool:
 def _wanted(name: str, value: str, strict_upstream: bool) -> str:
     """Give the text that a chosen value is compared with."""
     if not (name and strict_upstream):
-        return colors.normal(value)
+        return normal_color(value)
     # The published code looks for a word in the pair of both, so it must be all of one of them.
-    return next((word for word in colors.WORDS if word in (name, value)), str((name, value)))
+    return next((word for word in COLORS if word in (name, value)), str((name, value)))
 
 
 def _num_chosen(chosen: Iterable[str], wanted: Iterable[str]) -> int:
@@ -130,3 +143,12 @@ def _num_chosen(chosen: Iterable[str], wanted: Iterable[str]) -> int:
 def _are_alike(one: str, other: str) -> bool:
     texts = (default_process(text.translate(_NOT_ASCII)) for text in (one, other))
     return round(token_set_ratio(*texts)) > _ALIKE
+
+
+def normal_color(value: str) -> str:
+    """Give the first of the words that a value contains, or the value itself.
+
+    >>> normal_color("charcoal heather (light)"), normal_color("38w x 30l")
+    ('charcoal', '38w x 30l')
+    """
+    return next((word for word in COLORS if word in value), value)

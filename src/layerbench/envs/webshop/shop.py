@@ -5,19 +5,22 @@ share it too.
 """
 
 import functools
+import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from layerbench.envs.cache import make_once
-from layerbench.envs.webshop import bm25, goals, pages, postings, reward, stock
-from layerbench.envs.webshop.catalogue import Product
+from layerbench.envs.webshop import goals, pages, reward
+from layerbench.envs.webshop.catalogue import index, synthetic
+from layerbench.envs.webshop.catalogue.nouns import LazyNouns
+from layerbench.envs.webshop.catalogue.published import Product
 from layerbench.envs.webshop.goals import Goal, GoalTable
-from layerbench.envs.webshop.nouns import LazyNouns
 from layerbench.envs.webshop.pages import Page, Place
 from layerbench.envs.webshop.reward import Reward
-from layerbench.envs.webshop.store import Rows
+from layerbench.envs.webshop.row_file import Rows
+from layerbench.envs.webshop.search import bm25, postings
 
 FOUND_AT_MOST = 50
 """Products that a search finds; searches by a prefix find all there are."""
@@ -52,16 +55,16 @@ class Shop:
     def __init__(self, folder: Path, rules: ShopRules) -> None:
         self._folder = folder
         self._rules = rules
-        self._rows = Rows(folder / stock.PRODUCTS)
-        self._search = bm25.load(folder / stock.SEARCH)
-        self._fields = postings.load(folder / stock.FIELDS)
+        self._rows = Rows(folder / index.PRODUCTS)
+        self._search = bm25.load(folder / index.SEARCH)
+        self._fields = postings.load(folder / index.FIELDS)
         # Not decorated: a decorated method would keep every shop alive.
         self.product = functools.lru_cache(_KEPT_PRODUCTS)(self._product)
         self.find = functools.lru_cache(_KEPT_SEARCHES)(self._find)
         self.page = functools.lru_cache(_KEPT_PAGES)(self._page)
         self.table = functools.lru_cache(_KEPT_TABLES)(self._table)
         # Of titles, by the number of the product.
-        tagged = folder / stock.NOUNS
+        tagged = folder / index.NOUNS
         self.nouns: Callable[[int], Sequence[str]] = (
             Rows(tagged).__getitem__ if tagged.exists() else self._lazy_nouns()
         )
@@ -89,7 +92,7 @@ class Shop:
 
     def _product(self, number: int) -> Product:
         """Read a product by its number, from 0 in the catalogue's order."""
-        return stock.from_row(self._rows[number])
+        return index.from_row(self._rows[number])
 
     def _find(self, keywords: tuple[str, ...]) -> tuple[int, ...]:
         """Find products: by their text, or by what a prefix says.
@@ -103,7 +106,7 @@ class Shop:
         if first in _FIELDS:
             # The original takes but one word for a category.
             wanted = keywords[1].strip() if first == "<c>" and rest else rest
-            found, _ = self._fields.find(stock.field_key(_FIELDS[first], wanted))
+            found, _ = self._fields.find(index.field_key(_FIELDS[first], wanted))
             return tuple(found.tolist())
         return self._search.search(" ".join(keywords), count=FOUND_AT_MOST).documents
 
@@ -138,3 +141,41 @@ class Shop:
 
     def _lazy_nouns(self) -> LazyNouns:
         return LazyNouns(self._folder / "nouns-found.jsonl", lambda n: self.product(n).title)
+
+
+def open_shop(data_dir: str | os.PathLike[str] | None, rules: ShopRules) -> Shop:
+    """Open a shop, and fill the folder it needs the first time.
+
+    Args:
+        data_dir: Folder of a published catalogue; None for the generated one.
+        rules: How the shop is run.
+
+    Raises:
+        ValueError: The catalogue is not there, or not what it should be, or the cache cannot be
+            written.
+    """
+    return _open(_folder_of(data_dir), rules)
+
+
+def source_of(data_dir: str | os.PathLike[str] | None) -> str:
+    """Name a catalogue: ``webshop-synth``, or ``webshop-`` and the hash of a published one.
+
+    Raises:
+        ValueError: As ``open_shop``.
+    """
+    return str(index.about(_folder_of(data_dir))["source"])
+
+
+def _folder_of(data_dir: str | os.PathLike[str] | None) -> Path:
+    if data_dir:
+        return _official(Path(data_dir).expanduser().resolve())
+    return synthetic.stocked()
+
+
+# The files of a running process are taken not to change.
+_official = functools.lru_cache(maxsize=8)(index.official)
+
+
+@functools.lru_cache(maxsize=8)
+def _open(folder: Path, rules: ShopRules) -> Shop:
+    return Shop(folder, rules)

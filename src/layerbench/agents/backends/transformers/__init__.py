@@ -1,0 +1,1 @@
+"""Sampling by transformers, with key-value caches of our own."""

@@ -1,0 +1,1 @@
+"""Sampling by vLLM, kept in step with the model that learns."""

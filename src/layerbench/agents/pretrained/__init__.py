@@ -1,0 +1,1 @@
+"""Pretrained models: loaded by name, and those that come along or are fetched."""

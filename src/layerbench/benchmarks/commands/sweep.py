@@ -1,0 +1,71 @@
+"""The parser of ``layerbench sweep``, light enough for ``--help`` and mistakes."""
+
+import argparse
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+
+EXAMPLES = """
+  layerbench sweep alfworld --layers all --seeds 3
+  layerbench sweep alfworld --layers all --seeds 3 --dry-run
+  layerbench sweep alfworld --layers 0,4,8-11 --seeds 0,2 --algorithm grpo eval.tasks=200
+  layerbench sweep alfworld --layers every:4 --jobs 2 run_root=DIR
+  layerbench sweep alfworld --launcher ray hydra.launcher.address=auto
+  layerbench sweep alfworld --launcher submitit hydra.launcher.timeout_min=240
+
+Every sweep scores the base model and trains the full model as well. Each layer named by --layers
+is trained by itself: middle:10 makes ten runs here, where layerbench run --layers middle:10
+trains ten layers together. The runs are those of layerbench run, in the same folders (run_root).
+The same command again finishes what is missing; complete runs are kept."""
+
+# Needs torch.
+_SWEEP = "layerbench.benchmarks.sweep.sweep:sweep"
+DONE, FAILED = 0, 1
+
+
+def run(args: argparse.Namespace, settings: Sequence[str]) -> int:
+    """Run a sweep, and say on stderr which of its runs failed.
+
+    Returns:
+        The exit status: 1 if a run has no record at the end.
+    """
+    sweep: Callable[[argparse.Namespace, Sequence[str]], list[str]] = pkgutil.resolve_name(_SWEEP)
+    failed = sweep(args, settings)
+    for line in failed:
+        sys.stderr.write(f"layerbench: {' '.join(line.split())}\n")
+    return FAILED if failed else DONE
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare all options but the environment."""
+    parser.add_argument(
+        "--layers",
+        metavar="SEL",
+        default="all",
+        help="layers trained one at a time: all (the default), 0,4,8, 4-7, every:4, middle:10; "
+        "full for none",
+    )
+    parser.add_argument(
+        "--seeds", metavar="S", default="1", help="3 for seeds 0, 1 and 2, or a list: 0,2,5"
+    )
+    parser.add_argument("--algorithm", metavar="NAME", help="gigpo (the default), grpo or dr_grpo")
+    parser.add_argument("--model", metavar="M", help="as for layerbench run")
+    parser.add_argument("--preset", metavar="NAME", help="quick, default, small or paper")
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=int,
+        help="runs at a time: one a core unless given, one where there is a GPU",
+    )
+    parser.add_argument(
+        "--launcher",
+        metavar="NAME",
+        default="joblib",
+        help="joblib (processes here, the default), ray, submitit (SLURM) or submitit_local",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="delete the runs of this sweep, and run all anew"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would be run and what is there, and stop"
+    )

@@ -1,0 +1,46 @@
+"""``layerbench view``: the episodes of a run as a page."""
+
+import argparse
+from pathlib import Path
+
+from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.html.episodes_page import episodes_page
+from layerbench.benchmarks.records import episodes, json_codec, run_record
+from layerbench.benchmarks.records.run_folder import RunFolder
+
+SUMMARY = "write the episodes of a run as a page for the browser"
+EXAMPLES = """
+  layerbench view runs/alfworld-embedded-layer15-gigpo-default-seed0-19868d0d
+  layerbench view RUN --out /tmp/episodes.html"""
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument("run", metavar="RUN", type=Path, help="folder of a finished run")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, help="the page; RUN/episodes.html unless given"
+    )
+
+
+def view(args: argparse.Namespace) -> str:
+    """Write the page, and say where it is.
+
+    Raises:
+        SettingsError: There is no finished run, or no folder to write to.
+        ValueError: The record or the episodes cannot be read.
+    """
+    folder = RunFolder(args.run)
+    for path in (folder.record, folder.episodes):
+        if not path.exists():
+            raise SettingsError(
+                f"{folder.path} has no {path.name}: name the folder of a finished run"
+            )
+    page = episodes_page(
+        run_record.read(folder.record), episodes.read(folder.episodes), where=str(folder.path)
+    )
+    out: Path = args.out or folder.episodes_page
+    try:
+        json_codec.replace_text(out, page)
+    except OSError as error:
+        raise SettingsError(f"{out} cannot be written: {error.strerror}") from error
+    return f"episodes {out}"

@@ -1,0 +1,1 @@
+"""Default settings, as hydra YAML; ``config/schema.py`` has their types."""

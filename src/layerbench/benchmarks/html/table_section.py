@@ -1,0 +1,246 @@
+"""What the page says about one table: its numbers for the eye, and for the page's charts."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from layerbench.benchmarks.html import numbers
+from layerbench.benchmarks.html.curves import Curve, Reader, curves
+from layerbench.benchmarks.leaderboard import cells
+from layerbench.benchmarks.leaderboard.types import Board, Role, Row
+from layerbench.benchmarks.stats.contribution import Standing
+from layerbench.benchmarks.stats.ranking import BestLayer, DepthThird
+from layerbench.benchmarks.stats.success import Count, Interval
+
+# Where a chart cuts an interval off; the table has its ends.
+_LOWEST, _HIGHEST = -2.0, 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One record behind a row.
+
+    Attributes:
+        selection: Of the row.
+        seed: Of training.
+        success: On the table's split.
+        record: Path of the record.
+        episodes: Address of the page of its episodes, from where this page lies; empty if there is
+            none.
+        commit: Of the code, a ``+`` behind one with uncommitted changes.
+        started: When, ISO 8601.
+    """
+
+    selection: str
+    seed: int
+    success: Count
+    record: Path
+    episodes: str
+    commit: str
+    started: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMark:
+    """One layer in the charts.
+
+    Attributes:
+        row: Of the table.
+        layer: From 0.
+        value: C, or the success rate where C is undefined.
+        interval: Its 95 %.
+        digits: Decimals that the interval leaves room for.
+        moved: Relative movement; None if the records have none.
+    """
+
+    row: Row
+    layer: int
+    value: float
+    interval: Interval
+    digits: int
+    moved: float | None
+
+    def words(self) -> str:
+        """Write the value with its interval."""
+        value = numbers.number(self.value, self.digits)
+        return f"{value} ({numbers.span(self.interval, self.digits)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table with all that belongs to it.
+
+    Attributes:
+        board: The table.
+        shows_contribution: Whether the charts show C; else success rates, as C is undefined.
+        layers: The layers trained alone.
+        caveats: What limits its numbers, one line each.
+        best: The layers by the probability that they are the best.
+        profile: The thirds of the stack compared.
+        types: Kinds of task.
+        runs: The records, by row and seed.
+        curves: Of training.
+    """
+
+    board: Board
+    shows_contribution: bool
+    layers: tuple[LayerMark, ...]
+    caveats: tuple[str, ...]
+    best: tuple[BestLayer, ...]
+    profile: tuple[DepthThird, ...]
+    types: tuple[str, ...]
+    runs: tuple[Run, ...]
+    curves: tuple[Curve, ...]
+
+    @property
+    def full(self) -> Row | None:
+        """The row of full training."""
+        return next((row for row in self.board.rows if row.role is Role.FULL), None)
+
+    @property
+    def base(self) -> Row:
+        """The row of the base model."""
+        return self.board.rows[0]
+
+    def summary(self) -> str:
+        """Say in a sentence what the chart of the layers shows; there is at least one."""
+        what = "contribution C" if self.shows_contribution else "success rate"
+        high = max(self.layers, key=lambda mark: mark.value)
+        low = min(self.layers, key=lambda mark: mark.value)
+        cut = any(_is_cut(mark.interval) for mark in self.layers)
+        said = f"{what} of layer {high.layer} trained alone: {high.words()}"
+        if len(self.layers) > 1:
+            said = (
+                f"{what} of {len(self.layers)} layers trained alone, highest at layer "
+                f"{high.layer}, {high.words()}, lowest at layer {low.layer}, {low.words()}"
+            )
+        ends = ", cut off where they leave the chart" * cut
+        return (
+            f"{said}. Intervals of 95\N{NO-BREAK SPACE}%{ends}; "
+            "points are filled where the verdict is better than base."
+        )
+
+    @property
+    def title(self) -> str:
+        """What tells this table from others, as far as a heading can."""
+        key = self.board.key
+        return f"{env_words(self.board)}, {key.split}: {key.model}, {key.algorithm}"
+
+
+def env_words(board: Board) -> str:
+    """Name the environment and the source of its games."""
+    return f"{board.key.gym_id.removeprefix('layerbench/')} ({board.key.games})"
+
+
+def section(board: Board, *, page: Path, read: Reader) -> Section:
+    """Collect what belongs to a table.
+
+    Args:
+        board: The table.
+        page: Where the page will lie.
+        read: Reads training curves.
+    """
+    alone = [row for row in board.rows if row.role is Role.LAYERS and len(row.layers) == 1]
+    defined = any(row.contribution.estimate for row in alone)
+    marks = [_mark(row, contribution=defined) for row in alone]
+    # Of 15 and middle:1, which may be the same layer, the first.
+    layers = {mark.layer: mark for mark in reversed(marks) if mark is not None}
+    return Section(
+        board=board,
+        shows_contribution=defined,
+        layers=tuple(layers[layer] for layer in sorted(layers)),
+        caveats=tuple(cells.caveats(board)),
+        best=board.best,
+        profile=board.profile,
+        types=tuple(sorted({kind for row in board.rows for kind in row.by_type if kind})),
+        runs=tuple(run for row in board.rows for run in _runs(row, page)),
+        curves=tuple(curves(board, read)),
+    )
+
+
+def chart_data(section: Section) -> Mapping[str, Any]:
+    """Give a table's charts their data, as the forms in ``charts`` name it."""
+    return {
+        "layers": [_point(mark) for mark in section.layers],
+        "lines": _lines(section),
+        "curves": [
+            {"selection": c.selection, "layer": c.layer, "success": c.success}
+            for c in section.curves
+        ],
+    }
+
+
+def _mark(row: Row, *, contribution: bool) -> LayerMark | None:
+    layer = row.layers[0]
+    moved = row.movement.get(layer)
+    if not contribution:
+        return LayerMark(row, layer, row.success.rate, row.interval, 2, moved)
+    found = row.contribution.estimate
+    if found is None:
+        # Where others' is defined, it has no place among them.
+        return None
+    digits = cells.contribution_digits(found)
+    return LayerMark(row, layer, found.value, found.interval, digits, moved)
+
+
+def _runs(row: Row, page: Path) -> Sequence[Run]:
+    return [
+        Run(
+            selection=row.selection,
+            seed=found.record.seed,
+            success=row.by_seed[found.record.seed],
+            record=found.path,
+            episodes=_address(found.path.with_name("episodes.html"), page),
+            commit=found.record.code.revision[:10] + "+" * found.record.code.dirty,
+            started=found.record.started,
+        )
+        for found in row.runs
+    ]
+
+
+def _address(target: Path, page: Path) -> str:
+    if not target.is_file():
+        return ""
+    # Quoted whole, colons too: no folder's name can become a scheme.
+    return quote(os.path.relpath(target, page.parent))
+
+
+def _point(mark: LayerMark) -> Mapping[str, Any]:
+    low, high = mark.interval.low, mark.interval.high
+    return {
+        "layer": mark.layer,
+        "selection": mark.row.selection,
+        "value": _digits(mark.value),
+        "low": _digits(max(low, _LOWEST)),
+        "high": _digits(min(high, _HIGHEST)),
+        "moved": mark.moved,
+        "better": mark.row.to_base is Standing.ABOVE,
+        "words": mark.words(),
+        "verdict": mark.row.verdict,
+    }
+
+
+def _lines(section: Section) -> list[Mapping[str, Any]]:
+    """Draw base and full from the first layer to the last."""
+    base = 0.0 if section.shows_contribution else section.base.success.rate
+    levels = {"base": base}
+    if section.full:
+        levels["full"] = 1.0 if section.shows_contribution else section.full.success.rate
+    last = section.board.depth - 1
+    return [
+        {"name": name, "layer": layer, "value": _digits(level), "last": layer == last}
+        for name, level in levels.items()
+        for layer in (0, last)
+    ]
+
+
+def _is_cut(interval: Interval) -> bool:
+    return interval.low < _LOWEST or interval.high > _HIGHEST
+
+
+def _digits(value: float) -> float | None:
+    return round(value, 4) if math.isfinite(value) else None

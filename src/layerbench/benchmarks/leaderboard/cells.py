@@ -1,0 +1,177 @@
+"""How a leaderboard writes its numbers: with their counts and intervals, and no digit more.
+
+Names come from records that strangers may have written; what is shown of them goes through
+``plain``.
+"""
+
+from itertools import pairwise
+
+from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Role, Row
+from layerbench.benchmarks.records import run_table
+from layerbench.benchmarks.stats.contribution import Estimate
+
+UNPUBLISHED = {
+    "alfworld-gen": "not comparable with published ALFWorld scores",
+    "webshop-synth": "not comparable with published WebShop scores",
+}
+"""What must be said of games that carry a known name but are not those of the publications."""
+
+_SETTINGS = 8  # named of those that tell two tables apart; all are in the JSON
+
+
+def plain(text: str) -> str:
+    """Replace what cannot be printed, so that no name steers a terminal or breaks a line."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def headline(board: Board) -> list[str]:
+    """Say in a few lines what a table's records have in common."""
+    key = board.key
+    games = f"games {key.games}"
+    if key.games in UNPUBLISHED:
+        games += f" ({UNPUBLISHED[key.games]})"
+    lines = [
+        f"{key.gym_id} {key.env_version}  {games}  split {key.split}, {board.tasks} tasks",
+        f"model {key.model} {_weights(board)}  {key.algorithm}  preset {key.preset}",
+    ]
+    if board.differs:
+        shown, more = board.differs[:_SETTINGS], len(board.differs) - _SETTINGS
+        rest = f" and {more} more" if more > 0 else ""
+        lines.append(f"unlike other tables here: {', '.join(shown)}{rest}")
+    return [plain(line) for line in lines]
+
+
+def _weights(board: Board) -> str:
+    if board.num_layers is None:
+        return "(weights unknown)"
+    return f"{board.key.weights_sha256[:8]} ({board.num_layers} layers)"
+
+
+def success(row: Row) -> str:
+    """Write the success rate with its counts and its 95 % interval."""
+    return run_table.score(row.success)
+
+
+def contribution(row: Row) -> str:
+    """Write C with its 95 % interval, or what stands in its place.
+
+    One decimal where two would be finer than a hundredth of the interval's width.
+    """
+    found = row.contribution.estimate
+    if found is None:
+        return {Role.BASE: "0", Role.FULL: "1", Role.LAYERS: "undefined"}[row.role]
+    low, high, digits = found.interval.low, found.interval.high, contribution_digits(found)
+    return f"{found.value:z.{digits}f} {low:z.{digits}f} to {high:z.{digits}f}"
+
+
+def contribution_digits(found: Estimate) -> int:
+    """Say how many decimals of a C its interval leaves room for."""
+    return 2 if found.interval.high - found.interval.low < 1 else 1
+
+
+def signed(found: Estimate) -> str:
+    """Write a difference or a correlation with its 95 % interval, if resamples differ at all."""
+    if found.interval.is_point:
+        return f"{found.value:+z.2f} no interval"
+    low, high = found.interval.low, found.interval.high
+    return f"{found.value:+z.2f} {low:+z.2f} to {high:+z.2f}"
+
+
+def seeds(numbers: tuple[int, ...]) -> str:
+    """Write seeds, runs of three or more as a range.
+
+    >>> seeds((0, 1, 2, 5))
+    '0-2,5'
+    """
+    starts = [i for i, (a, b) in enumerate(pairwise((-2, *numbers))) if b != a + 1]
+    spans = [numbers[a:b] for a, b in pairwise((*starts, len(numbers)))]
+    return ",".join(
+        f"{span[0]}-{span[-1]}" if len(span) > 2 else ",".join(str(n) for n in span)
+        for span in spans
+    )
+
+
+def trained(row: Row) -> str:
+    """Write the number and share of the trained parameters."""
+    return f"{row.parameters:,} ({row.share:.1%})" if row.parameters else "0"
+
+
+def ratio(number: float | None) -> str:
+    """Write a multiple of what full training took; empty where it is unknown."""
+    return "" if number is None else f"{number:.2f}x"
+
+
+def moved(row: Row) -> str:
+    """Write the relative movement of the layers that learned, the mean over them."""
+    if not row.movement:
+        return ""
+    return f"{sum(row.movement.values()) / len(row.movement):.2g}"
+
+
+def remarks(board: Board) -> list[str]:
+    """List what the table cannot hold but nobody should miss."""
+    more = [*_depth(board), *_best(board), f"code {', '.join(_revisions(board))}"]
+    return [*caveats(board), *(plain(line) for line in more)]
+
+
+def caveats(board: Board) -> list[str]:
+    """List what limits the numbers of a table."""
+    lines = [
+        f"{row.selection}: C is undefined: {row.contribution.undefined}"
+        for row in board.rows
+        if row.role is Role.LAYERS and row.contribution.undefined
+    ]
+    # The same reason for every row is one remark.
+    reasons = {row.contribution.undefined for row in board.rows if row.role is Role.LAYERS}
+    if len(reasons) == 1 and len(lines) > 1:
+        lines = [f"C is undefined: {reasons.pop()}"]
+    lines += [
+        f"{row.selection}: C rests on the seeds shared with full and base: "
+        f"{seeds(row.shared_seeds)}"
+        for row in board.rows
+        if row.contribution.estimate and row.shared_seeds != row.seeds
+    ]
+    lines += [
+        f"{row.selection}: {row.success.failed} failed episodes count as lost"
+        for row in board.rows
+        if row.success.failed
+    ]
+    return [plain(line) for line in (*lines, *board.notes)]
+
+
+def leftovers(leaderboard: Leaderboard) -> list[str]:
+    """List the records and runs that are in no table."""
+    lines = [f"unfinished: {path}" for path in leaderboard.unfinished]
+    lines += [f"broken, skipped: {b.path}: {b.reason}" for b in leaderboard.broken]
+    lines += [
+        f"left out: {d.path}: same selection and seed as {d.kept}" for d in leaderboard.duplicates
+    ]
+    return [plain(line) for line in lines]
+
+
+def _revisions(board: Board) -> list[str]:
+    found = sorted({revision for row in board.rows for revision in row.revisions})
+    return [_shortened(revision) for revision in found]
+
+
+def _shortened(revision: str) -> str:
+    """Cut a commit to ten digits, and keep the mark of uncommitted changes."""
+    commit = revision.removesuffix("+")
+    return f"{commit[:10] or 'unknown'}{revision[len(commit) :]}"
+
+
+def _depth(board: Board) -> list[str]:
+    return [
+        f"{third.name} third of the stack (n={len(third.layers)}): gain {signed(third.gain)}, "
+        f"{signed(third.against_rest)} against the other layers"
+        for third in board.profile
+        if third.against_rest
+    ]
+
+
+def _best(board: Board) -> list[str]:
+    likeliest = [b for b in board.best[:3] if b.probability >= 0.005]
+    if len(board.best) < 2:
+        return []
+    named = ", ".join(f"{b.layer} ({b.probability:.0%})" for b in likeliest)
+    return [f"probability that a layer is the best of the {len(board.best)}: {named}"]

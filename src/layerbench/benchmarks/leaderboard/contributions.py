@@ -1,0 +1,155 @@
+"""What layers contributed in earlier sweeps: from their records, or from a leaderboard's JSON."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from layerbench.benchmarks.leaderboard import build, json_csv
+from layerbench.benchmarks.leaderboard.types import Board, BoardKey, Role, is_alone
+from layerbench.benchmarks.records import json_codec
+from layerbench.benchmarks.records.json_codec import FormatError
+
+
+@dataclass(frozen=True, slots=True)
+class SweptTable:
+    """One table with layers that were trained alone.
+
+    Attributes:
+        name: Of the table.
+        key: What its records have in common.
+        differs: What tells it from others like it.
+        num_layers: Decoder blocks of the model.
+        contributions: C by layer.
+        undefined: Why there is no C, by layer; none of these is in ``contributions``.
+        sha256: Hash of the file, or of the records behind base, ``full`` and these layers.
+    """
+
+    name: str
+    key: BoardKey
+    differs: tuple[str, ...]
+    num_layers: int
+    contributions: Mapping[int, float]
+    undefined: Mapping[int, str]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A layer trained alone, and its C or why there is none."""
+
+    number: int
+    contribution: float | None
+    undefined: str
+
+
+def read(where: Path) -> tuple[SweptTable, ...]:
+    """Read every table with layers trained alone.
+
+    Args:
+        where: A folder of runs, searched at any depth, a record, or a file that
+            ``layerbench leaderboard --format json`` wrote.
+
+    Raises:
+        SettingsError: It is not there.
+        FormatError: The file is no leaderboard of this version.
+    """
+    if where.is_file() and where.name != "record.json":
+        return _read_file(where)
+    made = (_from_board(board) for board in build.gather([where]).boards)
+    return tuple(table for table in made if table.contributions or table.undefined)
+
+
+def _from_board(board: Board) -> SweptTable:
+    alone = [
+        _Layer(row.layers[0], estimate.value if estimate else None, row.contribution.undefined)
+        for row in board.rows
+        if row.alone
+        for estimate in [row.contribution.estimate]
+    ]
+    runs = [
+        run for row in board.rows if row.role is not Role.LAYERS or row.alone for run in row.runs
+    ]
+    return _table(
+        board.name,
+        board.key,
+        board.differs,
+        num_layers=board.depth,
+        alone=alone,
+        sha256=_hash(run.path.read_bytes() for run in runs),
+    )
+
+
+def _read_file(path: Path) -> tuple[SweptTable, ...]:
+    content = path.read_bytes()
+    data = json_codec.parse(content.decode("utf-8", errors="replace"), where=str(path))
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != json_csv.SCHEMA or schema is True:
+        raise FormatError(
+            f"{path} is no leaderboard of schema {json_csv.SCHEMA}: "
+            "write one by layerbench leaderboard --format json"
+        )
+    try:
+        made = [
+            _from_json(board, sha256=_hash([content]))
+            for board in cast(dict[str, Any], data)["boards"]
+        ]
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise FormatError(f"{path} is a damaged leaderboard: {error}") from error
+    return tuple(table for table in made if table.contributions or table.undefined)
+
+
+def _from_json(board: Mapping[str, Any], *, sha256: str) -> SweptTable:
+    alone: list[_Layer] = []
+    for row in board["rows"]:
+        if is_alone(Role(row["role"]), row["layers"], row["selection"]):
+            found = row["contribution"]["estimate"]
+            value = None if found is None else float(found["value"])
+            alone.append(
+                _Layer(int(row["layers"][0]), value, str(row["contribution"]["undefined"]))
+            )
+    return _table(
+        str(board["name"]),
+        json_codec.decode(BoardKey, board["key"], where="its key"),
+        tuple(map(str, board["differs"])),
+        num_layers=int(board["num_layers"] or 0),
+        alone=alone,
+        sha256=sha256,
+    )
+
+
+def _table(
+    name: str,
+    key: BoardKey,
+    differs: tuple[str, ...],
+    *,
+    num_layers: int,
+    alone: Sequence[_Layer],
+    sha256: str,
+) -> SweptTable:
+    # Of 15 and middle:1, which may be the same layer, the first, as in the table's profile.
+    first = {layer.number: layer for layer in reversed(alone)}
+    return SweptTable(
+        name=name,
+        key=key,
+        differs=differs,
+        num_layers=num_layers,
+        contributions={
+            number: layer.contribution
+            for number, layer in sorted(first.items())
+            if layer.contribution is not None
+        },
+        undefined={
+            number: layer.undefined
+            for number, layer in sorted(first.items())
+            if layer.contribution is None
+        },
+        sha256=sha256,
+    )
+
+
+def _hash(contents: Iterable[bytes]) -> str:
+    """Hash the contents of files, wherever they lie and however often one is there."""
+    digests = {hashlib.sha256(content).hexdigest() for content in contents}
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()

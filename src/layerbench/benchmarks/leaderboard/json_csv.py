@@ -1,0 +1,152 @@
+"""A leaderboard as data: JSON and CSV; ``docs/leaderboard.md`` has the schema."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterator
+
+from layerbench.benchmarks.leaderboard import cells
+from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Row
+from layerbench.benchmarks.records import json_codec
+from layerbench.benchmarks.records.json_codec import Json
+from layerbench.benchmarks.stats.contribution import Estimate
+from layerbench.benchmarks.stats.success import Count, success_interval
+
+SCHEMA = 1
+
+COLUMNS = (
+    *("table", "gym_id", "env_version", "games", "split", "model", "weights_sha256"),
+    *("algorithm", "preset", "selection", "task_type", "won", "played", "failed"),
+    *("success", "success_low", "success_high", "contribution", "contribution_low"),
+    *("contribution_high", "contribution_undefined", "gain", "gain_low", "gain_high"),
+    *("against_full", "against_full_low", "against_full_high", "verdict", "seeds"),
+    *("shared_seeds", "parameters", "share", "update_ratio", "memory_ratio", "revisions"),
+    "records",
+)
+"""Of the CSV: one line a selection, and one more for each kind of task with its counts alone."""
+
+
+def as_json(leaderboard: Leaderboard) -> str:
+    """Write everything that is known, each number beside the records that it comes from."""
+    data: dict[str, Json] = {
+        "schema": SCHEMA,
+        "boards": [_board(board) for board in leaderboard.boards],
+        "duplicates": [{"path": str(d.path), "kept": str(d.kept)} for d in leaderboard.duplicates],
+        "broken": [{"path": str(b.path), "reason": b.reason} for b in leaderboard.broken],
+        "unfinished": [str(path) for path in leaderboard.unfinished],
+    }
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+def as_csv(leaderboard: Leaderboard) -> str:
+    """Write one line a selection and kind of task."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for board in leaderboard.boards:
+        for row in board.rows:
+            for line in _lines(board, row):
+                writer.writerow({name: _cell(value) for name, value in line.items()})
+    return out.getvalue()
+
+
+def _board(board: Board) -> Json:
+    fields: dict[str, Json] = {
+        "name": board.name,
+        "key": json_codec.encode(board.key),
+        "num_layers": board.num_layers,
+        "tasks": board.tasks,
+        "differs": list(board.differs),
+        "rows": [_row(row) for row in board.rows],
+        "profile": json_codec.encode(board.profile),
+        "best": json_codec.encode(board.best),
+        "notes": list(board.notes),
+    }
+    if board.key.games in cells.UNPUBLISHED:
+        fields["warning"] = f"{board.key.games}: {cells.UNPUBLISHED[board.key.games]}"
+    return fields
+
+
+def _row(row: Row) -> Json:
+    fields = {
+        field.name: json_codec.encode(getattr(row, field.name))
+        for field in dataclasses.fields(row)
+        if field.name not in ("runs", "gain_draws")
+    }
+    rates: dict[str, Json] = {
+        "rate": row.success.rate,
+        "seeds": list(row.seeds),
+        "revisions": list(row.revisions),
+        "records": [str(run.path) for run in row.runs],
+    }
+    return fields | rates
+
+
+def _lines(board: Board, row: Row) -> Iterator[dict[str, object]]:
+    key = board.key
+    place: dict[str, object] = {
+        "table": board.name,
+        "gym_id": key.gym_id,
+        "env_version": key.env_version,
+        "games": key.games,
+        "split": key.split,
+        "model": key.model,
+        "weights_sha256": key.weights_sha256,
+        "algorithm": key.algorithm,
+        "preset": key.preset,
+        "selection": row.selection,
+    }
+    yield place | _counts("all", row.success) | _whole(row)
+    for kind, count in row.by_type.items():
+        if kind:
+            yield place | _counts(kind, count)
+
+
+def _counts(kind: str, count: Count) -> dict[str, object]:
+    interval = success_interval(successes=count.successes, episodes=count.planned)
+    return {
+        "task_type": kind,
+        "won": count.successes,
+        "played": count.planned,
+        "failed": count.failed,
+        "success": count.rate,
+        "success_low": interval.low,
+        "success_high": interval.high,
+    }
+
+
+def _whole(row: Row) -> dict[str, object]:
+    return {
+        **_estimate("contribution", row.contribution.estimate),
+        "contribution_undefined": row.contribution.undefined,
+        **_estimate("gain", row.gain),
+        **_estimate("against_full", row.against_full),
+        "verdict": row.verdict,
+        "seeds": " ".join(str(seed) for seed in row.seeds),
+        "shared_seeds": " ".join(str(seed) for seed in row.shared_seeds),
+        "parameters": row.parameters,
+        "share": row.share,
+        "update_ratio": row.update_ratio,
+        "memory_ratio": row.memory_ratio,
+        "revisions": " ".join(row.revisions),
+        "records": " ".join(str(run.path) for run in row.runs),
+    }
+
+
+def _estimate(name: str, found: Estimate | None) -> dict[str, object]:
+    if found is None:
+        return {}
+    return {
+        name: found.value,
+        f"{name}_low": found.interval.low,
+        f"{name}_high": found.interval.high,
+    }
+
+
+def _cell(value: object) -> object:
+    """Keep a spreadsheet from reading a name as a formula; numbers stay as they are."""
+    if isinstance(value, str):
+        text = cells.plain(value)
+        return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return value

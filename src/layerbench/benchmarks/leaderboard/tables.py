@@ -1,0 +1,135 @@
+"""A leaderboard as text for people: on a terminal and as markdown."""
+
+import html
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from layerbench.benchmarks.leaderboard import cells
+from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Role, Row
+
+_WIDTH = 132  # wherever it is written, so that the same records give the same bytes
+
+LEGEND = (
+    "success: won/played over all seeds, Wilson's 95 % interval of these episodes. "
+    "C: share of full training's gain, 95 % over tasks and seeds. "
+    "Verdicts: 5 % over all selections of a table (Holm); "
+    "indistinguishable is no proof of equality. "
+    "update, memory: multiples of what full took. moved: relative change of the trained layers."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        head: Its title.
+        cell: Writes a row's cell.
+    """
+
+    head: str
+    cell: Callable[[Row], str]
+
+
+COLUMNS = (
+    Column("layers", lambda row: "base" if row.role is Role.BASE else cells.plain(row.selection)),
+    Column("success (won/played) 95%", cells.success),
+    Column("C 95%", cells.contribution),
+    Column("seeds", lambda row: cells.seeds(row.seeds)),
+    Column("trained", cells.trained),
+    Column("update", lambda row: cells.ratio(row.update_ratio)),
+    Column("memory", lambda row: cells.ratio(row.memory_ratio)),
+    Column("moved", cells.moved),
+    Column("verdict", lambda row: row.verdict),
+)
+
+
+def terminal(leaderboard: Leaderboard) -> str:
+    """Write the tables in plain text."""
+    out = io.StringIO()
+    console = Console(file=out, width=_WIDTH, color_system=None)
+    for board in leaderboard.boards:
+        _print(console, cells.headline(board))
+        console.print(_table(board), crop=False)
+        _print(console, [*cells.remarks(board), ""])
+    console.print(LEGEND, highlight=False, markup=False)
+    _print(console, cells.leftovers(leaderboard))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def markdown(leaderboard: Leaderboard) -> str:
+    """Write the tables in GitHub's markdown, with a second one by kind of task."""
+    parts: list[str] = []
+    for board in leaderboard.boards:
+        first, *rest = cells.headline(board)
+        parts += [f"## {escaped(first)}", *(escaped(line) for line in rest)]
+        rows = [[column.cell(row) for column in COLUMNS] for row in board.rows]
+        parts.append(markdown_table([column.head for column in COLUMNS], rows))
+        parts += _markdown_types(board)
+        parts.append("\n".join(f"- {escaped(line)}" for line in cells.remarks(board)))
+        parts.append(_markdown_records(board))
+    parts.append(LEGEND)
+    parts += ["\n".join(f"- {escaped(line)}" for line in cells.leftovers(leaderboard))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _print(console: Console, lines: Sequence[str]) -> None:
+    if lines:
+        console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(board: Board) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="")
+    for column in COLUMNS:
+        table.add_column(column.head, no_wrap=column.head != "verdict")
+    for row in board.rows:
+        table.add_row(*(_unmarked(column.cell(row)) for column in COLUMNS))
+    return table
+
+
+def _unmarked(text: str) -> str:
+    """Escape rich's markup."""
+    return text.replace("[", "\\[")
+
+
+def _markdown_types(board: Board) -> Iterator[str]:
+    kinds = sorted({kind for row in board.rows for kind in row.by_type if kind})
+    if not kinds:
+        return
+    yield "By kind of task (won/played):"
+    rows = [[COLUMNS[0].cell(row), *(_counted(row, kind) for kind in kinds)] for row in board.rows]
+    yield markdown_table(["layers", *(cells.plain(kind) for kind in kinds)], rows)
+
+
+def _counted(row: Row, kind: str) -> str:
+    count = row.by_type.get(kind)
+    return f"{count.rate:.2f} ({count.successes}/{count.planned})" if count else ""
+
+
+def _markdown_records(board: Board) -> str:
+    lines = [
+        f"- {escaped(COLUMNS[0].cell(row))}: "
+        + ", ".join(f"`{_in_code(str(run.path))}`" for run in row.runs)
+        for row in board.rows
+    ]
+    return "\n".join(["Records:", "", *lines])
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table of GitHub's markdown; cells are escaped."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(escaped(cell) for cell in line)} |" for line in lines)
+
+
+def escaped(text: str) -> str:
+    """Keep markdown and HTML from reading a name as their own."""
+    return re.sub(r"([\\`*_|\[\]#~!])", r"\\\1", html.escape(text, quote=False))
+
+
+def _in_code(path: str) -> str:
+    return cells.plain(path).replace("`", "\ufffd").replace("|", "\ufffd")

@@ -1,0 +1,215 @@
+"""The types of a leaderboard: tables of selections whose records may be compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from layerbench.benchmarks.records.discover import BrokenRecord, FoundRecord
+from layerbench.benchmarks.stats.contribution import Contribution, Estimate, Standing
+from layerbench.benchmarks.stats.ranking import (
+    BestLayer,
+    DepthThird,
+    LayerGain,
+    best_layers,
+    depth_profile,
+)
+from layerbench.benchmarks.stats.success import Count, Interval
+
+
+class Role(StrEnum):
+    """What a row is in its table."""
+
+    BASE = "base"
+    FULL = "full"
+    LAYERS = "layers"
+
+
+def is_alone(role: Role, layers: Sequence[int], selection: str) -> bool:
+    """Tell whether a row is of one layer, trained alone at the learning rate of the settings."""
+    if role is not Role.LAYERS or len(layers) != 1:
+        return False
+    return selection in (str(layers[0]), "middle:1")
+
+
+@dataclass(frozen=True, slots=True)
+class BoardKey:
+    """What all records of one table have in common; records that differ in any never share one.
+
+    Attributes:
+        gym_id: The Gymnasium id with its version.
+        env_version: Of the environment's engine or data.
+        games: Source of the games; ``alfworld-gen`` is not comparable with published ALFWorld.
+        split: Tasks that were scored.
+        tasks_sha256: Hash of the list of tasks and their numbers of episodes.
+        model: Hub name, folder or ``embedded``.
+        weights_sha256: Hash of the base weights.
+        dtype: Of the weights.
+        algorithm: Name of the advantage estimator.
+        preset: Where the settings started from.
+        settings_sha256: Hash of all settings that can move a score.
+    """
+
+    gym_id: str
+    env_version: str
+    games: str
+    split: str
+    tasks_sha256: str
+    model: str
+    weights_sha256: str
+    dtype: str
+    algorithm: str
+    preset: str
+    settings_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One selection's scores, pooled over its seeds.
+
+    Attributes:
+        selection: Its name as recorded; ``none`` for the base model.
+        role: What it is compared as.
+        layers: Decoder blocks that learned, from 0.
+        success: Episodes of all seeds.
+        interval: Wilson's, 95 %, of the success rate, as if episodes were independent.
+        by_type: Episodes by kind of task.
+        by_seed: Episodes by seed.
+        gain: Success minus the base's over the same seeds; None for the base.
+        against_full: Success minus that of ``full`` over the shared seeds; None for base and
+            ``full``, and where no seed is shared.
+        contribution: C, or why there is none.
+        to_base: Where it stands to the base, Holm-corrected over the table; None for the base.
+        to_full: Where it stands to ``full``, likewise; None as for ``against_full``.
+        verdict: Both in words; empty for the base.
+        shared_seeds: Seeds of which base, ``full`` and this selection are all there.
+        parameters: Trained.
+        share: Trained parameters over all, in [0, 1].
+        update_ratio: Seconds of updates an iteration over those of ``full``; None where either is
+            not known or they ran on different hardware, or where a model was combined, not trained.
+        memory_ratio: Peak memory over that of ``full``, of the GPU if both measured it, else of
+            the process; None likewise.
+        movement: Relative movement by decoder block, the mean over seeds.
+        runs: The records that the numbers come from, one a seed, by seed.
+        gain_draws: Resamples of ``gain``, aligned over the rows of a table.
+    """
+
+    selection: str
+    role: Role
+    layers: tuple[int, ...]
+    success: Count
+    interval: Interval
+    by_type: Mapping[str, Count]
+    by_seed: Mapping[int, Count]
+    gain: Estimate | None
+    against_full: Estimate | None
+    contribution: Contribution
+    to_base: Standing | None
+    to_full: Standing | None
+    verdict: str
+    shared_seeds: tuple[int, ...]
+    parameters: int
+    share: float
+    update_ratio: float | None
+    memory_ratio: float | None
+    movement: Mapping[int, float]
+    runs: tuple[FoundRecord, ...]
+    gain_draws: Float[np.ndarray, " _draws"] = field(compare=False, repr=False)
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is one layer, trained alone at the learning rate of the settings."""
+        return is_alone(self.role, self.layers, self.selection)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds that were run."""
+        return tuple(self.by_seed)
+
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """Code revisions of the runs, a ``+`` behind those with uncommitted changes."""
+        codes = (run.record.code for run in self.runs)
+        return tuple(sorted({f"{code.revision}{'+' * code.dirty}" for code in codes}))
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One table.
+
+    Attributes:
+        key: What its records have in common.
+        name: Short, from the key: the same for the same key wherever it is made.
+        num_layers: Decoder blocks of the model; None if it is behind an endpoint.
+        tasks: Length of the list of tasks.
+        differs: Settings, as ``name=value``, that tell this table from another of the same
+            environment, split, model, algorithm and preset.
+        rows: Base, ``full``, then the others by their layers.
+        notes: What nobody who reads the table should miss, one line each.
+    """
+
+    key: BoardKey
+    name: str
+    num_layers: int | None
+    tasks: int
+    differs: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def depth(self) -> int:
+        """Decoder blocks that could learn: none behind an endpoint."""
+        return self.num_layers or 0
+
+    @property
+    def alone(self) -> tuple[LayerGain, ...]:
+        """The layers that were trained alone, from 0."""
+        found: dict[int, LayerGain] = {}
+        for row in self.rows:
+            if row.alone and row.gain:
+                layer = row.layers[0]
+                # Of 15 and middle:1, which may be the same layer, the first.
+                found.setdefault(layer, LayerGain(layer, row.gain.value, row.gain_draws))
+        return tuple(found.values())
+
+    @property
+    def profile(self) -> tuple[DepthThird, ...]:
+        """Mean gain by third of the stack, of the layers trained alone."""
+        return depth_profile(self.alone, self.depth)
+
+    @property
+    def best(self) -> tuple[BestLayer, ...]:
+        """The layers trained alone, by the probability that they are the best."""
+        return best_layers(self.alone)
+
+    def row(self, selection: str) -> Row | None:
+        """Find a selection by name."""
+        return next((row for row in self.rows if row.selection == selection), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A record left out because another of the same selection and seed was taken."""
+
+    path: Path
+    kept: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """All tables that some records make.
+
+    Attributes:
+        boards: By environment, split, model, algorithm and preset.
+        duplicates: Records left out.
+        broken: Records that could not be read.
+        unfinished: Run folders without a record.
+    """
+
+    boards: tuple[Board, ...]
+    duplicates: tuple[Duplicate, ...]
+    broken: tuple[BrokenRecord, ...]
+    unfinished: tuple[Path, ...]

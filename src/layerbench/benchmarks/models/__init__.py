@@ -1,0 +1,1 @@
+"""What runs have trained, as models: loaded, exported, combined."""

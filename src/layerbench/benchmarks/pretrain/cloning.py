@@ -1,0 +1,235 @@
+"""Behaviour cloning: a model learns to answer as demonstrations did.
+
+Makes the embedded models, and gives a pretrained one a start; runs only fine-tune from there.
+Data-parallel over processes, since small models gain nothing from threads.
+"""
+
+import copy
+import json
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from layerbench.agents.pretrained.embedded.transcripts import Transcript
+
+_IGNORED = 0.0
+_LOG = "log.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class CloningSettings:
+    """How to clone.
+
+    Attributes:
+        steps: Optimizer steps.
+        batch_size: Episodes a step and process.
+        learning_rate: Peak; reached after ``warmup`` steps, then a linear decay to 2 % over the
+            second half.
+        warmup: Steps.
+        swap_probability: Share of episodes in which the words of ``swappable`` trade places.
+        swappable: Token ids that stand for one another, so that the model learns to compare
+            words instead of learning them by heart.
+        micro_batch: Episodes in memory at once; their gradients add up to those of the batch.
+        save_every: Steps between checkpoints; ranked by the caller, by success in games.
+        processes: Data-parallel workers.
+        threads: Of each worker.
+        seed: Seeds batches and swaps.
+    """
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: int
+    swap_probability: float
+    swappable: tuple[int, ...]
+    micro_batch: int
+    save_every: int
+    processes: int
+    threads: int
+    seed: int
+
+
+def clone(
+    model: nn.Module,
+    episodes: Sequence[Transcript],
+    out: Path,
+    settings: CloningSettings,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """Train a model, saving it as ``out/step-N`` on the way; progress goes to ``out/log.jsonl``.
+
+    Args:
+        model: A transformers causal language model with ``model`` and ``lm_head``.
+        episodes: What to imitate.
+        out: Made if missing.
+        settings: How.
+        on_progress: Called every second with the last step in the log, 0 before there is one.
+
+    Raises:
+        ValueError: There are fewer episodes than one step takes.
+    """
+    fewest = settings.batch_size * settings.processes
+    if len(episodes) < fewest:
+        raise ValueError(f"{len(episodes)} episodes cannot be cloned: one step takes {fewest}")
+    out.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    job = (port, model, list(episodes), out, settings)
+    processes = cast(Any, mp).spawn(_work, args=job, nprocs=settings.processes, join=False)
+    while not processes.join(timeout=1.0):
+        if on_progress is not None:
+            on_progress(_logged(out))
+
+
+def _work(
+    rank: int,
+    port: int,
+    model: nn.Module,
+    episodes: list[Transcript],
+    out: Path,
+    settings: CloningSettings,
+) -> None:
+    torch.set_num_threads(settings.threads)
+    # Processes are handed the same memory: without weights of its own each would step for all.
+    model = copy.deepcopy(model)
+    address = f"tcp://127.0.0.1:{port}"
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=settings.processes)
+    parameters = list(model.parameters())
+    optimizer: Any = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    rng = random.Random(f"swaps|{settings.seed}|{rank}")
+    batches = _batches(episodes, rank, settings)
+    started = time.monotonic()
+    log_every = max(1, settings.steps // 50)
+    for step in range(1, settings.steps + 1):
+        batch = [_swapped(episode, rng, settings) for episode in next(batches)]
+        optimizer.zero_grad()
+        loss, accuracy = _learn(model, batch, settings.micro_batch)
+        norm = _average_gradients(parameters, settings.processes)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _schedule(step, settings)
+        optimizer.step()
+        if rank == 0 and (step % log_every == 0 or step == 1):
+            _log(
+                out,
+                step=step,
+                seconds=round(time.monotonic() - started, 1),
+                loss=round(loss, 4),
+                accuracy=round(accuracy, 4),
+                grad_norm=round(norm, 3),
+            )
+        if rank == 0 and (step % settings.save_every == 0 or step == settings.steps):
+            cast(Any, model).save_pretrained(out / f"step-{step}")
+    dist.destroy_process_group()
+
+
+def _schedule(step: int, settings: CloningSettings) -> float:
+    left = 1 - step / settings.steps
+    return min(1.0, step / settings.warmup) * max(0.02, min(1.0, left / 0.5))
+
+
+def _batches(
+    episodes: list[Transcript], rank: int, settings: CloningSettings
+) -> Iterator[list[Transcript]]:
+    """Deal batches of similar length, the same deal in every process, forever."""
+    rng = random.Random(f"batches|{settings.seed}")
+    size, world = settings.batch_size, settings.processes
+    while True:
+        # The noise keeps batches from being the same ones every epoch.
+        order = sorted(episodes, key=lambda e: len(e.token_ids) + rng.random() * 30)
+        # Processes wait for one another, so those of one step get episodes of similar length.
+        rounds = [
+            order[i : i + size * world]
+            for i in range(0, len(order) - size * world + 1, size * world)
+        ]
+        rng.shuffle(rounds)
+        for dealt in rounds:
+            yield dealt[rank * size : (rank + 1) * size]
+
+
+def _swapped(episode: Transcript, rng: random.Random, settings: CloningSettings) -> Transcript:
+    if rng.random() >= settings.swap_probability:
+        return episode
+    others = list(settings.swappable)
+    rng.shuffle(others)
+    swap = dict(zip(settings.swappable, others, strict=True))
+    return Transcript(tuple(swap.get(i, i) for i in episode.token_ids), episode.weights)
+
+
+def _learn(model: nn.Module, batch: Sequence[Transcript], micro_batch: int) -> tuple[float, float]:
+    """Add up gradients of the weighted cross entropy a fully weighted token.
+
+    Returns:
+        The cross entropy, and the accuracy on those tokens.
+    """
+    counted = max(1, sum(episode.weights[1:].count(1.0) for episode in batch))
+    loss = right = 0.0
+    for start in range(0, len(batch), micro_batch):
+        part, hits = _losses(model, batch[start : start + micro_batch])
+        cast(Any, part / counted).backward()
+        loss += part.item() / counted
+        right += hits
+    return loss, right / counted
+
+
+def _losses(model: nn.Module, batch: Sequence[Transcript]) -> tuple[Tensor, int]:
+    """Sum the weighted cross entropy, and count the fully weighted tokens that were foreseen."""
+    length = max(len(episode.token_ids) for episode in batch)
+    ids = torch.zeros(len(batch), length, dtype=torch.long)
+    weights = torch.full((len(batch), length), _IGNORED)
+    for row, episode in enumerate(batch):
+        ids[row, : len(episode.token_ids)] = torch.tensor(episode.token_ids)
+        weights[row, : len(episode.weights)] = torch.tensor(episode.weights)
+    # Right padding follows every real token, so causal attention alone keeps it out.
+    whole = cast(Any, model)
+    hidden: Tensor = whole.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    chosen = weights[:, 1:] > _IGNORED
+    logits: Tensor = whole.lm_head(hidden[chosen])
+    targets, weight = ids[:, 1:][chosen], weights[:, 1:][chosen]
+    full = weight == 1.0
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    right = (logits.argmax(-1) == targets)[full]
+    return (losses * weight).sum(), int(right.sum())
+
+
+def _average_gradients(parameters: Sequence[nn.Parameter], processes: int) -> float:
+    """Average over processes and clip to norm 1; return the norm before clipping."""
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    cast(Any, dist).all_reduce(flat)
+    flat /= processes
+    norm = float(flat.square().sum().sqrt())
+    flat *= min(1.0, 1.0 / (norm + 1e-6))
+    offset = 0
+    for parameter in parameters:
+        size = parameter.numel()
+        parameter.grad = flat[offset : offset + size].view_as(parameter).clone()
+        offset += size
+    return norm
+
+
+def _log(out: Path, **fields: float) -> None:
+    with (out / _LOG).open("a") as file:
+        file.write(json.dumps(fields) + "\n")
+
+
+def _logged(out: Path) -> int:
+    """Give the last step in the log."""
+    try:
+        *_, last = (out / _LOG).read_text().split("\n")[:-1]
+    except (FileNotFoundError, ValueError):
+        return 0
+    return json.loads(last)["step"]

@@ -1,0 +1,76 @@
+"""Which records may share a table."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from layerbench.benchmarks.leaderboard.types import BoardKey
+from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+
+_IMMATERIAL = frozenset(
+    {
+        "layers",
+        "seed",
+        "model.threads",
+        "model.device",
+        "model.attention",
+        "model.cache_gb",
+        "model.sleep",
+        "env.workers",
+        "env.slots",
+        "train.micro_batch_tokens",
+        "train.checkpoint_every",
+        "train.gradient_checkpointing",
+        # Told by the selection's name.
+        "train.lr_scale",
+        "parts",
+    }
+)
+"""Settings that may differ within a table: what it compares, and what changes only the speed."""
+
+
+def board_key(record: RunRecord, evaluation: Evaluation) -> BoardKey:
+    """Say to which table an evaluation belongs."""
+    return BoardKey(
+        gym_id=record.env.gym_id,
+        env_version=record.env.version,
+        games=record.env.source,
+        split=evaluation.split,
+        tasks_sha256=_sha256([[o.task_id, o.count.planned] for o in evaluation.outcomes]),
+        model=record.model.name,
+        weights_sha256=record.model.weights_sha256,
+        dtype=record.model.dtype,
+        algorithm=record.algorithm,
+        preset=record.preset,
+        settings_sha256=_sha256(material_settings(record)),
+    )
+
+
+def material_settings(record: RunRecord) -> dict[str, Any]:
+    """List, by dotted name, the settings that must be equal within a table."""
+    flat = _flatten(record.settings)
+    return {
+        name: value
+        for name, value in sorted(flat.items())
+        if name not in _IMMATERIAL and not name.startswith("read_from.")
+    }
+
+
+def short_name(key: BoardKey) -> str:
+    """Name a table: the same for the same key wherever it is made."""
+    return _sha256([getattr(key, name) for name in BoardKey.__slots__])[:12]
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(cast(Mapping[str, Any], value), f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

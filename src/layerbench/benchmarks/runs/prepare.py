@@ -1,0 +1,266 @@
+"""From settings to everything a run needs, loaded and checked against each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from layerbench.agents import prompts
+from layerbench.agents.agent import AgentSettings, LLMAgent, StreamingAgent
+from layerbench.agents.backends.vllm import engine
+from layerbench.agents.backends.vllm.engine import EngineSettings
+from layerbench.agents.backends.transformers.backend import TransformersBackend, weights_hash
+from layerbench.agents.backends.vllm.backend import VLLMBackend
+from layerbench.agents.context import ChatFormat, Tokenizer
+from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.benchmarks.models import loading
+from layerbench.benchmarks.config import validate
+from layerbench.benchmarks.config.selected_layers import selection_of
+from layerbench.benchmarks.config.schema import EnvConfig, RunConfig
+from layerbench.envs import registry
+from layerbench.envs.registry import EnvIdentity
+from layerbench.envs.types import Task
+from layerbench.rl.advantages import AdvantageSettings, Algorithm, Normalisation, Statistics
+from layerbench.rl.layers import decoder_blocks
+from layerbench.rl.lora import check_adapters
+from layerbench.rl.losses import Aggregation, KLKind, LossSettings
+from layerbench.rl.lr_scales import check_scales, parse_scales
+from layerbench.rl.schedule import TrainSettings
+from layerbench.rl.types import LayerSelection
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that is ready to start.
+
+    Attributes:
+        config: The settings.
+        identity: What is played.
+        train_tasks: The fixed list to train on; empty where nothing is trained.
+        eval_tasks: The fixed lists to score, by split.
+        model: The base model.
+        agent: Plays by that same model.
+        selection: Which layers learn.
+        training: How; not used where nothing is trained.
+    """
+
+    config: RunConfig
+    identity: EnvIdentity
+    train_tasks: tuple[Task, ...]
+    eval_tasks: Mapping[str, tuple[Task, ...]]
+    model: nn.Module
+    agent: LLMAgent
+    selection: LayerSelection
+    training: TrainSettings
+
+    @property
+    def trains(self) -> bool:
+        """Whether anything learns."""
+        return bool(self.train_tasks)
+
+
+def prepare(config: RunConfig) -> Plan:
+    """List the tasks, load the model, and read the selection.
+
+    Raises:
+        ValueError: Data, tasks, model or layers are not there; the message says what to do.
+    """
+    if config.model.backend == "vllm":
+        engine.require()
+    torch.set_num_threads(config.model.threads)
+    training = train_settings(config)
+    identity, eval_tasks, train_tasks = list_tasks(config)
+    model, tokenizer = loading.load(config.model)
+    _check_sources(config, model)
+    selection = _selection(config, model)
+    check_scales(training.lr_scale, selection)
+    check_adapters(model, selection, rank=training.lora_rank)
+    return Plan(
+        config=config,
+        identity=identity,
+        train_tasks=train_tasks,
+        eval_tasks=eval_tasks,
+        model=model,
+        agent=_agent(config, model, tokenizer),
+        selection=selection,
+        training=training,
+    )
+
+
+def list_tasks(
+    config: RunConfig,
+) -> tuple[EnvIdentity, dict[str, tuple[Task, ...]], tuple[Task, ...]]:
+    """List what is played: the environment, the tasks to score by split, and those to train on.
+
+    Raises:
+        ValueError: The environment refuses its options, or has no such split, too few tasks, or no
+            data.
+    """
+    env = config.env
+    spec = registry.find(env.name)
+    registry.check_options(spec, env.options)
+    eval_tasks = {
+        split: _tasks(
+            env,
+            split=split,
+            count=config.eval.tasks,
+            seed=config.eval.seed,
+            asked=f"env.eval_splits={split} and eval.tasks",
+        )
+        for split in env.eval_splits
+    }
+    train_tasks: tuple[Task, ...] = ()
+    if config.layers != "none" and not config.parts:
+        train_tasks = _tasks(
+            env,
+            split=env.train_split,
+            count=config.train.tasks,
+            seed=config.seed,
+            asked=f"env.train_split={env.train_split} and train.tasks",
+        )
+    return registry.describe(spec, env.options), eval_tasks, train_tasks
+
+
+def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, asked: str) -> tuple[Task, ...]:
+    """List tasks of a split, all of them for a count of 0; an error says what ``asked`` for it."""
+    try:
+        return registry.list_tasks(
+            registry.find(env.name),
+            split=split,
+            count=count or None,
+            seed=seed,
+            options=env.options,
+        )
+    except ValueError as error:
+        raise ValueError(f"{error} (asked for by {asked}={count})") from error
+
+
+def _check_sources(config: RunConfig, model: nn.Module) -> None:
+    """Make sure that what was read from an earlier sweep was read of this base model."""
+    read = [s for s in (config.read_from.layers, config.read_from.lr_scale) if s.asked]
+    base = weights_hash(model) if read else ""
+    for source in read:
+        if source.weights_sha256 != base:
+            raise ValueError(
+                f"'{source.asked}' is of a base model with other weights than "
+                f"{config.model.name}: layers of one model say nothing about another's here"
+            )
+
+
+def _selection(config: RunConfig, model: nn.Module) -> LayerSelection:
+    num_layers = len(decoder_blocks(model))
+    loading.check_parts(model, config.parts, num_layers=num_layers)
+    return selection_of(config, num_layers=num_layers)
+
+
+def train_settings(config: RunConfig) -> TrainSettings:
+    """Translate the settings of training; few layers, or adapters, have rates of their own."""
+    train = config.train
+    few = config.layers not in ("full", "all-layers", "none")
+    whole = train.layer_learning_rate if few else train.learning_rate
+    return TrainSettings(
+        iterations=train.iterations,
+        tasks_per_iteration=train.tasks_per_iteration,
+        group_size=train.group_size,
+        learning_rate=train.lora_learning_rate or whole,
+        weight_decay=train.weight_decay,
+        warmup_iterations=train.warmup,
+        grad_clip=train.grad_clip,
+        epochs=train.epochs,
+        minibatches=train.minibatches,
+        micro_batch_tokens=train.micro_batch_tokens,
+        temperature=train.temperature,
+        checkpoint_every=train.checkpoint_every,
+        gradient_checkpointing=train.gradient_checkpointing,
+        dynamic_sampling=train.dynamic_sampling,
+        lr_scale=parse_scales(train.lr_scale),
+        lora_rank=train.lora_rank,
+        seed=config.seed,
+        advantages=_advantage_settings(config),
+        loss=_loss_settings(config),
+    )
+
+
+def _advantage_settings(config: RunConfig) -> AdvantageSettings:
+    algorithm = config.algorithm
+    return AdvantageSettings(
+        algorithm=Algorithm(algorithm.name),
+        discount=algorithm.discount,
+        step_weight=algorithm.step_weight,
+        statistics=Statistics(algorithm.statistics),
+        normalisation=Normalisation(algorithm.normalisation),
+        std_eps=algorithm.std_eps,
+        invalid_penalty=algorithm.invalid_penalty,
+        reward_scale=algorithm.reward_scale,
+        similarity=algorithm.similarity,
+    )
+
+
+def _loss_settings(config: RunConfig) -> LossSettings:
+    train = config.train
+    return LossSettings(
+        clip_low=train.clip_low,
+        clip_high=train.clip_high,
+        dual_clip=train.dual_clip,
+        kl_coef=train.kl_coef,
+        kl_kind=KLKind(train.kl_kind),
+        entropy_coef=train.entropy_coef,
+        aggregation=Aggregation(train.aggregation),
+        max_tokens=train.max_tokens,
+        sequence_ratio=train.sequence_ratio,
+        importance_cap=train.importance_cap,
+    )
+
+
+def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgent:
+    validate.check_style(config)
+    mode = ActionMode(config.agent.action_mode)
+    settings = AgentSettings(
+        action_mode=mode,
+        context_mode=ContextMode(config.agent.context_mode),
+        history=config.agent.history,
+        max_prompt_tokens=config.agent.max_prompt_tokens,
+        max_response_tokens=config.agent.max_response_tokens,
+        max_context_tokens=_context_tokens(config.agent.max_context_tokens, model),
+        thinks=config.agent.thinking,
+    )
+    end_id = ChatFormat(tokenizer, action_mode=mode).end_id
+    style = prompts.style(config.agent.style, mode, thinks=config.agent.thinking)
+    if config.model.backend == "vllm":
+        engine_settings = EngineSettings(
+            max_context_tokens=_longest(settings),
+            cache_gb=config.model.cache_gb,
+            sleeps=config.model.sleep,
+        )
+        streaming = VLLMBackend(model, eos_id=end_id, settings=engine_settings)
+        return StreamingAgent(streaming, tokenizer, style, settings)
+    return LLMAgent(TransformersBackend(model, eos_id=end_id), tokenizer, style, settings)
+
+
+def _longest(settings: AgentSettings) -> int:
+    """Bound what the model reads and writes in one sequence."""
+    if (settings.action_mode, settings.context_mode) != (ActionMode.GENERATE, ContextMode.WINDOW):
+        return settings.max_context_tokens
+    asked = settings.max_prompt_tokens + settings.max_response_tokens
+    return min(asked, settings.max_context_tokens)
+
+
+def _context_tokens(asked: int, model: nn.Module) -> int:
+    """Take as many tokens as were asked for, or for 0 all that the model can read."""
+    # Of a model of text and images, what the part that reads text can read.
+    text = cast(Any, model).config.get_text_config(decoder=True)
+    readable = getattr(text, "max_position_embeddings", None)
+    if not isinstance(readable, int):
+        if not asked:
+            raise ValueError(
+                "the model does not say how much it can read: set agent.max_context_tokens"
+            )
+        return asked
+    if asked > readable:
+        raise ValueError(
+            f"agent.max_context_tokens is {asked}, but the model reads at most {readable} tokens: "
+            f"ask for that many, or for 0 to take them all"
+        )
+    return asked or readable

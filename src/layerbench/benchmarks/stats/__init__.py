@@ -1,0 +1,1 @@
+"""Success rates, contributions, rankings and their intervals, as pure functions."""

@@ -1,0 +1,100 @@
+"""Orders of layers: which is best, which part of the stack, and whether two sweeps agree.
+
+Shape suffixes: K layers, S resamples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from layerbench.benchmarks.stats.contribution import Estimate, estimate
+
+THIRDS = ("first", "middle", "last")
+
+
+@dataclass(frozen=True, slots=True)
+class LayerGain:
+    """One layer trained alone.
+
+    Attributes:
+        layer: From 0.
+        gain: S - S_base.
+        draws: Its resamples, aligned over the layers of a sweep.
+    """
+
+    layer: int
+    gain: float
+    draws: Float[np.ndarray, " S"]
+
+
+@dataclass(frozen=True, slots=True)
+class BestLayer:
+    """A layer, and the share of resamples in which no other layer gained more."""
+
+    layer: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class DepthThird:
+    """The layers of one third of the stack, by relative depth layer / (num_layers - 1).
+
+    Attributes:
+        name: ``first`` (nearest the embedding), ``middle`` or ``last``.
+        layers: Those that were trained.
+        gain: Mean of S - S_base over them.
+        against_rest: That mean minus the mean over all layers elsewhere; None if there are none.
+    """
+
+    name: str
+    layers: tuple[int, ...]
+    gain: Estimate
+    against_rest: Estimate | None
+
+
+def best_layers(layers: Sequence[LayerGain]) -> tuple[BestLayer, ...]:
+    """Give each layer the share of resamples that it wins, likeliest first; ties are shared."""
+    if not layers:
+        return ()
+    gains_KS = np.stack([layer.draws for layer in layers])
+    wins_KS = gains_KS == gains_KS.max(axis=0)
+    share_K = (wins_KS / wins_KS.sum(axis=0)).mean(axis=1)
+    best = [BestLayer(layer.layer, float(p)) for layer, p in zip(layers, share_K, strict=True)]
+    return tuple(sorted(best, key=lambda b: (-b.probability, b.layer)))
+
+
+def depth_profile(layers: Sequence[LayerGain], num_layers: int) -> tuple[DepthThird, ...]:
+    """Compare the thirds of the stack that have trained layers, nearest the embedding first."""
+    by_third = {
+        third: [x for x in layers if _third(x.layer, num_layers) == third]
+        for third in range(len(THIRDS))
+    }
+    return tuple(
+        _compare_third(
+            THIRDS[third], inside, [x for x in layers if _third(x.layer, num_layers) != third]
+        )
+        for third, inside in by_third.items()
+        if inside
+    )
+
+
+def _third(layer: int, num_layers: int) -> int:
+    return min(3 * layer // max(num_layers - 1, 1), 2)
+
+
+def _compare_third(
+    name: str, inside: Sequence[LayerGain], outside: Sequence[LayerGain]
+) -> DepthThird:
+    value, draws_S = _mean(inside)
+    against_rest = None
+    if outside:
+        other, other_S = _mean(outside)
+        against_rest = estimate(value - other, draws_S - other_S)
+    return DepthThird(name, tuple(x.layer for x in inside), estimate(value, draws_S), against_rest)
+
+
+def _mean(layers: Sequence[LayerGain]) -> tuple[float, Float[np.ndarray, " S"]]:
+    value = float(np.mean([x.gain for x in layers]))
+    return value, np.mean([x.draws for x in layers], axis=0)

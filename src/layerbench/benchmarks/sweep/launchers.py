@@ -1,0 +1,132 @@
+"""Hydra's launchers: who carries the jobs of a sweep."""
+
+import importlib
+import importlib.util
+import shutil
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from hydra.utils import instantiate
+from omegaconf.errors import OmegaConfBaseException
+
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import overrides
+from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.sweep import job, ray_launcher
+from layerbench.benchmarks.sweep.job import Outcome, Status
+
+LAUNCHERS = ("joblib", "ray", "submitit", "submitit_local")
+
+Launch = Callable[[Sequence[RunConfig]], list[Outcome]]
+"""Carries out runs, and returns once all of them have ended."""
+
+_GROUPS = {"ray": ray_launcher.NAME, "submitit": "submitit_slurm"}
+# What has to be installed, and the extra that brings it.
+_NEEDS = {
+    "ray": ("ray", "ray"),
+    "submitit": ("hydra_plugins.hydra_submitit_launcher", "submitit"),
+    "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "submitit"),
+}
+
+
+@contextmanager
+def open_launcher(
+    name: str, *, jobs: int | None, settings: Sequence[str], root: Path
+) -> Generator[Launch]:
+    """Set up one of hydra's launchers for runs below a folder.
+
+    Args:
+        name: One of ``LAUNCHERS``.
+        jobs: Runs at a time; None leaves it to the engine.
+        settings: Of the launcher, as hydra takes them: ``hydra.launcher.NAME=VALUE``.
+        root: Folder of the run folders; where all workers see it.
+
+    Raises:
+        SettingsError: The launcher is not installed, has no such setting, or cannot work here.
+    """
+    _check_installed(name)
+    settings_config.register()
+    ray_launcher.register()
+    with initialize_config_module(settings_config.CONF, version_base="1.3"):
+        launcher = _launcher(
+            [
+                f"hydra/launcher={_GROUPS.get(name, name)}",
+                f"hydra.sweep.dir={overrides.quoted(str(root))}",
+                "hydra.sweep.subdir=.",
+                "hydra.output_subdir=null",
+                "hydra.mode=MULTIRUN",
+                "hydra/hydra_logging=none",
+                "hydra/job_logging=none",
+                *_limit(name, jobs),
+                *settings,
+            ]
+        )
+        yield lambda configs: _launch(launcher, configs)
+
+
+def _check_installed(name: str) -> None:
+    overrides.check_choice("launcher", name, LAUNCHERS)
+    if name in _NEEDS:
+        module, extra = _NEEDS[name]
+        if importlib.util.find_spec(module) is None:
+            raise SettingsError(
+                f"the launcher {name} is not installed: pip install 'layerbench[{extra}]'"
+            )
+    if name == "submitit" and shutil.which("srun") is None:
+        raise SettingsError(
+            "the launcher submitit needs SLURM, and there is no srun here: start the sweep on a "
+            "login node, or try it with --launcher submitit_local"
+        )
+
+
+def _limit(name: str, jobs: int | None) -> list[str]:
+    """Say in a launcher's own settings how many runs it may carry at a time."""
+    if name == "joblib":
+        # One by one: else joblib hands several short jobs to one worker at once.
+        return [
+            f"hydra.launcher.n_jobs={jobs or 1}",
+            "hydra.launcher.batch_size=1",
+            "hydra.launcher.pre_dispatch=n_jobs",
+        ]
+    setting = {"ray": "jobs", "submitit": "array_parallelism"}.get(name)
+    return [f"hydra.launcher.{setting}={jobs}"] if jobs and setting else []
+
+
+def _launcher(settings: Sequence[str]) -> Launcher:
+    try:
+        config = compose("run", overrides=list(settings), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        # Hydra keeps the reason below its own error.
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise SettingsError(f"the launcher cannot be set up: {reason}") from error
+    callbacks: Any = importlib.import_module("hydra._internal.callbacks")
+    context = HydraContext(
+        config_loader=GlobalHydra.instance().config_loader(), callbacks=callbacks.Callbacks(config)
+    )
+    launcher: Launcher = instantiate(config.hydra.launcher)
+    launcher.setup(hydra_context=context, task_function=job.carry, config=config)
+    return launcher
+
+
+def _launch(launcher: Launcher, configs: Sequence[RunConfig]) -> list[Outcome]:
+    jobs = [
+        [*settings_config.to_hydra(config), f"run_root={overrides.quoted(config.run_root)}"]
+        for config in configs
+    ]
+    return [_outcome(done) for done in launcher.launch(jobs, initial_job_idx=0)]
+
+
+def _outcome(done: JobReturn) -> Outcome:
+    result: Any = done._return_value  # pyright: ignore[reportPrivateUsage]
+    if done.status is JobStatus.COMPLETED:
+        return result
+    return Outcome(Status.FAILED, f"{type(result).__name__}: {result}".partition("\n")[0])

@@ -1,0 +1,79 @@
+"""Which layers and seeds a sweep is asked for."""
+
+import re
+
+from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.rl.layers import parse_selection
+from layerbench.rl.types import without_spaces
+
+LAYERS = "all, 0,4,8, 4-7, every:4, middle:10 or full"
+SEEDS = "3 for seeds 0, 1 and 2, or a list such as 0,2,5"
+
+_LAST_SEED = 2**32 - 1
+
+
+def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
+    """Read which layers a sweep trains, each by itself.
+
+    Every word names single layers, ``middle:10`` too: the ten layers nearest the middle, each in a
+    run of its own. ``full`` adds none, since every sweep trains the full model.
+
+    >>> parse_layers("every:4, 1-2, full", 10)
+    (0, 1, 2, 4, 8)
+    >>> parse_layers("middle:3", 24)
+    (10, 11, 12)
+
+    Args:
+        text: Words separated by commas; order, spaces and repeats do not matter.
+        num_layers: Number of decoder blocks of the model.
+
+    Raises:
+        SettingsError: A word is not in the grammar, or names layers that the model has not.
+    """
+    words = _without_spaces(text, what="layers").lower().split(",")
+    return tuple(sorted({layer for word in words for layer in _layers(word, text, num_layers)}))
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read the seeds of training: how many, from 0, or which.
+
+    >>> parse_seeds("3"), parse_seeds("5,0,2"), parse_seeds("7,")
+    ((0, 1, 2), (0, 2, 5), (7,))
+
+    Raises:
+        SettingsError: The text is neither, or a seed is out of range.
+    """
+    written = _without_spaces(text, what="seeds")
+    if re.fullmatch(r"\d+", written):
+        count = int(written)
+        if not 1 <= count <= 1000:
+            raise SettingsError(f"seeds must be 1 to 1000 in number, got {count}: write {SEEDS}")
+        return tuple(range(count))
+    if not re.fullmatch(r"\d+(,\d+)*,?", written):
+        raise SettingsError(f"seeds '{text}' cannot be read: write {SEEDS}")
+    seeds = sorted({int(word) for word in written.split(",") if word})
+    if seeds[-1] > _LAST_SEED:
+        raise SettingsError(f"a seed must be from 0 to {_LAST_SEED}, got {seeds[-1]}")
+    return tuple(seeds)
+
+
+def _without_spaces(text: str, *, what: str) -> str:
+    try:
+        return without_spaces(text, what=what)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _layers(word: str, text: str, num_layers: int) -> tuple[int, ...]:
+    if word == "full":
+        return ()
+    if word == "all":
+        return tuple(range(num_layers))
+    if match := re.fullmatch(r"every:([1-9]\d*)", word):
+        return tuple(range(0, num_layers, int(match[1])))
+    if re.fullmatch(r"\d+(-\d+)?|middle:\d+", word):
+        try:
+            return parse_selection(word, num_layers).layers
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+    raise SettingsError(f"layers '{text}' cannot be read at '{word}': write {LAYERS}")

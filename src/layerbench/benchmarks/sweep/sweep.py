@@ -1,0 +1,182 @@
+"""``layerbench sweep``: arguments to a plan, a plan to runs, and the table at the end."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.leaderboard import build, tables
+from layerbench.benchmarks.models import loading
+from layerbench.benchmarks.records import provenance
+from layerbench.benchmarks.records.run_folder import HeldError, RunFolder, Start
+from layerbench.benchmarks.runs import prepare
+from layerbench.benchmarks.sweep import launchers, plan, plan_table, selection
+from layerbench.benchmarks.sweep.plan import State, SweepPlan
+from layerbench.benchmarks.sweep.progress import SweepProgress
+from layerbench.benchmarks.sweep.runner import Sweep
+
+_LAUNCHER_SETTING = "hydra.launcher."
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for.
+
+    Attributes:
+        config: Settings of every run, but for selection and seed.
+        plan: The runs.
+        launcher: Name of the launcher.
+        launcher_settings: As hydra takes them.
+        jobs: Runs at a time; None leaves it to the engine.
+    """
+
+    config: RunConfig
+    plan: SweepPlan
+    launcher: str
+    launcher_settings: tuple[str, ...]
+    jobs: int | None
+
+    @property
+    def root(self) -> Path:
+        """Folder of the run folders."""
+        return Path(self.config.run_root)
+
+
+def sweep(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
+    """Plan a sweep, run what is missing, and print the table.
+
+    Args:
+        args: As ``sweep_parser`` declares them.
+        settings: ``name=value`` each, of the runs or, ``hydra.launcher.NAME=value``, of the
+            launcher.
+
+    Returns:
+        A line for each run that has no record; none if the sweep is complete.
+
+    Raises:
+        ValueError: What was typed is wrong, or cannot be done here; nothing was run.
+    """
+    request = _request(args, settings)
+    if not args.dry_run:
+        RunFolder(request.root).check_writable()
+    states = _look(request.plan)
+    with launchers.open_launcher(
+        request.launcher,
+        jobs=request.jobs,
+        settings=request.launcher_settings,
+        root=request.root,
+    ) as launch:
+        if args.force and not args.dry_run:
+            _forget(request.plan)
+            states = _look(request.plan)
+        _show_plan(request, states, stderr=not args.dry_run)
+        if args.dry_run:
+            return []
+        failed = _run(request, launch)
+    _show_results(request.plan)
+    return failed
+
+
+def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
+    own = [item for item in settings if not item.startswith(_LAUNCHER_SETTING)]
+    for name, option in (("layers", "--layers"), ("seed", "--seeds")):
+        if any(item.startswith(f"{name}=") for item in own):
+            raise SettingsError(f"{name} of a sweep is chosen by {option}")
+    jobs = _jobs(args)
+    if jobs != 1 and not any(item.startswith("model.threads=") for item in own):
+        own.append("model.threads=1")
+    named = {"algorithm.name": args.algorithm, "model.name": args.model}
+    own += [f"{name}={value}" for name, value in named.items() if value is not None]
+    config = settings_config.load(args.env, own, preset=args.preset)
+    if config.train.lr_scale:
+        raise SettingsError("train.lr_scale is for layerbench run: layers of a sweep learn alike")
+    # Workers may have another working directory.
+    config.run_root = str(Path(config.run_root).resolve())
+    seeds = selection.parse_seeds(args.seeds)
+    layers = selection.parse_layers(args.layers, loading.num_layers(config.model))
+    # What the first run would refuse, every run would.
+    prepare.list_tasks(config)
+    return Request(
+        config=config,
+        plan=plan.make_plan(config, layers=layers, seeds=seeds),
+        launcher=args.launcher,
+        launcher_settings=tuple(i for i in settings if i.startswith(_LAUNCHER_SETTING)),
+        jobs=jobs,
+    )
+
+
+def _jobs(args: argparse.Namespace) -> int | None:
+    """Say how many runs go on at a time; None where the engine knows better."""
+    if args.jobs is not None:
+        if args.jobs < 1:
+            raise SettingsError(f"--jobs must be at least 1, got {args.jobs}")
+        return args.jobs
+    if args.launcher in ("joblib", "submitit_local"):
+        # Several runs on one GPU would fight for its memory.
+        return 1 if torch.cuda.is_available() else provenance.cpus()
+    return None
+
+
+def _look(sweep_plan: SweepPlan) -> list[State]:
+    """See how far the runs are.
+
+    Raises:
+        ValueError: A folder holds something else.
+    """
+    for run in sweep_plan.runs:
+        run.record()
+    return [run.state() for run in sweep_plan.runs]
+
+
+def _forget(sweep_plan: SweepPlan) -> None:
+    """Delete the runs, once it is sure that no process is at work on any."""
+    for run in sweep_plan.runs:
+        if run.folder.held:
+            raise HeldError(f"another process is at work in {run.folder.path}: nothing was deleted")
+    for run in sweep_plan.runs:
+        if run.folder.config.exists():
+            with run.folder.open(run.config, Start.FRESH):
+                pass
+
+
+def _show_plan(request: Request, states: Sequence[State], *, stderr: bool) -> None:
+    known = list(plan.measured(request.root, request.config))
+    todo = [
+        run
+        for run, state in zip(request.plan.runs, states, strict=True)
+        if state is not State.COMPLETE
+    ]
+    seconds = plan.seconds_left(todo, known, jobs=request.jobs or 1)
+    plan_table.print_to(
+        plan_table.plain_console(stderr=stderr),
+        *plan_table.plan_lines(request.plan, states, folder=str(request.root)),
+        plan_table.time_line(seconds, measured=len(known), jobs=request.jobs),
+        plan_table.state_table(request.plan, states),
+    )
+
+
+def _run(request: Request, launch: launchers.Launch) -> list[str]:
+    with SweepProgress(request.plan) as progress:
+        under_way = Sweep(
+            plan=request.plan,
+            launch=launch,
+            # submitit's local executor starts all it is given at once.
+            batch=request.jobs if request.launcher == "submitit_local" else None,
+            say=progress.say,
+            error_log=request.root / "launcher-error.log",
+        )
+        under_way.run()
+    return [f"{title}: {reason}" for title, reason in under_way.failed.items()]
+
+
+def _show_results(sweep_plan: SweepPlan) -> None:
+    """Print what the layers contributed, by split; nothing if nothing is complete."""
+    complete = [run.folder.record for run in sweep_plan.runs if run.record() is not None]
+    if complete:
+        table = tables.terminal(build.gather(complete))
+        plan_table.print_to(plan_table.plain_console(), table.removesuffix("\n"))

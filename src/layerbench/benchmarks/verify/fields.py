@@ -1,0 +1,177 @@
+"""What a record says twice: its fields against its settings and against each other."""
+
+import math
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from layerbench.benchmarks.config import endpoints
+from layerbench.benchmarks.config.selected_layers import recorded_name, selection_of
+from layerbench.benchmarks.records.run_record import SelectionRecord
+from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
+from layerbench.envs import registry
+from layerbench.rl.types import LayerSelection
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REVISION = re.compile(r"[0-9a-f]{40}|")
+# More blocks than any model has; a selection of so many would only fill the memory.
+_MOST_LAYERS = 10_000
+
+
+def check_identity(submission: Submission) -> Iterator[Remark]:
+    """Compare what the record says was run with its settings."""
+    record, config = submission.record, submission.config
+    if endpoints.is_endpoint(config.model.name) != (record.endpoint is not None):
+        yield Wrong(f"model {config.model.name!r} and the field endpoint contradict each other")
+    for name, said, wanted in (
+        ("seed", record.seed, config.seed),
+        ("algorithm", record.algorithm, config.algorithm.name),
+        ("preset", record.preset, config.preset),
+        ("model.name", record.model.name, config.model.name),
+        ("model.revision", record.model.revision, config.model.revision),
+        ("env.name", record.env.name, config.env.name),
+        ("env.train_split", record.env.train_split, config.env.train_split),
+        ("env.eval_splits", list(record.env.eval_splits), config.env.eval_splits),
+    ):
+        if said != wanted:
+            yield Wrong(f"{name} is {said!r}, the settings say {wanted!r}")
+    yield from _environment(submission)
+
+
+def _environment(submission: Submission) -> Iterator[Remark]:
+    env, config = submission.record.env, submission.config.env
+    try:
+        known = registry.describe(registry.find(config.name), config.options)
+    except (ValueError, OSError) as error:
+        yield Unchecked(f"source of the tasks: {error}")
+        return
+    for name, said, wanted in (
+        ("env.gym_id", env.gym_id, known.gym_id),
+        ("env.source", env.source, known.source),
+        ("env.version", env.version, known.version),
+    ):
+        if said != wanted:
+            yield Wrong(f"{name} is {said!r}, for these settings it is {wanted!r}")
+
+
+def check_selection(submission: Submission) -> Iterator[Remark]:
+    """Compare the selection with the settings and with the model's size."""
+    record, config = submission.record, submission.config
+    selection, num_layers = record.selection, record.selection.num_layers
+    if num_layers is None:
+        if selection.name != config.layers or selection.share:
+            yield Wrong(f"selection is {selection.name!r}, but an endpoint's model cannot learn")
+        return
+    if not 1 <= num_layers <= _MOST_LAYERS:
+        yield Wrong(f"selection.num_layers is {num_layers}: no model has that many")
+        return
+    try:
+        wanted = selection_of(config, num_layers=num_layers)
+    except ValueError as error:
+        yield Wrong(f"settings.layers: {error}")
+        return
+    name = recorded_name(config, wanted)
+    if selection.layers != wanted.layers or selection.name != name:
+        yield Wrong(
+            f"selection is {selection.name!r} with layers {list(selection.layers)}, "
+            f"the settings give {name!r} with {list(wanted.layers)}"
+        )
+    rank = (config.train.lora_rank or None) if submission.changes else None
+    if selection.lora_rank != rank:
+        yield Wrong(f"selection.lora_rank is {selection.lora_rank}, the settings make it {rank}")
+    yield from _share(selection, wanted, parameters=record.model.parameters or 0)
+
+
+def _share(
+    selection: SelectionRecord, wanted: LayerSelection, *, parameters: int
+) -> Iterator[Remark]:
+    if parameters < 1 or not 0 <= selection.parameters <= parameters:
+        yield Wrong(f"{selection.parameters} of {parameters} parameters cannot be trained")
+        return
+    share = selection.parameters / parameters
+    if not math.isclose(selection.share, share, rel_tol=1e-9):
+        yield Wrong(
+            f"selection.share is {selection.share}, but {selection.parameters} "
+            f"of {parameters} parameters are {share}"
+        )
+    everything = wanted.everything and not selection.lora_rank
+    if everything != (selection.parameters == parameters):
+        yield Wrong(
+            f"selection {wanted.name!r} cannot train {selection.parameters} "
+            f"of {parameters} parameters"
+        )
+
+
+def check_training(submission: Submission) -> Iterator[Remark]:
+    """Compare what training took, and what it changed, with the settings."""
+    training, train = submission.record.training, submission.config.train
+    trains = submission.trains
+    episodes = training.iterations * train.tasks_per_iteration * train.group_size
+    for name, said, wanted in (
+        ("training.iterations", training.iterations, train.iterations if trains else 0),
+        ("training.tasks", training.tasks, train.tasks if trains else 0),
+    ):
+        if said != wanted:
+            yield Wrong(f"{name} is {said}, the settings say {wanted}")
+    # Dynamic sampling plays more where groups score the same.
+    if training.episodes < episodes or (
+        training.episodes > episodes and not train.dynamic_sampling
+    ):
+        yield Wrong(f"training.episodes is {training.episodes}, the settings make it {episodes}")
+    if not 0 <= training.turns <= training.episodes * submission.config.env.max_turns:
+        yield Wrong(f"training.turns is {training.turns} in {training.episodes} episodes")
+    if set(training.seconds) != {"play", "update"} or min(training.seconds.values()) < 0:
+        yield Wrong(f"training.seconds is {dict(training.seconds)}: give play and update")
+    yield from _movement(submission)
+
+
+def _movement(submission: Submission) -> Iterator[Remark]:
+    selection, movement = submission.record.selection, submission.record.movement
+    trained = {str(layer) for layer in selection.layers}
+    if set(movement.per_layer) != trained:
+        yield Wrong(
+            f"movement is of layers {sorted(movement.per_layer)}, trained were {sorted(trained)}"
+        )
+    moved = [*movement.per_layer.values(), *movement.per_matrix.values()]
+    if any(share < 0 for share in moved):
+        yield Wrong("movement is below 0")
+    changed = selection.weights_sha256 != submission.record.model.weights_sha256
+    if changed and not any(moved):
+        yield Wrong("the weights changed, but nothing is said to have moved")
+    if not changed and any(moved):
+        yield Wrong("layers are said to have moved, but the weights did not change")
+
+
+def check_provenance(submission: Submission) -> Iterator[Remark]:
+    """Look at what names the weights, the code and the time."""
+    record = submission.record
+    for name, text in (
+        ("model.weights_sha256", record.model.weights_sha256),
+        ("selection.weights_sha256", record.selection.weights_sha256),
+    ):
+        if not record.endpoint and not _SHA256.fullmatch(text):
+            yield Wrong(f"{name} is {text[:70]!r}: not a SHA-256 in hexadecimal")
+    if not _REVISION.fullmatch(record.code.revision):
+        yield Wrong(f"code.revision is {record.code.revision[:70]!r}: not a commit")
+    elif not record.code.revision:
+        yield Unchecked("code: the record names no commit")
+    elif record.code.dirty:
+        yield Unchecked(f"code: {record.code.revision[:12]} had uncommitted changes")
+    try:
+        started = datetime.fromisoformat(record.started)
+    except ValueError:
+        yield Wrong(f"started is {record.started[:40]!r}: not an ISO 8601 time")
+    else:
+        if started.tzinfo is None:
+            yield Wrong(f"started is {record.started!r}: without a time zone")
+    yield from _memory(submission)
+
+
+def _memory(submission: Submission) -> Iterator[Remark]:
+    record = submission.record
+    for name, peak in (
+        ("peak_memory_mb", record.peak_memory_mb),
+        ("peak_device_memory_mb", record.peak_device_memory_mb),
+    ):
+        if peak is not None and peak <= 0:
+            yield Wrong(f"{name} is {peak}")

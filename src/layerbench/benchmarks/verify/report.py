@@ -1,0 +1,113 @@
+"""All checks of one record, and what they found in words."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.records import run_record
+from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.verify.episodes import check_episodes
+from layerbench.benchmarks.verify.evaluations import (
+    check_differences,
+    check_evaluations,
+    check_tasks,
+)
+from layerbench.benchmarks.verify.fields import (
+    check_identity,
+    check_provenance,
+    check_selection,
+    check_training,
+)
+from layerbench.benchmarks.verify.files import check_config, check_metrics
+from layerbench.benchmarks.verify.replay import check_replay
+from layerbench.benchmarks.verify.submission import Check, Remark, Submission, Unchecked, Wrong
+from layerbench.benchmarks.verify.weights import check_weights
+
+_CHECKS: Mapping[str, Check] = {
+    "identity": check_identity,
+    "selection": check_selection,
+    "training": check_training,
+    "provenance": check_provenance,
+    "evaluations": check_evaluations,
+    "tasks": check_tasks,
+    "differences": check_differences,
+    "episodes": check_episodes,
+    "replay": check_replay,
+    "config": check_config,
+    "metrics": check_metrics,
+    "weights": check_weights,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the checks of one record found.
+
+    Attributes:
+        path: Of the record.
+        remarks: In the order of the checks, each under the check's name.
+        passed: Names of the checks that found nothing wrong and left nothing out.
+    """
+
+    path: Path
+    remarks: tuple[tuple[str, Remark], ...]
+    passed: tuple[str, ...]
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """What is wrong, one line each."""
+        return tuple(r.what for _, r in self.remarks if isinstance(r, Wrong))
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """What could not be checked, one line each."""
+        return tuple(r.what for _, r in self.remarks if isinstance(r, Unchecked))
+
+    def lines(self) -> Iterator[str]:
+        """Write the report for the terminal."""
+        yield f"record {self.path}"
+        for name, remark in self.remarks:
+            kind = "wrong" if isinstance(remark, Wrong) else "unchecked"
+            yield f"{kind:10} {name}: {_printable(remark.what)}"
+        if self.passed:
+            yield f"{'ok':10} {', '.join(self.passed)}"
+        yield f"{len(self.wrong)} wrong, {len(self.unchecked)} could not be checked"
+
+
+def check(path: Path) -> Report:
+    """Check a record against itself and against the files that lie beside it.
+
+    Nothing in it is trusted: what it names is looked at, never run.
+
+    Args:
+        path: The ``record.json``, or its folder.
+
+    Raises:
+        SettingsError: There is no such record.
+    """
+    found = path / "record.json" if path.is_dir() else path
+    if not found.is_file():
+        raise SettingsError(f"{found} is no file: name a record.json or its folder")
+    try:
+        record = run_record.read(found)
+        submission = Submission(
+            RunFolder(found.parent), record, settings_config.restore(record.settings)
+        )
+    except ValueError as error:
+        return Report(found, (("form", Wrong(str(error))),), ())
+    remarks: list[tuple[str, Remark]] = []
+    passed = ["form"]
+    for name, run in _CHECKS.items():
+        said = list(run(submission))
+        remarks += [(name, remark) for remark in said]
+        passed += [name] if not said else []
+    return Report(found, tuple(remarks), tuple(passed))
+
+
+def _printable(text: str) -> str:
+    """Keep one line one line, and the terminal as it is."""
+    return "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split())
+    )

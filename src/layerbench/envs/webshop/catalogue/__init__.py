@@ -1,0 +1,1 @@
+"""Products: the published catalogue, the synthetic one, and their index on disk."""

@@ -1,0 +1,1 @@
+"""Lucene's search: tokens, postings, BM25."""

@@ -1,0 +1,237 @@
+import random
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from layerbench.agents.backends.transformers import packing
+from layerbench.agents.backends.transformers.backend import pick_stepper
+from layerbench.agents.backends.transformers.cached import CachedStepper, RecomputingStepper
+from layerbench.agents.backends.transformers.lean import LeanStepper, is_lean
+from layerbench.agents.backends.transformers.stepper import Stepper
+from tests.support import tiny_models
+
+FAMILIES = ("qwen3", "qwen2", "llama")
+
+
+class Reader:
+    """Feeds a stepper, remembers what each row has read, and checks every answer."""
+
+    def __init__(self, stepper: Stepper, model: nn.Module) -> None:
+        self.stepper = stepper
+        self.model = model
+        self.read: dict[int, list[int]] = {}
+        self.random = random.Random(0)
+
+    def open(self, count: int) -> None:
+        for _ in range(count):
+            row = self.stepper.open()
+            assert row not in self.read
+            self.read[row] = []
+
+    def chunk(self, length: int) -> list[int]:
+        return [self.random.randrange(50) for _ in range(length)]
+
+    def extend(self, widths: dict[int, int]) -> None:
+        chunks = {row: self.chunk(width) for row, width in widths.items()}
+        found = self.stepper.extend(chunks)
+        for row, row_logits in zip(chunks, found, strict=True):
+            self.read[row] += chunks[row]
+            expected = tiny_models.logits(self.model, self.read[row])[-1]
+            torch.testing.assert_close(row_logits, expected, atol=1e-5, rtol=0)
+
+
+@pytest.fixture(params=[LeanStepper, CachedStepper, RecomputingStepper])
+def make(request: pytest.FixtureRequest) -> Callable[[nn.Module], Stepper]:
+    return request.param
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ragged_chunks_give_the_models_own_logits(
+    make: Callable[[nn.Module], Stepper], family: str
+) -> None:
+    model = tiny_models.model(family)
+    reader = Reader(make(model), model)
+    reader.open(5)
+    for _ in range(8):
+        rows = reader.random.sample(sorted(reader.read), reader.random.randint(1, 5))
+        reader.extend({row: reader.random.choice([1, 1, 2, 7, 30]) for row in rows})
+
+
+def test_dropped_rows_leave_the_others_as_they_were(make: Callable[[nn.Module], Stepper]) -> None:
+    model = tiny_models.model()
+    reader = Reader(make(model), model)
+    reader.open(4)
+    reader.extend(dict(zip(reader.read, (3, 9, 1, 5), strict=True)))
+    gone = sorted(reader.read)[1:3]
+    reader.stepper.drop(gone)
+    for row in gone:
+        del reader.read[row]
+    reader.open(2)
+    reader.extend(dict.fromkeys(sorted(reader.read), 4))
+    reader.extend(dict.fromkeys(list(reader.read)[::2], 1))
+
+
+def test_truncated_rows_read_on_from_there(make: Callable[[nn.Module], Stepper]) -> None:
+    model = tiny_models.model()
+    reader = Reader(make(model), model)
+    reader.open(3)
+    reader.extend(dict(zip(reader.read, (6, 2, 9), strict=True)))
+    row = list(reader.read)[2]
+    reader.stepper.truncate(row, length=4)
+    del reader.read[row][4:]
+    reader.extend({row: 1})
+    reader.extend(dict.fromkeys(reader.read, 3))
+
+
+def test_copied_row_reads_on_by_itself(make: Callable[[nn.Module], Stepper]) -> None:
+    model = tiny_models.model()
+    reader = Reader(make(model), model)
+    reader.open(2)
+    first, second = reader.read
+    reader.extend({first: 6, second: 3})
+    twin = reader.stepper.copy(first)
+    reader.read[twin] = list(reader.read[first])
+    reader.extend({first: 2, twin: 1})
+    reader.extend({twin: 5, second: 1})
+
+
+def test_candidates_are_scored_as_in_the_whole_vocabulary(
+    make: Callable[[nn.Module], Stepper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_models.model()
+    candidates = torch.tensor([[4, 40, 2], [7, 7, 0]])
+    for small in (0, 4096):
+        monkeypatch.setattr("layerbench.agents.backends.transformers.lean._SMALL_VOCABULARY", small)
+        stepper = make(model)
+        rows = [stepper.open(), stepper.open()]
+        chunks = {rows[1]: [3, 4, 5], rows[0]: [6]}
+        found = stepper.extend(chunks, candidates)
+        expected = torch.stack([tiny_models.logits(model, ids)[-1] for ids in chunks.values()])
+        torch.testing.assert_close(found, expected.gather(1, candidates), atol=1e-5, rtol=0)
+
+
+def test_lean_loop_sees_a_training_step() -> None:
+    model = tiny_models.model()
+    reader = Reader(LeanStepper(model), model)
+    reader.open(1)
+    reader.extend({0: 4})
+    reader.stepper.drop([0])
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1.1)
+    reader.read.clear()
+    reader.open(1)
+    reader.extend({0: 4})
+
+
+def test_passes_and_runs_do_not_change_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_models.model()
+    for pass_tokens, call_cost in ((1, 0), (20, 10), (10_000, 10**9)):
+        monkeypatch.setattr(packing, "_PASS_TOKENS", pass_tokens)
+        monkeypatch.setattr(packing, "_CALL_COST", call_cost)
+        reader = Reader(LeanStepper(model), model)
+        reader.open(5)
+        reader.extend({0: 3, 1: 9, 2: 1, 4: 5})
+        reader.extend({0: 3, 1: 1, 3: 8, 4: 2})
+
+
+def test_every_query_head_may_have_its_own_keys() -> None:
+    model = tiny_models.model("qwen3", num_key_value_heads=4)
+    reader = Reader(LeanStepper(model), model)
+    reader.open(4)
+    reader.extend({0: 9, 1: 4, 2: 12})
+    reader.extend({0: 1, 1: 3, 3: 5})
+    reader.extend({0: 1, 1: 1, 2: 1, 3: 1})
+
+
+def test_cache_grows_past_its_first_size() -> None:
+    model = tiny_models.model()
+    reader = Reader(LeanStepper(model), model)
+    reader.open(2)
+    reader.extend({0: 200, 1: 3})
+    reader.open(1)
+    reader.extend({0: 150, 1: 3, 2: 2})
+
+
+def test_holes_are_packed_away() -> None:
+    model = tiny_models.model()
+    stepper = CachedStepper(model)
+    reader = Reader(stepper, model)
+    reader.open(3)
+    first, second, third = reader.read
+    for _ in range(6):
+        reader.extend({first: 4})
+        reader.extend({second: 4})
+        reader.extend({third: 2, first: 1})
+    # 18 calls of up to 4 tokens would have been 72 positions; the longest row has 30.
+    assert stepper._real_BN.shape[1] < 72  # pyright: ignore[reportPrivateUsage]
+
+
+def test_memory_goes_with_the_last_row() -> None:
+    stepper = LeanStepper(tiny_models.model())
+    row = stepper.open()
+    stepper.extend({row: [1, 2, 3]})
+    stepper.drop([row])
+    assert stepper._cache.keys_LSJME.numel() == 0  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0},
+        {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,
+            "rope_theta": 10000.0,
+        },
+    ],
+)
+def test_lean_loop_knows_fixed_rotary_embeddings(rope: dict[str, object]) -> None:
+    model = tiny_models.model("llama", rope_parameters=rope)
+    assert is_lean(model)
+    reader = Reader(LeanStepper(model), model)
+    reader.open(2)
+    reader.extend({0: 30, 1: 7})
+    reader.extend({0: 3, 1: 9})
+
+
+def test_lean_loop_knows_biases() -> None:
+    model = tiny_models.model("qwen3", attention_bias=True)
+    for name, weight in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.normal_(weight)
+    reader = Reader(LeanStepper(model), model)
+    reader.open(1)
+    reader.extend({0: 5})
+
+
+def test_stepper_is_picked_by_what_the_model_is() -> None:
+    assert isinstance(pick_stepper(tiny_models.model()), LeanStepper)
+    assert isinstance(pick_stepper(tiny_models.model().double()), CachedStepper)
+    assert isinstance(
+        pick_stepper(tiny_models.model("mistral", sliding_window=None)), CachedStepper
+    )
+    assert isinstance(
+        pick_stepper(tiny_models.model("mistral", sliding_window=8)), RecomputingStepper
+    )
+
+
+def test_changed_modules_are_not_lean() -> None:
+    adapted = tiny_models.model()
+    adapted.model.layers[1].mlp.up_proj = nn.Sequential(adapted.model.layers[1].mlp.up_proj)  # pyright: ignore
+    assert not is_lean(adapted)
+    hooked = tiny_models.model()
+    hooked.model.layers[0].register_forward_hook(lambda *_: None)  # pyright: ignore
+    assert not is_lean(hooked)
+    with pytest.raises(ValueError, match="cannot stand in for Qwen3ForCausalLM"):
+        LeanStepper(hooked)
+
+
+def test_steppers_with_caches_refuse_sliding_windows() -> None:
+    with pytest.raises(ValueError, match="without full attention"):
+        CachedStepper(tiny_models.model("mistral", sliding_window=8))

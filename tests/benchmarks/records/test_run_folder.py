@@ -1,0 +1,284 @@
+import dataclasses
+import fcntl
+import time
+from pathlib import Path
+
+import pytest
+
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.records.json_codec import FormatError
+from layerbench.benchmarks.records.run_folder import RunFolder, RunState, Start, default_path
+from layerbench.benchmarks.records.run_record import SchemaError
+from tests.support.record_example import example
+
+STATE = RunState(started="2026-01-01T00:00:00+00:00", weights_sha256="ab", revision="r1")
+
+
+@pytest.fixture
+def settings() -> settings_config.RunConfig:
+    return settings_config.load("keydoor", preset="quick")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+def test_same_settings_have_the_same_folder(settings: settings_config.RunConfig) -> None:
+    name = default_path(settings).name
+    assert name.startswith("keydoor-embedded-full-gigpo-quick-seed0-")
+    assert default_path(settings_config.load("keydoor", preset="quick")) == default_path(settings)
+    other = settings_config.load("keydoor", ["train.clip_high=0.28"], preset="quick")
+    assert default_path(other) != default_path(settings)
+
+
+@pytest.mark.parametrize(
+    ("layers", "part"),
+    [("15", "-layer15-"), ("10,15,20-23", "-layer10,15,20-23-"), ("middle:10", "-middle10-")],
+)
+def test_folder_names_the_selection(layers: str, part: str) -> None:
+    loaded = settings_config.load("keydoor", [f"layers={layers}", "model.name=/models/org/small"])
+    assert f"keydoor-small{part}gigpo" in default_path(loaded).name
+
+
+def test_a_folder_that_is_not_there_is_a_start(
+    folder: RunFolder, settings: settings_config.RunConfig
+) -> None:
+    assert folder.check(settings, Start.CONTINUE) is None
+    assert not folder.path.exists()
+
+
+def test_resume_wants_a_run(folder: RunFolder, settings: settings_config.RunConfig) -> None:
+    with pytest.raises(SettingsError, match="there is no run to resume in"):
+        folder.check(settings, Start.RESUME)
+
+
+@pytest.mark.parametrize("start", Start)
+def test_a_folder_of_something_else_is_left_alone(
+    folder: RunFolder, settings: settings_config.RunConfig, start: Start
+) -> None:
+    folder.path.mkdir()
+    (folder.path / "thesis.tex").write_text("precious")
+    with pytest.raises(SettingsError, match="is not empty and holds no run"):
+        folder.check(settings, start)
+
+
+def test_a_file_is_no_folder(folder: RunFolder, settings: settings_config.RunConfig) -> None:
+    folder.path.write_text("precious")
+    with pytest.raises(SettingsError, match=r"run cannot be read \(Not a directory\): choose"):
+        folder.check(settings, Start.CONTINUE)
+    assert not folder.held
+    below = RunFolder(folder.path / "deep" / "below")
+    with pytest.raises(SettingsError, match=r"below cannot be written \(Not a directory\): choose"):
+        below.check_writable()
+    with (
+        pytest.raises(SettingsError, match="below cannot be written"),
+        below.open(settings, Start.CONTINUE),
+    ):
+        pass
+    assert folder.path.read_text() == "precious"
+
+
+def test_a_look_whether_a_folder_can_be_written_leaves_nothing(folder: RunFolder) -> None:
+    RunFolder(folder.path / "deep" / "below").check_writable()
+    assert not folder.path.exists()
+    folder.path.mkdir()
+    folder.check_writable()
+    assert list(folder.path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "config.yaml holds no settings of a run: use --fresh"),
+        ("- 1\n- 2\n", "config.yaml holds no settings of a run: use --fresh"),
+        (
+            "a: [1\nb: }",
+            "config.yaml cannot be read: expected ',' or ']', but got ':': use --fresh",
+        ),
+    ],
+)
+def test_damaged_settings_are_named_and_can_be_replaced(
+    folder: RunFolder, settings: settings_config.RunConfig, text: str, says: str
+) -> None:
+    folder.path.mkdir()
+    folder.config.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        folder.check(settings, Start.CONTINUE)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert folder.check(settings, Start.FRESH) is None
+
+
+@pytest.mark.parametrize("start", [Start.CONTINUE, Start.RESUME])
+def test_an_unfinished_run_is_gone_on_with(
+    folder: RunFolder, settings: settings_config.RunConfig, start: Start
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        pass
+    assert folder.check(settings, start) is None
+
+
+def test_a_finished_run_gives_its_record(
+    folder: RunFolder, settings: settings_config.RunConfig
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.part("base", "seen", suffix="json").write_text("{}")
+        folder.finish(example())
+    assert folder.check(settings, Start.CONTINUE) == example()
+    assert not (folder.path / "evaluations").exists()
+
+
+def test_a_record_of_another_schema_is_named(
+    folder: RunFolder, settings: settings_config.RunConfig
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.record.write_text(example().to_json().replace('"schema": 1', '"schema": 0'))
+    with pytest.raises(FormatError, match="has schema 0"):
+        folder.check(settings, Start.CONTINUE)
+
+
+def test_other_settings_are_refused_by_name(
+    folder: RunFolder, settings: settings_config.RunConfig
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        pass
+    changed = settings_config.load("keydoor", ["train.kl_coef=0.5"], preset="quick")
+    with pytest.raises(SettingsError, match=r"train\.kl_coef is 0\.01 there, 0\.5 here"):
+        folder.check(changed, Start.CONTINUE)
+
+
+def test_fresh_deletes_the_run_and_nothing_else(
+    folder: RunFolder, settings: settings_config.RunConfig
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.remember(STATE)
+        folder.finish(example())
+        (folder.path / "checkpoints").mkdir()
+        (folder.path / "notes.txt").write_text("mine")
+    assert folder.check(settings, Start.FRESH) is None
+    with folder.open(settings, Start.FRESH):
+        left = {path.name for path in folder.path.iterdir()}
+    assert left == {".lock", "config.yaml", "evaluations", "notes.txt"}
+
+
+def test_two_processes_cannot_hold_a_folder(
+    folder: RunFolder, settings: settings_config.RunConfig
+) -> None:
+    with (
+        folder.open(settings, Start.CONTINUE),
+        pytest.raises(SettingsError, match="another process is at work in"),
+        folder.open(settings, Start.FRESH),
+    ):
+        pass
+
+
+def test_a_folder_is_held_while_it_is_open(
+    folder: RunFolder, settings: settings_config.RunConfig
+) -> None:
+    assert not folder.held
+    with folder.open(settings, Start.CONTINUE):
+        assert folder.held
+    assert not folder.held
+
+
+def test_a_look_at_the_lock_keeps_nobody_out(
+    folder: RunFolder, settings: settings_config.RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.path.mkdir()
+    waited: list[float] = []
+    with (folder.path / ".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+
+        def wait(seconds: float) -> None:
+            waited.append(seconds)
+            if seconds:
+                fcntl.flock(other, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(time, "sleep", wait)
+        with folder.open(settings, Start.CONTINUE):
+            assert waited == [0.0, 0.1]
+
+
+def test_whoever_waited_gets_the_record_of_who_was_first(
+    folder: RunFolder, settings: settings_config.RunConfig
+) -> None:
+    with folder.open(settings, Start.CONTINUE) as record:
+        assert record is None
+        folder.finish(example())
+    with folder.open(settings, Start.CONTINUE) as record:
+        assert record == example()
+    with folder.open(settings, Start.FRESH) as record:
+        assert record is None
+
+
+@pytest.mark.parametrize(("every", "kept"), [(0, True), (1, False)])
+def test_a_broken_record_is_deleted_and_its_checkpoints_kept_if_they_are_enough(
+    folder: RunFolder, every: int, kept: bool
+) -> None:
+    settings = settings_config.load("keydoor", [f"eval.every={every}"], preset="quick")
+    with folder.open(settings, Start.CONTINUE):
+        (folder.path / "checkpoints").mkdir()
+        folder.record.write_text('{"schema": 1}')
+    with folder.open(settings, Start.CONTINUE) as record:
+        assert record is None
+        assert not folder.record.exists()
+        assert (folder.path / "checkpoints").exists() is kept
+
+
+def test_a_record_of_another_schema_is_not_deleted(
+    folder: RunFolder, settings: settings_config.RunConfig
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.record.write_text(example().to_json().replace('"schema": 1', '"schema": 0'))
+    with pytest.raises(SchemaError), folder.open(settings, Start.CONTINUE):
+        pass
+    assert folder.record.exists()
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"schema": 1}', b"\xff\x00"])
+def test_a_broken_record_says_what_to_do(
+    folder: RunFolder, settings: settings_config.RunConfig, content: bytes
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.record.write_bytes(content)
+    with pytest.raises(FormatError, match=r"record\.json .*: use --fresh to start anew$"):
+        folder.check(settings, Start.CONTINUE)
+
+
+@pytest.mark.parametrize("content", [b"{", b"{}", b"\xff\x00"])
+def test_what_an_unfinished_run_wrote_and_nobody_can_read_says_what_to_do(
+    folder: RunFolder, settings: settings_config.RunConfig, content: bytes
+) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        assert folder.scores("base", "test") is None
+        folder.state.write_bytes(content)
+        folder.part("base", "test", suffix="json").write_bytes(content)
+        with pytest.raises(SettingsError, match=r"state\.json .*: use --fresh to start anew$"):
+            folder.remember(STATE)
+        with pytest.raises(SettingsError, match=r"base-test\.json .*: use --fresh to start anew$"):
+            folder.scores("base", "test")
+
+
+def test_logs_of_a_start_that_failed_are_no_run(
+    folder: RunFolder, settings: settings_config.RunConfig
+) -> None:
+    folder.path.mkdir()
+    for name in (".lock", "error.log", "run.log"):
+        (folder.path / name).touch()
+    assert folder.check(settings, Start.CONTINUE) is None
+
+
+def test_first_start_is_remembered(folder: RunFolder, settings: settings_config.RunConfig) -> None:
+    later = dataclasses.replace(STATE, started="2027-01-01T00:00:00+00:00", revision="r2")
+    with folder.open(settings, Start.CONTINUE):
+        assert folder.remember(STATE) == STATE
+        assert folder.remember(later) == STATE
+
+
+def test_other_weights_are_refused(folder: RunFolder, settings: settings_config.RunConfig) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        folder.remember(STATE)
+        with pytest.raises(SettingsError, match="weights changed"):
+            folder.remember(dataclasses.replace(STATE, weights_sha256="cd"))

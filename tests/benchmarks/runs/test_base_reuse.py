@@ -1,0 +1,162 @@
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerbench.agents.types import ContextMode, StopReason, Trajectory
+from layerbench.benchmarks.records import episodes, json_codec
+from layerbench.benchmarks.runs import base_reuse
+from layerbench.benchmarks.records.run_folder import RunFolder, Start
+from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.sweep.plan import PlannedRun
+from layerbench.benchmarks.runs.base_reuse import Conditions
+from tests.support import small_sweep
+
+Change = Callable[[Conditions], Conditions]
+
+
+class Listener:
+    """Remembers what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    def playing(self, *_: object, **__: object) -> None: ...
+
+    def evaluated(self, *_: object, **__: object) -> None: ...
+
+    def trained(self, *_: object, **__: object) -> None: ...
+
+
+def lost(task: str) -> Trajectory:
+    """An episode whose environment never started: one row."""
+    return Trajectory(
+        task_id=task,
+        task_type="",
+        seed=0,
+        context=ContextMode.TRANSCRIPT,
+        turns=(),
+        stop=StopReason.ERROR,
+        success=False,
+        error="broken",
+    )
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[PlannedRun, PlannedRun]:
+    """The finished base of a seed, with episodes of two splits, and a run that was not begun."""
+    plan = small_sweep.make(tmp_path)
+    [base], run = plan.base, plan.trained[0]
+    with base.folder.open(base.config, Start.CONTINUE):
+        parts = [base.folder.part("base", split, suffix="parquet") for split in ("seen", "other")]
+        for part, split in zip(parts, ("seen", "other"), strict=True):
+            episodes.write(
+                part, [lost(f"{split} 0"), lost(f"{split} 1")], phase="base", split=split
+            )
+        episodes.merge(base.folder.episodes, parts)
+        base.folder.finish(small_sweep.record_of(base))
+    return base, run
+
+
+def conditions(record: RunRecord, run: PlannedRun) -> Conditions:
+    """Those of a run that would play just what the record's did."""
+    settings: Mapping[str, Any] = small_sweep.record_of(run).settings
+    tasks = {"seen": [outcome.task_id for outcome in record.evaluations[0].outcomes]}
+    return Conditions(settings, record.env, record.model, record.code, record.hardware, tasks)
+
+
+def take_over(base: PlannedRun, run: PlannedRun, change: Change) -> list[str]:
+    listener = Listener()
+    with run.folder.open(run.config, Start.CONTINUE):
+        mine = change(conditions(small_sweep.record_of(base), run))
+        base_reuse.take_over(base.folder, run.folder, mine, listener)
+    return listener.said
+
+
+def same(mine: Conditions) -> Conditions:
+    return mine
+
+
+def scores(folder: RunFolder) -> Path:
+    return folder.part("base", "seen", suffix="json")
+
+
+def test_base_evaluation_is_taken_over(runs: tuple[PlannedRun, PlannedRun]) -> None:
+    base, run = runs
+    assert take_over(base, run, same) == [f"base evaluation taken over from {base.folder.path}"]
+    taken = json_codec.read(Evaluation, scores(run.folder))
+    assert taken == small_sweep.record_of(base).evaluation(phase="base", split="seen")
+    rows = episodes.read(run.folder.part("base", "seen", suffix="parquet"))
+    assert [(row["split"], row["task"]) for row in rows] == [
+        ("seen", "seen 0"),
+        ("seen", "seen 1"),
+    ]
+
+
+def settings_with(mine: Conditions, name: str, **changed: object) -> Conditions:
+    """Change a section of the settings, or the one that is no section."""
+    new = changed[name] if name in changed else {**mine.settings[name], **changed}
+    return replace(mine, settings={**mine.settings, name: new})
+
+
+OTHERWISE: list[tuple[Change, str]] = [
+    (lambda c: settings_with(c, "env", max_turns=3), "setting of env"),
+    (lambda c: settings_with(c, "model", threads=2), "setting of model"),
+    (lambda c: settings_with(c, "agent", history=3), "setting of agent"),
+    (lambda c: settings_with(c, "eval", temperature=0.5), "setting of eval"),
+    (lambda c: settings_with(c, "seed", seed=9), "setting of seed"),
+    (lambda c: replace(c, env=replace(c.env, version="1")), "environment"),
+    (lambda c: replace(c, model=replace(c.model, weights_sha256="ef")), "model"),
+    (lambda c: replace(c, code=replace(c.code, revision="r")), "code"),
+    (lambda c: replace(c, hardware=replace(c.hardware, device="cuda:0")), "hardware"),
+    (lambda c: replace(c, tasks={"seen": ["another"]}), "task list"),
+]
+
+
+@pytest.mark.parametrize(("change", "named"), OTHERWISE)
+def test_nothing_is_taken_over_under_other_conditions(
+    runs: tuple[PlannedRun, PlannedRun], change: Change, named: str
+) -> None:
+    base, run = runs
+    [said] = take_over(base, run, change)
+    assert said.startswith(
+        f"the base model is scored again: {base.folder.path} has another {named}"
+    )
+    assert not scores(run.folder).exists()
+
+
+def test_settings_of_training_do_not_matter(runs: tuple[PlannedRun, PlannedRun]) -> None:
+    base, run = runs
+    take_over(base, run, lambda mine: settings_with(mine, "train", iterations=9))
+    assert scores(run.folder).exists()
+
+
+def test_a_base_that_is_not_finished_is_not_waited_for(
+    runs: tuple[PlannedRun, PlannedRun],
+) -> None:
+    base, run = runs
+    base.folder.record.unlink()
+    assert take_over(base, run, same) == []
+    assert not scores(run.folder).exists()
+
+
+@pytest.mark.parametrize("damaged", ["record.json", "episodes.parquet"])
+def test_a_damaged_base_is_scored_again(runs: tuple[PlannedRun, PlannedRun], damaged: str) -> None:
+    base, run = runs
+    (base.folder.path / damaged).write_text("{")
+    [said] = take_over(base, run, same)
+    assert "cannot be read" in said
+    assert not scores(run.folder).exists()
+
+
+def test_what_the_run_scored_itself_stays(runs: tuple[PlannedRun, PlannedRun]) -> None:
+    base, run = runs
+    with run.folder.open(run.config, Start.CONTINUE):
+        scores(run.folder).write_text("own")
+    take_over(base, run, same)
+    assert scores(run.folder).read_text() == "own"

@@ -1,0 +1,185 @@
+"""Several processes, started by torchrun and connected by gloo, train as one does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import torch as safetensors
+
+from layerbench.agents import torchrun
+from layerbench.benchmarks import cli
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.records import run_record
+from layerbench.benchmarks.records.run_folder import RunFolder, Start
+from layerbench.benchmarks.runs.console import SilentReporter
+from layerbench.benchmarks.runs.launch import carry_out
+from layerbench.rl.checkpoint import latest_checkpoint
+from layerbench.rl.distributed import ALONE, Alone, check_agreement, share
+from tests.rl.test_trainer import assert_same_checkpoints, recorded
+from tests.support.toy_run import LONG, make_toy_trainer
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+TOY = str(Path(__file__).parents[1] / "support/toy_run.py")
+
+
+def as_if_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process seem to be the first of two."""
+    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
+    for name, value in {**told, "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+
+class OneOf(Alone):
+    """One of several processes, as far as shares go."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank = rank
+        self.size = size
+
+
+@given(st.lists(st.integers(0, 2), max_size=12), st.integers(1, 5))
+def test_shares_keep_equal_neighbours_together_and_are_all_there_is(
+    items: list[int], size: int
+) -> None:
+    shares = [share(items, by=lambda item: item, ranks=OneOf(rank, size)) for rank in range(size)]
+    assert [item for one in shares for item in one] == items
+    counts = [len(list(groupby(one))) for one in shares]
+    assert sum(counts) == len(list(groupby(items)))
+    assert max(counts) - min(counts) <= 1
+
+
+def test_processes_with_different_weights_are_found_out() -> None:
+    class Two(Alone):
+        size = 2
+
+        def join(self, own: Sequence[Any]) -> list[Any]:
+            return [*own, "another"]
+
+    check_agreement("a", ALONE, what="weights")
+    with pytest.raises(RuntimeError, match=r"the 2 processes hold different weights \(one, ano"):
+        check_agreement("one", Two(), what="weights")
+
+
+@pytest.mark.parametrize("told", [{"WORLD_SIZE": ""}, {"WORLD_SIZE": "2"}, {"RANK": "1"}])
+def test_what_clusters_set_for_one_process_is_not_torchrun(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str]
+) -> None:
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert (torchrun.processes(), torchrun.rank(), torchrun.local_rank()) == (1, 0, 0)
+    as_if_of_two(monkeypatch)
+    assert torchrun.processes() == 2
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    path = latest_checkpoint(run / "checkpoints")
+    assert path is not None
+    return safetensors.load_file(path / "weights.safetensors")  # pyright: ignore[reportUnknownMemberType]
+
+
+def assert_close(mine: Path, other: Path) -> None:
+    found, wanted = weights(mine), weights(other)
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-5)
+
+
+def numbers(line: dict[str, Any]) -> dict[str, float]:
+    return {name: -1.0 if value is None else float(value) for name, value in line.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("selection", "rank"), [("1", 0), ("full", 0), ("1", 2)])
+def test_two_processes_train_to_the_weights_of_one(
+    tmp_path: Path, selection: str, rank: int
+) -> None:
+    command = [*TORCHRUN, TOY, tmp_path / "two", "float32", selection, str(rank)]
+    subprocess.run(command, check=True)
+    settings = replace(LONG, lora_rank=rank)
+    make_toy_trainer(tmp_path / "one", settings=settings, selection=selection)[0].run()
+    assert_close(tmp_path / "two", tmp_path / "one")
+    two, one = recorded(tmp_path / "two"), recorded(tmp_path / "one")
+    for mine, other in zip(two, one, strict=True):
+        assert numbers(mine) == pytest.approx(numbers(other), rel=1e-4, abs=1e-5)
+    # What is measured was measured on all that was learned from, not on a share of it.
+    assert [line["decisions"] for line in two] == [line["decisions"] for line in one]
+
+
+@pytest.mark.slow
+def test_two_killed_processes_go_on_to_the_same_weights(tmp_path: Path) -> None:
+    command = [*TORCHRUN, TOY, str(tmp_path / "killed"), "float32", "1", "0"]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        while latest_checkpoint(tmp_path / "killed" / "checkpoints") is None:
+            assert process.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert len(recorded(tmp_path / "killed")) < LONG.iterations
+    subprocess.run(command, check=True)
+    subprocess.run([*TORCHRUN, TOY, tmp_path / "through", "float32", "1", "0"], check=True)
+    assert_same_checkpoints(tmp_path / "killed", tmp_path / "through")
+    assert recorded(tmp_path / "killed") == recorded(tmp_path / "through")
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_has_one_record_which_is_that_of_one(tmp_path: Path) -> None:
+    command = ["run", "keydoor", "--preset", "quick", "--layer", "1", "train.iterations=3"]
+    # Easy enough to win at times, so that there is something to learn.
+    command += ["train.group_size=6", "env.num_keys=1", "train.importance_cap=2"]
+    out = ["--out", str(tmp_path / "two")]
+    said = subprocess.run(
+        [*TORCHRUN, "-m", "layerbench", *command, *out], check=True, capture_output=True, text=True
+    )
+    assert said.stdout.count("record ") == 1
+    assert said.stderr.count("iteration 3/3") == 1
+    assert cli.main([*command, "--out", str(tmp_path / "one")]) == 0
+    two, one = (run_record.read(tmp_path / name / "record.json") for name in ("two", "one"))
+    assert (two.hardware.processes, one.hardware.processes) == (2, None)
+    assert [e.outcomes for e in two.evaluations] == [e.outcomes for e in one.evaluations]
+    assert two.training.decisions == one.training.decisions > 0
+    assert two.movement.per_layer == pytest.approx(one.movement.per_layer, rel=1e-3)
+    assert_close(tmp_path / "two", tmp_path / "one")
+    # Any number of processes goes on with it, and shows what is there.
+    assert cli.main([*command, *out]) == 0
+
+
+@pytest.mark.slow
+def test_a_mistake_is_told_by_one_process(tmp_path: Path) -> None:
+    command = ["run", "keydoor", "--preset", "quick", "--layer", "99", "--out", str(tmp_path / "a")]
+    said = subprocess.run(
+        [*TORCHRUN, "-m", "layerbench", *command], check=False, capture_output=True, text=True
+    )
+    assert said.returncode != 0
+    assert said.stderr.count("layer 99 is not in this model") == 1
+    assert not (tmp_path / "a").exists()
+
+
+def test_vllm_and_endpoints_are_for_one_process(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    for setting, says in (
+        ("model.backend=vllm", "vllm plays in one process: leave torchrun out"),
+        ("model.name=openai:gpt", "is asked by one process: leave torchrun out"),
+    ):
+        settings = settings_config.load("keydoor", [setting, "layers=none"], preset="quick")
+        with pytest.raises(SettingsError, match=says):
+            carry_out(settings, folder, Start.CONTINUE, SilentReporter(), ranks=OneOf(0, 2))
+    assert not folder.path.exists()
+
+
+def test_what_goes_by_itself_is_not_started_by_torchrun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    as_if_of_two(monkeypatch)
+    assert cli.main(["sweep", "keydoor", "--layers", "0"]) == 2
+    assert "leave torchrun out" in capsys.readouterr().err

@@ -1,0 +1,3 @@
+"""What pytest is not to import by itself: the tests' workers and subprocesses do."""
+
+collect_ignore = ["misbehaving_envs.py", "orphan_processes.py"]

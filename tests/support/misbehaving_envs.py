@@ -1,0 +1,83 @@
+"""Environments that do what environments should not; imported by the workers of the tests."""
+
+import os
+import signal
+import sys
+from typing import Any
+
+import gymnasium as gym
+
+from layerbench.envs.spaces import AnyText
+
+GYM_ID = "misbehaving_envs:layerbench-test/Misbehaving-v0"
+BARE_ID = "misbehaving_envs:layerbench-test/Bare-v0"
+
+
+class MisbehavingEnv(gym.Env[str, str]):
+    """Plays its actions out: ``raise``, ``exit``, ``kill``, ``hang``, ``interrupt parent``."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        if broken:
+            raise ValueError("no such\n  environment")
+        self.observation_space = AnyText(max_chars=100)
+        self.action_space = AnyText(max_chars=100)
+        self.num_episodes = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.num_episodes += 1
+        self._act((options or {}).get("then", "start"))
+        return f"episode {self.num_episodes} in {os.getpid()}", {"success": False}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self._act(action)
+        return f"{action} in {os.getpid()}", 0.0, False, False, {"success": False}
+
+    def prepare(self, options: dict[str, Any]) -> None:
+        self._act(options["then"])
+
+    def close(self) -> None:
+        raise OSError("cannot close either")
+
+    def _act(self, action: str) -> None:
+        match action:
+            case "raise":
+                raise KeyError("lost\nkey")
+            case "exit":
+                os._exit(3)
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang":
+                sys.stderr.write("hanging\n")
+                sys.stderr.flush()
+                signal.pause()
+            case "interrupt parent":
+                os.kill(os.getppid(), signal.SIGINT)
+                signal.pause()
+            case _:
+                pass
+
+
+class BareEnv(gym.Env[str, str]):
+    """Gives the least ``info`` that is allowed, and ends when told to."""
+
+    def __init__(self) -> None:
+        self.observation_space = AnyText(max_chars=100)
+        self.action_space = AnyText(max_chars=100)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        return f"seed {seed}, options {options}", {"success": False}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        return action, 1, action == "end", False, {"success": True}
+
+
+for _gym_id, _class in ((GYM_ID, MisbehavingEnv), (BARE_ID, BareEnv)):
+    gym.register(  # pyright: ignore[reportUnknownMemberType]
+        _gym_id.partition(":")[2], entry_point=f"misbehaving_envs:{_class.__name__}"
+    )

@@ -1,0 +1,82 @@
+"""A small, complete record, for tests."""
+
+from layerbench.benchmarks.records import run_record
+from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.stats.success import (
+    Count,
+    TaskOutcome,
+    paired_difference,
+    pool,
+    pool_by_type,
+)
+
+
+def evaluation(phase: str, wins: tuple[int, ...]) -> run_record.Evaluation:
+    outcomes = tuple(
+        TaskOutcome(f"task-{i}", "open" if i % 2 else "look", Count(1, 0, won))
+        for i, won in enumerate(wins)
+    )
+    return run_record.Evaluation(
+        phase=phase,
+        split="seen",
+        temperature=1.0,
+        count=pool(outcomes),
+        by_type=pool_by_type(outcomes),
+        stops={"terminated": sum(wins), "turn_limit": len(wins) - sum(wins)},
+        outcomes=outcomes,
+        mean_turns=2.5,
+        invalid_share=0.0,
+        tokens=12,
+        seconds=0.5,
+    )
+
+
+def example() -> RunRecord:
+    base, final = evaluation("base", (0, 1, 0, 0)), evaluation("final", (1, 1, 1, 0))
+    return RunRecord(
+        schema=run_record.SCHEMA,
+        env=run_record.EnvRecord(
+            name="keydoor",
+            gym_id="layerbench/KeyDoor-v0",
+            source="keydoor",
+            version="0",
+            train_split="train",
+            eval_splits=("seen",),
+        ),
+        model=run_record.ModelRecord(
+            name="tiny", revision="", weights_sha256="ab", dtype="float32", parameters=1000
+        ),
+        selection=run_record.SelectionRecord(
+            name="1",
+            layers=(1,),
+            num_layers=2,
+            parameters=100,
+            share=0.1,
+            weights_sha256="cd",
+        ),
+        algorithm="gigpo",
+        preset="quick",
+        seed=3,
+        settings={"seed": 3, "train": {"iterations": 2}},
+        code=run_record.CodeRecord(
+            version="0.1.0", revision="", dirty=False, packages={"torch": "2.11.0"}
+        ),
+        evaluations=(base, final),
+        differences={"seen": paired_difference(base.outcomes, final.outcomes)},
+        training=run_record.TrainingRecord(
+            iterations=2,
+            tasks=4,
+            episodes=16,
+            turns=40,
+            decisions=38,
+            seconds={"play": 1.0, "update": 0.25},
+        ),
+        movement=run_record.MovementRecord(
+            per_layer={"1": 0.01}, per_matrix={"model.layers.1.mlp.down_proj.weight": 0.01}
+        ),
+        started="2026-01-02T03:04:05+00:00",
+        peak_memory_mb=512.0,
+        hardware=run_record.HardwareRecord(
+            device="cpu", threads=1, cpus=2, platform="Linux x86_64"
+        ),
+    )

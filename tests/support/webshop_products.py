@@ -1,0 +1,25 @@
+"""Products made up for tests."""
+
+from typing import Any
+
+from layerbench.envs.webshop.catalogue.published import Product
+
+
+def product_of(title: str, **changes: Any) -> Product:  # noqa: ANN401 - any field
+    """Make a product with one feature that is empty, and nothing else that can be left out."""
+    fields: dict[str, Any] = {
+        "asin": "A",
+        "category": "garden",
+        "query": "lamps",
+        "product_category": "Home \u203a Lamps",
+        "title": title,
+        "description": "",
+        "bullets": ("",),
+        "attributes": (),
+        "prices": (5.0,),
+        "price_tag": "$5.0",
+        "options": {},
+        "wish": None,
+        "human_wishes": (),
+    }
+    return Product(**(fields | changes))
