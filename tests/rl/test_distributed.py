@@ -20,7 +20,7 @@ from safetensors import torch as safetensors
 from layerbench.agents import torchrun
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.runs.console import SilentReporter

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.config import validate
-from layerbench.benchmarks.config.overrides import SettingsError
 from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.runs.prepare import train_settings
 from layerbench.envs import registry
 from layerbench.rl.advantages import Algorithm, Normalisation, Statistics

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from layerbench.agents.backends.transformers.backend import weights_hash
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, export
 from layerbench.benchmarks.records import json_codec, run_record
 from layerbench.benchmarks.records.run_record import RunRecord

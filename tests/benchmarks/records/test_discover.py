@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records.discover import find
 from tests.support.leaderboard_example import first, run, write
 

@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 
 from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config.overrides import SettingsError
-from layerbench.benchmarks.records.json_codec import FormatError
+from layerbench.benchmarks.errors import FormatError, SchemaError, SettingsError
 from layerbench.benchmarks.records.run_folder import RunFolder, RunState, Start, default_path
-from layerbench.benchmarks.records.run_record import SchemaError
 from tests.support.record_example import example
 
 STATE = RunState(started="2026-01-01T00:00:00+00:00", weights_sha256="ab", revision="r1")

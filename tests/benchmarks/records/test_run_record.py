@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from layerbench.benchmarks.errors import FormatError
 from layerbench.benchmarks.records import run_record
-from layerbench.benchmarks.records.json_codec import FormatError
 from layerbench.benchmarks.records.run_record import RunRecord
 from tests.support.record_example import example
 

@@ -4,9 +4,8 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SchemaError, SettingsError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
-from layerbench.benchmarks.records.run_record import SchemaError
 from layerbench.benchmarks.sweep import plan
 from layerbench.benchmarks.sweep.plan import State
 from tests.support import small_sweep

@@ -1,6 +1,6 @@
 import pytest
 
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.sweep.selection import parse_layers, parse_seeds
 
 

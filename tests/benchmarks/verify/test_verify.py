@@ -9,7 +9,7 @@ import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 
 from layerbench.benchmarks import cli
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import episodes
 from layerbench.benchmarks.verify.report import Report, check
 from tests.support import saved_model

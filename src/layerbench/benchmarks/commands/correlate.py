@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard import cells
 from layerbench.benchmarks.leaderboard.build import gather
 from layerbench.benchmarks.leaderboard.types import Board

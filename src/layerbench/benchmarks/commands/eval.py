@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.config import endpoints
-from layerbench.benchmarks.config.overrides import SettingsError
 from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import SettingsError
 
 EXAMPLES = """
   layerbench eval alfworld

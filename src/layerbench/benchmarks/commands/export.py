@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub.utils import validate_repo_id
 
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 
 SUMMARY = "write what a run trained as a whole model, or as a delta to its base model"
 EXAMPLES = """

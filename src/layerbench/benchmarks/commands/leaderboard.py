@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerbench.benchmarks.config import overrides
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard import json_csv, tables
 from layerbench.benchmarks.leaderboard.build import gather
 from layerbench.benchmarks.leaderboard.types import Leaderboard

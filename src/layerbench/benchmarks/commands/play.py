@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs import registry
 from layerbench.envs.actions import admits, is_template
 from layerbench.envs.choices import nearest

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.html.episodes_page import episodes_page
 from layerbench.benchmarks.records import episodes, json_codec, run_record
 from layerbench.benchmarks.records.run_folder import RunFolder

@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from layerbench.agents.pretrained import fetched
 from layerbench.benchmarks.config import endpoints, overrides, validate
-from layerbench.benchmarks.config.overrides import SettingsError
 from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import lineage
 from layerbench.benchmarks.records.json_codec import Json
 from layerbench.envs import registry

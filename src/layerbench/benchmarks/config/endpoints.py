@@ -4,8 +4,8 @@ import os
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from layerbench.benchmarks.config.overrides import SettingsError
 from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import SettingsError
 
 PREFIX = "openai:"
 """Before the endpoint's name for a model."""

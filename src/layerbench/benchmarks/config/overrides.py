@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs.choices import nearest
 
 # Chosen otherwise, because other settings hang on them.
@@ -16,10 +17,6 @@ _ELSEWHERE = {
     "parts": "layerbench combine",
     "read_from": "top:K@RESULTS and train.lr_scale=@RESULTS",
 }
-
-
-class SettingsError(ValueError):
-    """A setting does not exist, or cannot have the value it was given."""
 
 
 @dataclass(frozen=True, slots=True)

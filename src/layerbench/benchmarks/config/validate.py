@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from layerbench.benchmarks.config import endpoints
-from layerbench.benchmarks.config.overrides import SettingsError, check_choice, settings_of
+from layerbench.benchmarks.config.overrides import check_choice, settings_of
 from layerbench.benchmarks.config.schema import RunConfig, TrainConfig
+from layerbench.benchmarks.errors import SettingsError
 
 # The words of the enums and literals in agents and rl, which are slow to import; a test compares.
 CHOICES: Mapping[str, tuple[str, ...]] = {

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from layerbench.benchmarks.errors import FormatError
 from layerbench.benchmarks.leaderboard import build, json_csv
 from layerbench.benchmarks.leaderboard.types import Board, BoardKey, Role, is_alone
 from layerbench.benchmarks.records import json_codec
-from layerbench.benchmarks.records.json_codec import FormatError
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from itertools import combinations
 from pathlib import Path
 
 from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config.overrides import SettingsError
 from layerbench.benchmarks.config.schema import PartConfig, RunConfig, SourcesConfig
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import comparability, run_record
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import RunRecord

@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerbench.benchmarks.errors import FormatError
 from layerbench.benchmarks.records import json_codec
-from layerbench.benchmarks.records.json_codec import FormatError
 
 SCHEMA = 1
 """Version of the layout of a delta."""

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from layerbench.agents.pretrained import fetched
 from layerbench.agents.pretrained.fetched import Source
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import FetchError, SettingsError
 from layerbench.envs.cache import make_once
 
 _STDERR = 2
@@ -24,10 +24,6 @@ _STDERR = 2
 
 # Needs torch, and is found by name when it is called: mistakes should not wait for it.
 _CONVERT = "layerbench.agents.pretrained.fetched.conversion:convert"
-
-
-class FetchError(Exception):
-    """A model could not be had, though it was asked for rightly."""
 
 
 def fetch(name: str) -> None:

@@ -16,8 +16,8 @@ from torch import nn
 from layerbench.agents.backends.transformers.backend import weights_hash
 from layerbench.agents.context import Tokenizer
 from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config.overrides import SettingsError
 from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, lineage, loading, model_card
 from layerbench.benchmarks.models.delta import Base, Delta
 from layerbench.benchmarks.records import json_codec, run_record

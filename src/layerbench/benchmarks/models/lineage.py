@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from layerbench.agents.pretrained import names
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta
 from layerbench.benchmarks.records.json_codec import Json
 

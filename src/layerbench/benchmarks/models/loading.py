@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from layerbench.agents.backends.transformers.backend import load_model, load_skeleton, weights_hash
 from layerbench.agents.context import Tokenizer
 from layerbench.agents.pretrained import names
-from layerbench.benchmarks.config.overrides import SettingsError
 from layerbench.benchmarks.config.schema import ModelConfig, PartConfig
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, lineage
 from layerbench.benchmarks.models.delta import Delta
 from layerbench.benchmarks.records.run_folder import RunFolder

@@ -20,7 +20,7 @@ from layerbench.agents.prompts.style import PromptStyle
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.commands.parser import Parser, refuse_rest
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.pretrain.cloning import CloningSettings, clone
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.envs import registry

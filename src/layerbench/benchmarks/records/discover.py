@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import FormatError, SettingsError
 from layerbench.benchmarks.records import run_record
-from layerbench.benchmarks.records.json_codec import FormatError
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import RunRecord
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
+from layerbench.benchmarks.errors import FormatError
+
 T = TypeVar("T")
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Decoder: TypeAlias = Callable[[Json, str], object]
@@ -21,10 +23,6 @@ Decoder: TypeAlias = Callable[[Json, str], object]
 
 
 _SHARED = 65_536  # decoded values of one kind that are kept, and given out again
-
-
-class FormatError(ValueError):
-    """JSON does not have the form of the dataclass it should fill."""
 
 
 def dumps(value: object) -> str:

@@ -12,21 +12,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config.overrides import SettingsError
 from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import FormatError, HeldError, SchemaError, SettingsError
 from layerbench.benchmarks.models import lineage
 from layerbench.benchmarks.records import json_codec, run_record
-from layerbench.benchmarks.records.json_codec import FormatError
-from layerbench.benchmarks.records.run_record import Evaluation, RunRecord, SchemaError
+from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
 
 T = TypeVar("T")
 
 # What a start may leave that ended before there was anything to go on with.
 _SCRAPS = frozenset({".lock", "error.log", "run.log"})
-
-
-class HeldError(SettingsError):
-    """Another process is at work in the folder."""
 
 
 class Start(StrEnum):

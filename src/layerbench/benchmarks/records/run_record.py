@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layerbench.benchmarks.errors import FormatError, SchemaError
 from layerbench.benchmarks.records import json_codec
-from layerbench.benchmarks.records.json_codec import FormatError, Json
+from layerbench.benchmarks.records.json_codec import Json
 from layerbench.benchmarks.stats.success import Count, Difference, TaskOutcome, pool, pool_by_type
 
 SCHEMA = 1
@@ -18,10 +19,6 @@ _LAYER_DIGITS = 6  # more than any model's layers need
 
 # Differ between two runs of the same settings, or between a resumed run and one in a single go.
 _INCOMPARABLE = frozenset({"started", "seconds", "peak_memory_mb", "peak_device_memory_mb"})
-
-
-class SchemaError(FormatError):
-    """A record is of another schema version: not broken, but written by another layerbench."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from layerbench.agents.agent import AgentSettings
 from layerbench.agents.types import ActionMode, ContextMode, StopReason, Trajectory
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 
 
 class BreakdownError(RuntimeError):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from layerbench.agents.backends.endpoint import ChatAnswer, ChatEndpoint, ChatQuery
 from layerbench.benchmarks.records import json_codec
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records.run_record import EndpointRecord
-from layerbench.benchmarks.records.json_codec import FormatError
+from layerbench.benchmarks.errors import FormatError
 
 
 @dataclass(frozen=True, slots=True)

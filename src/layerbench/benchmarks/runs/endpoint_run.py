@@ -1,24 +1,26 @@
 """Scoring a model behind an endpoint: the base evaluation of a run, without weights."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from layerbench.agents import prompts
-from layerbench.agents.agent import AgentSettings
 from layerbench.agents.backends.endpoint import Chat, ChatEndpoint
 from layerbench.agents.chat_agent import ChatAgent
-from layerbench.agents.types import ActionMode, ContextMode
-from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.config import endpoints
-from layerbench.benchmarks.records import episodes, provenance, run_record
-from layerbench.benchmarks.runs.prepare import list_tasks
-from layerbench.benchmarks.runs.endpoint_answers import KeptAnswers
-from layerbench.benchmarks.records.run_folder import RunFolder, RunState
-from layerbench.benchmarks.runs.player import BASE, Player, env_record, open_pool, remember
-from layerbench.benchmarks.runs.console import Reporter
-from layerbench.benchmarks.records.run_record import UNKNOWN, RunRecord
 from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.records import episodes, provenance
+from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.records.run_record import (
+    UNKNOWN,
+    ModelRecord,
+    RunRecord,
+    SelectionRecord,
+)
+from layerbench.benchmarks.runs.console import Reporter
+from layerbench.benchmarks.runs.endpoint_answers import KeptAnswers
+from layerbench.benchmarks.runs.player import BASE, Player, open_pool, remember
+from layerbench.benchmarks.runs.prepare import agent_settings, list_tasks
+from layerbench.benchmarks.runs.record import evaluation_record
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
 
@@ -70,44 +72,19 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
     with open_pool(config, prepared.identity) as pool:
         player = Player(config, prepared.tasks, agent(config, answers), folder, reporter, pool)
         player.evaluate(BASE)
-    record = _record(prepared, player, state, answers.usage())
-    episodes.merge(folder.episodes, player.parts)
-    folder.finish(record)
-    return record
-
-
-def agent(config: RunConfig, chat: Chat) -> ChatAgent:
-    """Make the agent that asks the model."""
-    asked = config.agent
-    settings = AgentSettings(
-        action_mode=ActionMode(asked.action_mode),
-        context_mode=ContextMode(asked.context_mode),
-        history=asked.history,
-        max_prompt_tokens=asked.max_prompt_tokens,
-        max_response_tokens=asked.max_response_tokens,
-        max_context_tokens=asked.max_context_tokens,
-        thinks=asked.thinking,
-    )
-    style = prompts.style(asked.style, settings.action_mode, thinks=asked.thinking)
-    return ChatAgent(chat, style, settings)
-
-
-def _record(
-    prepared: EndpointPlan, player: Player, state: RunState, usage: run_record.EndpointRecord
-) -> RunRecord:
-    config = prepared.config
-    code = provenance.code()
-    return RunRecord(
-        schema=run_record.SCHEMA,
-        env=env_record(config, prepared.identity),
-        model=run_record.ModelRecord(
+    finished = evaluation_record(
+        config,
+        prepared.identity,
+        player,
+        state,
+        model=ModelRecord(
             name=config.model.name,
             revision=config.model.revision,
             weights_sha256=UNKNOWN,
             dtype=UNKNOWN,
             parameters=None,
         ),
-        selection=run_record.SelectionRecord(
+        selection=SelectionRecord(
             name="none",
             layers=(),
             num_layers=None,
@@ -115,17 +92,16 @@ def _record(
             share=0.0,
             weights_sha256=UNKNOWN,
         ),
-        algorithm=config.algorithm.name,
-        preset=config.preset,
-        seed=config.seed,
-        settings=settings_config.as_dict(config),
-        code=dataclasses.replace(code, dirty=code.dirty or code.revision != state.revision),
-        evaluations=tuple(player.evaluations),
-        differences={},
-        training=run_record.TrainingRecord(0, 0, 0, 0, 0, {"play": 0.0, "update": 0.0}),
-        movement=run_record.MovementRecord({}, {}),
-        started=state.started,
-        peak_memory_mb=player.memory_mb,
         hardware=provenance.hardware("endpoint"),
-        endpoint=usage,
+        endpoint=answers.usage(),
     )
+    episodes.merge(folder.episodes, player.parts)
+    folder.finish(finished)
+    return finished
+
+
+def agent(config: RunConfig, chat: Chat) -> ChatAgent:
+    """Make the agent that asks the model."""
+    settings = agent_settings(config.agent)
+    style = prompts.style(config.agent.style, settings.action_mode, thinks=settings.thinks)
+    return ChatAgent(chat, style, settings)

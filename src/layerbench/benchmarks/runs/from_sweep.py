@@ -6,7 +6,7 @@ from pathlib import Path
 
 from layerbench.benchmarks.leaderboard import contributions
 from layerbench.benchmarks.leaderboard.types import BoardKey
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.config.schema import RunConfig, SourceConfig
 from layerbench.benchmarks.leaderboard.contributions import SweptTable
 from layerbench.envs import registry

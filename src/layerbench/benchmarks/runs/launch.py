@@ -5,85 +5,54 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 
 from layerbench.agents.backends.endpoint import EndpointError
-from layerbench.benchmarks.runs import endpoint_run, prepare, training_run
 from layerbench.benchmarks.config import endpoints
-from layerbench.benchmarks.runs.error_log import failure_log
-from layerbench.benchmarks.records.run_folder import RunFolder, Start
-from layerbench.benchmarks.config.overrides import SettingsError
-from layerbench.benchmarks.runs.console import ConsoleReporter, Reporter, SilentReporter
-from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.rl.distributed import ALONE, Ranks, connected
+from layerbench.benchmarks.errors import RunFailedError, SettingsError
+from layerbench.benchmarks.records.run_folder import RunFolder, Start
+from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.runs import endpoint_run, prepare, training_run
+from layerbench.benchmarks.runs.console import ConsoleReporter, Reporter, SilentReporter
+from layerbench.benchmarks.runs.error_log import failure_log
+from layerbench.rl.distributed import Ranks, connected
 
 
-def launch(config: RunConfig, folder: RunFolder, start: Start) -> RunRecord | str:
-    """Run what the settings say, with the processes that torchrun started, and report on stderr.
-
-    Returns:
-        The record, or one line on why the run failed.
-
-    Raises:
-        ValueError: The settings ask for something that is not there; nothing was run.
-    """
-    with connected() as ranks:
-        if ranks.rank:
-            return carry_out(config, folder, start, SilentReporter(), ranks=ranks)
-        with ConsoleReporter() as reporter:
-            return carry_out(config, folder, start, reporter, ranks=ranks)
-
-
-def carry_out(
+def launch(
     config: RunConfig,
     folder: RunFolder,
     start: Start,
-    reporter: Reporter,
     *,
+    reporter: Reporter | None = None,
     base: RunFolder | None = None,
-    ranks: Ranks = ALONE,
-) -> RunRecord | str:
+) -> RunRecord:
     """Run what the settings say, or read the record if another process was faster.
+
+    The processes that torchrun started carry the run out together; the first one holds the folder.
 
     Args:
         config: The settings.
         folder: Where the run is or will be.
         start: What to do with a run that is there.
-        reporter: Hears of every step.
-        base: A run whose base evaluation may stand for this run's own, as far as it is the same.
-        ranks: The processes that carry it out together; the first one holds the folder.
-
-    Returns:
-        The record, or one line on why the run failed.
+        reporter: Receives progress events; None for the console.
+        base: A run whose base evaluation is reused, as far as it would be the same.
 
     Raises:
-        ValueError: The settings ask for something that is not there; nothing was run.
+        UserError: The settings ask for something that is not there; nothing was run.
+        RunFailedError: The run ended early.
     """
-    execute = _prepare(config, base, ranks)
-    with _held(folder, config, start, ranks) as finished, failure_log(folder.error_log) as logger:
+    with ExitStack() as stack:
+        ranks = stack.enter_context(connected())
+        if reporter is None:
+            # One of several processes reports.
+            silent = SilentReporter()
+            reporter = silent if ranks.rank else stack.enter_context(ConsoleReporter())
+        execute = _prepare(config, base, ranks)
+        finished = ranks.first(lambda: stack.enter_context(folder.open(config, start)))
         if finished is not None:
             return finished
+        stack.enter_context(_failures_logged(folder, ranks))
         reporter.say(f"run folder {folder.path}")
         _say_what_was_read(config, reporter)
-        try:
-            return execute(folder, reporter)
-        except SettingsError:
-            raise
-        except EndpointError as error:
-            return f"{error}: the same command goes on from here"
-        except Exception as error:
-            logger.exception("the run failed in process %d of %d", ranks.rank, ranks.size)
-            reason = str(error).strip().partition("\n")[0]
-            if ranks.size > 1 and "closed by peer" in reason:
-                return f"the run failed in another process (see {folder.error_log})"
-            return f"the run failed: {type(error).__name__}: {reason} (see {folder.error_log})"
-
-
-@contextmanager
-def _held(
-    folder: RunFolder, config: RunConfig, start: Start, ranks: Ranks
-) -> Generator[RunRecord | None]:
-    """Have the first process hold the folder, and tell all what it found there."""
-    with ExitStack() as held:
-        yield ranks.first(lambda: held.enter_context(folder.open(config, start)))
+        return execute(folder, reporter)
 
 
 def _prepare(
@@ -102,7 +71,32 @@ def _prepare(
             "model.backend=vllm plays in one process: leave torchrun out, or take "
             "model.backend=transformers"
         )
-    return functools.partial(training_run.execute, prepare.prepare(config), base=base, ranks=ranks)
+    return functools.partial(
+        training_run.execute, prepare.prepare(config), base=base, ranks=ranks
+    )
+
+
+@contextmanager
+def _failures_logged(folder: RunFolder, ranks: Ranks) -> Generator[None]:
+    """Turn whatever ends a run early into a line, and write its traceback to ``error.log``."""
+    with failure_log(folder.error_log) as logger:
+        try:
+            yield
+        except SettingsError:
+            raise
+        except EndpointError as error:
+            raise RunFailedError(f"{error}: the same command goes on from here") from error
+        except Exception as error:
+            logger.exception("the run failed in process %d of %d", ranks.rank, ranks.size)
+            reason = str(error).strip().partition("\n")[0]
+            # gloo says so in every process but the one whose error it is.
+            if ranks.size > 1 and "closed by peer" in reason:
+                raise RunFailedError(
+                    f"the run failed in another process (see {folder.error_log})"
+                ) from error
+            raise RunFailedError(
+                f"the run failed: {type(error).__name__}: {reason} (see {folder.error_log})"
+            ) from error
 
 
 def _say_what_was_read(config: RunConfig, reporter: Reporter) -> None:

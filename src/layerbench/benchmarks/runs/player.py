@@ -143,15 +143,3 @@ def remember(folder: RunFolder, reporter: Reporter, *, weights_sha256: str) -> R
     if first.revision != state.revision:
         reporter.say("the code changed since this run began; its record will be marked dirty")
     return first
-
-
-def env_record(config: RunConfig, identity: EnvIdentity) -> run_record.EnvRecord:
-    """Say what was played."""
-    return run_record.EnvRecord(
-        name=identity.name,
-        gym_id=identity.gym_id,
-        source=identity.source,
-        version=identity.version,
-        train_split=config.env.train_split,
-        eval_splits=tuple(config.env.eval_splits),
-    )

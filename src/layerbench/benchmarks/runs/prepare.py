@@ -18,7 +18,7 @@ from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.config import validate
 from layerbench.benchmarks.config.selected_layers import selection_of
-from layerbench.benchmarks.config.schema import EnvConfig, RunConfig
+from layerbench.benchmarks.config.schema import AgentConfig, EnvConfig, RunConfig
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
@@ -214,20 +214,30 @@ def _loss_settings(config: RunConfig) -> LossSettings:
     )
 
 
+def agent_settings(asked: AgentConfig, *, max_context_tokens: int | None = None) -> AgentSettings:
+    """Translate the settings of the agent.
+
+    Args:
+        asked: The settings.
+        max_context_tokens: What the model can read, in place of what the settings say.
+    """
+    return AgentSettings(
+        action_mode=ActionMode(asked.action_mode),
+        context_mode=ContextMode(asked.context_mode),
+        history=asked.history,
+        max_prompt_tokens=asked.max_prompt_tokens,
+        max_response_tokens=asked.max_response_tokens,
+        max_context_tokens=max_context_tokens or asked.max_context_tokens,
+        thinks=asked.thinking,
+    )
+
+
 def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgent:
     validate.check_style(config)
-    mode = ActionMode(config.agent.action_mode)
-    settings = AgentSettings(
-        action_mode=mode,
-        context_mode=ContextMode(config.agent.context_mode),
-        history=config.agent.history,
-        max_prompt_tokens=config.agent.max_prompt_tokens,
-        max_response_tokens=config.agent.max_response_tokens,
-        max_context_tokens=_context_tokens(config.agent.max_context_tokens, model),
-        thinks=config.agent.thinking,
-    )
-    end_id = ChatFormat(tokenizer, action_mode=mode).end_id
-    style = prompts.style(config.agent.style, mode, thinks=config.agent.thinking)
+    readable = _context_tokens(config.agent.max_context_tokens, model)
+    settings = agent_settings(config.agent, max_context_tokens=readable)
+    end_id = ChatFormat(tokenizer, action_mode=settings.action_mode).end_id
+    style = prompts.style(config.agent.style, settings.action_mode, thinks=settings.thinks)
     if config.model.backend == "vllm":
         engine_settings = EngineSettings(
             max_context_tokens=_longest(settings),

@@ -20,7 +20,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.benchmarks.records.run_folder import HeldError, RunFolder, Start, default_path
+from layerbench.benchmarks.errors import HeldError
+from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs.console import LogReporter
 from layerbench.benchmarks.sweep import plan

@@ -19,8 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.config import overrides
-from layerbench.benchmarks.config.overrides import SettingsError
 from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.sweep import job, ray_launcher
 from layerbench.benchmarks.sweep.job import Outcome, Status
 

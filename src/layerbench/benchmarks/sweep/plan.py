@@ -11,10 +11,10 @@ from typing import Any
 
 from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import FormatError, SchemaError
 from layerbench.benchmarks.records import run_record
-from layerbench.benchmarks.records.json_codec import FormatError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
-from layerbench.benchmarks.records.run_record import RunRecord, SchemaError
+from layerbench.benchmarks.records.run_record import RunRecord
 
 BASE, FULL = "none", "full"
 

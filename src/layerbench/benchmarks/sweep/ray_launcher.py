@@ -19,7 +19,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import open_dict
 
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 
 NAME = "layerbench_ray"
 """Of the launcher in hydra's group ``hydra/launcher``."""

@@ -2,7 +2,7 @@
 
 import re
 
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.rl.layers import parse_selection
 from layerbench.rl.types import without_spaces
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config.overrides import SettingsError
 from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import HeldError, SettingsError
 from layerbench.benchmarks.leaderboard import build, tables
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.records import provenance
-from layerbench.benchmarks.records.run_folder import HeldError, RunFolder, Start
+from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.runs import prepare
 from layerbench.benchmarks.sweep import launchers, plan, plan_table, selection
 from layerbench.benchmarks.sweep.plan import State, SweepPlan

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config.overrides import SettingsError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.verify.episodes import check_episodes
