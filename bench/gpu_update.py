@@ -33,9 +33,9 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCau
 from layerbench.agents.backends.base import Query
 from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.rl.batching import TrainingSequence
-from layerbench.rl.layers import parse_selection
 from layerbench.rl.losses import LossSettings
 from layerbench.rl.schedule import TrainSettings
+from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.update import update
 

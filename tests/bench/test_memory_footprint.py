@@ -12,8 +12,9 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCau
 from bench.memory_footprint import SHAPES, Shape, footprint, memory_table
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.rl.batching import make_sequences
-from layerbench.rl.layers import decoder_blocks, parse_selection
+from layerbench.rl.layers import decoder_blocks
 from layerbench.rl.schedule import TrainSettings
+from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Advantages, Group
 from layerbench.rl.update import update

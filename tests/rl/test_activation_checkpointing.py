@@ -12,8 +12,9 @@ from layerbench.agents.backends.transformers.lean import is_lean
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.rl.activation_checkpointing import forgetful_blocks
 from layerbench.rl.batching import make_sequences
-from layerbench.rl.layers import decoder_blocks, parse_selection
+from layerbench.rl.layers import decoder_blocks
 from layerbench.rl.losses import LossSettings
+from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Advantages, Group
 from layerbench.rl.update import update

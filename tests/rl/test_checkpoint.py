@@ -12,7 +12,6 @@ import layerbench.rl.checkpoint
 from layerbench.rl.checkpoint import (
     Checkpoint,
     hash_tensors,
-    latest_checkpoint,
     load_checkpoint,
     load_weights,
     optimizer_tensors,
@@ -21,6 +20,7 @@ from layerbench.rl.checkpoint import (
     rng_states,
     save_checkpoint,
 )
+from layerbench.rl.checkpoint_files import latest_checkpoint
 
 IDENTITY = {"seed": 0, "loss": {"kl_coef": 0.0}, "betas": (0.9, 0.99)}
 

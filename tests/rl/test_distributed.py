@@ -25,7 +25,7 @@ from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.runs.console import SilentReporter
 from layerbench.benchmarks.runs.launch import carry_out
-from layerbench.rl.checkpoint import latest_checkpoint
+from layerbench.rl.checkpoint_files import latest_checkpoint
 from layerbench.rl.distributed import ALONE, Alone, check_agreement, share
 from tests.rl.test_trainer import assert_same_checkpoints, recorded
 from tests.support.toy_run import LONG, make_toy_trainer

@@ -7,10 +7,11 @@ from torch import nn
 
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.rl.batching import TrainingSequence, collate, make_sequences
-from layerbench.rl.layers import decoder_blocks, parse_selection
+from layerbench.rl.layers import decoder_blocks
 from layerbench.rl.losses import LossSettings
 from layerbench.rl.policy import check_head, decision_scores
 from layerbench.rl.schedule import TrainSettings
+from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Advantages, Group
 from layerbench.rl.update import update

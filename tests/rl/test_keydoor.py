@@ -19,10 +19,10 @@ from layerbench.envs.pool import EnvPool
 from layerbench.envs.registry import find
 from layerbench.rl.advantages import AdvantageSettings, group_advantages
 from layerbench.rl.batching import collate, make_sequences
-from layerbench.rl.layers import parse_selection
 from layerbench.rl.losses import LossSettings
 from layerbench.rl.policy import decision_scores
 from layerbench.rl.schedule import TrainSettings
+from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import Trainer
 from layerbench.rl.types import Group
 from tests.support import tiny_models

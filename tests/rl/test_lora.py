@@ -15,9 +15,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from layerbench.agents.backends.transformers.lean import is_lean
 from layerbench.rl.batching import collate
-from layerbench.rl.layers import parse_selection
 from layerbench.rl.lora import changed_parameters, check_adapters, count_learned
 from layerbench.rl.policy import decision_scores
+from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Group
 from layerbench.rl.update import Learner, reference_logprobs, update

@@ -1,7 +1,7 @@
 import pytest
 
-from layerbench.rl.layers import parse_selection
 from layerbench.rl.lr_scales import check_scales, contribution_scales, parse_scales, spell_scales
+from layerbench.rl.selection import parse_selection
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from torch import nn
 
 from layerbench.agents.backends.transformers.backend import load_model
 from layerbench.agents.backends.transformers.cached import CachedStepper
-from layerbench.rl.layers import parse_selection
 from layerbench.rl.policy import check_head
+from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Group
 from layerbench.rl.update import update

@@ -17,10 +17,11 @@ from torch import nn
 
 from layerbench.agents.rollout import EpisodeRequest
 from layerbench.agents.types import StopReason, Trajectory
-from layerbench.rl.checkpoint import latest_checkpoint, load_checkpoint
-from layerbench.rl.layers import parse_selection
+from layerbench.rl.checkpoint import load_checkpoint
+from layerbench.rl.checkpoint_files import latest_checkpoint
 from layerbench.rl.losses import LossSettings
 from layerbench.rl.schedule import TrainSettings, episode_seed, learning_rate, task_at
+from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import MAX_ROUNDS, Trainer
 from tests.support.toy_run import LONG, SETTINGS, TASKS, ToyPlayer, make_toy_model, make_toy_trainer
 

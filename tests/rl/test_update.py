@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from layerbench.rl.batching import TrainingSequence, collate
-from layerbench.rl.layers import BaseWeights, parse_selection, select_parameters
+from layerbench.rl.layers import BaseWeights, select_parameters
 from layerbench.rl.losses import Aggregation, LossSettings
 from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.policy import decision_scores
+from layerbench.rl.selection import parse_selection
 from layerbench.rl.types import UpdateStats
 from layerbench.rl.update import (
     Learner,

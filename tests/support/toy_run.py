@@ -20,9 +20,9 @@ from layerbench.agents.types import ContextMode, Response, StopReason, Trajector
 from layerbench.envs.types import Observation, Task
 from layerbench.rl.advantages import AdvantageSettings
 from layerbench.rl.distributed import ALONE, Ranks, connected
-from layerbench.rl.layers import parse_selection
 from layerbench.rl.losses import LossSettings
 from layerbench.rl.schedule import TrainSettings
+from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import Trainer
 
 ANSWERS = (20, 21, 22, 23)

@@ -7,7 +7,6 @@ learn, and nothing of the rest of the model.
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +17,15 @@ import torch
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-SCHEMA = 1
-"""Version of the layout of a checkpoint."""
+from layerbench.rl.checkpoint_files import (
+    OPTIMIZER,
+    SCHEMA,
+    STATE,
+    WEIGHTS,
+    checkpoint_name,
+    checkpoints,
+)
 
-_NAME = re.compile(r"iteration-(\d{6,})")
-_WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 _RNG, _MASTER = "rng.", "master."
 
 
@@ -59,12 +62,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
     """
     folder.mkdir(parents=True, exist_ok=True)
     _clear_away(folder)
-    final = folder / f"iteration-{checkpoint.iteration:06d}"
+    final = folder / checkpoint_name(checkpoint.iteration)
     draft = folder / f".writing-{final.name}"
     draft.mkdir()
-    _write_tensors(draft / _WEIGHTS, checkpoint.weights)
+    _write_tensors(draft / WEIGHTS, checkpoint.weights)
     _write_tensors(
-        draft / _OPTIMIZER,
+        draft / OPTIMIZER,
         {
             **checkpoint.optimizer,
             **{_MASTER + name: master for name, master in checkpoint.masters.items()},
@@ -76,10 +79,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
         "iteration": checkpoint.iteration,
         "position": checkpoint.position,
         "identity": checkpoint.identity,
-        "sha256": {name: _sha256(draft / name) for name in (_WEIGHTS, _OPTIMIZER)},
+        "sha256": {name: _sha256(draft / name) for name in (WEIGHTS, OPTIMIZER)},
         "history": list(checkpoint.history),
     }
-    (draft / _STATE).write_text(json.dumps(state, allow_nan=False) + "\n", encoding="utf-8")
+    (draft / STATE).write_text(json.dumps(state, allow_nan=False) + "\n", encoding="utf-8")
     for path in (*draft.iterdir(), draft):
         _sync(path)
     if final.exists():
@@ -87,16 +90,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
         final.rename(folder / f".writing-old-{final.name}")
     draft.rename(final)
     _sync(folder)
-    for old in _checkpoints(folder)[:-keep]:
+    for old in checkpoints(folder)[:-keep]:
         old.rename(folder / f".writing-old-{old.name}")
     _clear_away(folder)
     return final
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """Find the newest checkpoint below ``folder``, or None if there is none."""
-    found = _checkpoints(folder)
-    return found[-1] if found else None
 
 
 def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint:
@@ -111,13 +108,13 @@ def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint:
     """
     state = _read_state(path)
     _check_identity(path, state["identity"], json.loads(json.dumps(identity)))
-    stored = _read_tensors(path / _OPTIMIZER)
+    stored = _read_tensors(path / OPTIMIZER)
     return Checkpoint(
         iteration=state["iteration"],
         position=state["position"],
         history=tuple(state["history"]),
         identity=state["identity"],
-        weights=_read_tensors(path / _WEIGHTS),
+        weights=_read_tensors(path / WEIGHTS),
         masters=_under(_MASTER, stored),
         optimizer={n: t for n, t in stored.items() if not n.startswith((_MASTER, _RNG))},
         rng=_under(_RNG, stored),
@@ -139,7 +136,7 @@ def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
             with other weights or of another dtype.
     """
     identity = _read_state(path).get("identity", {})
-    trained = _read_tensors(path / _WEIGHTS)
+    trained = _read_tensors(path / WEIGHTS)
     parameters = dict(model.named_parameters())
     base = {name: parameters[name] for name in trained if name in parameters}
     for name, parameter in base.items():
@@ -208,15 +205,6 @@ def restore_rng(states: Mapping[str, Tensor]) -> None:
             torch.cuda.set_rng_state(state, device)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    found = [
-        (int(match[1]), path)
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if (match := _NAME.fullmatch(path.name))
-    ]
-    return [path for _, path in sorted(found)]
-
-
 def _clear_away(folder: Path) -> None:
     """Delete what was never finished, or is no longer wanted."""
     for path in folder.glob(".writing-*"):
@@ -226,7 +214,7 @@ def _clear_away(folder: Path) -> None:
 def _read_state(path: Path) -> dict[str, Any]:
     advice = "delete that folder to go on from the one before, or start anew"
     try:
-        state = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
         schema = state["schema"]
         is_whole = all(_sha256(path / name) == sha for name, sha in state["sha256"].items())
     except (OSError, ValueError, KeyError, TypeError) as error:

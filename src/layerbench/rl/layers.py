@@ -1,17 +1,15 @@
-"""Which layers learn: the selection's grammar, its parameters, their base weights and movement."""
+"""The selected layers of a model: their parameters, base weights and movement."""
 
-import re
 from collections import defaultdict
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from layerbench.rl.types import LayerSelection, spell_layers, without_spaces
+from layerbench.rl.types import LayerSelection
 
 BLOCK_PATHS = (
     "model.layers",
@@ -21,51 +19,6 @@ BLOCK_PATHS = (
     "gpt_neox.layers",
 )
 """Where transformers' causal language models keep their decoder blocks."""
-
-GRAMMAR = "15, 10,15,20-23, middle:10, full, all-layers or none"
-
-
-def parse_selection(text: str, num_layers: int) -> LayerSelection:
-    """Read which layers of a model learn.
-
-    ``15`` and ``10,15,20-23`` name decoder blocks, from 0 nearest the embedding. ``middle:10`` is
-    the 10 blocks nearest the middle; of two equally near, the one nearer the embedding.
-    ``all-layers`` is every block, with embeddings, final norm and head frozen; ``full`` is every
-    parameter; ``none`` leaves the base model as it is.
-
-    >>> parse_selection(" 20-22, 3,2", 24).name
-    '2,3,20-22'
-    >>> parse_selection("middle:3", 24).layers
-    (10, 11, 12)
-
-    Args:
-        text: The selection in this grammar; order and spaces do not matter.
-        num_layers: Number of decoder blocks of the model.
-
-    Raises:
-        ValueError: The text is not in the grammar, names a layer twice, or asks for layers that
-            the model has not.
-    """
-    written = without_spaces(text, what="layers").lower()
-    every = tuple(range(num_layers))
-    if written == "none":
-        return LayerSelection(name=written, layers=(), num_layers=num_layers)
-    if written in ("full", "all-layers"):
-        return LayerSelection(
-            name=written, layers=every, num_layers=num_layers, everything=written == "full"
-        )
-    if written.startswith("top:"):
-        raise ValueError(
-            f"layers {text!r} are those of an earlier sweep, which must be named: "
-            f"write top:5@RESULTS, or the layers, as in 10,15,20-23"
-        )
-    if match := re.fullmatch(r"middle:(\d+)", written):
-        first, last = _middle(int(match[1]), num_layers)
-        return LayerSelection(
-            name=f"middle:{int(match[1])}", layers=every[first : last + 1], num_layers=num_layers
-        )
-    layers = _listed_layers(written, text, num_layers)
-    return LayerSelection(name=spell_layers(layers), layers=layers, num_layers=num_layers)
 
 
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:
@@ -213,34 +166,6 @@ def movement(model: nn.Module, base: BaseWeights) -> Movement:
             size[layer] += norm**2
     per_layer = {layer: (moved[layer] / size[layer]) ** 0.5 for layer in moved if size[layer]}
     return Movement(per_layer=per_layer, per_matrix=per_matrix)
-
-
-def _middle(count: int, num_layers: int) -> tuple[int, int]:
-    if not 1 <= count <= num_layers:
-        raise ValueError(
-            f"middle:{count} asks for {count} layers of a model that has {num_layers}: "
-            f"ask for 1 to {num_layers}"
-        )
-    first = (num_layers - count) // 2
-    return first, first + count - 1
-
-
-def _listed_layers(written: str, text: str, num_layers: int) -> tuple[int, ...]:
-    layers: list[int] = []
-    for part in written.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if match is None:
-            raise ValueError(f"layers {text!r} cannot be read at {part!r}: write {GRAMMAR}")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if first > last:
-            raise ValueError(f"layers {text!r} count backwards at {part!r}: write {last}-{first}")
-        # A range that leaves the model is not spelled out: one layer outside is enough to refuse.
-        layers.extend(range(first, last + 1) if last < num_layers else [last])
-    layers.sort()
-    for layer, following in pairwise(layers):
-        if layer == following:
-            raise ValueError(f"layers {text!r} name layer {layer} twice: name it once")
-    return tuple(layers)
 
 
 def _find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from layerbench.rl.types import LayerSelection, without_spaces
+from layerbench.rl.selection import without_spaces
+from layerbench.rl.types import LayerSelection
 
 DECIMALS = 3
 """Of a multiplier made from contributions, which are never known better than that."""

@@ -19,7 +19,6 @@ from layerbench.rl.batching import make_sequences
 from layerbench.rl.checkpoint import (
     Checkpoint,
     hash_tensors,
-    latest_checkpoint,
     load_checkpoint,
     optimizer_tensors,
     restore_optimizer,
@@ -27,6 +26,7 @@ from layerbench.rl.checkpoint import (
     rng_states,
     save_checkpoint,
 )
+from layerbench.rl.checkpoint_files import latest_checkpoint
 from layerbench.rl.distributed import ALONE, Ranks, check_agreement
 from layerbench.rl.layers import BaseWeights, parameter_groups
 from layerbench.rl.lora import adapt, changed_parameters

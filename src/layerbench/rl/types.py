@@ -1,7 +1,5 @@
 """What flows from a group of episodes to an update of the model; tensors are in ``tensors.py``."""
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,43 +107,3 @@ class LayerSelection:
                 f"layer {outside[0]} is not in this model: it has {self.num_layers} layers, "
                 f"0 to {self.num_layers - 1}"
             )
-
-
-def without_spaces(text: str, *, what: str) -> str:
-    """Take the spaces out of a list of numbers and words.
-
-    >>> without_spaces(" 20 - 22, 3", what="layers")
-    '20-22,3'
-
-    Args:
-        text: The list.
-        what: It lists; named in errors.
-
-    Raises:
-        ValueError: Only a space parts two of them: ``1 5`` is not 15.
-    """
-    if re.search(r"\w\s+\w", text):
-        raise ValueError(f"{what} {text!r} cannot be read at a space: part them by commas")
-    return re.sub(r"\s+", "", text)
-
-
-def spell_layers(layers: Sequence[int]) -> str:
-    """Write layers as a selection, with ranges of three and more.
-
-    >>> spell_layers([2, 3, 20, 21, 22])
-    '2,3,20-22'
-
-    Args:
-        layers: Ascending.
-    """
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and runs[-1][-1] == layer - 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
-    spelled = [
-        f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(str(layer) for layer in run)
-        for run in runs
-    ]
-    return ",".join(spelled)

@@ -23,7 +23,7 @@ from layerbench.benchmarks.models import lineage
 from layerbench.benchmarks.records.json_codec import Json
 from layerbench.envs import registry
 from layerbench.rl.lr_scales import parse_scales, spell_scales
-from layerbench.rl.types import without_spaces
+from layerbench.rl.selection import without_spaces
 
 # What needs torch is found by name where it is called: mistakes should not wait for it.
 _NEWEST_CHECKPOINT = "layerbench.benchmarks.models.loading:newest_checkpoint"

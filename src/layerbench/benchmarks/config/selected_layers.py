@@ -1,8 +1,8 @@
 """The selection that a run's settings give, and the name under which it is recorded."""
 
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.rl.layers import parse_selection
 from layerbench.rl.lr_scales import label_scales, parse_scales
+from layerbench.rl.selection import parse_selection
 from layerbench.rl.types import LayerSelection
 
 

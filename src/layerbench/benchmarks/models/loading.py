@@ -16,7 +16,8 @@ from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, lineage
 from layerbench.benchmarks.models.delta import Delta
 from layerbench.benchmarks.records.run_folder import RunFolder
-from layerbench.rl.checkpoint import latest_checkpoint, load_weights
+from layerbench.rl.checkpoint import load_weights
+from layerbench.rl.checkpoint_files import latest_checkpoint
 from layerbench.rl.layers import BaseWeights, decoder_blocks, select_parameters
 from layerbench.rl.types import LayerSelection
 

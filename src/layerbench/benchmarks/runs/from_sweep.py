@@ -7,12 +7,14 @@ from pathlib import Path
 from layerbench.benchmarks.leaderboard import contributions
 from layerbench.benchmarks.leaderboard.types import BoardKey
 from layerbench.benchmarks.errors import SettingsError
+
 from layerbench.benchmarks.config.schema import RunConfig, SourceConfig
+
 from layerbench.benchmarks.leaderboard.contributions import SweptTable
+
 from layerbench.envs import registry
-from layerbench.rl.layers import parse_selection
 from layerbench.rl.lr_scales import contribution_scales, spell_scales
-from layerbench.rl.types import spell_layers
+from layerbench.rl.selection import parse_selection, spell_layers
 
 
 def resolve(config: RunConfig) -> None:

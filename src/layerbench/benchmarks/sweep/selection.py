@@ -3,8 +3,7 @@
 import re
 
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.rl.layers import parse_selection
-from layerbench.rl.types import without_spaces
+from layerbench.rl.selection import parse_selection, without_spaces
 
 LAYERS = "all, 0,4,8, 4-7, every:4, middle:10 or full"
 SEEDS = "3 for seeds 0, 1 and 2, or a list such as 0,2,5"

@@ -1,0 +1,120 @@
+"""The grammar of ``--layers``: which layers learn, as text."""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from layerbench.rl.types import LayerSelection
+
+GRAMMAR = "15, 10,15,20-23, middle:10, full, all-layers or none"
+
+
+def parse_selection(text: str, num_layers: int) -> LayerSelection:
+    """Read which layers of a model learn.
+
+    ``15`` and ``10,15,20-23`` name decoder blocks, from 0 nearest the embedding. ``middle:10`` is
+    the 10 blocks nearest the middle; of two equally near, the one nearer the embedding.
+    ``all-layers`` is every block, with embeddings, final norm and head frozen; ``full`` is every
+    parameter; ``none`` leaves the base model as it is.
+
+    >>> parse_selection(" 20-22, 3,2", 24).name
+    '2,3,20-22'
+    >>> parse_selection("middle:3", 24).layers
+    (10, 11, 12)
+
+    Args:
+        text: The selection in this grammar; order and spaces do not matter.
+        num_layers: Number of decoder blocks of the model.
+
+    Raises:
+        ValueError: The text is not in the grammar, names a layer twice, or asks for layers that
+            the model has not.
+    """
+    written = without_spaces(text, what="layers").lower()
+    every = tuple(range(num_layers))
+    if written == "none":
+        return LayerSelection(name=written, layers=(), num_layers=num_layers)
+    if written in ("full", "all-layers"):
+        return LayerSelection(
+            name=written, layers=every, num_layers=num_layers, everything=written == "full"
+        )
+    if written.startswith("top:"):
+        raise ValueError(
+            f"layers {text!r} are those of an earlier sweep, which must be named: "
+            f"write top:5@RESULTS, or the layers, as in 10,15,20-23"
+        )
+    if match := re.fullmatch(r"middle:(\d+)", written):
+        first, last = _middle(int(match[1]), num_layers)
+        return LayerSelection(
+            name=f"middle:{int(match[1])}", layers=every[first : last + 1], num_layers=num_layers
+        )
+    layers = _listed_layers(written, text, num_layers)
+    return LayerSelection(name=spell_layers(layers), layers=layers, num_layers=num_layers)
+
+
+def without_spaces(text: str, *, what: str) -> str:
+    """Take the spaces out of a list of numbers and words.
+
+    >>> without_spaces(" 20 - 22, 3", what="layers")
+    '20-22,3'
+
+    Args:
+        text: The list.
+        what: It lists; named in errors.
+
+    Raises:
+        ValueError: Only a space parts two of them: ``1 5`` is not 15.
+    """
+    if re.search(r"\w\s+\w", text):
+        raise ValueError(f"{what} {text!r} cannot be read at a space: part them by commas")
+    return re.sub(r"\s+", "", text)
+
+
+def spell_layers(layers: Sequence[int]) -> str:
+    """Write layers as a selection, with ranges of three and more.
+
+    >>> spell_layers([2, 3, 20, 21, 22])
+    '2,3,20-22'
+
+    Args:
+        layers: Ascending.
+    """
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and runs[-1][-1] == layer - 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    spelled = [
+        f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(str(layer) for layer in run)
+        for run in runs
+    ]
+    return ",".join(spelled)
+
+
+def _middle(count: int, num_layers: int) -> tuple[int, int]:
+    if not 1 <= count <= num_layers:
+        raise ValueError(
+            f"middle:{count} asks for {count} layers of a model that has {num_layers}: "
+            f"ask for 1 to {num_layers}"
+        )
+    first = (num_layers - count) // 2
+    return first, first + count - 1
+
+
+def _listed_layers(written: str, text: str, num_layers: int) -> tuple[int, ...]:
+    layers: list[int] = []
+    for part in written.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None:
+            raise ValueError(f"layers {text!r} cannot be read at {part!r}: write {GRAMMAR}")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise ValueError(f"layers {text!r} count backwards at {part!r}: write {last}-{first}")
+        # A range that leaves the model is not spelled out: one layer outside is enough to refuse.
+        layers.extend(range(first, last + 1) if last < num_layers else [last])
+    layers.sort()
+    for layer, following in pairwise(layers):
+        if layer == following:
+            raise ValueError(f"layers {text!r} name layer {layer} twice: name it once")
+    return tuple(layers)
