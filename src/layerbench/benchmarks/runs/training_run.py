@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from layerbench.agents.backends.transformers.backend import weights_hash
+from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.records import episodes, provenance, run_record
 from layerbench.benchmarks.models import loading
