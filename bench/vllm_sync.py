@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from layerbench.agents.backends.transformers.backend import load_model
 from layerbench.agents.backends.vllm.backend import VLLMBackend
 from layerbench.agents.backends.vllm.engine import Completion, EngineSettings, Request
+from layerbench.agents.pretrained.loading import load_model
 from layerbench.benchmarks.records import provenance
 
 MODEL = "smollm2-135m"

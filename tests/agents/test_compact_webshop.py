@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from layerbench.agents.agent import AgentSettings, LLMAgent
-from layerbench.agents.backends.transformers.backend import TransformersBackend, load_model
+from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.context import ChatFormat
 from layerbench.agents.pretrained.embedded import webshop
 from layerbench.agents.pretrained.embedded.transcripts import encode
+from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode, Trajectory

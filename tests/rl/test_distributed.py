@@ -24,7 +24,6 @@ from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.runs.console import SilentReporter
-from layerbench.benchmarks.runs.launch import carry_out
 from layerbench.rl.checkpoint_files import latest_checkpoint
 from layerbench.rl.distributed import ALONE, Alone, check_agreement, share
 from tests.rl.test_trainer import assert_same_checkpoints, recorded

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from layerbench.agents.backends.transformers.backend import load_model
 from layerbench.agents.backends.transformers.cached import CachedStepper
+from layerbench.agents.pretrained.loading import load_model
 from layerbench.rl.policy import check_head
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from layerbench.agents.backends.transformers.backend import load_model, load_skeleton
 from layerbench.agents.context import ChatFormat
 from layerbench.agents.pretrained import fetched, names
+from layerbench.agents.pretrained.loading import load_model, load_skeleton
 from layerbench.agents.types import ActionMode
 from tests.support import tiny_gguf
 

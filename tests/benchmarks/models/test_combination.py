@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
-from layerbench.agents.backends.transformers.backend import load_model, weights_hash
+from layerbench.agents.pretrained.loading import load_model, weights_hash
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.models import combination
 from layerbench.benchmarks.records import run_record

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from layerbench.agents.backends.transformers.backend import load_model
 from layerbench.agents.pretrained import fetched
 from layerbench.agents.pretrained.fetched import Source
+from layerbench.agents.pretrained.loading import load_model
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.models import download
 from tests.support import tiny_gguf

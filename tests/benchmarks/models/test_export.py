@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from safetensors import torch as safetensors
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from layerbench.agents.backends.transformers.backend import weights_hash
+from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.errors import SettingsError

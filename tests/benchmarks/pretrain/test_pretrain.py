@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from layerbench.agents.backends.transformers.backend import load_model, weights_hash
 from layerbench.agents.pretrained.embedded import recipe
+from layerbench.agents.pretrained.loading import load_model, weights_hash
 from layerbench.benchmarks import cli
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from layerbench.agents.backends.transformers.backend import load_model, weights_hash
+from layerbench.agents.pretrained.loading import load_model, weights_hash
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.records import run_record

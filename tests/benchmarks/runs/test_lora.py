@@ -12,7 +12,7 @@ import torch
 from safetensors import torch as safetensors
 from transformers import AutoModelForCausalLM
 
-from layerbench.agents.backends.transformers.backend import weights_hash
+from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.models import delta
 from layerbench.benchmarks.leaderboard import build

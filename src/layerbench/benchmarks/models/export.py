@@ -13,8 +13,8 @@ from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImp
 from safetensors import torch as safetensors
 from torch import nn
 
-from layerbench.agents.backends.transformers.backend import weights_hash
 from layerbench.agents.context import Tokenizer
+from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
 from layerbench.benchmarks.errors import SettingsError

@@ -8,9 +8,9 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from layerbench.agents.backends.transformers.backend import load_model, load_skeleton, weights_hash
 from layerbench.agents.context import Tokenizer
 from layerbench.agents.pretrained import names
+from layerbench.agents.pretrained.loading import load_model, load_skeleton, weights_hash
 from layerbench.benchmarks.config.schema import ModelConfig, PartConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, lineage

@@ -18,8 +18,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from layerbench.agents.backends.transformers.backend import load_model
 from layerbench.agents.pretrained.embedded import recipe
+from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.benchmarks.pretrain import stages
 from layerbench.benchmarks.pretrain.stages import PretrainSettings, Stretch, Subject

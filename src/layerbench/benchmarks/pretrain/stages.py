@@ -13,9 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import nn
 
 from layerbench.agents.agent import AgentSettings, LLMAgent
-from layerbench.agents.backends.transformers.backend import TransformersBackend, load_model
+from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.context import ChatFormat
 from layerbench.agents.pretrained.embedded.transcripts import encode
+from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.prompts.style import PromptStyle
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode

@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from layerbench.agents.backends.transformers.backend import load_model
 from layerbench.agents.pretrained.embedded import recipe, webshop
+from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.benchmarks.pretrain import stages
 from layerbench.benchmarks.pretrain.stages import PretrainSettings, Stretch, Subject

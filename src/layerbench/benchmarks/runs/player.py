@@ -9,7 +9,7 @@ from pathlib import Path
 from layerbench.agents.agent import Agent
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import Trajectory
-from layerbench.benchmarks.records import episodes, provenance, run_record, json_codec
+from layerbench.benchmarks.records import episodes, provenance, json_codec
 from layerbench.benchmarks.runs import evaluation
 from layerbench.benchmarks.runs.breakdown import check_played
 from layerbench.benchmarks.records.run_folder import RunFolder, RunState

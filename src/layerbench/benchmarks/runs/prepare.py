@@ -11,7 +11,8 @@ from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent, StreamingAgent
 from layerbench.agents.backends.vllm import engine
 from layerbench.agents.backends.vllm.engine import EngineSettings
-from layerbench.agents.backends.transformers.backend import TransformersBackend, weights_hash
+from layerbench.agents.backends.transformers.backend import TransformersBackend
+from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.agents.backends.vllm.backend import VLLMBackend
 from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.types import ActionMode, ContextMode

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from layerbench.agents.backends.transformers.backend import weights_hash
+from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import loading

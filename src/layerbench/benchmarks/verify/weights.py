@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from layerbench.agents.backends.transformers.backend import weights_hash
 from layerbench.agents.pretrained import names
+from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks.config.selected_layers import selection_of
 from layerbench.benchmarks.models import lineage, loading
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong

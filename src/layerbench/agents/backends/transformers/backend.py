@@ -3,21 +3,15 @@
 Shape suffixes: R rows sampled at once, K ids to choose from.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from layerbench.agents import torchrun
 from layerbench.agents.backends.base import Answer, Query
+from layerbench.agents.backends.sampling import Draft, draw_rows
 from layerbench.agents.backends.transformers.cached import (
     CachedStepper,
     RecomputingStepper,
@@ -25,15 +19,6 @@ from layerbench.agents.backends.transformers.cached import (
 )
 from layerbench.agents.backends.transformers.lean import LeanStepper, is_lean
 from layerbench.agents.backends.transformers.stepper import Stepper
-from layerbench.agents.context import Tokenizer
-from layerbench.agents.pretrained import names
-from layerbench.agents.trie import TokenTrie
-
-EMBEDDED = "embedded"
-"""Name of the model that comes with this package."""
-
-SPLIT = "split"
-"""Name for all GPUs together."""
 
 
 @dataclass(slots=True)
@@ -42,40 +27,6 @@ class _Row:
 
     number: int
     token_ids: list[int]
-
-
-@dataclass(slots=True)
-class _Draft:
-    """An answer in the making.
-
-    ``unread`` are the tokens the model has yet to read before it can be asked for the next one:
-    the rest of the context at first, then what was just sampled, with forced tokens after it.
-    """
-
-    query: Query
-    row: _Row
-    trie: TokenTrie | None
-    noise: np.random.Generator
-    unread: list[int]
-    token_ids: list[int] = field(default_factory=list[int])
-    logprobs: list[float] = field(default_factory=list[float])
-    allowed_ids: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
-    options: tuple[int, ...] = ()
-    done: bool = False
-
-    def append(self, token: int, logprob: float) -> None:
-        self.token_ids.append(token)
-        self.logprobs.append(logprob)
-        self.unread.append(token)
-
-    def follow_trie(self, trie: TokenTrie) -> None:
-        """Append forced tokens up to the next decision, or the end."""
-        self.options = trie.allowed(self.token_ids)
-        while len(self.options) == 1:
-            self.allowed_ids.append(self.options)
-            self.append(self.options[0], 0.0)
-            self.options = trie.allowed(self.token_ids)
-        self.done = not self.options
 
 
 class TransformersBackend:
@@ -115,10 +66,7 @@ class TransformersBackend:
             self._write([draft for draft in live if draft.trie is None])
         if training:
             self._model.train()
-        return [
-            Answer(tuple(draft.token_ids), tuple(draft.logprobs), tuple(draft.allowed_ids))
-            for draft in drafts
-        ]
+        return [draft.answer() for draft in drafts]
 
     def release(self, episodes: Iterable[int]) -> None:
         """Drop the rows of these episodes."""
@@ -146,9 +94,8 @@ class TransformersBackend:
             for episode, number in zip(episodes, numbers, strict=True):
                 self._rows[episode] = _Row(number, list(ids))
 
-    def _start(self, query: Query) -> _Draft:
-        if not query.context_ids:
-            raise ValueError(f"the context of episode {query.episode} is empty")
+    def _start(self, query: Query) -> Draft:
+        draft = Draft.start(query)
         row = self._rows.get(query.episode)
         if row is None:
             row = self._rows[query.episode] = _Row(self._stepper.open(), [])
@@ -157,28 +104,21 @@ class TransformersBackend:
         if shared < len(row.token_ids):
             self._stepper.truncate(row.number, length=shared)
             del row.token_ids[shared:]
-        draft = _Draft(
-            query=query,
-            row=row,
-            trie=TokenTrie(query.choices) if query.choices else None,
-            noise=np.random.Generator(np.random.Philox(query.seed)),
-            unread=list(query.context_ids[shared:]),
-        )
-        if draft.trie is not None:
-            draft.follow_trie(draft.trie)
         return draft
 
     def _read(
-        self, drafts: Sequence[_Draft], candidates_RK: Int[Tensor, "R K"] | None
+        self, drafts: Sequence[Draft], candidates_RK: Int[Tensor, "R K"] | None
     ) -> Float[Tensor, "R K"]:
-        chunks = {draft.row.number: draft.unread for draft in drafts}
+        """Read what is new in each draft's row, and score what may come next."""
+        rows = [self._rows[draft.query.episode] for draft in drafts]
+        unread = [_unread(draft, row) for draft, row in zip(drafts, rows, strict=True)]
+        chunks = {row.number: tokens for row, tokens in zip(rows, unread, strict=True)}
         logits_RK = self._stepper.extend(chunks, candidates_RK)
-        for draft in drafts:
-            draft.row.token_ids += draft.unread
-            draft.unread = []
+        for row, tokens in zip(rows, unread, strict=True):
+            row.token_ids += tokens
         return logits_RK
 
-    def _choose(self, drafts: Sequence[_Draft]) -> None:
+    def _choose(self, drafts: Sequence[Draft]) -> None:
         """Sample each draft's next token among its options, then follow what that forces."""
         if not drafts:
             return
@@ -189,46 +129,33 @@ class TransformersBackend:
         logits_RK = self._read(drafts, torch.tensor(padded))
         shut_RK = torch.tensor([[k >= len(draft.options) for k in range(most)] for draft in drafts])
         logits_RK = logits_RK.cpu().masked_fill(shut_RK, float("-inf"))
-        for draft, (index, logprob) in zip(drafts, _sample(logits_RK, drafts), strict=True):
-            draft.allowed_ids.append(draft.options)
-            draft.append(draft.options[index], logprob)
-            assert draft.trie is not None
-            draft.follow_trie(draft.trie)
+        for draft, (index, logprob) in zip(drafts, _draw(logits_RK, drafts), strict=True):
+            draft.choose(index, logprob)
 
-    def _write(self, drafts: Sequence[_Draft]) -> None:
+    def _write(self, drafts: Sequence[Draft]) -> None:
         """Sample each draft's next token of free text from the whole vocabulary."""
         if not drafts:
             return
         logits_RK = self._read(drafts, None)
-        for draft, (token, logprob) in zip(drafts, _sample(logits_RK, drafts), strict=True):
-            draft.append(token, logprob)
+        for draft, (token, logprob) in zip(drafts, _draw(logits_RK, drafts), strict=True):
+            draft.token_ids.append(token)
+            draft.logprobs.append(logprob)
             full = len(draft.token_ids) >= draft.query.max_new_tokens
             draft.done = token == self._eos_id or full
 
 
-def _sample(logits_RK: Float[Tensor, "R K"], drafts: Sequence[_Draft]) -> list[tuple[int, float]]:
-    """Draw an index for each draft by inversion, with its log-probability (nats).
+def _draw(logits_RK: Float[Tensor, "R K"], drafts: Sequence[Draft]) -> list[tuple[int, float]]:
+    return draw_rows(
+        logits_RK,
+        temperatures=[draft.query.temperature for draft in drafts],
+        noise=[draft.noise.random() for draft in drafts],
+    )
 
-    In double precision, so that the tail of a large vocabulary keeps its share.
-    """
-    temperatures = [draft.query.temperature for draft in drafts]
-    divisors = [temperature or 1.0 for temperature in temperatures]
-    device = logits_RK.device
-    divisors_R1 = torch.tensor(divisors, dtype=torch.float64, device=device)[:, None]
-    logprobs_RK = (logits_RK.double() / divisors_R1).log_softmax(-1)
-    cumulative_RK = logprobs_RK.exp().cumsum(-1)
-    noise_R1 = torch.tensor([[draft.noise.random()] for draft in drafts], dtype=torch.float64)
-    noise_R1 = noise_R1.to(device)
-    # An id of probability 0 is passed over: strictly more than the noise must lie before its end.
-    target_R1 = noise_R1 * cumulative_RK[:, -1:]
-    drawn_R1 = torch.searchsorted(cumulative_RK, target_R1, right=True)
-    likeliest_R1 = logprobs_RK.argmax(-1, keepdim=True)
-    drawn_R1 = torch.where(drawn_R1 < logits_RK.shape[1], drawn_R1, likeliest_R1)
-    greedy_R1 = torch.tensor([[temperature == 0] for temperature in temperatures], device=device)
-    index_R1 = torch.where(greedy_R1, likeliest_R1, drawn_R1)
-    logprob_R1 = logprobs_RK.gather(1, index_R1).masked_fill(greedy_R1, 0.0)
-    indices, logprobs = index_R1[:, 0].cpu().numpy(), logprob_R1[:, 0].cpu().numpy()
-    return [(int(index), float(logprob)) for index, logprob in zip(indices, logprobs, strict=True)]
+
+def _unread(draft: Draft, row: _Row) -> list[int]:
+    """List the tokens of a draft, context first, that its row has not read."""
+    context_ids, read = draft.query.context_ids, len(row.token_ids)
+    return [*context_ids[read:], *draft.token_ids[max(read - len(context_ids), 0) :]]
 
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
@@ -243,144 +170,3 @@ def pick_stepper(model: nn.Module) -> Stepper:
     if is_lean(model):
         return LeanStepper(model)
     return CachedStepper(model) if has_full_attention(model) else RecomputingStepper(model)
-
-
-def load_model(
-    name: str = EMBEDDED,
-    *,
-    revision: str = "main",
-    dtype: str = "auto",
-    device: str = "auto",
-    trust_remote_code: bool = False,
-    attention: str = "auto",
-) -> tuple[nn.Module, Tokenizer]:
-    """Load a causal language model and its tokenizer; weights come from safetensors only.
-
-    Args:
-        name: One that ``layerbench.agents.pretrained.names`` knows, a folder, or a name on the Hub.
-        revision: Branch, tag or commit on the Hub.
-        dtype: ``auto`` takes float32 on the CPU, where bfloat16 is far slower, else bfloat16; or
-            a name such as ``float32``.
-        device: As torch names it; ``auto`` takes CUDA if there is some. Of several processes that
-            torchrun started, each takes a GPU of its own. ``split`` lays the layers out over all
-            GPUs, one after the other, for a model that none of them can hold.
-        trust_remote_code: Run code that comes with the model.
-        attention: As transformers names implementations of it; ``auto`` leaves the choice there.
-
-    Raises:
-        ValueError: There is no such model, device, dtype or implementation of attention.
-    """
-    place = None if device == SPLIT else _find_device(device)
-    if place is None:
-        _check_split()
-    kind = _find_dtype(dtype, place)
-    path = names.place(name)
-    try:
-        model = cast(Any, AutoModelForCausalLM).from_pretrained(
-            path,
-            revision=revision,
-            dtype=kind,
-            use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-            attn_implementation=None if attention == "auto" else attention,
-            device_map="auto" if place is None else None,
-        )
-        tokenizer = cast(Any, AutoTokenizer).from_pretrained(
-            path, revision=revision, trust_remote_code=trust_remote_code
-        )
-    except (ImportError, OSError, ValueError) as problem:
-        raise _not_loaded(name, problem) from problem
-    if place is not None:
-        model = model.to(place)
-    elif any(parameter.is_meta for parameter in model.parameters()):
-        raise ValueError(
-            f"model '{name}' does not fit on the {torch.cuda.device_count()} GPUs here"
-        )
-    return cast(nn.Module, model.eval()), cast(Tokenizer, tokenizer)
-
-
-def load_skeleton(
-    name: str = EMBEDDED, *, revision: str = "main", trust_remote_code: bool = False
-) -> nn.Module:
-    """Build a model without its weights, which takes no memory, to look at its structure.
-
-    Args:
-        name: One that ``layerbench.agents.pretrained.names`` knows, a folder, or a name on the Hub.
-        revision: Branch, tag or commit on the Hub.
-        trust_remote_code: Run code that comes with the model.
-
-    Raises:
-        ValueError: There is no such model.
-    """
-    path = names.place(name)
-    try:
-        config = cast(Any, AutoConfig).from_pretrained(
-            path, revision=revision, trust_remote_code=trust_remote_code
-        )
-        with torch.device("meta"):
-            return cast(Any, AutoModelForCausalLM).from_config(
-                config, trust_remote_code=trust_remote_code
-            )
-    except (ImportError, OSError, ValueError) as problem:
-        raise _not_loaded(name, problem) from problem
-
-
-def weights_hash(model: nn.Module) -> str:
-    """Compute the SHA-256 of a model's weights: names, kinds, shapes and bytes, by name."""
-    digest = hashlib.sha256()
-    weights = cast(dict[str, Tensor], model.state_dict())
-    for name in sorted(weights):
-        weight = weights[name].detach().cpu().contiguous()
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
-        digest.update(weight.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _not_loaded(name: str, problem: Exception) -> ValueError:
-    # transformers tells at length, of an unknown kind of model with all that it knows.
-    reason = str(problem).strip().partition("\n")[0][:300]
-    if name.startswith(("/", "./", "../", "~")) and not Path(name).exists():
-        reason = "there is no such folder"
-    elif "Unrecognized configuration class" in reason:
-        reason = "layerbench needs a causal language model, which decodes alone; this is none"
-    return ValueError(f"model '{name}' could not be loaded: {reason}")
-
-
-def _find_device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        name = f"cuda:{torchrun.local_rank()}"
-    elif name.startswith("cuda:") and torchrun.processes() > 1:
-        raise ValueError(
-            f"device '{name}' would be that of all processes of torchrun: take auto, which gives "
-            "each a GPU of its own"
-        )
-    try:
-        device = torch.device(name)
-        # A name that torch knows may be that of a device which is not here.
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ImportError) as problem:
-        raise ValueError(f"no device '{name}' here: use auto, cpu, cuda or cuda:N") from problem
-    return device
-
-
-def _check_split() -> None:
-    if find_spec("accelerate") is None:
-        raise ValueError("device 'split' needs accelerate: pip install 'layerbench[split]'")
-    if not torch.cuda.is_available():
-        raise ValueError("device 'split' is for several GPUs, and there is none here: use auto")
-    if torchrun.processes() > 1:
-        raise ValueError(
-            "device 'split' takes all GPUs for one process: leave torchrun out, or use auto"
-        )
-
-
-def _find_dtype(name: str, device: torch.device | None) -> torch.dtype:
-    if name == "auto":
-        on_cpu = device is not None and device.type == "cpu"
-        return torch.float32 if on_cpu else torch.bfloat16
-    kind = getattr(torch, name, None)
-    if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
-        raise ValueError(f"no dtype '{name}': use auto, float32, bfloat16 or float16")
-    return kind

@@ -1,18 +1,13 @@
 """Answers from vLLM: continuous batching, prefix caching, each answer as soon as it is there."""
 
-import math
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
 
-import numpy as np
 from torch import nn
 
 from layerbench.agents.backends.base import Answer, Query
+from layerbench.agents.backends.sampling import Draft, draw
 from layerbench.agents.backends.vllm.engine import Completion, Engine, EngineSettings, Request
 from layerbench.agents.backends.vllm.weight_sync import WeightSync
-from layerbench.agents.trie import TokenTrie
 
 HOTTEST = 2.0
 """Highest temperature that vLLM takes for free text."""
@@ -49,7 +44,7 @@ class VLLMBackend:
         self.sync = WeightSync(model, self.engine)
         self._eos_id = eos_id
         self._live = set[int]()
-        self._drafts: dict[int, _Draft] = {}
+        self._drafts: dict[int, Draft] = {}
         self._names: dict[str, int] = {}
         self._ready: dict[int, Answer] = {}
 
@@ -78,7 +73,7 @@ class VLLMBackend:
         busy = self._drafts.keys() | self._ready.keys()
         if len(set(episodes)) < len(episodes) or busy & set(episodes):
             raise ValueError(f"one query per episode, got {sorted(episodes)}")
-        drafts = [_Draft.of(query) for query in queries]
+        drafts = [_start(query) for query in queries]
         if drafts and not self._live:
             self.engine.wake()
             self.sync.bring_in_step()
@@ -93,7 +88,7 @@ class VLLMBackend:
         while not self._ready:
             for completion in self.engine.step():
                 draft = self._drafts.pop(self._names.pop(completion.name))
-                draft.take(completion)
+                _take(draft, completion)
                 self._advance(draft)
         ready, self._ready = self._ready, {}
         return ready
@@ -115,101 +110,50 @@ class VLLMBackend:
         """Stop the engine."""
         self.engine.close()
 
-    def _advance(self, draft: "_Draft") -> None:
+    def _advance(self, draft: Draft) -> None:
         """Ask for the next token, or for all of free text, unless the answer is complete."""
         episode = draft.query.episode
         if draft.done:
             self._ready[episode] = draft.answer()
             return
         name = f"{episode}.{len(draft.token_ids)}"
-        self.engine.add(draft.request(name, eos_id=self._eos_id))
+        self.engine.add(_request(draft, name, eos_id=self._eos_id))
         self._drafts[episode] = draft
         self._names[name] = episode
 
 
-@dataclass(slots=True)
-class _Draft:
-    """An answer in the making."""
-
-    query: Query
-    trie: TokenTrie | None
-    noise: np.random.Generator
-    token_ids: list[int] = field(default_factory=list[int])
-    logprobs: list[float] = field(default_factory=list[float])
-    allowed_ids: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
-    options: tuple[int, ...] = ()
-    done: bool = False
-
-    @classmethod
-    def of(cls, query: Query) -> "_Draft":
-        """Begin an answer, with what is forced at its beginning."""
-        if not query.context_ids:
-            raise ValueError(f"the context of episode {query.episode} is empty")
-        if not query.choices and query.temperature > HOTTEST:
-            raise ValueError(
-                f"vLLM samples free text at temperatures up to {HOTTEST:g}, not {query.temperature}"
-            )
-        trie = TokenTrie(query.choices) if query.choices else None
-        draft = cls(query, trie, np.random.Generator(np.random.Philox(query.seed)))
-        draft.follow_trie()
-        return draft
-
-    def request(self, name: str, *, eos_id: int) -> Request:
-        """Word what the engine is to do next."""
-        query = self.query
-        if self.options:
-            return Request(name, (*query.context_ids, *self.token_ids), self.options)
-        return Request(
-            name,
-            query.context_ids,
-            max_tokens=query.max_new_tokens,
-            end_id=eos_id,
-            temperature=query.temperature,
-            seed=query.seed >> 1,
+def _start(query: Query) -> Draft:
+    draft = Draft.start(query)
+    if not query.choices and query.temperature > HOTTEST:
+        raise ValueError(
+            f"vLLM samples free text at temperatures up to {HOTTEST:g}, not {query.temperature}"
         )
-
-    def take(self, completion: Completion) -> None:
-        """Append what the engine said, and what that forces."""
-        temperature = self.query.temperature
-        if not self.options:
-            self.token_ids += completion.token_ids
-            places = zip(completion.token_ids, completion.logprobs, strict=True)
-            self.logprobs += [at[token] if temperature else 0.0 for token, at in places]
-            self.done = True
-            return
-        raw = [completion.logprobs[0][token] for token in self.options]
-        index, logprob = _draw(raw, temperature, self.noise.random())
-        self._append(self.options[index], logprob)
-        self.follow_trie()
-
-    def follow_trie(self) -> None:
-        """Append forced tokens up to the next decision, or the end."""
-        if self.trie is None:
-            return
-        self.options = self.trie.allowed(self.token_ids)
-        while len(self.options) == 1:
-            self._append(self.options[0], 0.0)
-            self.options = self.trie.allowed(self.token_ids)
-        self.done = not self.options
-
-    def answer(self) -> Answer:
-        return Answer(tuple(self.token_ids), tuple(self.logprobs), tuple(self.allowed_ids))
-
-    def _append(self, token: int, logprob: float) -> None:
-        self.allowed_ids.append(self.options)
-        self.token_ids.append(token)
-        self.logprobs.append(logprob)
+    return draft
 
 
-def _draw(logits: Sequence[float], temperature: float, noise: float) -> tuple[int, float]:
-    """Draw an index by inversion, with its log-probability (nats); the likeliest at 0, with 0."""
-    most = max(logits)
-    likeliest = logits.index(most)
-    if temperature == 0:
-        return likeliest, 0.0
-    scaled = [(logit - most) / temperature for logit in logits]
-    total = math.log(math.fsum(map(math.exp, scaled)))
-    cumulative = list(accumulate(math.exp(logit - total) for logit in scaled))
-    drawn = bisect_right(cumulative, noise * cumulative[-1])
-    index = drawn if drawn < len(logits) else likeliest
-    return index, scaled[index] - total
+def _request(draft: Draft, name: str, *, eos_id: int) -> Request:
+    """Word what the engine is to do next."""
+    query = draft.query
+    if draft.options:
+        return Request(name, (*query.context_ids, *draft.token_ids), draft.options)
+    return Request(
+        name,
+        query.context_ids,
+        max_tokens=query.max_new_tokens,
+        end_id=eos_id,
+        temperature=query.temperature,
+        seed=query.seed >> 1,
+    )
+
+
+def _take(draft: Draft, completion: Completion) -> None:
+    """Append what the engine said, and what that forces."""
+    temperature = draft.query.temperature
+    if not draft.options:
+        draft.token_ids += completion.token_ids
+        places = zip(completion.token_ids, completion.logprobs, strict=True)
+        draft.logprobs += [at[token] if temperature else 0.0 for token, at in places]
+        draft.done = True
+        return
+    raw = [completion.logprobs[0][token] for token in draft.options]
+    draft.choose(*draw(raw, temperature=temperature, noise=draft.noise.random()))

@@ -1,0 +1,161 @@
+"""Causal language models and their tokenizers, loaded by name; hashes of their weights."""
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from layerbench.agents import torchrun
+from layerbench.agents.context import Tokenizer
+from layerbench.agents.pretrained import names
+
+EMBEDDED = "embedded"
+"""Name of the model that comes with this package."""
+
+SPLIT = "split"
+"""Name for all GPUs together."""
+
+
+def load_model(
+    name: str = EMBEDDED,
+    *,
+    revision: str = "main",
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    attention: str = "auto",
+) -> tuple[nn.Module, Tokenizer]:
+    """Load a causal language model and its tokenizer; weights come from safetensors only.
+
+    Args:
+        name: One that ``layerbench.agents.pretrained.names`` knows, a folder, or a name on the Hub.
+        revision: Branch, tag or commit on the Hub.
+        dtype: ``auto`` takes float32 on the CPU, where bfloat16 is far slower, else bfloat16; or
+            a name such as ``float32``.
+        device: As torch names it; ``auto`` takes CUDA if there is some. Of several processes that
+            torchrun started, each takes a GPU of its own. ``split`` lays the layers out over all
+            GPUs, one after the other, for a model that none of them can hold.
+        trust_remote_code: Run code that comes with the model.
+        attention: As transformers names implementations of it; ``auto`` leaves the choice there.
+
+    Raises:
+        ValueError: There is no such model, device, dtype or implementation of attention.
+    """
+    place = None if device == SPLIT else _find_device(device)
+    if place is None:
+        _check_split()
+    kind = _find_dtype(dtype, place)
+    path = names.place(name)
+    try:
+        model = cast(Any, AutoModelForCausalLM).from_pretrained(
+            path,
+            revision=revision,
+            dtype=kind,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            attn_implementation=None if attention == "auto" else attention,
+            device_map="auto" if place is None else None,
+        )
+        tokenizer = cast(Any, AutoTokenizer).from_pretrained(
+            path, revision=revision, trust_remote_code=trust_remote_code
+        )
+    except (ImportError, OSError, ValueError) as problem:
+        raise _not_loaded(name, problem) from problem
+    if place is not None:
+        model = model.to(place)
+    elif any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError(
+            f"model '{name}' does not fit on the {torch.cuda.device_count()} GPUs here"
+        )
+    return cast(nn.Module, model.eval()), cast(Tokenizer, tokenizer)
+
+
+def load_skeleton(
+    name: str = EMBEDDED, *, revision: str = "main", trust_remote_code: bool = False
+) -> nn.Module:
+    """Build a model without its weights, which takes no memory, to look at its structure.
+
+    Args:
+        name: One that ``layerbench.agents.pretrained.names`` knows, a folder, or a name on the Hub.
+        revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Run code that comes with the model.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    path = names.place(name)
+    try:
+        config = cast(Any, AutoConfig).from_pretrained(
+            path, revision=revision, trust_remote_code=trust_remote_code
+        )
+        with torch.device("meta"):
+            return cast(Any, AutoModelForCausalLM).from_config(
+                config, trust_remote_code=trust_remote_code
+            )
+    except (ImportError, OSError, ValueError) as problem:
+        raise _not_loaded(name, problem) from problem
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Compute the SHA-256 of a model's weights: names, kinds, shapes and bytes, by name."""
+    digest = hashlib.sha256()
+    weights = cast(dict[str, Tensor], model.state_dict())
+    for name in sorted(weights):
+        weight = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _not_loaded(name: str, problem: Exception) -> ValueError:
+    # transformers tells at length, of an unknown kind of model with all that it knows.
+    reason = str(problem).strip().partition("\n")[0][:300]
+    if name.startswith(("/", "./", "../", "~")) and not Path(name).exists():
+        reason = "there is no such folder"
+    elif "Unrecognized configuration class" in reason:
+        reason = "layerbench needs a causal language model, which decodes alone; this is none"
+    return ValueError(f"model '{name}' could not be loaded: {reason}")
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{torchrun.local_rank()}"
+    elif name.startswith("cuda:") and torchrun.processes() > 1:
+        raise ValueError(
+            f"device '{name}' would be that of all processes of torchrun: take auto, which gives "
+            "each a GPU of its own"
+        )
+    try:
+        device = torch.device(name)
+        # A name that torch knows may be that of a device which is not here.
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError) as problem:
+        raise ValueError(f"no device '{name}' here: use auto, cpu, cuda or cuda:N") from problem
+    return device
+
+
+def _check_split() -> None:
+    if find_spec("accelerate") is None:
+        raise ValueError("device 'split' needs accelerate: pip install 'layerbench[split]'")
+    if not torch.cuda.is_available():
+        raise ValueError("device 'split' is for several GPUs, and there is none here: use auto")
+    if torchrun.processes() > 1:
+        raise ValueError(
+            "device 'split' takes all GPUs for one process: leave torchrun out, or use auto"
+        )
+
+
+def _find_dtype(name: str, device: torch.device | None) -> torch.dtype:
+    if name == "auto":
+        on_cpu = device is not None and device.type == "cpu"
+        return torch.float32 if on_cpu else torch.bfloat16
+    kind = getattr(torch, name, None)
+    if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
+        raise ValueError(f"no dtype '{name}': use auto, float32, bfloat16 or float16")
+    return kind
