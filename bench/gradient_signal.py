@@ -22,8 +22,7 @@ import torch
 from jaxtyping import Float
 
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
-from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.runs import prepare
+from layerbench.benchmarks.runs import prepare, resolve
 from layerbench.envs.pool import EnvPool
 from layerbench.rl.advantages import (
     AdvantageSettings,
@@ -99,9 +98,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--out", type=Path, default=Path("bench/results/gradient_signal.json"))
     args = parser.parse_args()
-    prepared = prepare.prepare(
-        settings_config.load("alfworld", ["layers=full", f"seed={args.seed}"])
-    )
+    prepared = prepare.prepare(resolve.load("alfworld", ["layers=full", f"seed={args.seed}"]))
     groups = play(prepared, tasks=args.tasks, seed=args.seed)
     learner = make_learner(prepared.model, prepared.selection, prepared.training)
     settings = prepared.training.for_update()

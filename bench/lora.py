@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from gradient_signal import play
 
-from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.runs import prepare
+from layerbench.benchmarks.runs import prepare, resolve
 from layerbench.rl.advantages import group_advantages
 from layerbench.rl.batching import make_sequences
 from layerbench.rl.trainer import make_learner
@@ -31,7 +30,7 @@ LAYERS = ("15", "all-layers", "full")
 
 def learner_of(layers: str, rank: int) -> Learner:
     """Load the model anew: no way of learning meets what another has learned."""
-    prepared = prepare.prepare(settings_config.load("alfworld", [f"layers={layers}"]))
+    prepared = prepare.prepare(resolve.load("alfworld", [f"layers={layers}"]))
     settings = replace(prepared.training, lora_rank=rank)
     return make_learner(prepared.model, prepared.selection, settings)
 
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--out", type=Path, default=Path("bench/results/lora.json"))
     args = parser.parse_args()
-    prepared = prepare.prepare(settings_config.load("alfworld", ["layers=15"]))
+    prepared = prepare.prepare(resolve.load("alfworld", ["layers=15"]))
     groups = play(prepared, tasks=args.tasks, seed=0)
     training = prepared.training
     sequences = make_sequences(groups, group_advantages(groups, training.advantages))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -19,10 +20,10 @@ from safetensors import torch as safetensors
 
 from layerbench.agents import torchrun
 from layerbench.benchmarks import cli
-from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
+from layerbench.benchmarks.runs import launch, resolve
 from layerbench.benchmarks.runs.console import SilentReporter
 from layerbench.rl.checkpoint_files import latest_checkpoint
 from layerbench.rl.distributed import ALONE, Alone, check_agreement, share
@@ -164,15 +165,18 @@ def test_a_mistake_is_told_by_one_process(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
-def test_vllm_and_endpoints_are_for_one_process(tmp_path: Path) -> None:
+def test_vllm_and_endpoints_are_for_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "connected", lambda: nullcontext(OneOf(0, 2)))
     folder = RunFolder(tmp_path / "run")
     for setting, says in (
         ("model.backend=vllm", "vllm plays in one process: leave torchrun out"),
         ("model.name=openai:gpt", "is asked by one process: leave torchrun out"),
     ):
-        settings = settings_config.load("keydoor", [setting, "layers=none"], preset="quick")
+        settings = resolve.load("keydoor", [setting, "layers=none"], preset="quick")
         with pytest.raises(SettingsError, match=says):
-            carry_out(settings, folder, Start.CONTINUE, SilentReporter(), ranks=OneOf(0, 2))
+            launch.launch(settings, folder, Start.CONTINUE, reporter=SilentReporter())
     assert not folder.path.exists()
 
 

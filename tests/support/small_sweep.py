@@ -4,23 +4,24 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.records.run_folder import Start
 from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.sweep import plan
 from layerbench.benchmarks.sweep.plan import PlannedRun, SweepPlan
 from tests.support.record_example import evaluation, example
 
 
 def make(root: Path, *, layers: Sequence[int] = (0,), seeds: Sequence[int] = (0,)) -> SweepPlan:
-    settings = settings_config.load("keydoor", [f"run_root={root}"], preset="quick")
+    settings = resolve.load("keydoor", [f"run_root={root}"], preset="quick")
     return plan.make_plan(settings, layers=layers, seeds=seeds)
 
 
 def record_of(run: PlannedRun) -> RunRecord:
     """A record as the run would leave it: half a second of each evaluation, 1.25 of training."""
     record = dataclasses.replace(
-        example(), seed=run.config.seed, settings=settings_config.as_dict(run.config)
+        example(), seed=run.config.seed, settings=serialize.as_dict(run.config)
     )
     selection = dataclasses.replace(record.selection, name=run.config.layers)
     if run.trains:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import Evaluation
+from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.stats.success import (
     Count,
     TaskOutcome,
@@ -47,9 +48,7 @@ def write_record(
 ) -> None:
     base, final = (scored(phase, n, like) for phase, n in (("base", 10), ("final", won)))
     trains = selection != "none"
-    settings = settings_config.load(
-        "keydoor", [f"train.iterations={like.iterations}"], preset="quick"
-    )
+    settings = resolve.load("keydoor", [f"train.iterations={like.iterations}"], preset="quick")
     plain = example()
     record = replace(
         plain,
@@ -63,7 +62,7 @@ def write_record(
             {like.split: paired_difference(base.outcomes, final.outcomes)} if trains else {}
         ),
         seed=seed,
-        settings=settings_config.as_dict(settings) | {"layers": selection},
+        settings=serialize.as_dict(settings) | {"layers": selection},
     )
     folder.mkdir(parents=True, exist_ok=True)
     RunFolder(folder).record.write_text(record.to_json())

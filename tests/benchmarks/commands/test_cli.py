@@ -1,6 +1,4 @@
 import io
-import pkgutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,11 +6,11 @@ import pytest
 from layerbench import __version__
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import RunFailedError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.runs import launch as launching
 from tests.support.record_example import example
-
-Launch = Callable[[RunConfig, RunFolder, Start], RunRecord | str]
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, RunFolder
         calls.append((config, folder, start))
         return example()
 
-    monkeypatch.setattr(pkgutil, "resolve_name", lambda _name: launch)  # pyright: ignore
+    monkeypatch.setattr(launching, "launch", launch)
     return calls
 
 
@@ -205,15 +203,26 @@ def test_a_finished_run_is_shown_again_without_running(
 def test_a_failed_run_exits_1_with_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def launch(*_: object) -> str:
-        return "the run failed: RuntimeError: out of\nmemory"
+    def launch(*_: object) -> RunRecord:
+        raise RunFailedError("the run failed: RuntimeError: out of\nmemory")
 
-    monkeypatch.setattr(pkgutil, "resolve_name", lambda _name: launch)  # pyright: ignore
+    monkeypatch.setattr(launching, "launch", launch)
     assert cli.main(["run", "keydoor", "--out", str(tmp_path / "run")]) == 1
     assert capsys.readouterr() == (
         "",
         "layerbench: the run failed: RuntimeError: out of memory\n",
     )
+
+
+def test_a_bug_is_not_shown_as_a_typing_mistake(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def launch(*_: object) -> RunRecord:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(launching, "launch", launch)
+    with pytest.raises(ValueError, match="broadcast"):
+        cli.main(["run", "keydoor", "--out", str(tmp_path / "run")])
 
 
 def test_settings_are_shown_as_yaml(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from layerbench.benchmarks.commands import play
+from layerbench.benchmarks.commands import play_episode
 from layerbench.envs import registry
 
 SPEC = registry.find("keydoor")
@@ -17,7 +17,7 @@ def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def played(lines: Sequence[str], *, max_turns: int = 10) -> tuple[bool, list[str]]:
     """Play room tin+gold/gold/oak with what is typed, then the end of the input."""
-    task = play.find_task(SPEC, split="train", number=1, seed=0, options=OPTIONS)
+    task = play_episode.find_task(SPEC, split="train", number=1, seed=0, options=OPTIONS)
     room = "tin+gold/gold/pine"
     task = type(task)(room, options={"room": room})
     typed = iter(lines)
@@ -30,7 +30,9 @@ def played(lines: Sequence[str], *, max_turns: int = 10) -> tuple[bool, list[str
         except StopIteration:
             raise EOFError from None
 
-    won = play.play(SPEC, task, options=OPTIONS, max_turns=max_turns, read=read, write=shown.append)
+    won = play_episode.play_episode(
+        SPEC, task, options=OPTIONS, max_turns=max_turns, read=read, write=shown.append
+    )
     return won, shown
 
 
@@ -73,10 +75,10 @@ WEBSHOP = registry.find("webshop")
 
 def shopped(lines: Sequence[str]) -> list[str]:
     """Play a goal with what is typed, then quit."""
-    task = play.find_task(WEBSHOP, split="train", number=1, seed=0, options={})
+    task = play_episode.find_task(WEBSHOP, split="train", number=1, seed=0, options={})
     typed = iter([*lines, "q"])
     shown: list[str] = []
-    play.play(
+    play_episode.play_episode(
         WEBSHOP,
         task,
         options={},

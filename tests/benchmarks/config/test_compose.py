@@ -2,39 +2,40 @@ from enum import StrEnum
 from pathlib import Path
 from typing import cast
 
+import hydra
 import pytest
-from hydra import compose, initialize_config_module
+from hydra import initialize_config_module
 from omegaconf import OmegaConf
 
 from layerbench.agents.types import ActionMode, ContextMode
-from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config import validate
+from layerbench.benchmarks.config import compose, serialize, validate
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
+from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.runs.prepare import train_settings
 from layerbench.envs import registry
 from layerbench.rl.advantages import Algorithm, Normalisation, Statistics
 from layerbench.rl.losses import Aggregation, KLKind
 
 
-@pytest.mark.parametrize("preset", settings_config.PRESETS)
+@pytest.mark.parametrize("preset", validate.PRESETS)
 @pytest.mark.parametrize("env", sorted(registry.SPECS))
 def test_every_environment_has_every_preset(env: str, preset: str) -> None:
-    loaded = settings_config.load(env, preset=preset)
+    loaded = resolve.load(env, preset=preset)
     assert (loaded.env.name, loaded.preset) == (env, preset)
     # Every setting has a value: omegaconf marks those without one by ???.
-    assert "???" not in settings_config.to_yaml(loaded)
+    assert "???" not in serialize.to_yaml(loaded)
 
 
 @pytest.mark.parametrize("env", sorted(registry.SPECS))
 def test_published_turns_are_the_registrys(env: str) -> None:
-    assert settings_config.load(env, preset="paper").env.max_turns == registry.find(env).max_turns
+    assert resolve.load(env, preset="paper").env.max_turns == registry.find(env).max_turns
 
 
 def test_a_preset_can_set_the_turns_of_one_environment() -> None:
-    assert settings_config.load("alfworld").env.max_turns == 20
-    assert settings_config.load("alfworld", ["env.max_turns=30"]).env.max_turns == 30
-    assert settings_config.load("keydoor").env.max_turns == 10
+    assert resolve.load("alfworld").env.max_turns == 20
+    assert resolve.load("alfworld", ["env.max_turns=30"]).env.max_turns == 30
+    assert resolve.load("keydoor").env.max_turns == 10
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_a_preset_can_set_the_turns_of_one_environment() -> None:
     ],
 )
 def test_a_typed_value_arrives(typed: str, path: str, value: object) -> None:
-    found: object = settings_config.load("alfworld", [typed])
+    found: object = resolve.load("alfworld", [typed])
     for name in path.split("."):
         found = getattr(found, name)
     assert found == value
@@ -62,13 +63,13 @@ def test_a_typed_value_arrives(typed: str, path: str, value: object) -> None:
 
 @pytest.mark.parametrize("name", ["env.difficulty", "env.options.difficulty"])
 def test_an_option_of_the_environment_is_a_setting(name: str) -> None:
-    assert settings_config.load("alfworld", [f"{name}=hard"]).env.options["difficulty"] == "hard"
+    assert resolve.load("alfworld", [f"{name}=hard"]).env.options["difficulty"] == "hard"
 
 
 def test_an_option_without_a_value_takes_text() -> None:
-    options = settings_config.load("alfworld", ["env.data_dir=/games 1"]).env.options
+    options = resolve.load("alfworld", ["env.data_dir=/games 1"]).env.options
     assert options["data_dir"] == "/games 1"
-    assert settings_config.load("alfworld", ["env.data_dir=null"]).env.options["data_dir"] is None
+    assert resolve.load("alfworld", ["env.data_dir=null"]).env.options["data_dir"] is None
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_an_option_without_a_value_takes_text() -> None:
 )
 def test_a_setting_with_two_values_is_a_mistake(typed: list[str], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
-        settings_config.load("keydoor", typed)
+        resolve.load("keydoor", typed)
 
 
 @pytest.mark.parametrize(
@@ -126,63 +127,59 @@ def test_a_setting_with_two_values_is_a_mistake(typed: list[str], says: str) -> 
 )
 def test_a_mistake_is_named(typed: str, says: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        settings_config.load("keydoor", [typed])
+        resolve.load("keydoor", [typed])
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_what_trains_nothing_may_be_scored_on_the_split_of_training() -> None:
-    loaded = settings_config.load("keydoor", ["env.eval_splits=train", "layers=none"])
+    loaded = resolve.load("keydoor", ["env.eval_splits=train", "layers=none"])
     assert loaded.env.eval_splits == [loaded.env.train_split]
 
 
 def test_a_model_that_can_be_fetched_brings_its_preset(tmp_path: Path) -> None:
     # Named, or as the base of what a run has trained; a folder of its name is any folder.
     typed = ["model.name=embedded", "model.name=smollm2-135m"]
-    assert settings_config.load("alfworld", typed[1:]).preset == "small"
-    assert settings_config.load("alfworld", typed[:1]).preset == "default"
-    assert settings_config.load("alfworld", typed[1:], preset="quick").preset == "quick"
-    assert settings_config.load("alfworld", ["model.name=./smollm2-135m"]).preset == "default"
+    assert resolve.load("alfworld", typed[1:]).preset == "small"
+    assert resolve.load("alfworld", typed[:1]).preset == "default"
+    assert resolve.load("alfworld", typed[1:], preset="quick").preset == "quick"
+    assert resolve.load("alfworld", ["model.name=./smollm2-135m"]).preset == "default"
     checkpoint = tmp_path / "run" / "checkpoints" / "iteration-000001"
     checkpoint.mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").write_text("model: {name: smollm2-135m, revision: main}")
-    loaded = settings_config.load("alfworld", [f"model.name={checkpoint}"])
+    loaded = resolve.load("alfworld", [f"model.name={checkpoint}"])
     assert (loaded.preset, loaded.agent.style) == ("small", "compact")
 
 
 def test_an_unknown_preset_is_named() -> None:
     with pytest.raises(SettingsError, match="'quik': did you mean 'quick'"):
-        settings_config.load("keydoor", preset="quik")
+        resolve.load("keydoor", preset="quik")
 
 
-@pytest.mark.parametrize("preset", settings_config.PRESETS)
+@pytest.mark.parametrize("preset", validate.PRESETS)
 def test_dr_grpo_divides_by_constants_alone(preset: str) -> None:
     typed = ["algorithm.name=dr_grpo"]
-    training = train_settings(settings_config.load("alfworld", typed, preset=preset))
+    training = train_settings(resolve.load("alfworld", typed, preset=preset))
     assert training.advantages.algorithm is Algorithm.DR_GRPO
     assert training.advantages.normalisation is Normalisation.MEAN
     assert training.loss.aggregation is Aggregation.DR_GRPO
     assert training.loss.kl_coef == 0.0
     # What is typed counts for more, before or behind.
     for both in (["train.kl_coef=0.02", *typed], [*typed, "train.kl_coef=0.02"]):
-        assert settings_config.load("alfworld", both, preset=preset).train.kl_coef == 0.02
+        assert resolve.load("alfworld", both, preset=preset).train.kl_coef == 0.02
 
 
 def test_dr_grpo_with_a_deviation_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"algorithm\.normalisation must be mean"):
-        settings_config.load(
-            "keydoor", ["algorithm.name=dr_grpo", "algorithm.normalisation=mean_std"]
-        )
+        resolve.load("keydoor", ["algorithm.name=dr_grpo", "algorithm.normalisation=mean_std"])
 
 
 @pytest.mark.parametrize("algorithm", validate.CHOICES["algorithm.name"])
 def test_hydra_composes_a_job_with_the_same_settings(algorithm: str) -> None:
-    asked = settings_config.load("keydoor", [f"algorithm.name={algorithm}", "train.clip_low=0.1"])
-    with initialize_config_module(settings_config.CONF, version_base="1.3"):
-        composed = OmegaConf.to_object(compose("run", overrides=settings_config.to_hydra(asked)))
-    assert settings_config.fingerprint(cast(RunConfig, composed)) == settings_config.fingerprint(
-        asked
-    )
+    asked = resolve.load("keydoor", [f"algorithm.name={algorithm}", "train.clip_low=0.1"])
+    with initialize_config_module(compose.CONF, version_base="1.3"):
+        composed = OmegaConf.to_object(hydra.compose("run", overrides=compose.to_hydra(asked)))
+    assert serialize.fingerprint(cast(RunConfig, composed)) == serialize.fingerprint(asked)
 
 
 @pytest.mark.parametrize(
@@ -202,29 +199,23 @@ def test_choices_are_the_words_of_the_code(name: str, words: type[StrEnum]) -> N
 
 
 def test_style_follows_the_model() -> None:
-    assert settings_config.load("alfworld").agent.style == "compact"
-    assert settings_config.load("alfworld", ["model.name=org/model"]).agent.style == "alfworld"
-    assert settings_config.load("alfworld", ["agent.style=generic"]).agent.style == "generic"
+    assert resolve.load("alfworld").agent.style == "compact"
+    assert resolve.load("alfworld", ["model.name=org/model"]).agent.style == "alfworld"
+    assert resolve.load("alfworld", ["agent.style=generic"]).agent.style == "generic"
 
 
 @pytest.mark.parametrize("preset", ["quick", "default"])
 def test_webshop_is_played_by_its_own_embedded_model(preset: str) -> None:
-    settings = settings_config.load("webshop", preset=preset)
+    settings = resolve.load("webshop", preset=preset)
     assert settings.model.name == "embedded-webshop"
     assert settings.agent.style == "compact-webshop"
-    assert settings_config.load("webshop", ["model.name=org/model"]).agent.style == "webshop"
+    assert resolve.load("webshop", ["model.name=org/model"]).agent.style == "webshop"
 
 
 def test_fingerprint_sees_settings_but_not_the_folder() -> None:
-    plain = settings_config.fingerprint(settings_config.load("keydoor"))
-    assert (
-        settings_config.fingerprint(settings_config.load("keydoor", ["run_root=elsewhere"]))
-        == plain
-    )
-    assert (
-        settings_config.fingerprint(settings_config.load("keydoor", ["train.clip_high=0.28"]))
-        != plain
-    )
+    plain = serialize.fingerprint(resolve.load("keydoor"))
+    assert serialize.fingerprint(resolve.load("keydoor", ["run_root=elsewhere"])) == plain
+    assert serialize.fingerprint(resolve.load("keydoor", ["train.clip_high=0.28"])) != plain
 
 
 LATER = {
@@ -239,41 +230,39 @@ LATER = {
 
 
 def test_runs_from_before_a_setting_keep_their_names() -> None:
-    settings = settings_config.as_dict(settings_config.load("keydoor"))
+    settings = serialize.as_dict(resolve.load("keydoor"))
     for name in LATER:
         section, _, last = name.partition(".")
         assert last not in settings[section]
-        assert f"{last}: " in settings_config.listing(settings_config.load("keydoor"))
+        assert f"{last}: " in serialize.listing(resolve.load("keydoor"))
 
 
 @pytest.mark.parametrize(("name", "value"), LATER.items())
 def test_a_later_setting_is_recorded_where_it_changes_something(name: str, value: str) -> None:
     plain = ["agent.action_mode=generate", "agent.style=generic"]
-    asked = settings_config.load("keydoor", [*plain, f"{name}={value}"])
+    asked = resolve.load("keydoor", [*plain, f"{name}={value}"])
     section, _, last = name.partition(".")
-    assert str(settings_config.as_dict(asked)[section][last]).lower() == value
-    assert settings_config.fingerprint(asked) != settings_config.fingerprint(
-        settings_config.load("keydoor", plain)
-    )
-    assert settings_config.fingerprint(
-        settings_config.restore(settings_config.as_dict(asked))
-    ) == settings_config.fingerprint(asked)
+    assert str(serialize.as_dict(asked)[section][last]).lower() == value
+    assert serialize.fingerprint(asked) != serialize.fingerprint(resolve.load("keydoor", plain))
+    assert serialize.fingerprint(
+        serialize.restore(serialize.as_dict(asked))
+    ) == serialize.fingerprint(asked)
 
 
 def test_thoughts_cannot_be_turned_off_where_none_are_had() -> None:
     with pytest.raises(SettingsError, match=r"agent\.thinking is about free text"):
-        settings_config.load("keydoor", ["agent.thinking=false"])
+        resolve.load("keydoor", ["agent.thinking=false"])
 
 
 @pytest.mark.parametrize("typed", ["agent.action_mode=generate", "env.observation_mode=text_rich"])
 def test_the_embedded_model_is_not_told_what_it_cannot_read(typed: str) -> None:
     with pytest.raises(SettingsError, match=r"agent\.style compact-webshop"):
-        validate.check_style(settings_config.load("webshop", [typed]))
+        validate.check_style(resolve.load("webshop", [typed]))
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen3-1.7B"])
 def test_paper_preset_takes_any_model(model: str) -> None:
-    asked = settings_config.load("alfworld", [f"model.name={model}"], preset="paper")
+    asked = resolve.load("alfworld", [f"model.name={model}"], preset="paper")
     assert (asked.agent.action_mode, asked.agent.context_mode) == ("generate", "window")
     assert (asked.agent.style, asked.model.dtype) == ("alfworld", "auto")
     assert train_settings(asked).learning_rate == 1e-6

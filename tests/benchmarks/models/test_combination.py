@@ -1,16 +1,17 @@
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+from torch import nn
 
 from layerbench.agents.pretrained.loading import load_model, weights_hash
 from layerbench.benchmarks import cli
-from layerbench.benchmarks.models import combination
+from layerbench.benchmarks.config.schema import PartConfig
+from layerbench.benchmarks.models import combination, loading
 from layerbench.benchmarks.records import run_record
-from layerbench.benchmarks.runs import prepare, training_run
+from layerbench.benchmarks.runs import prepare
 from tests.support import saved_model
 from tests.support.command_line import typed
 
@@ -175,14 +176,14 @@ def test_a_killed_combination_goes_on(
 ) -> None:
     runs = [train("0"), train("1")]
     assert combine(runs, tmp_path / "through") == 0
-    learn = training_run._Run.learn  # pyright: ignore[reportPrivateUsage]
+    combine_weights = loading.combine
 
-    def die(self: object) -> object:
-        learn(self)  # pyright: ignore
+    def die(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -> object:
+        combine_weights(model, parts, num_layers=num_layers)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_run._Run, "learn", die)  # pyright: ignore[reportPrivateUsage]
+        patch.setattr(loading, "combine", die)
         assert combine(runs, tmp_path / "killed") == 130
     assert not (tmp_path / "killed" / "record.json").exists()
     assert combine(runs, tmp_path / "killed") == 0

@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks import cli
-from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, export
 from layerbench.benchmarks.records import json_codec, run_record
 from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.runs import resolve
 from tests.support import saved_model
 
 # Seconds on an idle machine; the limit is for busy ones.
@@ -168,7 +168,7 @@ def test_embedded_models_delta_keeps_its_prompts(tmp_path: Path) -> None:
     base = delta.Base("embedded", "main", "float32", "0" * 64)
     facts = delta.Delta(delta.SCHEMA, base, "1", "0" * 64, "0" * 64)
     json_codec.write(tmp_path / "delta" / delta.FACTS, facts)
-    asked = settings_config.load("alfworld", [f"model.name={tmp_path / 'delta'}"])
+    asked = resolve.load("alfworld", [f"model.name={tmp_path / 'delta'}"])
     assert asked.agent.style == "compact"
 
 

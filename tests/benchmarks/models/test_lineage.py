@@ -6,10 +6,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from layerbench.benchmarks import cli
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.records.run_folder import default_path
 from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.runs import resolve
 from tests.support import saved_model
 
 # Seconds on an idle machine; the limit is for busy ones.
@@ -100,20 +101,20 @@ def test_what_a_run_trained_can_be_trained_further(trained: Path, tmp_path: Path
 
 
 def test_prompts_are_those_of_the_base_model(tmp_path: Path) -> None:
-    settings = settings_config.load("keydoor", preset="quick")
+    settings = resolve.load("keydoor", preset="quick")
     assert settings.agent.style == "compact"
     checkpoint = tmp_path / "run" / "checkpoints" / "iteration-000001"
     checkpoint.mkdir(parents=True)
-    (tmp_path / "run" / "config.yaml").write_text(settings_config.to_yaml(settings))
+    (tmp_path / "run" / "config.yaml").write_text(serialize.to_yaml(settings))
     for name in (tmp_path / "run", checkpoint):
-        assert settings_config.load("keydoor", [f"model.name={name}"]).agent.style == "compact"
+        assert resolve.load("keydoor", [f"model.name={name}"]).agent.style == "compact"
     (tmp_path / "run" / "config.yaml").write_text("model: {name: org/other, revision: v2}")
-    other = settings_config.load("keydoor", [f"model.name={checkpoint}"])
+    other = resolve.load("keydoor", [f"model.name={checkpoint}"])
     assert (other.agent.style, other.model.revision) == ("keydoor", "v2")
 
 
 def test_evaluations_of_a_run_are_named_after_it(trained: Path) -> None:
-    settings = settings_config.load("keydoor", [f"model.name={trained}", "layers=none"])
+    settings = resolve.load("keydoor", [f"model.name={trained}", "layers=none"])
     assert default_path(settings).name.startswith("keydoor-layer1-none-")
 
 

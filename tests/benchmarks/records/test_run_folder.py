@@ -5,17 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, SchemaError, SettingsError
 from layerbench.benchmarks.records.run_folder import RunFolder, RunState, Start, default_path
+from layerbench.benchmarks.runs import resolve
 from tests.support.record_example import example
 
 STATE = RunState(started="2026-01-01T00:00:00+00:00", weights_sha256="ab", revision="r1")
 
 
 @pytest.fixture
-def settings() -> settings_config.RunConfig:
-    return settings_config.load("keydoor", preset="quick")
+def settings() -> RunConfig:
+    return resolve.load("keydoor", preset="quick")
 
 
 @pytest.fixture
@@ -23,11 +24,11 @@ def folder(tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
-def test_same_settings_have_the_same_folder(settings: settings_config.RunConfig) -> None:
+def test_same_settings_have_the_same_folder(settings: RunConfig) -> None:
     name = default_path(settings).name
     assert name.startswith("keydoor-embedded-full-gigpo-quick-seed0-")
-    assert default_path(settings_config.load("keydoor", preset="quick")) == default_path(settings)
-    other = settings_config.load("keydoor", ["train.clip_high=0.28"], preset="quick")
+    assert default_path(resolve.load("keydoor", preset="quick")) == default_path(settings)
+    other = resolve.load("keydoor", ["train.clip_high=0.28"], preset="quick")
     assert default_path(other) != default_path(settings)
 
 
@@ -36,25 +37,23 @@ def test_same_settings_have_the_same_folder(settings: settings_config.RunConfig)
     [("15", "-layer15-"), ("10,15,20-23", "-layer10,15,20-23-"), ("middle:10", "-middle10-")],
 )
 def test_folder_names_the_selection(layers: str, part: str) -> None:
-    loaded = settings_config.load("keydoor", [f"layers={layers}", "model.name=/models/org/small"])
+    loaded = resolve.load("keydoor", [f"layers={layers}", "model.name=/models/org/small"])
     assert f"keydoor-small{part}gigpo" in default_path(loaded).name
 
 
-def test_a_folder_that_is_not_there_is_a_start(
-    folder: RunFolder, settings: settings_config.RunConfig
-) -> None:
+def test_a_folder_that_is_not_there_is_a_start(folder: RunFolder, settings: RunConfig) -> None:
     assert folder.check(settings, Start.CONTINUE) is None
     assert not folder.path.exists()
 
 
-def test_resume_wants_a_run(folder: RunFolder, settings: settings_config.RunConfig) -> None:
+def test_resume_wants_a_run(folder: RunFolder, settings: RunConfig) -> None:
     with pytest.raises(SettingsError, match="there is no run to resume in"):
         folder.check(settings, Start.RESUME)
 
 
 @pytest.mark.parametrize("start", Start)
 def test_a_folder_of_something_else_is_left_alone(
-    folder: RunFolder, settings: settings_config.RunConfig, start: Start
+    folder: RunFolder, settings: RunConfig, start: Start
 ) -> None:
     folder.path.mkdir()
     (folder.path / "thesis.tex").write_text("precious")
@@ -62,7 +61,7 @@ def test_a_folder_of_something_else_is_left_alone(
         folder.check(settings, start)
 
 
-def test_a_file_is_no_folder(folder: RunFolder, settings: settings_config.RunConfig) -> None:
+def test_a_file_is_no_folder(folder: RunFolder, settings: RunConfig) -> None:
     folder.path.write_text("precious")
     with pytest.raises(SettingsError, match=r"run cannot be read \(Not a directory\): choose"):
         folder.check(settings, Start.CONTINUE)
@@ -98,7 +97,7 @@ def test_a_look_whether_a_folder_can_be_written_leaves_nothing(folder: RunFolder
     ],
 )
 def test_damaged_settings_are_named_and_can_be_replaced(
-    folder: RunFolder, settings: settings_config.RunConfig, text: str, says: str
+    folder: RunFolder, settings: RunConfig, text: str, says: str
 ) -> None:
     folder.path.mkdir()
     folder.config.write_text(text)
@@ -111,16 +110,14 @@ def test_damaged_settings_are_named_and_can_be_replaced(
 
 @pytest.mark.parametrize("start", [Start.CONTINUE, Start.RESUME])
 def test_an_unfinished_run_is_gone_on_with(
-    folder: RunFolder, settings: settings_config.RunConfig, start: Start
+    folder: RunFolder, settings: RunConfig, start: Start
 ) -> None:
     with folder.open(settings, Start.CONTINUE):
         pass
     assert folder.check(settings, start) is None
 
 
-def test_a_finished_run_gives_its_record(
-    folder: RunFolder, settings: settings_config.RunConfig
-) -> None:
+def test_a_finished_run_gives_its_record(folder: RunFolder, settings: RunConfig) -> None:
     with folder.open(settings, Start.CONTINUE):
         folder.part("base", "seen", suffix="json").write_text("{}")
         folder.finish(example())
@@ -128,28 +125,22 @@ def test_a_finished_run_gives_its_record(
     assert not (folder.path / "evaluations").exists()
 
 
-def test_a_record_of_another_schema_is_named(
-    folder: RunFolder, settings: settings_config.RunConfig
-) -> None:
+def test_a_record_of_another_schema_is_named(folder: RunFolder, settings: RunConfig) -> None:
     with folder.open(settings, Start.CONTINUE):
         folder.record.write_text(example().to_json().replace('"schema": 1', '"schema": 0'))
     with pytest.raises(FormatError, match="has schema 0"):
         folder.check(settings, Start.CONTINUE)
 
 
-def test_other_settings_are_refused_by_name(
-    folder: RunFolder, settings: settings_config.RunConfig
-) -> None:
+def test_other_settings_are_refused_by_name(folder: RunFolder, settings: RunConfig) -> None:
     with folder.open(settings, Start.CONTINUE):
         pass
-    changed = settings_config.load("keydoor", ["train.kl_coef=0.5"], preset="quick")
+    changed = resolve.load("keydoor", ["train.kl_coef=0.5"], preset="quick")
     with pytest.raises(SettingsError, match=r"train\.kl_coef is 0\.01 there, 0\.5 here"):
         folder.check(changed, Start.CONTINUE)
 
 
-def test_fresh_deletes_the_run_and_nothing_else(
-    folder: RunFolder, settings: settings_config.RunConfig
-) -> None:
+def test_fresh_deletes_the_run_and_nothing_else(folder: RunFolder, settings: RunConfig) -> None:
     with folder.open(settings, Start.CONTINUE):
         folder.remember(STATE)
         folder.finish(example())
@@ -161,9 +152,7 @@ def test_fresh_deletes_the_run_and_nothing_else(
     assert left == {".lock", "config.yaml", "evaluations", "notes.txt"}
 
 
-def test_two_processes_cannot_hold_a_folder(
-    folder: RunFolder, settings: settings_config.RunConfig
-) -> None:
+def test_two_processes_cannot_hold_a_folder(folder: RunFolder, settings: RunConfig) -> None:
     with (
         folder.open(settings, Start.CONTINUE),
         pytest.raises(SettingsError, match="another process is at work in"),
@@ -172,9 +161,7 @@ def test_two_processes_cannot_hold_a_folder(
         pass
 
 
-def test_a_folder_is_held_while_it_is_open(
-    folder: RunFolder, settings: settings_config.RunConfig
-) -> None:
+def test_a_folder_is_held_while_it_is_open(folder: RunFolder, settings: RunConfig) -> None:
     assert not folder.held
     with folder.open(settings, Start.CONTINUE):
         assert folder.held
@@ -182,7 +169,7 @@ def test_a_folder_is_held_while_it_is_open(
 
 
 def test_a_look_at_the_lock_keeps_nobody_out(
-    folder: RunFolder, settings: settings_config.RunConfig, monkeypatch: pytest.MonkeyPatch
+    folder: RunFolder, settings: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.path.mkdir()
     waited: list[float] = []
@@ -200,7 +187,7 @@ def test_a_look_at_the_lock_keeps_nobody_out(
 
 
 def test_whoever_waited_gets_the_record_of_who_was_first(
-    folder: RunFolder, settings: settings_config.RunConfig
+    folder: RunFolder, settings: RunConfig
 ) -> None:
     with folder.open(settings, Start.CONTINUE) as record:
         assert record is None
@@ -215,7 +202,7 @@ def test_whoever_waited_gets_the_record_of_who_was_first(
 def test_a_broken_record_is_deleted_and_its_checkpoints_kept_if_they_are_enough(
     folder: RunFolder, every: int, kept: bool
 ) -> None:
-    settings = settings_config.load("keydoor", [f"eval.every={every}"], preset="quick")
+    settings = resolve.load("keydoor", [f"eval.every={every}"], preset="quick")
     with folder.open(settings, Start.CONTINUE):
         (folder.path / "checkpoints").mkdir()
         folder.record.write_text('{"schema": 1}')
@@ -225,9 +212,7 @@ def test_a_broken_record_is_deleted_and_its_checkpoints_kept_if_they_are_enough(
         assert (folder.path / "checkpoints").exists() is kept
 
 
-def test_a_record_of_another_schema_is_not_deleted(
-    folder: RunFolder, settings: settings_config.RunConfig
-) -> None:
+def test_a_record_of_another_schema_is_not_deleted(folder: RunFolder, settings: RunConfig) -> None:
     with folder.open(settings, Start.CONTINUE):
         folder.record.write_text(example().to_json().replace('"schema": 1', '"schema": 0'))
     with pytest.raises(SchemaError), folder.open(settings, Start.CONTINUE):
@@ -237,7 +222,7 @@ def test_a_record_of_another_schema_is_not_deleted(
 
 @pytest.mark.parametrize("content", [b"{", b'{"schema": 1}', b"\xff\x00"])
 def test_a_broken_record_says_what_to_do(
-    folder: RunFolder, settings: settings_config.RunConfig, content: bytes
+    folder: RunFolder, settings: RunConfig, content: bytes
 ) -> None:
     with folder.open(settings, Start.CONTINUE):
         folder.record.write_bytes(content)
@@ -247,7 +232,7 @@ def test_a_broken_record_says_what_to_do(
 
 @pytest.mark.parametrize("content", [b"{", b"{}", b"\xff\x00"])
 def test_what_an_unfinished_run_wrote_and_nobody_can_read_says_what_to_do(
-    folder: RunFolder, settings: settings_config.RunConfig, content: bytes
+    folder: RunFolder, settings: RunConfig, content: bytes
 ) -> None:
     with folder.open(settings, Start.CONTINUE):
         assert folder.scores("base", "test") is None
@@ -259,23 +244,21 @@ def test_what_an_unfinished_run_wrote_and_nobody_can_read_says_what_to_do(
             folder.scores("base", "test")
 
 
-def test_logs_of_a_start_that_failed_are_no_run(
-    folder: RunFolder, settings: settings_config.RunConfig
-) -> None:
+def test_logs_of_a_start_that_failed_are_no_run(folder: RunFolder, settings: RunConfig) -> None:
     folder.path.mkdir()
     for name in (".lock", "error.log", "run.log"):
         (folder.path / name).touch()
     assert folder.check(settings, Start.CONTINUE) is None
 
 
-def test_first_start_is_remembered(folder: RunFolder, settings: settings_config.RunConfig) -> None:
+def test_first_start_is_remembered(folder: RunFolder, settings: RunConfig) -> None:
     later = dataclasses.replace(STATE, started="2027-01-01T00:00:00+00:00", revision="r2")
     with folder.open(settings, Start.CONTINUE):
         assert folder.remember(STATE) == STATE
         assert folder.remember(later) == STATE
 
 
-def test_other_weights_are_refused(folder: RunFolder, settings: settings_config.RunConfig) -> None:
+def test_other_weights_are_refused(folder: RunFolder, settings: RunConfig) -> None:
     with folder.open(settings, Start.CONTINUE):
         folder.remember(STATE)
         with pytest.raises(SettingsError, match="weights changed"):

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from layerbench.benchmarks.runs import resolve
+from layerbench.benchmarks.config import serialize
 from layerbench.agents.pretrained.loading import load_model, weights_hash
 from layerbench.benchmarks import cli
-from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.records.run_folder import default_path
 from layerbench.benchmarks.config.schema import RunConfig
@@ -27,7 +28,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def load(*typed: str) -> RunConfig:
-    return settings_config.load("keydoor", typed, preset="quick")
+    return resolve.load("keydoor", typed, preset="quick")
 
 
 @pytest.mark.parametrize(("count", "layers"), [(1, "0"), (2, "0,2"), (3, "0-2"), (4, "0-3")])
@@ -227,10 +228,10 @@ def test_what_is_recorded_cannot_be_typed(name: str) -> None:
 
 
 def test_settings_without_strategies_are_as_before() -> None:
-    plain = settings_config.as_dict(load())
+    plain = serialize.as_dict(load())
     assert "lr_scale" not in plain["train"]
     assert not {"parts", "read_from"} & set(plain)
-    assert "lr_scale: ''" in settings_config.listing(load())
+    assert "lr_scale: ''" in serialize.listing(load())
 
 
 def test_the_same_command_has_the_same_folder_whatever_it_reads(results: Path) -> None:

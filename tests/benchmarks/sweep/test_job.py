@@ -11,8 +11,9 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.records.run_folder import Start
+from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.sweep import job
 from layerbench.benchmarks.sweep.job import Outcome, Status
 from layerbench.benchmarks.sweep.plan import PlannedRun
@@ -83,15 +84,13 @@ def test_a_folder_of_something_else_is_a_failure(run: PlannedRun) -> None:
 @pytest.mark.slow
 def test_settings_that_cannot_be_are_a_failure_of_the_run(run: PlannedRun, tmp_path: Path) -> None:
     typed = [f"run_root={tmp_path}", "env.num_keys=1", "eval.tasks=99"]
-    outcome = job.carry(
-        OmegaConf.structured(settings_config.load("keydoor", typed, preset="quick"))
-    )
+    outcome = job.carry(OmegaConf.structured(resolve.load("keydoor", typed, preset="quick")))
     assert outcome.status is Status.FAILED
     assert "has 16 rooms" in outcome.message
 
 
 def test_the_child_ends_with_its_parent(run: PlannedRun) -> None:
-    settings = json.dumps([settings_config.as_dict(run.config), run.config.run_root])
+    settings = json.dumps([serialize.as_dict(run.config), run.config.run_root])
     # A parent that dies as soon as it has started the run.
     parent = (
         "import subprocess, sys, os\n"

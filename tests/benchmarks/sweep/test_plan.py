@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import hydra
 import pytest
-from hydra import compose, initialize_config_module
+from hydra import initialize_config_module
 
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import compose
 from layerbench.benchmarks.errors import SchemaError, SettingsError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.sweep import plan
 from layerbench.benchmarks.sweep.plan import State
 from tests.support import small_sweep
@@ -22,7 +24,7 @@ def test_every_seed_has_base_full_and_each_layer(tmp_path: Path) -> None:
 
 def test_a_run_has_the_folder_that_layerbench_run_gives_it(tmp_path: Path) -> None:
     [planned] = [run for run in small_sweep.make(tmp_path).trained if run.config.layers == "0"]
-    alone = settings_config.load("keydoor", [f"run_root={tmp_path}", "layers=0"], preset="quick")
+    alone = resolve.load("keydoor", [f"run_root={tmp_path}", "layers=0"], preset="quick")
     assert planned.folder.path == default_path(alone)
 
 
@@ -76,9 +78,7 @@ def test_half_a_line_of_metrics_is_not_read(tmp_path: Path) -> None:
 
 def test_records_with_other_settings_are_not_measured(tmp_path: Path) -> None:
     made = small_sweep.make(tmp_path)
-    other = settings_config.load(
-        "keydoor", [f"run_root={tmp_path}", "eval.tasks=3"], preset="quick"
-    )
+    other = resolve.load("keydoor", [f"run_root={tmp_path}", "eval.tasks=3"], preset="quick")
     stranger = plan.PlannedRun(other, RunFolder(default_path(other)))
     for run in (made.base[0], made.trained[1], stranger):
         small_sweep.finish(run)
@@ -109,7 +109,7 @@ def test_hydra_composes_a_job_to_the_planned_settings(tmp_path: Path) -> None:
         "algorithm.std_eps=1e-7",
         "train.dynamic_sampling=true",
     ]
-    planned = settings_config.load("keydoor", typed, preset="quick")
-    with initialize_config_module(settings_config.CONF, version_base="1.3"):
-        composed = compose("run", overrides=settings_config.to_hydra(planned))
-    assert settings_config.from_hydra(composed) == planned
+    planned = resolve.load("keydoor", typed, preset="quick")
+    with initialize_config_module(compose.CONF, version_base="1.3"):
+        composed = hydra.compose("run", overrides=compose.to_hydra(planned))
+    assert resolve.resolve(compose.from_hydra(composed)) == planned

@@ -1,22 +1,18 @@
-"""``layerbench combine``: its arguments, and the table of gains apart and together."""
+"""``layerbench combine``: layers that were trained apart, in one model."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from layerbench.agents import torchrun
+from layerbench.benchmarks.commands.parser import DONE
+from layerbench.benchmarks.commands.run import finished
 
-from layerbench.benchmarks.models.combination import Part
-from layerbench.benchmarks.records import run_table
-from layerbench.benchmarks.records.run_record import RunRecord
-from layerbench.benchmarks.stats import additivity
-from layerbench.benchmarks.stats.additivity import Addition
-
+NAME = "combine"
+SUMMARY = "put layers that were trained apart into one model, and score it on the same tasks"
 EXAMPLES = """
   layerbench combine runs/LAYER_3 runs/LAYER_15
   layerbench combine runs/LAYER_3 runs/LAYER_15 runs/LAYER_20 --out runs/three"""
-
-SUMMARY = "put layers that were trained apart into one model, and score it on the same tasks"
+TAKES_SETTINGS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,42 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="delete the run that is there")
 
 
-def print_table(record: RunRecord, parts: Sequence[Part], *, where: str) -> None:
-    """Print to stdout each part's gain, their sum, and the combined model's gain, by split."""
-    console = Console(width=run_table.WIDTH, color_system=None)
-    write: Callable[[Sequence[str]], None] = lambda lines: console.print(  # noqa: E731
-        *lines, sep="\n", highlight=False, markup=False, soft_wrap=True
-    )
-    additions = {split: _addition(record, parts, split) for split in record.env.eval_splits}
-    write(run_table.headline(record))
-    console.print(_table(record, parts, additions), crop=False)
-    write([f"{split}: {addition.verdict}" for split, addition in additions.items()])
-    write([*run_table.notes(record), f"record {where}"])
+def run(args: argparse.Namespace, settings: list[str]) -> int:
+    """Score the combined model, and print its table."""
+    from layerbench.benchmarks.commands.combine_table import print_table
+    from layerbench.benchmarks.models import combination
+    from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
 
+    parts = combination.read_parts([Path(run) for run in args.runs])
+    config = combination.make_config(parts)
+    start = Start.FRESH if args.fresh else Start.CONTINUE
+    folder = RunFolder(Path(args.out) if args.out else default_path(config))
+    record = finished(config, folder, start)
+    if record is None:
+        from layerbench.benchmarks.runs.launch import launch
 
-def _addition(record: RunRecord, parts: Sequence[Part], split: str) -> Addition:
-    base, *scored = (
-        (
-            one.evaluation(phase="base", split=split).outcomes,
-            one.evaluation(phase="final", split=split).outcomes,
-        )
-        for one in (record, *(part.record for part in parts))
-    )
-    return additivity.add_up(scored, base)
-
-
-def _table(record: RunRecord, parts: Sequence[Part], additions: dict[str, Addition]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="")
-    for name in ("split", "trained", "success (won/played) 95%", "gain 95%"):
-        table.add_column(name, no_wrap=True)
-    for split, addition in additions.items():
-        base = record.evaluation(phase="base", split=split)
-        table.add_row(split, "none", run_table.score(base.count), "")
-        for one in (*(part.record for part in parts), record):
-            if one is record:
-                table.add_row("", "sum of these", "", run_table.gain(addition.total))
-            final = one.evaluation(phase="final", split=split)
-            change = run_table.gain(one.differences[split])
-            table.add_row("", one.selection.name, run_table.score(final.count), change)
-        table.add_row("", "combined - sum", "", run_table.gain(addition.surplus))
-    return table
+        record = launch(config, folder, start)
+    if torchrun.rank() == 0:
+        print_table(record, parts, where=str(folder.record))
+    return DONE

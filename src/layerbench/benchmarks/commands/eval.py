@@ -1,14 +1,20 @@
-"""``layerbench eval``: what was typed, as settings; and what an endpoint would be asked."""
+"""``layerbench eval``: score a model without training it."""
 
 import argparse
-import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config import endpoints
-from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.commands.parser import DONE, quieten_transformers
+from layerbench.benchmarks.commands.run import (
+    add_run_options,
+    finished,
+    read_settings,
+    show,
+    where,
+)
 from layerbench.benchmarks.errors import SettingsError
 
+NAME = "eval"
+SUMMARY = "score a model without training it"
 EXAMPLES = """
   layerbench eval alfworld
   layerbench eval alfworld eval.temperature=0 eval.tasks=200
@@ -19,13 +25,12 @@ EXAMPLES = """
 
 A model behind an OpenAI-compatible endpoint needs the extra openai; a key is read from
 OPENAI_API_KEY. The same command again goes on with an unfinished run."""
-
-# It needs torch, which help and mistakes should not wait for.
-_DESCRIBE = "layerbench.benchmarks.commands.eval_dry_run:describe"
+TAKES_SETTINGS = True
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Declare what no other command has."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of any run, and those about endpoints."""
+    add_run_options(parser)
     parser.add_argument(
         "--base-url",
         metavar="URL",
@@ -36,30 +41,44 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def typed(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
-    """Turn what was typed into settings.
-
-    Raises:
-        SettingsError: Layers were named.
-    """
+def run(args: argparse.Namespace, settings: list[str]) -> int:
+    """Score the model, or say what scoring it would take."""
     if any(setting.startswith("layers=") for setting in settings):
         raise SettingsError("eval trains no layers: use layerbench run")
-    named = {"model.name": args.model, "model.base_url": args.base_url}
-    given = [f"{name}={value}" for name, value in named.items() if value is not None]
-    return [*settings, *given, "layers=none"]
+    typed = {"model.name": args.model, "model.base_url": args.base_url}
+    settings += [f"{name}={value}" for name, value in typed.items() if value is not None]
+    settings.append("layers=none")
+    if args.dry_run:
+        print(_dry_run(args, settings))
+        return DONE
+    config = read_settings(args, settings)
+    if config is None:
+        return DONE
+    folder, start = where(args, config)
+    record = finished(config, folder, start)
+    if record is None:
+        from layerbench.benchmarks.runs.launch import launch
+
+        record = launch(config, folder, start)
+    return show(record, folder)
 
 
-def dry_run(args: argparse.Namespace, settings: Sequence[str]) -> str:
+def _dry_run(args: argparse.Namespace, settings: Sequence[str]) -> str:
     """Say what would be asked of an endpoint.
 
     Raises:
         SettingsError: The model is not behind one, or a setting cannot be.
     """
-    config = settings_config.load(args.env, settings, preset=args.preset)
+    from layerbench.benchmarks.config import endpoints
+    from layerbench.benchmarks.runs import resolve
+
+    config = resolve.load(args.env, settings, preset=args.preset)
     if not endpoints.is_endpoint(config.model.name):
         raise SettingsError(
             f"--dry-run is for models behind an endpoint, {endpoints.PREFIX}NAME, "
             f"but the model is {config.model.name}: leave it out"
         )
-    describe: Callable[[RunConfig], str] = pkgutil.resolve_name(_DESCRIBE)
+    quieten_transformers()
+    from layerbench.benchmarks.commands.eval_dry_run import describe
+
     return describe(config)

@@ -1,14 +1,12 @@
 """``layerbench export``: what a run trained as a folder for others to load."""
 
 import argparse
-import pkgutil
-from collections.abc import Callable
 from pathlib import Path
 
-from huggingface_hub.utils import validate_repo_id
-
+from layerbench.benchmarks.commands.parser import DONE, quieten_transformers
 from layerbench.benchmarks.errors import SettingsError
 
+NAME = "export"
 SUMMARY = "write what a run trained as a whole model, or as a delta to its base model"
 EXAMPLES = """
   layerbench export runs/RUN --merged DIR
@@ -18,14 +16,11 @@ EXAMPLES = """
 
 --merged makes a folder that transformers and what is built on it load; --delta one of the trained
 parameters alone, which layerbench loads. Both have a README.md with what the run's record says."""
-
-# What needs torch is found by name when it is called: help and mistakes should not wait for it.
-_EXPORT = "layerbench.benchmarks.models.export:export"
-_PUSH = "layerbench.benchmarks.models.export:push"
+TAKES_SETTINGS = False
 
 
-def declare(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the run, and what is written of it."""
     parser.add_argument("run", metavar="RUN", type=Path, help="folder of a finished run")
     form = parser.add_mutually_exclusive_group(required=True)
     form.add_argument("--merged", metavar="DIR", type=Path, help="write a whole model there")
@@ -35,23 +30,24 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def export(args: argparse.Namespace) -> str:
-    """Write the folder, upload it if asked to, and say where it is.
+def run(args: argparse.Namespace, settings: list[str]) -> int:
+    """Write the folder, upload it if asked to, and print where it is."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-    Raises:
-        ValueError: There is no finished run that trained something, its base model is not what it
-            was, the folder is not empty, or the Hub took nothing.
-    """
     repo: str | None = args.push_to_hub
     if repo is not None:
-        validate_repo_id(repo)
+        try:
+            validate_repo_id(repo)
+        except HFValidationError as error:
+            raise SettingsError(str(error)) from error
     whole = args.merged is not None
     out: Path = args.merged if whole else args.delta
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out} is there already: name a new folder")
-    write: Callable[..., str] = pkgutil.resolve_name(_EXPORT)
-    said = write(args.run, out, whole=whole, public=repo is not None)
+    quieten_transformers()
+    from layerbench.benchmarks.models.export import export, push
+
+    print(export(args.run, out, whole=whole, public=repo is not None))
     if repo is not None:
-        push: Callable[[Path, str], str] = pkgutil.resolve_name(_PUSH)
-        said += f"\n{push(out, repo)}"
-    return said
+        print(push(out, repo))
+    return DONE

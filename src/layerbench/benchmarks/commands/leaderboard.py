@@ -2,22 +2,18 @@
 
 import argparse
 import gc
-import pkgutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerbench.benchmarks.config import overrides
+from layerbench.benchmarks.commands.parser import DONE, FAILED, quieten_transformers
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.benchmarks.leaderboard import json_csv, tables
-from layerbench.benchmarks.leaderboard.build import gather
-from layerbench.benchmarks.leaderboard.types import Leaderboard
-from layerbench.benchmarks.records import json_codec
 
 if TYPE_CHECKING:
-    from layerbench.benchmarks.verify.report import Report
+    from layerbench.benchmarks.leaderboard.types import Leaderboard
 
+NAME = "leaderboard"
 SUMMARY = "put the records of runs into tables that may be compared"
 
 EXAMPLES = """
@@ -26,28 +22,13 @@ EXAMPLES = """
   layerbench leaderboard runs --format json
   layerbench leaderboard runs --format html --out leaderboard.html
   layerbench leaderboard --check submissions/layer15/record.json"""
+TAKES_SETTINGS = False
 
-FORMATS: dict[str, Callable[[Leaderboard], str]] = {
-    "terminal": tables.terminal,
-    "markdown": tables.markdown,
-    "csv": json_csv.as_csv,
-    "json": json_csv.as_json,
-}
-PAGE = "html"
-
-# The one needs packages that are not always there, the other torch.
-_PAGE = "layerbench.benchmarks.html.leaderboard_page:leaderboard_page"
-_CHECK = "layerbench.benchmarks.verify.report:check"
+FORMATS = ("terminal", "markdown", "csv", "json", "html")
 
 
-class Rejection(str):
-    """What is printed of a record in which something is wrong."""
-
-    __slots__ = ()
-
-
-def declare(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the records, and what is made of them."""
     parser.add_argument(
         "runs",
         metavar="RUNS",
@@ -59,7 +40,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--format",
         metavar="NAME",
         default="terminal",
-        help=f"{', '.join(FORMATS)} or {PAGE}; terminal unless given",
+        help=f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}; terminal unless given",
     )
     parser.add_argument("--out", metavar="FILE", type=Path, help="write there, not to stdout")
     parser.add_argument(
@@ -70,37 +51,32 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def leaderboard(args: argparse.Namespace) -> str:
-    """Make the tables, or check a record.
+def run(args: argparse.Namespace, settings: list[str]) -> int:
+    """Print or write the tables; or check a record, with an exit status of 1 if it is wrong."""
+    from layerbench.benchmarks.config import overrides
+    from layerbench.benchmarks.leaderboard.build import gather
+    from layerbench.benchmarks.records import json_codec
 
-    Returns:
-        What is to be printed; a ``Rejection`` if something is wrong with the record.
-
-    Raises:
-        SettingsError: There is no record, no such format, nowhere to write, or what the page needs
-            is missing.
-    """
     if args.check is not None:
-        return _checked(args)
+        return _check(args)
     if not args.runs:
         raise SettingsError("no folder given: name folders of runs, or a record to --check")
     # Not argparse's choices, whose errors are read as those of a command.
-    overrides.check_choice("format", args.format, [*FORMATS, PAGE])
+    overrides.check_choice("format", args.format, FORMATS)
     with _no_collection():
         gathered = gather(args.runs)
     if not gathered.boards:
         raise SettingsError(_nothing(gathered, args.runs))
-    if args.format == PAGE:
-        text = _page(gathered, args.out or Path("leaderboard.html"))
-    else:
-        text = FORMATS[args.format](gathered)
+    text = _writer(args.format, args.out)(gathered)
     if args.out is None:
-        return text.removesuffix("\n")
+        print(text.removesuffix("\n"))
+        return DONE
     try:
         json_codec.replace_text(args.out, text)
     except OSError as error:
         raise SettingsError(f"{args.out} cannot be written: {error.strerror}") from error
-    return f"wrote {args.out}"
+    print(f"wrote {args.out}")
+    return DONE
 
 
 @contextmanager
@@ -113,30 +89,43 @@ def _no_collection() -> Generator[None]:
         gc.enable()
 
 
-def _page(gathered: Leaderboard, out: Path) -> str:
+def _writer(form: str, out: Path | None) -> "Callable[[Leaderboard], str]":
+    """Find what writes a format; what the page needs is not always installed."""
+    from layerbench.benchmarks.leaderboard import json_csv, tables
+
+    if form != "html":
+        return {
+            "terminal": tables.terminal,
+            "markdown": tables.markdown,
+            "csv": json_csv.as_csv,
+            "json": json_csv.as_json,
+        }[form]
     try:
-        write: Callable[..., str] = pkgutil.resolve_name(_PAGE)
+        from layerbench.benchmarks.html.leaderboard_page import leaderboard_page
     except ModuleNotFoundError as error:
         if error.name not in ("altair", "vl_convert"):
             raise
         raise SettingsError(
             f"the page's charts need {error.name}: pip install 'layerbench[html]'"
         ) from error
-    return write(gathered, page=out)
+    # Links to pages of episodes are relative to where the page will lie.
+    return lambda gathered: leaderboard_page(gathered, page=out or Path("leaderboard.html"))
 
 
-def _checked(args: argparse.Namespace) -> str:
+def _check(args: argparse.Namespace) -> int:
     if args.runs:
         raise SettingsError(
             f"--check takes one record and makes no tables: leave out {args.runs[0]}"
         )
-    check: Callable[[Path], Report] = pkgutil.resolve_name(_CHECK)
+    quieten_transformers()
+    from layerbench.benchmarks.verify.report import check
+
     report = check(args.check)
-    text = "\n".join(report.lines())
-    return Rejection(text) if report.wrong else text
+    print("\n".join(report.lines()))
+    return FAILED if report.wrong else DONE
 
 
-def _nothing(gathered: Leaderboard, roots: list[Path]) -> str:
+def _nothing(gathered: "Leaderboard", roots: list[Path]) -> str:
     where = " ".join(str(root) for root in roots)
     if gathered.broken:
         first = gathered.broken[0]

@@ -3,35 +3,35 @@
 import argparse
 
 from layerbench.agents.pretrained import fetched
-from layerbench.benchmarks.models import download
-from layerbench.envs.choices import check_known
+from layerbench.benchmarks.commands.parser import DONE
 
+NAME = "models"
 SUMMARY = "fetch a pretrained model, which then works offline"
 EXAMPLES = """
   layerbench models fetch smollm2-135m
   layerbench run alfworld --layer 15 --model smollm2-135m
 
 A model lies in the folder models of $LAYERBENCH_CACHE (~/.cache/layerbench unless set)."""
+TAKES_SETTINGS = False
 
 
-def declare(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what to do with which model."""
     parser.add_argument("action", choices=["fetch"], help="fetch: download and convert a model")
     parser.add_argument("name", metavar="NAME", help=", ".join(fetched.SOURCES))
 
 
-def fetch(args: argparse.Namespace) -> str:
-    """Fetch a model unless it is there, and say where it is.
+def run(args: argparse.Namespace, settings: list[str]) -> int:
+    """Fetch a model unless it is there, and print where it is."""
+    from layerbench.benchmarks.models import download
+    from layerbench.envs.choices import check_known
 
-    Raises:
-        ValueError: There is no such model, what converts it is not installed, or the cache cannot
-            be written.
-        FetchError: The download failed, or brought something else.
-    """
     name: str = args.name
     check_known("model to fetch", name, fetched.SOURCES)
-    place = fetched.folder(name)
-    if place.is_dir():
-        return f"{name} is there already: {place}"
+    folder = fetched.folder(name)
+    if folder.is_dir():
+        print(f"{name} is there already: {folder}")
+        return DONE
     download.fetch(name)
-    return f"{name} is fetched: {place}"
+    print(f"{name} is fetched: {folder}")
+    return DONE

@@ -1,113 +1,45 @@
-"""A person plays one episode in the terminal."""
+"""``layerbench play``: a person plays in the terminal."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import argparse
 
-from layerbench.benchmarks.errors import SettingsError
-from layerbench.envs import registry
-from layerbench.envs.actions import admits, is_template
-from layerbench.envs.choices import nearest
-from layerbench.envs.registry import EnvSpec
-from layerbench.envs.session import Session
-from layerbench.envs.types import Observation, Task
+from layerbench.benchmarks.commands.parser import DONE, add_env
 
-HELP = "type an action or its number; l lists the actions, q quits"
-
-
-def play(
-    spec: EnvSpec,
-    task: Task,
-    *,
-    options: Mapping[str, Any],
-    max_turns: int,
-    read: Callable[[str], str],
-    write: Callable[[str], None],
-) -> bool:
-    """Play one task until it ends or the person quits.
-
-    Args:
-        spec: The environment.
-        task: What to play.
-        options: The environment's.
-        max_turns: Actions after which the episode ends.
-        read: Shows a prompt and gives the line typed; raises EOFError at the end of the input.
-        write: Shows a line.
-
-    Returns:
-        Whether the task was won.
-    """
-    session = Session(spec.gym_id, options, max_turns)
-    try:
-        seen = session.reset(task).observation
-        write(seen.text)
-        write(f"({HELP})")
-        write(_listing(seen))
-        for turn in range(1, max_turns + 1):
-            action = _ask(seen, f"{turn}> ", read=read, write=write)
-            if action is None:
-                break
-            result = session.step(action)
-            seen = result.observation
-            write(seen.text)
-            if result.terminated or result.truncated:
-                write(f"{'won' if result.success else 'lost'} after {turn} actions")
-                return result.success
-        write("gave up")
-        return False
-    finally:
-        session.close()
+NAME = "play"
+SUMMARY = "play in the terminal"
+EXAMPLES = """
+  layerbench play alfworld
+  layerbench play alfworld --task 7 --split unseen
+  layerbench play keydoor env.num_keys=2"""
+TAKES_SETTINGS = True
 
 
-def _ask(
-    seen: Observation, prompt: str, *, read: Callable[[str], str], write: Callable[[str], None]
-) -> str | None:
-    """Ask until an action is named; None if the person wants no more."""
-    while True:
-        try:
-            line = read(prompt).strip()
-        except EOFError:
-            return None
-        if line in ("q", "quit"):
-            return None
-        if line in ("l", "?"):
-            write(_listing(seen))
-        elif line and (action := _action(line, seen.admissible_actions)):
-            return action
-        elif line:
-            write(_complaint(line, seen.admissible_actions))
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which task is played."""
+    add_env(parser)
+    parser.add_argument(
+        "--split", metavar="NAME", help="of the tasks; what is trained on if not given"
+    )
+    parser.add_argument(
+        "--task", metavar="N", type=int, default=1, help="number of the task, from 1"
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the list of tasks")
 
 
-def _action(line: str, actions: tuple[str, ...]) -> str:
-    """Find the action meant; empty if there is none. Without a list, every text is one."""
-    if line.isdecimal() and line not in actions and 1 <= int(line) <= len(actions):
-        numbered = actions[int(line) - 1]
-        return "" if is_template(numbered) else numbered
-    if not actions:
-        return line
-    return line if admits(actions, line) and not is_template(line) else ""
+def run(args: argparse.Namespace, settings: list[str]) -> int:
+    """Play one episode."""
+    from layerbench.benchmarks.commands.play_episode import find_task, play_episode
+    from layerbench.benchmarks.runs import resolve
+    from layerbench.envs import registry
 
-
-def _complaint(line: str, actions: tuple[str, ...]) -> str:
-    named = actions[int(line) - 1] if line.isdecimal() and 0 < int(line) <= len(actions) else line
-    if is_template(named):
-        return f"write it out, with words of your own in place of <...>: {named}"
-    if line.isdecimal():
-        return f"there is no action {line}: they go from 1 to {len(actions)}"
-    return f"'{line}' is not possible here: {nearest(line, actions)}"
-
-
-def _listing(seen: Observation) -> str:
-    return "\n".join(f"{n:3} {action}" for n, action in enumerate(seen.admissible_actions, 1))
-
-
-def find_task(
-    spec: EnvSpec, *, split: str, number: int, seed: int, options: Mapping[str, Any]
-) -> Task:
-    """Take one task of the list that the seed gives, from 1.
-
-    Raises:
-        ValueError: The list is not that long, or there is no such split.
-    """
-    if number < 1:
-        raise SettingsError(f"--task must be at least 1, got {number}")
-    return registry.list_tasks(spec, split=split, count=number, seed=seed, options=options)[-1]
+    # Nothing learns, so any split may be played, the one that is trained on as well.
+    env = resolve.load(args.env, [*settings, "layers=none"]).env
+    spec = registry.find(env.name)
+    task = find_task(
+        spec,
+        split=args.split or env.train_split,
+        number=args.task,
+        seed=args.seed,
+        options=env.options,
+    )
+    play_episode(spec, task, options=env.options, max_turns=env.max_turns, read=input, write=print)
+    return DONE

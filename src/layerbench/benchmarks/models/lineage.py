@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
-
-from omegaconf import OmegaConf
-from yaml import YAMLError
 
 from layerbench.agents.pretrained import names
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta
-from layerbench.benchmarks.records.json_codec import Json
+from layerbench.benchmarks.records.run_folder import read_settings, run_of
+from layerbench.rl.checkpoint_files import latest_checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +26,23 @@ class Lineage:
     trained: tuple[Path, ...]
 
 
-def run_of(name: str) -> Path | None:
-    """Find the folder of the run that trained a model; None if the name is no run's."""
-    path = Path(name)
-    inside = path.parent.parent if path.parent.name == "checkpoints" else path
-    is_run = (inside / "config.yaml").is_file() and not (inside / "config.json").exists()
-    return inside if is_run and not names.is_ours(name) else None
-
-
 def is_trained(name: str) -> bool:
     """Tell whether a model is a base with what some run trained put into it."""
     return not names.is_ours(name) and (run_of(name) is not None or delta.is_delta(Path(name)))
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """Find what a run has trained so far.
+
+    Raises:
+        SettingsError: It has no checkpoint.
+    """
+    path = latest_checkpoint(run / "checkpoints")
+    if path is None:
+        raise SettingsError(
+            f"the run in {run} has no checkpoint: it trained nothing, or has not come that far"
+        )
+    return path
 
 
 def lineage(name: str, *, revision: str) -> Lineage:
@@ -71,25 +74,6 @@ def _base_of(place: Path) -> tuple[str, str]:
         base = delta.read(place).base
         return base.name, base.revision
     return _began_with(place)
-
-
-def read_settings(run: Path) -> dict[str, Json]:
-    """Read the settings in a run's folder, whatever they are.
-
-    Raises:
-        SettingsError: There are none, or the file cannot be read.
-    """
-    path = run / "config.yaml"
-    try:
-        # Unresolved: a folder from elsewhere must not read this machine's environment.
-        settings = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, ValueError, YAMLError) as error:
-        # All that YAML says of it takes four lines.
-        reason: object = getattr(error, "problem", None) or error
-        raise SettingsError(f"{path} cannot be read: {reason}") from error
-    if not isinstance(settings, dict) or not settings:
-        raise SettingsError(f"{path} holds no settings of a run")
-    return cast(dict[str, Json], settings)
 
 
 def _began_with(run: Path) -> tuple[str, str]:

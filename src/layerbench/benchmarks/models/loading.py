@@ -17,23 +17,8 @@ from layerbench.benchmarks.models import delta, lineage
 from layerbench.benchmarks.models.delta import Delta
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.rl.checkpoint import load_weights
-from layerbench.rl.checkpoint_files import latest_checkpoint
 from layerbench.rl.layers import BaseWeights, decoder_blocks, select_parameters
 from layerbench.rl.types import LayerSelection
-
-
-def newest_checkpoint(run: Path) -> Path:
-    """Find what a run has trained so far.
-
-    Raises:
-        SettingsError: It has no checkpoint.
-    """
-    path = latest_checkpoint(run / "checkpoints")
-    if path is None:
-        raise SettingsError(
-            f"the run in {run} has no checkpoint: it trained nothing, or has not come that far"
-        )
-    return path
 
 
 def load(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:

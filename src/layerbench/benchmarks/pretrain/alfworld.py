@@ -7,7 +7,7 @@ were not cloned. Demonstrations that are there already are kept; the rest is don
 import itertools
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -22,7 +22,8 @@ from layerbench.agents.pretrained.embedded import recipe
 from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.benchmarks.pretrain import stages
-from layerbench.benchmarks.pretrain.stages import PretrainSettings, Stretch, Subject
+from layerbench.benchmarks.pretrain.settings import PretrainSettings
+from layerbench.benchmarks.pretrain.stages import Stretch, Subject
 from layerbench.envs import registry
 from layerbench.envs.alfworld import scenes
 from layerbench.envs.alfworld.demonstrations import demonstrate
@@ -79,9 +80,8 @@ _CHAT_BATCH = 4
 _HELD_OUT_SEED = 1
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run from the command line's arguments after ``pretrain alfworld``."""
-    settings = stages.parse(argv, env="alfworld", minutes=20, any_model=True)
+def pretrain(settings: PretrainSettings) -> None:
+    """Pretrain the model, and print where it is and how well it plays."""
     console = Console(stderr=True)
     torch.set_num_threads(1)
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,6 @@ def main(argv: Sequence[str]) -> int:
             path, subject, judged_by, settings=settings, console=console
         )
     stages.finish(path, success, settings)
-    return 0
 
 
 def record_demonstrations(phase: Phase, settings: PretrainSettings, console: Console) -> list[Path]:

@@ -20,53 +20,12 @@ from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.prompts.style import PromptStyle
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode
-from layerbench.benchmarks.commands.parser import Parser, refuse_rest
-from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.pretrain.cloning import CloningSettings, clone
-from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.pretrain.settings import PretrainSettings
 from layerbench.envs import registry
 from layerbench.envs.demonstrations import read
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import Task
-
-_MOST_PROCESSES = 20
-_LAST_SEED = 2**32 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class PretrainSettings:
-    """What a pretraining is made of.
-
-    Attributes:
-        out: Folder for demonstrations, checkpoints and, in ``model``, the last one.
-        scale: Share of each phase's games and steps, in (0, 1].
-        games: How many games a checkpoint is judged by.
-        processes: Processes to use; no more than the episodes of a step.
-        seed: Seeds weights and batches.
-        model: What is cloned into; empty for a new model.
-
-    Raises:
-        SettingsError: A value lies outside its range.
-    """
-
-    out: Path
-    scale: float
-    games: int
-    processes: int
-    seed: int
-    model: str = ""
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.scale <= 1.0:
-            raise SettingsError(f"--scale must be above 0 and at most 1, got {self.scale}")
-        if self.games < 1:
-            raise SettingsError(f"--games must be at least 1, got {self.games}")
-        if not 1 <= self.processes <= _MOST_PROCESSES:
-            raise SettingsError(
-                f"--processes must be from 1 to {_MOST_PROCESSES}, got {self.processes}"
-            )
-        if not 0 <= self.seed <= _LAST_SEED:
-            raise SettingsError(f"--seed must be from 0 to {_LAST_SEED}, got {self.seed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,44 +76,6 @@ class Subject:
     batch: int = 20
     micro_batch: int = 20
     threads: int = 1
-
-
-def parse(
-    argv: Sequence[str], *, env: str, minutes: int, any_model: bool = False
-) -> PretrainSettings:
-    """Read the arguments after ``pretrain ENV``.
-
-    Args:
-        argv: The arguments.
-        env: What is played.
-        minutes: What the embedded model takes.
-        any_model: Demonstrations can be cloned into any model.
-
-    Raises:
-        SettingsError: There is no such option, a value lies outside its range, or the folder cannot
-            be written.
-    """
-    parser = Parser(
-        prog=f"layerbench pretrain {env}",
-        description=f"Make the embedded model anew: about {minutes} minutes on 2 cores.",
-        epilog=f"example: layerbench pretrain {env} --out pretraining --processes 2",
-        allow_abbrev=False,
-    )
-    parser.refuse_repeats()
-    parser.add_argument("--out", type=Path, default=Path("pretraining"), help="folder to work in")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the games and steps")
-    parser.add_argument("--games", type=int, default=96, help="games that judge a checkpoint")
-    parser.add_argument("--processes", type=int, default=2, help="processes to use")
-    parser.add_argument("--seed", type=int, default=0)
-    if any_model:
-        parser.add_argument(
-            "--model", metavar="M", default="", help="a chat model that is to be cloned into"
-        )
-    args, rest = parser.parse_known_args(argv)
-    refuse_rest(rest, options=parser.options())
-    settings = PretrainSettings(**vars(args))
-    RunFolder(settings.out).check_writable()
-    return settings
 
 
 def teach(

@@ -19,7 +19,8 @@ from layerbench.agents.pretrained.embedded import recipe, webshop
 from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.benchmarks.pretrain import stages
-from layerbench.benchmarks.pretrain.stages import PretrainSettings, Stretch, Subject
+from layerbench.benchmarks.pretrain.settings import PretrainSettings
+from layerbench.benchmarks.pretrain.stages import Stretch, Subject
 from layerbench.envs.demonstrations import write
 from layerbench.envs.session import Session
 from layerbench.envs.types import Task
@@ -58,9 +59,8 @@ PHASES = (
 )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run from the command line's arguments after ``pretrain webshop``."""
-    settings = stages.parse(argv, env="webshop", minutes=45)
+def pretrain(settings: PretrainSettings) -> None:
+    """Pretrain the model, and print where it is and how well it plays."""
     console = Console(stderr=True)
     torch.set_num_threads(1)
     settings.out.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,6 @@ def main(argv: Sequence[str]) -> int:
             path, subject, judged_by, settings=settings, console=console
         )
     stages.finish(path, success, settings)
-    return 0
 
 
 def _subject(tokenizer: Any) -> Subject:  # noqa: ANN401 - transformers leaves tokenizers untyped

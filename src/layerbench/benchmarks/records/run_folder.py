@@ -9,13 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from layerbench.benchmarks.config import compose as settings_config
+from omegaconf import OmegaConf
+from yaml import YAMLError
+
+from layerbench.agents.pretrained import names
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, HeldError, SchemaError, SettingsError
-from layerbench.benchmarks.models import lineage
 from layerbench.benchmarks.records import json_codec, run_record
+from layerbench.benchmarks.records.json_codec import Json
 from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
 
 T = TypeVar("T")
@@ -178,7 +182,7 @@ class RunFolder:
             record = self._finished(config)
             if record is None:
                 (self.path / "evaluations").mkdir(exist_ok=True)
-                json_codec.replace_text(self.config, settings_config.to_yaml(config))
+                json_codec.replace_text(self.config, serialize.to_yaml(config))
                 self.error_log.unlink(missing_ok=True)
             yield record
 
@@ -242,10 +246,10 @@ class RunFolder:
     def _check_settings(self, config: RunConfig) -> None:
         """Refuse to go on with a run of other settings."""
         try:
-            there = lineage.read_settings(self.path)
+            there = read_settings(self.path)
         except SettingsError as error:
             raise SettingsError(f"{error}: use --fresh to start anew, or another --out") from error
-        changed = settings_config.first_difference(settings_config.as_dict(config), there)
+        changed = serialize.first_difference(serialize.as_dict(config), there)
         if changed:
             asked = config.read_from.layers.asked or config.read_from.lr_scale.asked
             raise SettingsError(
@@ -296,8 +300,8 @@ class RunFolder:
 
 def default_path(config: RunConfig) -> Path:
     """Derive the folder from the settings: the same for the same command."""
-    model = (lineage.run_of(config.model.name) or Path(config.model.name)).name.replace(":", "-")
-    selection = settings_config.asked_layers(config).partition("@")[0]
+    model = (run_of(config.model.name) or Path(config.model.name)).name.replace(":", "-")
+    selection = serialize.asked_layers(config).partition("@")[0]
     selection = selection.replace(":", "").replace("/", "-").replace(" ", "-")
     name = "-".join(
         (
@@ -307,10 +311,37 @@ def default_path(config: RunConfig) -> Path:
             config.algorithm.name,
             config.preset,
             f"seed{config.seed}",
-            settings_config.fingerprint(config),
+            serialize.fingerprint(config),
         )
     )
     return Path(config.run_root) / name
+
+
+def run_of(name: str) -> Path | None:
+    """Find the folder of the run that trained a model; None if the name is no run's."""
+    path = Path(name)
+    inside = path.parent.parent if path.parent.name == "checkpoints" else path
+    is_run = (inside / "config.yaml").is_file() and not (inside / "config.json").exists()
+    return inside if is_run and not names.is_ours(name) else None
+
+
+def read_settings(run: Path) -> dict[str, Json]:
+    """Read the settings in a run's folder, whatever they are.
+
+    Raises:
+        SettingsError: There are none, or the file cannot be read.
+    """
+    path = run / "config.yaml"
+    try:
+        # Unresolved: a folder from elsewhere must not read this machine's environment.
+        settings = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, YAMLError) as error:
+        # All that YAML says of it takes four lines.
+        reason: object = getattr(error, "problem", None) or error
+        raise SettingsError(f"{path} cannot be read: {reason}") from error
+    if not isinstance(settings, dict) or not settings:
+        raise SettingsError(f"{path} holds no settings of a run")
+    return cast(dict[str, Json], settings)
 
 
 def _read(kind: type[T], path: Path) -> T:

@@ -17,7 +17,7 @@ from layerbench.rl.lr_scales import contribution_scales, spell_scales
 from layerbench.rl.selection import parse_selection, spell_layers
 
 
-def resolve(config: RunConfig) -> None:
+def fill_in(config: RunConfig) -> None:
     """Put layers and learning rates in the place of the sweep that they are to be read from.
 
     ``top:K@RESULTS`` becomes the K layers of the largest contribution, of equal ones those nearer

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from layerbench.benchmarks.config import serialize
 from layerbench.agents.pretrained.loading import weights_hash
-from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.records import episodes, provenance
@@ -107,7 +107,7 @@ def _train(plan: Plan, player: Player) -> tuple[Sequence[IterationMetrics], Base
 
 def _conditions(plan: Plan, state: RunState) -> Conditions:
     return Conditions(
-        settings=settings_config.as_dict(plan.config),
+        settings=serialize.as_dict(plan.config),
         env=record.env_record(plan.config, plan.identity),
         model=record.model_record(plan, state),
         code=provenance.code(),

@@ -7,27 +7,22 @@ memory is its own, and what kills it kills no other run.
 
 import json
 import os
-import pkgutil
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from hydra.core.hydra_config import HydraConfig
 
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import compose, serialize
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.benchmarks.errors import HeldError
+from layerbench.benchmarks.errors import HeldError, RunFailedError, UserError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
-from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.runs.console import LogReporter
 from layerbench.benchmarks.sweep import plan
-
-# Needs torch, which a worker's process does without.
-_CARRY_OUT = "layerbench.benchmarks.runs.launch:carry_out"
 
 
 class Status(StrEnum):
@@ -56,7 +51,7 @@ def carry(composed: object) -> Outcome:
 
     Whatever goes wrong in the run is an outcome, and written into its folder.
     """
-    config = settings_config.from_hydra(composed)
+    config = resolve.resolve(compose.from_hydra(composed))
     run = plan.PlannedRun(config, RunFolder(default_path(config)))
     try:
         if run.record() is not None:
@@ -85,7 +80,7 @@ def _in_own_process(config: RunConfig, *, cwd: str) -> Outcome:
         assert child.stdin is not None
         assert child.stdout is not None
         # Left open for as long as this process lives: the child ends when it is closed.
-        child.stdin.write(json.dumps([settings_config.as_dict(config), config.run_root]) + "\n")
+        child.stdin.write(json.dumps([serialize.as_dict(config), config.run_root]) + "\n")
         child.stdin.flush()
         with child.stdin, child.stdout:
             said = child.stdout.read()
@@ -110,16 +105,18 @@ def _crash(status: int, stderr: str) -> Outcome:
 
 
 def _run(config: RunConfig) -> Outcome:
-    carry_out: Callable[..., RunRecord | str] = pkgutil.resolve_name(_CARRY_OUT)
+    # Needs torch, which the worker's own process, which imports this module too, does without.
+    from layerbench.benchmarks.runs.launch import launch
+
     folder = RunFolder(default_path(config))
     base = plan.base_of(config) if config.layers != plan.BASE else None
     try:
-        record = carry_out(config, folder, Start.CONTINUE, LogReporter(folder.log), base=base)
+        launch(config, folder, Start.CONTINUE, reporter=LogReporter(folder.log), base=base)
     except HeldError:
         return Outcome(Status.HELD, "")
-    except ValueError as error:
+    except (UserError, RunFailedError) as error:
         return Outcome(Status.FAILED, " ".join(str(error).split()))
-    return Outcome(Status.FAILED, record) if isinstance(record, str) else Outcome(Status.DONE, "")
+    return Outcome(Status.DONE, "")
 
 
 def _end_with_parent() -> None:
@@ -135,7 +132,7 @@ def _main() -> None:
     # Only the outcome goes to the parent, whatever a library may print.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    config = settings_config.restore(settings)
+    config = serialize.restore(settings)
     config.run_root = root
     outcome = _run(config)
     with answer:

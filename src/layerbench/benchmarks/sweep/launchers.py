@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_module
+import hydra
+from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
@@ -17,8 +18,7 @@ from hydra.types import HydraContext
 from hydra.utils import instantiate
 from omegaconf.errors import OmegaConfBaseException
 
-from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.config import overrides
+from layerbench.benchmarks.config import compose, overrides
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.sweep import job, ray_launcher
@@ -54,9 +54,9 @@ def open_launcher(
         SettingsError: The launcher is not installed, has no such setting, or cannot work here.
     """
     _check_installed(name)
-    settings_config.register()
+    compose.register()
     ray_launcher.register()
-    with initialize_config_module(settings_config.CONF, version_base="1.3"):
+    with initialize_config_module(compose.CONF, version_base="1.3"):
         launcher = _launcher(
             [
                 f"hydra/launcher={_GROUPS.get(name, name)}",
@@ -103,7 +103,7 @@ def _limit(name: str, jobs: int | None) -> list[str]:
 
 def _launcher(settings: Sequence[str]) -> Launcher:
     try:
-        config = compose("run", overrides=list(settings), return_hydra_config=True)
+        config = hydra.compose("run", overrides=list(settings), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         # Hydra keeps the reason below its own error.
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
@@ -119,7 +119,7 @@ def _launcher(settings: Sequence[str]) -> Launcher:
 
 def _launch(launcher: Launcher, configs: Sequence[RunConfig]) -> list[Outcome]:
     jobs = [
-        [*settings_config.to_hydra(config), f"run_root={overrides.quoted(config.run_root)}"]
+        [*compose.to_hydra(config), f"run_root={overrides.quoted(config.run_root)}"]
         for config in configs
     ]
     return [_outcome(done) for done in launcher.launch(jobs, initial_job_idx=0)]

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, SchemaError
 from layerbench.benchmarks.records import run_record
@@ -140,7 +140,7 @@ def read_metrics(path: Path) -> list[Mapping[str, Any]]:
 
 def measured(root: Path, config: RunConfig) -> Iterator[RunRecord]:
     """Find finished runs with these settings, whatever they trained and with whatever seed."""
-    wanted = _without_place(settings_config.as_dict(config))
+    wanted = _without_place(serialize.as_dict(config))
     for path in sorted(root.glob("*/record.json")):
         try:
             record = run_record.read(path)

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import torch
 
-from layerbench.benchmarks.config import compose as settings_config
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import HeldError, SettingsError
 from layerbench.benchmarks.leaderboard import build, tables
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.records import provenance
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
-from layerbench.benchmarks.runs import prepare
+from layerbench.benchmarks.runs import prepare, resolve
 from layerbench.benchmarks.sweep import launchers, plan, plan_table, selection
 from layerbench.benchmarks.sweep.plan import State, SweepPlan
 from layerbench.benchmarks.sweep.progress import SweepProgress
@@ -92,7 +91,7 @@ def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
         own.append("model.threads=1")
     named = {"algorithm.name": args.algorithm, "model.name": args.model}
     own += [f"{name}={value}" for name, value in named.items() if value is not None]
-    config = settings_config.load(args.env, own, preset=args.preset)
+    config = resolve.load(args.env, own, preset=args.preset)
     if config.train.lr_scale:
         raise SettingsError("train.lr_scale is for layerbench run: layers of a sweep learn alike")
     # Workers may have another working directory.

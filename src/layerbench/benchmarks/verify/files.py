@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
 
 _FINGERPRINT = re.compile(r".+-seed\d+-([0-9a-f]{8})")
@@ -15,7 +15,7 @@ _FINGERPRINT = re.compile(r".+-seed\d+-([0-9a-f]{8})")
 
 def check_config(submission: Submission) -> Iterator[Remark]:
     """Compare ``config.yaml`` and the folder's name with the record's settings."""
-    folder, fingerprint = submission.folder, settings_config.fingerprint(submission.config)
+    folder, fingerprint = submission.folder, serialize.fingerprint(submission.config)
     named = _FINGERPRINT.fullmatch(folder.path.resolve().name)
     if named is None:
         yield Unchecked("hash of the settings: the folder's name holds none")
@@ -26,7 +26,7 @@ def check_config(submission: Submission) -> Iterator[Remark]:
         return
     # As text, not as YAML: nothing in a stranger's file is to be interpreted.
     there = folder.config.read_text(encoding="utf-8", errors="replace").splitlines()
-    wanted = settings_config.to_yaml(submission.config).splitlines()
+    wanted = serialize.to_yaml(submission.config).splitlines()
     for number, (line, right) in enumerate(zip_longest(there, wanted, fillvalue=""), 1):
         if line != right:
             yield Wrong(

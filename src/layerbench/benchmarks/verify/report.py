@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.records.run_folder import RunFolder
@@ -92,9 +92,7 @@ def check(path: Path) -> Report:
         raise SettingsError(f"{found} is no file: name a record.json or its folder")
     try:
         record = run_record.read(found)
-        submission = Submission(
-            RunFolder(found.parent), record, settings_config.restore(record.settings)
-        )
+        submission = Submission(RunFolder(found.parent), record, serialize.restore(record.settings))
     except ValueError as error:
         return Report(found, (("form", Wrong(str(error))),), ())
     remarks: list[tuple[str, Remark]] = []

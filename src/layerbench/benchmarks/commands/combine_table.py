@@ -1,0 +1,53 @@
+"""The table of ``layerbench combine``: gains apart, their sum, and the gain together."""
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from layerbench.benchmarks.models.combination import Part
+from layerbench.benchmarks.records import run_table
+from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.stats import additivity
+from layerbench.benchmarks.stats.additivity import Addition
+
+
+def print_table(record: RunRecord, parts: Sequence[Part], *, where: str) -> None:
+    """Print to stdout each part's gain, their sum, and the combined model's gain, by split."""
+    console = Console(width=run_table.WIDTH, color_system=None)
+    write: Callable[[Sequence[str]], None] = lambda lines: console.print(  # noqa: E731
+        *lines, sep="\n", highlight=False, markup=False, soft_wrap=True
+    )
+    additions = {split: _addition(record, parts, split) for split in record.env.eval_splits}
+    write(run_table.headline(record))
+    console.print(_table(record, parts, additions), crop=False)
+    write([f"{split}: {addition.verdict}" for split, addition in additions.items()])
+    write([*run_table.notes(record), f"record {where}"])
+
+
+def _addition(record: RunRecord, parts: Sequence[Part], split: str) -> Addition:
+    base, *scored = (
+        (
+            one.evaluation(phase="base", split=split).outcomes,
+            one.evaluation(phase="final", split=split).outcomes,
+        )
+        for one in (record, *(part.record for part in parts))
+    )
+    return additivity.add_up(scored, base)
+
+
+def _table(record: RunRecord, parts: Sequence[Part], additions: dict[str, Addition]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="")
+    for name in ("split", "trained", "success (won/played) 95%", "gain 95%"):
+        table.add_column(name, no_wrap=True)
+    for split, addition in additions.items():
+        base = record.evaluation(phase="base", split=split)
+        table.add_row(split, "none", run_table.score(base.count), "")
+        for one in (*(part.record for part in parts), record):
+            if one is record:
+                table.add_row("", "sum of these", "", run_table.gain(addition.total))
+            final = one.evaluation(phase="final", split=split)
+            change = run_table.gain(one.differences[split])
+            table.add_row("", one.selection.name, run_table.score(final.count), change)
+        table.add_row("", "combined - sum", "", run_table.gain(addition.surplus))
+    return table

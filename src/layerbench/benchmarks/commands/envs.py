@@ -1,0 +1,29 @@
+"""``layerbench envs``: the environments there are."""
+
+import argparse
+
+from layerbench.benchmarks.commands.parser import DONE
+
+NAME = "envs"
+SUMMARY = "list the environments"
+EXAMPLES = """
+  layerbench envs"""
+TAKES_SETTINGS = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare no arguments."""
+
+
+def run(args: argparse.Namespace, settings: list[str]) -> int:
+    """Print a line for each environment."""
+    from layerbench.benchmarks.runs import resolve
+    from layerbench.envs import registry
+
+    for name, spec in sorted(registry.SPECS.items()):
+        env = resolve.load(name).env
+        print(
+            f"{name:10}{spec.gym_id:26}{spec.max_turns:3} turns  "
+            f"trained on {env.train_split}, scored on {', '.join(env.eval_splits)}"
+        )
+    return DONE

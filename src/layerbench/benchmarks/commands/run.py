@@ -1,0 +1,129 @@
+"""``layerbench run``: score the base model, train it, score it again."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layerbench.agents import torchrun
+from layerbench.benchmarks.commands.parser import DONE, add_env, quieten_transformers, say
+
+if TYPE_CHECKING:
+    from layerbench.benchmarks.config.schema import RunConfig
+    from layerbench.benchmarks.records.run_folder import RunFolder, Start
+    from layerbench.benchmarks.records.run_record import RunRecord
+
+NAME = "run"
+SUMMARY = "score the base model, train it, score it again on the same tasks"
+EXAMPLES = """
+  layerbench run alfworld --layer 15
+  layerbench run webshop --layer 15
+  layerbench run alfworld --layers 10,15,20-23 --algorithm grpo --seed 1
+  layerbench run alfworld --layers top:3@runs
+  layerbench run alfworld --layers all-layers train.lr_scale=14:2,16:2
+  layerbench run alfworld --layer 15 train.lora_rank=8
+  layerbench run alfworld --layers middle:10 train.iterations=60 eval.tasks=200
+  layerbench run alfworld --preset paper env.data_dir=DIR env.eval_splits=valid_seen,valid_unseen
+
+The same command again goes on with an unfinished run, and shows the table of a finished one."""
+TAKES_SETTINGS = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which layers learn, how, and the options of any run."""
+    layers = parser.add_mutually_exclusive_group()
+    layers.add_argument("--layer", metavar="N", type=int, help="train one decoder block, from 0")
+    layers.add_argument(
+        "--layers",
+        metavar="SEL",
+        help="train 10,15,20-23, middle:10, top:3@RESULTS, all-layers, full (the default) or none",
+    )
+    parser.add_argument("--algorithm", metavar="NAME", help="gigpo (the default), grpo or dr_grpo")
+    parser.add_argument("--seed", metavar="N", type=int, help="of training; 0 unless given")
+    add_run_options(parser)
+
+
+def run(args: argparse.Namespace, settings: list[str]) -> int:
+    """Run what was typed, or show its settings."""
+    typed = {
+        "layers": args.layers if args.layer is None else str(args.layer),
+        "algorithm.name": args.algorithm,
+        "seed": args.seed,
+        "model.name": args.model,
+    }
+    settings += [f"{name}={value}" for name, value in typed.items() if value is not None]
+    config = read_settings(args, settings)
+    if config is None:
+        return DONE
+    folder, start = where(args, config)
+    record = finished(config, folder, start)
+    if record is None:
+        # Needs torch, for which the table of a finished run should not wait.
+        from layerbench.benchmarks.runs.launch import launch
+
+        record = launch(config, folder, start)
+    return show(record, folder)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what all commands have that make one run."""
+    add_env(parser)
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="quick (seconds), default (a laptop), small (a pretrained model on a laptop; what "
+        "smollm2-135m takes unless given) or paper (published values, wants a GPU)",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="M",
+        help="a folder, a name on the Hub, smollm2-135m, or the folder of a run or a delta; for "
+        "eval also openai:NAME; unless given, the embedded model for ALFWorld or WebShop",
+    )
+    parser.add_argument("--out", metavar="DIR", help="the run's folder; under runs/ unless given")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--resume", action="store_true", help="fail if there is no run to go on with"
+    )
+    start.add_argument("--fresh", action="store_true", help="delete the run that is there")
+    parser.add_argument("--settings", action="store_true", help="show all settings, and stop")
+
+
+def read_settings(args: argparse.Namespace, typed: Sequence[str]) -> "RunConfig | None":
+    """Compose the settings of a run; where they were asked for, print them and give None."""
+    from layerbench.benchmarks.config import serialize
+    from layerbench.benchmarks.runs import resolve
+
+    config = resolve.load(args.env, typed, preset=args.preset)
+    if not args.settings:
+        return config
+    print(serialize.listing(config), end="")
+    return None
+
+
+def where(args: argparse.Namespace, config: "RunConfig") -> "tuple[RunFolder, Start]":
+    """Name the run's folder, and what to do with a run that is there."""
+    from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+
+    start = Start.FRESH if args.fresh else Start.RESUME if args.resume else Start.CONTINUE
+    return RunFolder(Path(args.out) if args.out else default_path(config)), start
+
+
+def finished(config: "RunConfig", folder: "RunFolder", start: "Start") -> "RunRecord | None":
+    """Read the record of a finished run; None if there is something to run."""
+    record = folder.check(config, start)
+    if record is None:
+        folder.check_writable()
+        quieten_transformers()
+    elif not folder.episodes.exists():
+        say(f"{folder.episodes} is missing, and the turns with it: --fresh runs all of it again")
+    return record
+
+
+def show(record: "RunRecord", folder: "RunFolder") -> int:
+    """Print the run's table; of several processes, the first one does."""
+    from layerbench.benchmarks.records import run_table
+
+    if torchrun.rank() == 0:
+        run_table.print_record(record, where=str(folder.record))
+    return DONE

@@ -1,0 +1,126 @@
+"""Settings as plain data: in a record, in ``config.yaml``, as a fingerprint, and back."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from layerbench.benchmarks.config import overrides, validate
+from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import SettingsError
+from layerbench.envs import registry
+
+# Settings that earlier versions had not, by the value that leaves all as it was then.
+_LATER: Mapping[str, Any] = {
+    "parts": [],
+    "model.attention": "auto",
+    "model.base_url": "",
+    "model.backend": "transformers",
+    "model.cache_gb": 2.0,
+    "model.sleep": False,
+    "agent.thinking": True,
+    "train.lr_scale": "",
+    "train.gradient_checkpointing": False,
+    "train.importance_cap": 0.0,
+    "train.lora_rank": 0,
+    "train.lora_learning_rate": 0.0,
+}
+
+
+def as_dict(config: RunConfig) -> dict[str, Any]:
+    """Say what the run computes, without where its folder lies and how an endpoint is kept busy.
+
+    Settings of later versions are left out where they change nothing, so that runs of earlier
+    ones keep their folders and go on.
+    """
+    settings = _everything(config)
+    del settings["model"]["concurrency"]
+    for name, unchanged in _LATER.items():
+        section, _, last = name.rpartition(".")
+        inner = settings[section] if section else settings
+        if inner[last] == unchanged:
+            del inner[last]
+    read = {name: source for name, source in settings.pop("read_from").items() if source["asked"]}
+    return settings | ({"read_from": read} if read else {})
+
+
+def asked_layers(config: RunConfig) -> str:
+    """Give the layers as they were asked for, before they were read from an earlier sweep."""
+    return config.read_from.layers.asked or config.layers
+
+
+def to_yaml(config: RunConfig) -> str:
+    """Write the resolved settings."""
+    return _yaml(as_dict(config))
+
+
+def listing(config: RunConfig) -> str:
+    """Write every setting that there is, for a reader."""
+    settings = _everything(config)
+    # Nobody types these.
+    del settings["parts"], settings["read_from"]
+    return _yaml(settings)
+
+
+def fingerprint(config: RunConfig) -> str:
+    """Hash the settings as they were asked for: equal for the same command."""
+    return fingerprint_of(as_dict(config))
+
+
+def fingerprint_of(settings: Mapping[str, Any]) -> str:
+    """Hash settings, as a record has them, as they were asked for."""
+    read = {name: source["asked"] for name, source in settings.get("read_from", {}).items()}
+    asked = {name: value for name, value in settings.items() if name != "read_from"}
+    asked["layers"] = read.get("layers", settings["layers"])
+    if "lr_scale" in read:
+        asked["train"] = {**settings["train"], "lr_scale": read["lr_scale"]}
+    text = json.dumps(asked, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def restore(settings: Mapping[str, Any]) -> RunConfig:
+    """Read the settings of a record, and check them like typed ones.
+
+    Raises:
+        SettingsError: They are not all there, or not all of them can be a run's.
+    """
+    if "${" in json.dumps(settings):
+        raise SettingsError("the settings refer to values elsewhere by ${}: write them out")
+    try:
+        plain = OmegaConf.merge(OmegaConf.structured(RunConfig), {**settings, "run_root": ""})
+        config = cast(RunConfig, OmegaConf.to_object(plain))
+    except OmegaConfBaseException as error:
+        raise SettingsError(f"the settings cannot be read: {error}") from error
+    # What was converted on the way was of another type.
+    if changed := first_difference(as_dict(config), dict(settings)):
+        raise SettingsError(f"the settings cannot be read: {changed}")
+    overrides.check_choice("env.name", config.env.name, sorted(registry.SPECS))
+    overrides.check_choice("preset", config.preset, validate.PRESETS)
+    validate.check(config)
+    return config
+
+
+def first_difference(here: object, there: object, name: str = "") -> str:
+    """Name the first setting that differs, with both values; empty if none does."""
+    if isinstance(here, dict) and isinstance(there, dict):
+        ours, theirs = cast(dict[str, object], here), cast(dict[str, object], there)
+        # Where settings were read from is not what they are.
+        for key in sorted({*ours, *theirs} - {"read_from"}):
+            if difference := first_difference(ours.get(key), theirs.get(key), f"{name}.{key}"):
+                return difference
+        return ""
+    return "" if here == there else f"{name[1:]} is {there} there, {here} here"
+
+
+def _everything(config: RunConfig) -> dict[str, Any]:
+    settings = dataclasses.asdict(config)
+    del settings["run_root"]
+    return settings
+
+
+def _yaml(settings: dict[str, Any]) -> str:
+    return OmegaConf.to_yaml(OmegaConf.create(settings))
