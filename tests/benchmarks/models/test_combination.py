@@ -1,6 +1,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]

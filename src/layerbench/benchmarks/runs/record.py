@@ -1,0 +1,191 @@
+"""From a finished run to its record."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from layerbench.agents.pretrained.loading import weights_hash
+from layerbench.benchmarks.config import serialize
+from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.config.selected_layers import recorded_name
+from layerbench.benchmarks.records import provenance, run_record
+from layerbench.benchmarks.records.run_folder import RunState
+from layerbench.benchmarks.records.run_record import (
+    EndpointRecord,
+    EnvRecord,
+    Evaluation,
+    HardwareRecord,
+    ModelRecord,
+    MovementRecord,
+    RunRecord,
+    SelectionRecord,
+    TrainingRecord,
+)
+from layerbench.benchmarks.runs.player import BASE, FINAL, Player
+from layerbench.benchmarks.runs.prepare import Plan
+from layerbench.benchmarks.stats.success import Difference, paired_difference
+from layerbench.envs.registry import EnvIdentity
+from layerbench.rl.layers import BaseWeights, movement
+from layerbench.rl.lora import count_learned
+from layerbench.rl.metrics import IterationMetrics
+
+
+def evaluation_record(
+    config: RunConfig,
+    identity: EnvIdentity,
+    player: Player,
+    state: RunState,
+    *,
+    model: ModelRecord,
+    selection: SelectionRecord,
+    hardware: HardwareRecord,
+    endpoint: EndpointRecord | None = None,
+) -> RunRecord:
+    """Make the record of a run that scored a model and trained nothing.
+
+    Args:
+        config: The settings.
+        identity: What was played.
+        player: What it was scored by.
+        state: The state of the run's first start.
+        model: What played.
+        selection: The layers that learned, which are none yet.
+        hardware: Where it ran.
+        endpoint: What answered; None where the model ran here.
+    """
+    code = provenance.code()
+    return RunRecord(
+        schema=run_record.SCHEMA,
+        env=env_record(config, identity),
+        model=model,
+        selection=selection,
+        algorithm=config.algorithm.name,
+        preset=config.preset,
+        seed=config.seed,
+        settings=serialize.as_dict(config),
+        # A run whose start and end ran different commits is of neither.
+        code=dataclasses.replace(code, dirty=code.dirty or code.revision != state.revision),
+        evaluations=tuple(player.evaluations),
+        differences={},
+        training=TrainingRecord(0, 0, 0, 0, 0, {"play": 0.0, "update": 0.0}),
+        movement=MovementRecord({}, {}),
+        started=state.started,
+        peak_memory_mb=player.memory_mb,
+        hardware=hardware,
+        endpoint=endpoint,
+    )
+
+
+def training_record(
+    plan: Plan,
+    player: Player,
+    state: RunState,
+    *,
+    history: Sequence[IterationMetrics],
+    base: BaseWeights,
+) -> RunRecord:
+    """Make the record of a run of a model that was loaded here.
+
+    Args:
+        plan: What was run.
+        player: What it was scored by.
+        state: The state of the run's first start.
+        history: The iterations of training; empty where nothing was trained.
+        base: The weights, from before, of every parameter that changed.
+    """
+    record = evaluation_record(
+        plan.config,
+        plan.identity,
+        player,
+        state,
+        model=model_record(plan, state),
+        selection=_selection(plan, base),
+        hardware=hardware_record(plan, processes=player.ranks.size),
+    )
+    return dataclasses.replace(
+        record,
+        differences=_differences(player.evaluations) if base.tensors else {},
+        training=_training(plan, history),
+        movement=_movement(plan, base),
+        peak_device_memory_mb=provenance.device_memory_mb(_devices(plan)),
+    )
+
+
+def env_record(config: RunConfig, identity: EnvIdentity) -> EnvRecord:
+    """Describe what was played."""
+    return EnvRecord(
+        name=identity.name,
+        gym_id=identity.gym_id,
+        source=identity.source,
+        version=identity.version,
+        train_split=config.env.train_split,
+        eval_splits=tuple(config.env.eval_splits),
+    )
+
+
+def model_record(plan: Plan, state: RunState) -> ModelRecord:
+    """Describe the base model."""
+    weights = list(plan.model.parameters())
+    return ModelRecord(
+        name=plan.config.model.name,
+        revision=plan.config.model.revision,
+        weights_sha256=state.weights_sha256,
+        dtype=str(weights[0].dtype).removeprefix("torch."),
+        parameters=sum(weight.numel() for weight in weights),
+    )
+
+
+def hardware_record(plan: Plan, *, processes: int) -> HardwareRecord:
+    """Describe the devices that the model lies on, and this machine."""
+    return provenance.hardware(",".join(map(str, _devices(plan))), processes=processes)
+
+
+def _devices(plan: Plan) -> list[torch.device]:
+    return sorted({weight.device for weight in plan.model.parameters()}, key=str)
+
+
+def _selection(plan: Plan, base: BaseWeights) -> SelectionRecord:
+    rank = plan.config.train.lora_rank
+    parameters = count_learned(base.tensors, lora_rank=rank)
+    return SelectionRecord(
+        name=recorded_name(plan.config, plan.selection),
+        layers=plan.selection.layers,
+        num_layers=plan.selection.num_layers,
+        parameters=parameters,
+        share=parameters / sum(weight.numel() for weight in plan.model.parameters()),
+        weights_sha256=weights_hash(plan.model),
+        lora_rank=(rank or None) if base.tensors else None,
+    )
+
+
+def _training(plan: Plan, history: Sequence[IterationMetrics]) -> TrainingRecord:
+    return TrainingRecord(
+        iterations=len(history),
+        tasks=len(plan.train_tasks),
+        episodes=sum(metrics.episodes for metrics in history),
+        turns=sum(round(metrics.turns * metrics.episodes) for metrics in history),
+        decisions=sum(metrics.decisions for metrics in history),
+        seconds={
+            "play": round(math.fsum(metrics.play_s for metrics in history), 3),
+            "update": round(math.fsum(metrics.update_s for metrics in history), 3),
+        },
+    )
+
+
+def _movement(plan: Plan, base: BaseWeights) -> MovementRecord:
+    moved = movement(plan.model, base)
+    return MovementRecord(
+        per_layer={str(layer): share for layer, share in moved.per_layer.items()},
+        per_matrix=moved.per_matrix,
+    )
+
+
+def _differences(evaluations: Sequence[Evaluation]) -> Mapping[str, Difference]:
+    outcomes = {(e.phase, e.split): e.outcomes for e in evaluations}
+    return {
+        split: paired_difference(outcomes[BASE, split], final)
+        for (phase, split), final in outcomes.items()
+        if phase == FINAL
+    }

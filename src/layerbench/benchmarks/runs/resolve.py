@@ -1,0 +1,77 @@
+"""The settings of a run, checked, and with what earlier runs say filled in."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from layerbench.agents.pretrained import fetched
+from layerbench.benchmarks.config import compose, endpoints, validate
+from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
+from layerbench.benchmarks.errors import SettingsError
+from layerbench.benchmarks.models import lineage
+from layerbench.benchmarks.records.run_folder import run_of
+from layerbench.benchmarks.runs import from_sweep
+from layerbench.envs import registry
+from layerbench.rl.lr_scales import parse_scales, spell_scales
+from layerbench.rl.selection import without_spaces
+
+_EMBEDDED_STYLES = {"embedded": "compact", "embedded-webshop": "compact-webshop"}
+
+
+def load(env: str, typed: Sequence[str] = (), *, preset: str | None = None) -> RunConfig:
+    """Compose the settings of a run from ``conf/`` and what was typed, and check them all.
+
+    Args:
+        env: Name of the environment.
+        typed: ``name=value`` each.
+        preset: Name of the preset; None takes ``small`` for a model that can be fetched, and for
+            what runs have trained of it, else ``default``.
+
+    Raises:
+        UnknownEnvironmentError: There is no such environment.
+        SettingsError: A setting does not exist, or cannot have the value it was given.
+    """
+    preset = _fitting_preset(typed) if preset is None else preset
+    config = compose.compose_settings(env, typed, preset=preset)
+    if lineage.is_trained(config.model.name) and compose.values_of(typed, "model.revision"):
+        raise SettingsError("model.revision is that of the base of a run: leave it out")
+    return resolve(config)
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """Fill in what follows from other settings or is said by earlier runs, and check all.
+
+    Raises:
+        SettingsError: A setting cannot have its value.
+    """
+    base = _resolve_model(config.model)
+    if config.agent.style == "auto":
+        prompts = registry.find(config.env.name).prompts
+        config.agent.style = _EMBEDDED_STYLES.get(base, prompts)
+    selection, at, results = config.layers.partition("@")
+    config.layers = without_spaces(selection, what="layers").lower() + at + results.strip()
+    validate.check(config)
+    from_sweep.fill_in(config)
+    config.train.lr_scale = spell_scales(parse_scales(config.train.lr_scale))
+    return config
+
+
+def _resolve_model(model: ModelConfig) -> str:
+    """Name the checkpoint of a run that is given as a model, and return the base model."""
+    if endpoints.is_endpoint(model.name):
+        model.revision = ""
+        return model.name
+    if not lineage.is_trained(model.name):
+        return model.name
+    run = run_of(model.name)
+    if run is not None and Path(model.name) == run:
+        model.name = str(lineage.newest_checkpoint(run))
+    source = lineage.lineage(model.name, revision=model.revision)
+    model.revision = source.revision
+    return source.base
+
+
+def _fitting_preset(typed: Sequence[str]) -> str:
+    """Pick the preset that the typed model is played with unless another is named."""
+    model = (compose.values_of(typed, "model.name") or ["embedded"])[-1]
+    base = lineage.lineage(model, revision="").base
+    return "small" if base in fetched.SOURCES else "default"
