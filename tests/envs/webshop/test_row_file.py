@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from layerbench.envs.cache import StoreError, make_once
+from layerbench.envs.cache import CacheError, make_once
 from layerbench.envs.webshop.row_file import Rows, write_rows
 
 
@@ -52,5 +52,5 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="point \\$LAYERBENCH_CACHE to a folder with room"):
+    with pytest.raises(CacheError, match="point \\$LAYERBENCH_CACHE to a folder with room"):
         make_once(tmp_path / "file" / "folder", lambda _empty: None)

@@ -42,7 +42,7 @@ def official(data_dir: Path) -> Path:
 
     Raises:
         CatalogueError: The files are not there, or not what they should be.
-        StoreError: The cache cannot be written.
+        CacheError: The cache cannot be written.
         NounsError: The nouns are not there, and spaCy is not either.
     """
     files = published.find_files(data_dir)

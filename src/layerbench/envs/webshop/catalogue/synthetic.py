@@ -76,7 +76,7 @@ def stocked() -> Path:
     """Fill the folder of the embedded catalogue, unless that was done before.
 
     Raises:
-        StoreError: The cache cannot be written.
+        CacheError: The cache cannot be written.
     """
     folder = cache_dir() / "webshop" / f"{SOURCE}-{VERSION}.{index.FORMAT}"
 
