@@ -192,7 +192,7 @@ class TestTranslationCache:
 
     def play(self, engine: Engine) -> object:
         """Load as a new process would; return the opening state."""
-        pddl_env.forget_games()
+        pddl_env._GAMES.clear()  # pyright: ignore[reportPrivateUsage]
         engine.load(generated(4))
         return engine.reset()
 

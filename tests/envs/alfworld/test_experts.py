@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from layerbench.envs.alfworld.env import ALFWorldEnv
-from layerbench.envs.alfworld.games import official_games
 from layerbench.envs.types import Observation
 from tests.support.alfworld_experts import Expert, HandcodedExpert, WalkthroughExpert
+from tests.support.official_games import official_games
 
 MAX_TURNS = 100
 

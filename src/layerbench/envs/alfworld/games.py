@@ -181,16 +181,6 @@ def games_of(
     return GeneratedGames(difficulty)
 
 
-def official_games(data_dir: str | os.PathLike[str] | None, split: str) -> tuple[Game, ...]:
-    """List the published games of a split, sorted by their paths.
-
-    Raises:
-        ValueError: The games are not there, or there is no such split.
-    """
-    games = OfficialGames(data_dir)
-    return tuple(games.find(game_id) for game_id in games.all_ids(split))
-
-
 def list_tasks(
     *,
     split: str,

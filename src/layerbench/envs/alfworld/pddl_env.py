@@ -188,11 +188,6 @@ class FastPddlEnv(PddlEnv):
         return predicate, tuple([(name, kinds[name]) for name in arguments])
 
 
-def forget_games() -> None:
-    """Drop the loaded games that this process keeps; their translations stay on disk."""
-    _GAMES.clear()
-
-
 def _load(data: Mapping[str, Any], planner: Planner) -> _Game:
     key = (str(data["pddl_domain"]), str(data["pddl_problem"]), str(data["grammar"]))
     game = _GAMES.pop(key, None)
