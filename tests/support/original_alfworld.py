@@ -44,11 +44,6 @@ class StockEngine:
         state, reward, _ = self._env.step(command)
         return self._moment(state, reward)
 
-    def plan(self) -> list[str]:
-        """Commands of the planner, from the present state."""
-        env = self._env.unwrapped
-        return list(env._pddl_state.replan(env._entity_infos))
-
     def _moment(self, state: Any, reward: int) -> Moment:  # noqa: ANN401
         return Moment(
             feedback=state["feedback"],

@@ -70,10 +70,6 @@ class Engine:
         """List what holds now, seen by the agent or not: a predicate and its arguments' names."""
         return self._game.facts()
 
-    def plan(self) -> list[str]:
-        """Let the planner find commands that win from here; empty if it finds none."""
-        return self._game.plan()
-
     def _state(self, state: Mapping[str, Any]) -> EngineState:
         here = "atlocation(a:agent, l:location) & receptacleatlocation(r:receptacle, l:location)"
         return EngineState(

@@ -24,7 +24,7 @@ from layerbench.envs.alfworld.grammar import (
     parse_grammar,
     parse_symbols,
 )
-from layerbench.envs.alfworld.planner import GroundAction, Planner, pddl_to_sas
+from layerbench.envs.alfworld.planner import GroundAction, Planner
 from layerbench.envs.alfworld.translation import PlanningTask, translate
 
 NOTHING_HAPPENS = "Nothing happens."
@@ -37,8 +37,6 @@ _MAX_GAMES = 32
 class _Game:
     """A loaded game, and what was worked out about it so far."""
 
-    domain: str
-    problem: str
     grammar: Grammar
     task: PlanningTask
     types: Types
@@ -98,7 +96,6 @@ class FastPddlEnv(PddlEnv):
             FactStore(game.types, (self._fact(fact[0], fact[1:]) for fact in game.task.facts)),
             names,
         )
-        self._can_replan = False
         self._planner.load(game.task.sas)
         return self._observe(self._derive(parse_symbols("#intro#"), {}))
 
@@ -133,16 +130,6 @@ class FastPddlEnv(PddlEnv):
             for match in matches
         ]
 
-    def plan(self) -> list[str]:
-        """Let the planner find commands that win from here; empty if it finds none."""
-        if not self._can_replan:
-            # Stock textworld does this at every load and reset, though it is seldom asked.
-            game = self._game
-            _, sas = pddl_to_sas(domain=game.domain, problem=game.problem, prune=True)
-            self._planner.load_for_replanning(sas)
-            self._can_replan = True
-        return [self._word(action) for action in self._planner.replan()]
-
     def _observe(self, feedback: str) -> GameState:
         self._commands: dict[str, int] = {}
         for number in self._planner.applicable(self._game.actions):
@@ -163,14 +150,11 @@ class FastPddlEnv(PddlEnv):
         text = self._wording.get(number)
         if text is None:
             action = self._game.actions[number]
-            text = self._word(action)
-            if not self._game.grammar.commands[action.action].reads & self._game.fluents:
+            command = self._game.grammar.commands[action.action]
+            text = self._derive(command.template, self._binding(action))
+            if not command.reads & self._game.fluents:
                 self._wording[number] = text
         return text
-
-    def _word(self, action: GroundAction) -> str:
-        template = self._game.grammar.commands[action.action].template
-        return self._derive(template, self._binding(action))
 
     def _derive(self, symbols: tuple[Symbol, ...], binding: Binding) -> str:
         return self._game.grammar.derive(symbols, self._scene, binding)
@@ -195,8 +179,6 @@ def _load(data: Mapping[str, Any], planner: Planner) -> _Game:
         domain, problem, grammar = key
         task = translate(domain=domain, problem=problem, planner=planner)
         game = _Game(
-            domain=domain,
-            problem=problem,
             grammar=parse_grammar(grammar),
             task=task,
             types=Types((name, tuple(parents)) for name, parents in task.types),

@@ -62,29 +62,17 @@ class Planner:
         """Return whether the task's goal holds now."""
         return bool(self._library.check_goal())
 
-    def load_for_replanning(self, sas: str) -> None:
-        """Load a second form of the same task, the one that ``replan`` searches."""
-        self._library.load_sas_replan(sas.encode())
 
-    def replan(self) -> list[GroundAction]:
-        """Search a way to the goal from the present state; empty if none was found."""
-        if not self._library.replan(False):
-            return []
-        buffer: Any = (fast_downward.Operator * self._library.get_last_plan_length())()
-        self._library.get_last_plan(buffer)
-        return [_ground_action(operator) for operator in buffer]
-
-
-def pddl_to_sas(*, domain: str, problem: str, prune: bool) -> tuple[Any, str]:
+def pddl_to_sas(*, domain: str, problem: str) -> tuple[Any, str]:
     """Translate a problem; returns fast-downward's parse of it, and the task in SAS.
 
     Args:
         domain: The domain in PDDL.
         problem: The problem in PDDL.
-        prune: Drop what no plan needs. That is for planning: pruned actions cannot be played.
     """
     with _own_argv():
-        return fast_downward.pddl2sas(domain, problem, optimize=prune)  # pyright: ignore
+        # Optimized, the task would lack actions that no plan needs, and they could not be played.
+        return fast_downward.pddl2sas(domain, problem, optimize=False)  # pyright: ignore
 
 
 def parse_atom(text: str) -> tuple[str, list[str]]:

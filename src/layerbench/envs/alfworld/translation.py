@@ -62,7 +62,7 @@ def translate(*, domain: str, problem: str, planner: Planner) -> PlanningTask:
 
 
 def _translate(domain: str, problem: str, planner: Planner) -> PlanningTask:
-    parsed, sas = pddl_to_sas(domain=domain, problem=problem, prune=False)
+    parsed, sas = pddl_to_sas(domain=domain, problem=problem)
     planner.load(sas)
     state = planner.atoms()
     # The problem lists what never changes and leaves out derived predicates, the state has those.
