@@ -1,3 +1,5 @@
+"""The Gymnasium environment of ALFWorld."""
+
 from pathlib import Path
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Published and generated games are found by their names and listed as tasks."""
+
 import json
 import shutil
 from collections import Counter
@@ -27,12 +29,12 @@ def test_a_task_selects_its_game(official_data: Path) -> None:
 
 
 def test_published_games_are_sorted_and_typed_by_their_folders(official_data: Path) -> None:
-    found = official_games(official_data, "train")
-    ids = [game.game_id for game in found]
+    published = official_games(official_data, "train")
+    ids = [game.game_id for game in published]
     assert len(ids) == 12
     assert ids == sorted(ids)
     # Twelve games, two of each of the six types.
-    assert Counter(game.task_type for game in found) == dict.fromkeys(generator.TASK_TYPES, 2)
+    assert Counter(game.task_type for game in published) == dict.fromkeys(generator.TASK_TYPES, 2)
 
 
 def test_published_games_need_no_traj_data(official_data: Path, tmp_path: Path) -> None:
@@ -51,8 +53,11 @@ def test_folders_name_the_task_that_the_game_sets(official_data: Path) -> None:
         data = json.loads(game.content.read_text())
         sentence = next(s for s in data["grammar"].splitlines() if "Your task is to:" in s)
         words = parse_task(sentence.strip().removesuffix('"'))
-        _, target, _, place, _ = game.game_id.split("/")[1].split("-")
-        assert (words.target, words.place or words.lamp) == (target.lower(), place.lower())
+        _, target, _, destination, _ = game.game_id.split("/")[1].split("-")
+        assert (words.target, words.destination or words.lamp) == (
+            target.lower(),
+            destination.lower(),
+        )
 
 
 def test_the_folder_may_be_named_with_or_without_its_version(official_data: Path) -> None:
@@ -79,8 +84,8 @@ def test_games_that_alfworld_leaves_out_are_left_out(tmp_path: Path) -> None:
         folder = tmp_path / "json_2.1.1/train" / name
         folder.mkdir(parents=True)
         (folder / "game.tw-pddl").write_text("{}")
-    found = official_games(tmp_path, "train")
-    assert [game.game_id for game in found] == [f"train/{kept}/game.tw-pddl"]
+    published = official_games(tmp_path, "train")
+    assert [game.game_id for game in published] == [f"train/{kept}/game.tw-pddl"]
 
 
 @pytest.mark.parametrize("source", ["generated", "official"])
