@@ -17,7 +17,7 @@ from layerbench.envs.alfworld.engine import Engine, EngineState
 INADMISSIBLE = ("", "dance", "open sesame 1", "go to  drawer 1", "help me", "take all")
 
 
-class EpisodeState(NamedTuple):
+class Snapshot(NamedTuple):
     """The state that is compared after a reset or a step."""
 
     feedback: str
@@ -37,15 +37,15 @@ class StockEngine:
         # Given a path, textworld would leave the file open.
         self._env.load(game if isinstance(game, Mapping) else json.loads(Path(game).read_text()))
 
-    def reset(self) -> EpisodeState:
-        return self._episode_state(self._env.reset(), 0)
+    def reset(self) -> Snapshot:
+        return self._snapshot(self._env.reset(), 0)
 
-    def step(self, command: str) -> EpisodeState:
+    def step(self, command: str) -> Snapshot:
         state, reward, _ = self._env.step(command)
-        return self._episode_state(state, reward)
+        return self._snapshot(state, reward)
 
-    def _episode_state(self, state: Any, reward: int) -> EpisodeState:  # noqa: ANN401
-        return EpisodeState(
+    def _snapshot(self, state: Any, reward: int) -> Snapshot:  # noqa: ANN401
+        return Snapshot(
             feedback=state["feedback"],
             admissible=tuple(state["admissible_commands"]),
             won=state["won"],
@@ -54,10 +54,10 @@ class StockEngine:
         )
 
 
-def episode_state(engine: Engine, state: EngineState) -> EpisodeState:
+def snapshot(engine: Engine, state: EngineState) -> Snapshot:
     """Convert a state of our engine."""
     facts = tuple(sorted(engine.facts()))
-    return EpisodeState(state.feedback, state.admissible, state.won, int(state.won), facts)
+    return Snapshot(state.feedback, state.admissible, state.won, int(state.won), facts)
 
 
 def draw_command(state: EngineState, rng: random.Random) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from layerbench.envs.alfworld import generator, grammar, pddl_env, translation
 from layerbench.envs.alfworld.engine import Engine
-from tests.support.original_alfworld import StockEngine, draw_command, episode_state
+from tests.support.original_alfworld import StockEngine, draw_command, snapshot
 
 NUM_OFFICIAL = 12
 GENERATED = (
@@ -47,14 +47,14 @@ def compare(
     stock.load(game)
     engine.load(game)
     state = engine.reset()
-    assert episode_state(engine, state) == stock.reset()
+    assert snapshot(engine, state) == stock.reset()
     rng = random.Random(seed)
     steps = 0
     walkthrough = list(engine.walkthrough) if follow else []
     while walkthrough or (steps < RANDOM_STEPS and not follow):
         command = walkthrough.pop(0) if walkthrough else draw_command(state, rng)
         state = engine.step(command)
-        assert episode_state(engine, state) == stock.step(command), command
+        assert snapshot(engine, state) == stock.step(command), command
         steps += 1
     assert state.won or not follow
     return steps
