@@ -7,8 +7,7 @@ Shapes: N products, G goals.
 """
 
 import random
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -65,7 +64,6 @@ class GoalTable:
         products_G: Number of each goal's product.
         variants_G: Which of its product's goals it is, from 0.
         limits_G: Most that may be spent, in dollars.
-        weights_G: How likely the original draws it; only ratios count.
     """
 
     source: str
@@ -73,7 +71,6 @@ class GoalTable:
     products_G: Int32[np.ndarray, " G"]
     variants_G: Int32[np.ndarray, " G"]
     limits_G: Float64[np.ndarray, " G"]
-    weights_G: Float64[np.ndarray, " G"]
 
     def __len__(self) -> int:
         return len(self.products_G)
@@ -109,7 +106,7 @@ class GoalTable:
             np.save(folder / f"{name}.npy", getattr(self, name))
 
 
-_ARRAYS = ("prices_N", "products_G", "variants_G", "limits_G", "weights_G")
+_ARRAYS = ("prices_N", "products_G", "variants_G", "limits_G")
 
 
 def load(folder: Path, source: str) -> GoalTable:
@@ -134,7 +131,6 @@ def draw(products: Iterable[Product], *, source: str, seed: int, order_seed: int
         prices.append(rng.uniform(low, high) if len(product.prices) > 1 else low)
         batches += _batches(number, product, source)
     limits = [_limit(prices[batch.product], rng) for batch in batches]
-    weights = _weights(batches) if source == "synthetic" else [1.0] * len(batches)
     sizes = np.array([batch.size for batch in batches], dtype=np.int64)
     order = list(range(int(sizes.sum())))
     random.Random(order_seed).shuffle(order)
@@ -147,7 +143,6 @@ def draw(products: Iterable[Product], *, source: str, seed: int, order_seed: int
         products_G=np.array([batch.product for batch in batches], dtype=np.int32)[of_batch],
         variants_G=(np.array(order, dtype=np.int64) + firsts[of_batch]).astype(np.int32),
         limits_G=np.array(limits, dtype=np.float64)[of_batch],
-        weights_G=np.array(weights, dtype=np.float64)[of_batch],
     )
 
 
@@ -159,45 +154,26 @@ class _Batch:
         product: Number of the product.
         first: Number of the first of them among the product's goals.
         size: How many.
-        attributes: The wish's.
     """
 
     product: int
     first: int
     size: int
-    attributes: tuple[str, ...]
 
 
 def _batches(number: int, product: Product, source: str) -> list[_Batch]:
     if source == "human":
-        return [
-            _Batch(number, place, 1, wish.attributes)
-            for place, wish in enumerate(product.human_wishes)
-        ]
+        return [_Batch(number, place, 1) for place in range(len(product.human_wishes))]
     if product.wish is None:
         return []
     size = prod(len(values) for values in product.options.values())
-    return [_Batch(number, 0, size, product.wish.attributes)]
+    return [_Batch(number, 0, size)]
 
 
 def _limit(price: float, rng: random.Random) -> float:
     """Draw two of the four nearest limits above the price, and take the higher."""
     nearest = [limit for limit in _LIMITS if limit > price][:_NEAREST_LIMITS]
     return max(rng.sample(nearest, 2)) if len(nearest) > 1 else NO_LIMIT
-
-
-def _weights(batches: Sequence[_Batch]) -> list[float]:
-    """Weigh goals by how rare their attributes are among goals."""
-    counts: Counter[str] = Counter()
-    for batch in batches:
-        for attribute in batch.attributes:
-            counts[attribute] += batch.size
-    return [
-        sum(1.0 / counts[attribute] for attribute in batch.attributes) / len(batch.attributes)
-        if batch.size
-        else 0.0
-        for batch in batches
-    ]
 
 
 def _human(product: Product, variant: int) -> tuple[Wish, tuple[tuple[str, str], ...]]:
