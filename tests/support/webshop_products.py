@@ -19,7 +19,7 @@ def product_of(title: str, **changes: Any) -> Product:  # noqa: ANN401 - any fie
         "prices": (5.0,),
         "price_tag": "$5.0",
         "options": {},
-        "wish": None,
-        "human_wishes": (),
+        "instruction": None,
+        "human_instructions": (),
     }
     return Product(**(fields | changes))

@@ -15,7 +15,7 @@ from tests.envs.webshop.conftest import oracle
 
 @pytest.fixture(scope="module")
 def shop(official_data: Path) -> Shop:
-    return Shop(index.official(official_data), ShopRules())
+    return Shop(index.ensure_published(official_data), ShopRules())
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_a_prefix_without_a_value_finds_nothing(prefix: str, shop: Shop) -> None
 
 
 def test_attributes_have_a_page_where_they_are_shown(official_data: Path) -> None:
-    shop = Shop(index.official(official_data), ShopRules(show_attributes=True))
+    shop = Shop(index.ensure_published(official_data), ShopRules(show_attributes=True))
     table = shop.table("synthetic", 0, 233)
     browser = walk(shop, table, "search[lamp]")
     browser.act(f"click[{browser.page.clickables[2]}]")

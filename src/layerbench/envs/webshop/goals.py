@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from layerbench.envs.webshop.catalogue.published import Product, Wish
+from layerbench.envs.webshop.catalogue.published import Instruction, Product
 from layerbench.envs.webshop.row_file import mapped
 
 SOURCES = ("synthetic", "human")
@@ -163,8 +163,8 @@ class _Batch:
 
 def _batches(number: int, product: Product, source: str) -> list[_Batch]:
     if source == "human":
-        return [_Batch(number, place, 1) for place in range(len(product.human_wishes))]
-    if product.wish is None:
+        return [_Batch(number, place, 1) for place in range(len(product.human_instructions))]
+    if product.instruction is None:
         return []
     size = prod(len(values) for values in product.options.values())
     return [_Batch(number, 0, size)]
@@ -176,16 +176,16 @@ def _limit(price: float, rng: random.Random) -> float:
     return max(rng.sample(nearest, 2)) if len(nearest) > 1 else NO_LIMIT
 
 
-def _human(product: Product, variant: int) -> tuple[Wish, tuple[tuple[str, str], ...]]:
-    wish = product.human_wishes[variant]
+def _human(product: Product, variant: int) -> tuple[Instruction, tuple[tuple[str, str], ...]]:
+    wish = product.human_instructions[variant]
     return wish, tuple(("", value) for value in wish.options)
 
 
-def _synthetic(product: Product, variant: int) -> tuple[Wish, tuple[tuple[str, str], ...]]:
+def _synthetic(product: Product, variant: int) -> tuple[Instruction, tuple[tuple[str, str], ...]]:
     """Pick a combination of options: the last name, in order of the alphabet, changes fastest."""
-    assert product.wish is not None, "a product without a wish has no synthetic goals"
+    assert product.instruction is not None, "a product without a wish has no synthetic goals"
     chosen: list[tuple[str, str]] = []
     for name in sorted(product.options, reverse=True):
         variant, place = divmod(variant, len(product.options[name]))
         chosen.append((name, product.options[name][place]))
-    return product.wish, tuple(reversed(chosen))
+    return product.instruction, tuple(reversed(chosen))

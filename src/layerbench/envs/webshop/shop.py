@@ -169,11 +169,11 @@ def source_of(data_dir: str | os.PathLike[str] | None) -> str:
 def _folder_of(data_dir: str | os.PathLike[str] | None) -> Path:
     if data_dir:
         return _official(Path(data_dir).expanduser().resolve())
-    return synthetic.stocked()
+    return synthetic.ensure_index()
 
 
 # The files of a running process are taken not to change.
-_official = functools.lru_cache(maxsize=8)(index.official)
+_official = functools.lru_cache(maxsize=8)(index.ensure_published)
 
 
 @functools.lru_cache(maxsize=8)
