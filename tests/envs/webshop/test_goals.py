@@ -60,9 +60,9 @@ def test_every_recorded_price_is_ours(products: list[Product]) -> None:
 def test_the_orders_of_verl_agents_workers_are_ours(seed: int, products: list[Product]) -> None:
     table = goals.draw(products, source="synthetic", seed=seed, order_seed=seed)
     written = [as_recorded(table, index, products) for index in range(len(table))]
-    told = [
+    listed = [
         [goal["asin"], goal["goal_options"], goal["price_upper"], goal["instruction_text"]]
         for goal in written
     ]
     recorded = oracle("goals_verlagent_seeds.json")[str(seed)]
-    assert hashlib.sha256(json.dumps(told).encode()).hexdigest() == recorded["sha256_all"]
+    assert hashlib.sha256(json.dumps(listed).encode()).hexdigest() == recorded["sha256_all"]

@@ -62,7 +62,7 @@ def test_repeats_and_odd_ids_are_left_out(tmp_path: Path) -> None:
 
 
 def test_human_instructions_without_attributes_are_left_out(tmp_path: Path) -> None:
-    human = {
+    full = {
         "instruction": "a lamp.",
         "instruction_attributes": ["s"],
         "instruction_options": ["x"],
