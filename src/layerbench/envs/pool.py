@@ -141,6 +141,7 @@ class EnvPool:
             for index, request in requests.items():
                 worker = self._workers[index]
                 worker.revive()
+                # Before sending: an interrupt in between must not leave a reply for a later call.
                 waiting[worker.connection] = worker
                 if not worker.send(request):
                     del waiting[worker.connection]
@@ -211,6 +212,7 @@ class _Worker:
     def revive(self) -> None:
         """Start a fresh process if the last one is gone."""
         if not self.alive:
+            # Closes the connection, too.
             self.kill()
             self.start()
 

@@ -41,6 +41,7 @@ class Session:
             raise RuntimeError("no episode is under way: reset before the next step")
         text, reward, terminated, truncated, info = self._env.step(action)
         self._playing = not (terminated or truncated)
+        # Environments may return ints or numpy scalars.
         return StepResult(
             observation=_observation(text, info),
             reward=float(reward),

@@ -61,6 +61,7 @@ class Slots:
     def __init__(self, recipe: EnvRecipe) -> None:
         self._recipe = recipe
         self._sessions: dict[int, Session] = {}
+        # An environment of its own, as those of the slots may be in an episode.
         self._preparer: Session | None = None
 
     def handle(self, request: Request) -> Reply:

@@ -42,6 +42,7 @@ def _exit_with_parent(fileno: int, parent: int) -> None:
     hangup.register(fileno, 0)
     while os.getppid() == parent and not hangup.poll(PARENT_CHECK_MS):
         pass
+    # sys.exit would end this thread alone; the main one may be stuck in a step.
     os._exit(1)
 
 

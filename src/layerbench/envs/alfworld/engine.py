@@ -71,6 +71,7 @@ class Engine:
         return self._game.facts()
 
     def _state(self, state: Mapping[str, Any]) -> EngineState:
+        # Several receptacles may share a location.
         here = "atlocation(a:agent, l:location) & receptacleatlocation(r:receptacle, l:location)"
         return EngineState(
             feedback=str(state["feedback"]),

@@ -62,7 +62,7 @@ class ALFWorldEnv(gym.Env[str, str]):
         source: str | None = None,
         data_dir: str | os.PathLike[str] | None = None,
         difficulty: str = "easy",
-        **_other: object,
+        **_other: object,  # The registry passes all options of the environment.
     ) -> str:
         """Name the source of games for records: ``alfworld`` or ``alfworld-gen``."""
         return games_of(source=source, data_dir=data_dir, difficulty=difficulty).source
@@ -120,6 +120,7 @@ class ALFWorldEnv(gym.Env[str, str]):
             raise ValueError(f"no reset option named '{min(unknown)}': the only one is game")
         name: object = options.get("game")
         if name is None:
+            # Games are drawn by Python's generator, here and in lists of tasks.
             seed = int(self.np_random.integers(2**31))
             name = self._games.draw(split=self._split, seed=seed)
         if not isinstance(name, str):
@@ -130,6 +131,7 @@ class ALFWorldEnv(gym.Env[str, str]):
         text = state.feedback.strip()
         anchor = text
         if self._anchor == "state":
+            # After "Nothing happens." the text is the same in every state.
             here, held = ", ".join(state.location), ", ".join(state.inventory)
             anchor = f"{text} [at {here or 'no receptacle'}, holding {held or 'nothing'}]"
         return text, {

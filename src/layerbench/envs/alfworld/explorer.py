@@ -110,6 +110,7 @@ class Explorer:
         verb = words[0]
         if verb == "go":
             self._here = " ".join(words[2:])
+        # A closed receptacle shows no contents, and stays unknown.
         if verb in ("go", "open", "examine") and "you see" in text:
             self._contents[" ".join(words[-2:])] = _NAME.findall(text.split("you see")[-1].lower())
         elif verb == "take":
@@ -118,6 +119,7 @@ class Explorer:
         elif verb in ("move", "put") and self._held:
             receptacle = " ".join(words[4:6])
             self._contents.setdefault(receptacle, []).append(self._held)
+            # An untreated target is to be taken again.
             if kind_of(self._held) == self.task.target and self._is_treated(self._held):
                 self._placed[self._held] = receptacle
             self._held = ""
@@ -176,6 +178,7 @@ class Explorer:
 
     def _without_object(self, admissible: frozenset[str]) -> str | None:
         destination = self.task.destination
+        # Targets at the destination stay there, for the task with two of them.
         done = {name for name, at in self._placed.items() if kind_of(at) == destination}
         for receptacle, contents in self._contents.items():
             for name in contents:

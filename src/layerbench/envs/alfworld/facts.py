@@ -86,6 +86,7 @@ class FactStore:
         """Add a fact; adding it twice changes nothing."""
         signature = tuple(entity[1] for entity in arguments)
         self._facts.setdefault(predicate, {}).setdefault(signature, set()).add(arguments)
+        # For all types: a query for a supertype has this fact in its order, too.
         self._sorted.pop(predicate, None)
 
     def remove(self, predicate: str, arguments: tuple[Entity, ...]) -> None:
@@ -98,6 +99,7 @@ class FactStore:
 
     def apply(self, predicate: str, arguments: tuple[Entity, ...]) -> None:
         """Add a fact and remove its negation."""
+        # Negations are stored like facts, since the grammar's conditions ask for them.
         if predicate.startswith(NEGATION):
             self.remove(predicate.removeprefix(NEGATION), arguments)
         else:
@@ -138,6 +140,7 @@ class FactStore:
         self, query: tuple[Pattern, ...], depth: int, binding: Binding, used: set[Entity]
     ) -> Iterator[Binding]:
         if depth == len(query):
+            # A copy, as the binding is changed in place afterwards.
             yield dict(binding)
             return
         placeholders = query[depth].placeholders

@@ -202,6 +202,7 @@ def list_tasks(
     return tuple(Task(name, options={"game": name}, seed=seed) for name in ids)
 
 
+# Cached, since the episodes of a group play the same game.
 @functools.lru_cache(maxsize=64)
 def _generated(game_id: str) -> Game:
     return Game(game_id, generator.game_task_type(game_id), generator.game_data(game_id))

@@ -81,7 +81,7 @@ class _Room:
 
     scene: Scene
     objects: dict[str, str]
-    places: dict[str, Receptacle]
+    receptacle_of: dict[str, Receptacle]
 
 
 def generated_ids(*, split: str, difficulty: str, count: int, seed: int) -> tuple[str, ...]:
@@ -123,6 +123,8 @@ def game_data(game_id: str) -> dict[str, object]:
     """
     split, difficulty, _ = _parse(game_id)
     task_type = game_task_type(game_id)
+    # The order of the draws is part of every game: changing it changes them all, and with them
+    # what scores on ``alfworld-gen`` mean.
     rng = random.Random(f"game|{game_id}")
     goal, scene = _draw_goal(task_type, rng, unseen=split == "unseen")
     limits = DIFFICULTIES[difficulty]
@@ -184,6 +186,7 @@ def _possible_goals(task_type: str, scene: Scene) -> list[_Goal]:
         _, appliance, ability = _APPLIANCES[task_type]
         able = scenes.constants().VAL_ACTION_OBJECTS[ability]
         targets = [t for t in targets if t in able] if scene.of_kind(appliance) else []
+    # The target needs another class of receptacle than the destination's to start in.
     return [
         _Goal(task_type, target, kind, "")
         for target in targets
@@ -224,7 +227,7 @@ def _furnish(goal: _Goal, scene: Scene, limits: Difficulty, rng: random.Random) 
     def add(kind: str, homes: list[Receptacle]) -> None:
         ident = scenes.thor_id(kind, rng)
         room.objects[ident] = kind
-        room.places[ident] = rng.choice(homes)
+        room.receptacle_of[ident] = rng.choice(homes)
 
     num_targets = 2 if goal.task_type == "pick_two_obj_and_place" else 1
     for _ in range(num_targets + rng.randrange(2)):
@@ -259,7 +262,7 @@ def _problem(game_id: str, room: _Room, goal: _Goal, rng: random.Random) -> str:
         *(f"{kind}Type - rtype" for kind in receptacle_kinds),
         *(f"{ident} - object" for ident in sorted(room.objects)),
         *(f"{r.ident} - receptacle" for r in receptacles),
-        *(f"{place} - location" for place in _locations(room.scene)),
+        *(f"{location} - location" for location in _locations(room.scene)),
     ]
     # alfworld's goals have # for PDDL's - before a type.
     goal_text = scenes.goal_pddl(goal.task_type).format(
@@ -294,7 +297,7 @@ def _object_facts(room: _Room) -> list[str]:
     tables = scenes.constants()
     facts: list[str] = []
     for ident, kind in sorted(room.objects.items()):
-        place = room.places[ident]
+        receptacle = room.receptacle_of[ident]
         facts.append(f"(objectType {ident} {kind}Type)")
         facts += [f"(pickupable {ident})"] if kind not in scenes.FIXTURES else []
         facts += [
@@ -305,8 +308,8 @@ def _object_facts(room: _Room) -> list[str]:
         if kind in tables.MOVABLE_RECEPTACLES:
             facts.append(f"(isReceptacleObject {ident})")
         facts += [
-            f"(inReceptacle {ident} {place.ident})",
-            f"(objectAtLocation {ident} {place.location})",
+            f"(inReceptacle {ident} {receptacle.ident})",
+            f"(objectAtLocation {ident} {receptacle.location})",
         ]
     return facts
 
@@ -332,28 +335,29 @@ def _walkthrough(room: _Room, goal: _Goal, rng: random.Random) -> list[str]:
     here = room.scene.start
     opened: set[str] = set()
 
-    def visit(place: Receptacle, *, open_it: bool) -> None:
+    def visit(receptacle: Receptacle, *, open_it: bool) -> None:
         nonlocal here
-        if place.location != here:
-            commands.append(f"go to {names[place.ident]}")
-            here = place.location
-        if open_it and place.openable and place.ident not in opened:
-            commands.append(f"open {names[place.ident]}")
-            opened.add(place.ident)
+        if receptacle.location != here:
+            commands.append(f"go to {names[receptacle.ident]}")
+            here = receptacle.location
+        if open_it and receptacle.openable and receptacle.ident not in opened:
+            commands.append(f"open {names[receptacle.ident]}")
+            opened.add(receptacle.ident)
 
     destination = rng.choice(room.scene.of_kind(goal.destination)) if goal.destination else None
     targets = [ident for ident, kind in room.objects.items() if kind == goal.target]
     for ident in targets[: 2 if goal.task_type == "pick_two_obj_and_place" else 1]:
-        visit(room.places[ident], open_it=True)
-        commands.append(f"take {names[ident]} from {names[room.places[ident].ident]}")
+        visit(room.receptacle_of[ident], open_it=True)
+        commands.append(f"take {names[ident]} from {names[room.receptacle_of[ident].ident]}")
         if goal.task_type in _APPLIANCES:
             verb, kind, _ = _APPLIANCES[goal.task_type]
             appliance = rng.choice(room.scene.of_kind(kind))
+            # Appliances work closed.
             visit(appliance, open_it=False)
             commands.append(f"{verb} {names[ident]} with {names[appliance.ident]}")
         if destination is None:
             lamp = next(ident for ident, kind in room.objects.items() if kind == goal.lamp)
-            visit(room.places[lamp], open_it=False)
+            visit(room.receptacle_of[lamp], open_it=False)
             commands.append(f"use {names[lamp]}")
         else:
             visit(destination, open_it=True)

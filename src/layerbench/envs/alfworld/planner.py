@@ -36,6 +36,7 @@ class Planner:
 
     def atoms(self) -> list[tuple[str, list[str]]]:
         """List the state's atoms, all that actions can change; false ones begin with ``not_``."""
+        # The library writes into arrays that its caller allocates.
         buffer = (fast_downward.Atom * self._library.get_state_size())()
         self._library.get_state(buffer)
         return [parse_atom(atom.name) for atom in buffer]

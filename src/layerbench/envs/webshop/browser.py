@@ -77,6 +77,7 @@ class Browser:
     def act(self, action: str) -> None:
         """Carry out an action; an invalid one changes nothing."""
         assert not self.is_done, "something was bought already"
+        # As in the original: text after the last bracket is ignored, and empty words are kept.
         match = _ACTION.match(action)
         if match is None:
             return

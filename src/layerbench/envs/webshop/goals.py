@@ -22,6 +22,7 @@ SOURCES = ("synthetic", "human")
 """``synthetic``: one goal for each combination of a product's options; ``human``: by people."""
 
 NO_LIMIT = 1_000_000.0
+# Price limits in dollars: 10, 20, ..., 990.
 _LIMITS = tuple(10.0 * step for step in range(1, 100))
 _NEAREST_LIMITS = 4
 
@@ -128,6 +129,7 @@ def draw(products: Iterable[Product], *, source: str, seed: int, order_seed: int
     batches: list[_Batch] = []
     for number, product in enumerate(products):
         low, high = product.prices[0], product.prices[-1]
+        # A draw for ranges alone, as in the original: one more would shift all later draws.
         prices.append(rng.uniform(low, high) if len(product.prices) > 1 else low)
         batches += _batches(number, product, source)
     # A batch has one limit, drawn once, as in the original; it expands to ``size`` goals.
@@ -136,6 +138,7 @@ def draw(products: Iterable[Product], *, source: str, seed: int, order_seed: int
     order = list(range(int(sizes.sum())))
     random.Random(order_seed).shuffle(order)
     ends = np.cumsum(sizes)
+    # Whole arrays at once: the full catalogue has eight million synthetic goals.
     of_batch = np.repeat(np.arange(len(batches)), sizes)[order]
     firsts = np.array([batch.first for batch in batches], dtype=np.int64) - (ends - sizes)
     return GoalTable(
@@ -164,9 +167,10 @@ class _Batch:
 
 def _batches(number: int, product: Product, source: str) -> list[_Batch]:
     if source == "human":
-        return [_Batch(number, place, 1) for place in range(len(product.human_instructions))]
+        return [_Batch(number, variant, 1) for variant in range(len(product.human_instructions))]
     if product.instruction is None:
         return []
+    # One goal without options: the product of no numbers is 1.
     size = prod(len(values) for values in product.options.values())
     return [_Batch(number, 0, size)]
 

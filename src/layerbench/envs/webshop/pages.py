@@ -106,6 +106,7 @@ def results(products: Mapping[int, Product], *, number: int, total: int) -> Page
     if number > 1:
         pieces.append(Piece(PieceKind.BUTTON, "< Prev"))
         clickables.append(PREVIOUS)
+    # The original shows this button after the last page, too.
     pieces.append(Piece(PieceKind.BUTTON, "Next >"))
     clickables.append(NEXT)
     for product in products.values():
@@ -126,6 +127,7 @@ def item(product: Product, *, show_attributes: bool) -> Page:
     pieces += _plain(product.title, f"Price: {product.price_tag}", "Rating: N.A.")
     shown = SUB_PAGES if show_attributes else SUB_PAGES[:-1]
     pieces += [Piece(PieceKind.BUTTON, label) for label in (*shown, "Buy Now")]
+    # dict.fromkeys below: a value with the name of a button is listed once.
     buttons = [BACK, PREVIOUS, *(label.lower() for label in shown), BUY]
     return _page(pieces, list(dict.fromkeys([*buttons, *names])), option_names=names)
 
@@ -136,6 +138,7 @@ def sub_page(product: Product, label: str) -> Page:
     if label == "Description":
         pieces += _plain(product.description)
     elif label == "Features":
+        # The original's HTML has a space before each entry.
         pieces += _plain(*(f" {bullet}" for bullet in product.bullets))
     elif label == "Attributes":
         pieces += _plain(*(f" {attribute}" for attribute in product.attributes))

@@ -22,6 +22,7 @@ PRICE_SEED, ORDER_SEED = 0, 233
 
 _TEST_END, _EVAL_END = 500, 1500
 _VERL_AGENT_SEEDS = {"train": 0, "eval": 1000}
+# Tenths of the products, by a hash: one is for test, one for eval, eight are for train.
 _PARTS = 10
 _PARTS_OF = {"test": (0,), "eval": (1,), "train": tuple(range(2, _PARTS))}
 
@@ -106,6 +107,7 @@ def choose(split: Split, *, count: int | None, seed: int) -> list[int]:
 def _by_index(count: int, split: str) -> Sequence[int]:
     ranges = {"test": (0, _TEST_END), "eval": (_TEST_END, _EVAL_END), "train": (_EVAL_END, count)}
     first, end = ranges[split]
+    # A small catalogue has fewer goals than the fixed bounds.
     return range(min(first, count), min(end, count))
 
 
@@ -130,6 +132,7 @@ def _verl_agent(shop: Shop, source: str, split: str) -> Split:
         stacklevel=3,
     )
     seed = _VERL_AGENT_SEEDS[split]
+    # Each worker shuffles by its own seed: the same indices are other goals in the two splits.
     count = len(table_of(shop, source, worker_seed=seed))
     first, end = (0, _TEST_END) if split == "eval" else (_TEST_END, count)
     return Split(seed, range(min(first, count), min(end, count)))

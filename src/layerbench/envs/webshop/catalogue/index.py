@@ -47,6 +47,7 @@ def ensure_published(data_dir: Path) -> Path:
         NounsError: Neither the nouns nor spaCy is installed.
     """
     files = published.find_files(data_dir)
+    # The index depends on the files' contents, not on their folder.
     hashes = {path.name: _hash_of(path) for path in files.existing()}
     text = json.dumps([FORMAT, sorted(hashes.items())])
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -112,6 +113,7 @@ def from_row(row: list[Any]) -> Product:
     return Product(**values)
 
 
+# The order of values in a row: a change needs another FORMAT.
 _FIELDS = tuple(field.name for field in fields(Product))
 
 

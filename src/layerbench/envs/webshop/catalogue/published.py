@@ -194,6 +194,7 @@ def _prices(raw: Mapping[str, Any]) -> tuple[float, ...]:
 
 def _options(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {
+        # As in the original, whose URLs contain the values: no slashes.
         name.lower(): tuple(
             choice["value"].strip().replace("/", " | ").lower() for choice in choices
         )

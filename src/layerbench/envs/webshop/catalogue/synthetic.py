@@ -101,6 +101,7 @@ def write(folder: Path, *, num_products: int, seed: int) -> None:
     nouns: dict[str, list[str]] = {}
     with (folder / _PRODUCTS_FILE).open("w", encoding="utf-8") as file:
         for number, plan in enumerate(_plans(num_products, seed)):
+            # One generator a product, so that a product's words do not depend on the others'.
             rng = random.Random(f"product|{seed}|{number}")
             draft = _draft(plan, rng)
             product = _product(plan, draft, rng)
@@ -114,6 +115,7 @@ def write(folder: Path, *, num_products: int, seed: int) -> None:
 
 def _plans(num_products: int, seed: int) -> Iterator[_Plan]:
     """Draw category, number of options and existence of an instruction, in shuffled order."""
+    # The order of the draws is part of the catalogue: see VERSION.
     rng = random.Random(f"plans|{seed}")
     shares = {name: department.share for name, department in synthetic_words.DEPARTMENTS.items()}
     categories = _allot(shares, num_products)
