@@ -28,7 +28,7 @@ from textworld.envs.pddl import PddlEnv
 
 from layerbench.envs.alfworld import pddl_env
 from layerbench.envs.alfworld.engine import Engine
-from layerbench.envs.alfworld.games import official_games
+from layerbench.envs.alfworld.games import OfficialGames
 from layerbench.envs.alfworld.generator import game_data, generated_ids
 
 Content = Path | Mapping[str, Any]
@@ -76,7 +76,7 @@ class Ours:
 
     def start(self, game: Content) -> tuple[str, tuple[str, ...]]:
         """Load and reset."""
-        pddl_env.forget_games()
+        pddl_env._GAMES.clear()
         self._engine.load(game)
         state = self._engine.reset()
         return state.feedback, state.admissible
@@ -123,8 +123,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=default)
     settings = parser.parse_args()
     if settings.data_dir:
-        found = official_games(settings.data_dir, "train")
-        games: list[Content] = [game.content for game in found[: settings.games]]
+        source = OfficialGames(settings.data_dir)
+        ids = source.all_ids("train")[: settings.games]
+        games: list[Content] = [source.find(game_id).content for game_id in ids]
     else:
         names = generated_ids(split="train", difficulty="full", count=settings.games, seed=0)
         games = [game_data(name) for name in names]

@@ -160,15 +160,15 @@ def search_times(shop: Shop) -> dict[str, float]:
 
 
 def large_shop(count: int, folder: Path) -> tuple[Shop, dict[str, float]]:
-    """Stock a large generated catalogue through its files, as a published one is."""
+    """Write a large generated catalogue and index its files, as of a published one."""
     files = folder / "files"
     files.mkdir()
     synthetic.write(files, num_products=count, seed=0)
     os.environ["LAYERBENCH_CACHE"] = str(folder / "cache")
-    seconds, stocked = timed(lambda: catalogue_index.official(files))
-    opening, shop = timed(lambda: Shop(stocked, ShopRules()))
+    seconds, index_dir = timed(lambda: catalogue_index.ensure_published(files))
+    opening, shop = timed(lambda: Shop(index_dir, ShopRules()))
     drawing, table = timed(lambda: shop.table("synthetic", 0, 233))
-    size = sum(path.stat().st_size for path in stocked.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in index_dir.rglob("*") if path.is_file())
     return shop, {
         "products": count,
         "files_mb": sum(path.stat().st_size for path in files.iterdir()) / 1e6,
@@ -193,7 +193,7 @@ def main() -> None:
         os.environ["LAYERBENCH_CACHE"] = str(Path(folder) / "small")
         figures: dict[str, Any] = {"start_s": start_times(), "steps": step_rate()}
         figures["memory"] = memory()
-        figures["search_small"] = search_times(Shop(synthetic.stocked(), ShopRules()))
+        figures["search_small"] = search_times(Shop(synthetic.ensure_index(), ShopRules()))
         shop, figures["large_s"] = large_shop(settings.large, Path(folder))
         figures["search_large"] = search_times(shop)
     figures["wall_s"] = perf_counter() - begun

@@ -1,4 +1,4 @@
-"""A pool loses what is broken and nothing else."""
+"""A pool of workers survives errors, deaths, hangs and interrupts of its environments."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The registry finds environments and says what it found."""
+"""Environments are found, checked and described by the registry."""
 
 import sys
 import warnings

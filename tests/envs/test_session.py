@@ -1,4 +1,4 @@
-"""A session turns what Gymnasium returns into the types of this package."""
+"""A session converts Gymnasium's tuples to the types of this package."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Experts that know the games from inside; for demonstrations and tests."""
+"""Experts that use hidden information about the games."""
 
 import contextlib
 import random
@@ -18,7 +18,7 @@ from layerbench.envs.alfworld.explorer import parse_task
 from layerbench.envs.types import Observation
 
 IDLE = "look"
-"""What an expert does that knows no better; always admissible."""
+"""The action of an expert without a better one; always admissible."""
 
 
 @runtime_checkable
@@ -26,41 +26,41 @@ class Expert(Protocol):
     """Plays one episode."""
 
     def act(self, observation: Observation) -> str:
-        """Choose the next action; the last one it chose is taken to have been played."""
+        """Choose the next action; the one before is assumed to have been played."""
         ...
 
 
 class WalkthroughExpert:
-    """Types what it was told to, in order, whatever it reads."""
+    """Plays a list of commands in order, whatever the observations."""
 
     def __init__(self, commands: Sequence[str]) -> None:
         self._commands = iter(tuple(commands))
 
     def act(self, observation: Observation) -> str:
-        """Give the next command of the walkthrough; after its end there is only waiting."""
+        """Return the next command of the walkthrough, or ``IDLE`` after its end."""
         del observation
         return next(self._commands, IDLE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fact:
-    """A fact as ALFWorld's expert reads it."""
+    """A fact in the form that ALFWorld's expert reads."""
 
     name: str
     names: tuple[str, ...]
 
 
 class HandcodedExpert:
-    """ALFWorld's own expert, the rules of thumb it was trained from (Shridhar et al. 2021).
+    """ALFWorld's rule-based expert, from which its agents were trained (Shridhar et al. 2021).
 
-    It searches like a player but looks up some hidden facts. In alfworld 0.4.2 it waits for
-    ``put`` commands to keep track of its hands, though the command has become ``move``; here it
-    is told ``put``.
+    It searches like a player but looks up some hidden facts. In alfworld 0.4.2 it recognizes only
+    ``put`` commands to keep track of its hands, though the command is ``move`` by now; here it is
+    given ``put``.
 
     Args:
         task_type: Type of the game's task.
         facts: Lists the facts that hold now, as ``ALFWorldEnv.facts`` does.
-        seed: For its arbitrary choices.
+        seed: Seed of its random choices.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class HandcodedExpert:
             self._policy = self._new_policy(observation)
             self._last = IDLE
         else:
-            action = self._wish(observation)
+            action = self._policy_action(observation)
             self._last = action if action in observation.admissible_actions else IDLE
         return self._last
 
@@ -91,7 +91,7 @@ class HandcodedExpert:
         parameters = {
             "task_type": self._task_type,
             "object_target": words.target,
-            "parent_target": words.place,
+            "parent_target": words.destination,
             "toggle_target": words.lamp,
             "mrecep_target": "",
         }
@@ -100,7 +100,7 @@ class HandcodedExpert:
         policy.observe(start.text)
         return policy
 
-    def _wish(self, observation: Observation) -> str:
+    def _policy_action(self, observation: Observation) -> str:
         state = {
             "feedback": observation.text,
             "admissible_commands": observation.admissible_actions,
@@ -108,26 +108,25 @@ class HandcodedExpert:
         }
         with self._own_randomness():
             try:
-                wish = str(self._policy.act(state, _as_put(self._last)))
+                action = str(self._policy.act(state, _as_put(self._last)))
             except (HandCodedAgentFailed, HandCodedAgentTimeout):
-                wish = self._last
-            stuck = self._last == IDLE and wish not in observation.admissible_actions
-            return (
-                random.choice(observation.admissible_actions)
-                if stuck or wish == self._last
-                else wish
-            )
+                action = self._last
+            stuck = self._last == IDLE and action not in observation.admissible_actions
+            # A repeated action would change nothing: a random one gets the policy out of the loop.
+            if stuck or action == self._last:
+                action = random.choice(observation.admissible_actions)
+            return action
 
     @contextlib.contextmanager
     def _own_randomness(self) -> Generator[None]:
         # alfworld draws from the random module's global state.
-        kept = random.getstate()
+        global_state = random.getstate()
         random.setstate(self._random_state)
         try:
             yield
         finally:
             self._random_state = random.getstate()
-            random.setstate(kept)
+            random.setstate(global_state)
 
 
 def _as_put(command: str) -> str:

@@ -1,4 +1,4 @@
-"""Environments that do what environments should not; imported by the workers of the tests."""
+"""Environments that raise, exit or hang on request; imported by worker processes."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ BARE_ID = "misbehaving_envs:layerbench-test/Bare-v0"
 
 
 class MisbehavingEnv(gym.Env[str, str]):
-    """Plays its actions out: ``raise``, ``exit``, ``kill``, ``hang``, ``interrupt parent``."""
+    """Does to its process what an action says: raise, exit, kill, hang, interrupt parent."""
 
     def __init__(self, *, broken: bool = False) -> None:
         if broken:
@@ -61,7 +61,7 @@ class MisbehavingEnv(gym.Env[str, str]):
 
 
 class BareEnv(gym.Env[str, str]):
-    """Gives the least ``info`` that is allowed, and ends when told to."""
+    """Returns the smallest allowed ``info``, and ends at the action ``end``."""
 
     def __init__(self) -> None:
         self.observation_space = AnyText(max_chars=100)

@@ -1,4 +1,4 @@
-"""ALFWorld as textworld plays it, for comparison."""
+"""ALFWorld on stock textworld, for comparison with our engine."""
 
 import json
 import random
@@ -17,8 +17,8 @@ from layerbench.envs.alfworld.engine import Engine, EngineState
 INADMISSIBLE = ("", "dance", "open sesame 1", "go to  drawer 1", "help me", "take all")
 
 
-class Moment(NamedTuple):
-    """Everything that is compared after a reset or a step."""
+class Snapshot(NamedTuple):
+    """The state that is compared after a reset or a step."""
 
     feedback: str
     admissible: tuple[str, ...]
@@ -28,7 +28,7 @@ class Moment(NamedTuple):
 
 
 class StockEngine:
-    """The same calls as ``Engine``, answered by stock textworld."""
+    """Stock textworld behind the methods of ``Engine``."""
 
     def __init__(self) -> None:
         self._env: Any = AlfredDemangler(PddlEnv(EnvInfos(facts=True)), shuffle=False)
@@ -37,20 +37,15 @@ class StockEngine:
         # Given a path, textworld would leave the file open.
         self._env.load(game if isinstance(game, Mapping) else json.loads(Path(game).read_text()))
 
-    def reset(self) -> Moment:
-        return self._moment(self._env.reset(), 0)
+    def reset(self) -> Snapshot:
+        return self._snapshot(self._env.reset(), 0)
 
-    def step(self, command: str) -> Moment:
+    def step(self, command: str) -> Snapshot:
         state, reward, _ = self._env.step(command)
-        return self._moment(state, reward)
+        return self._snapshot(state, reward)
 
-    def plan(self) -> list[str]:
-        """Commands of the planner, from the present state."""
-        env = self._env.unwrapped
-        return list(env._pddl_state.replan(env._entity_infos))
-
-    def _moment(self, state: Any, reward: int) -> Moment:  # noqa: ANN401
-        return Moment(
+    def _snapshot(self, state: Any, reward: int) -> Snapshot:  # noqa: ANN401
+        return Snapshot(
             feedback=state["feedback"],
             admissible=tuple(state["admissible_commands"]),
             won=state["won"],
@@ -59,12 +54,12 @@ class StockEngine:
         )
 
 
-def moment(engine: Engine, state: EngineState) -> Moment:
-    """Bring what our engine says into the same form."""
+def snapshot(engine: Engine, state: EngineState) -> Snapshot:
+    """Convert a state of our engine."""
     facts = tuple(sorted(engine.facts()))
-    return Moment(state.feedback, state.admissible, state.won, int(state.won), facts)
+    return Snapshot(state.feedback, state.admissible, state.won, int(state.won), facts)
 
 
-def commands(state: EngineState, rng: random.Random) -> str:
-    """Draw a command, one in six of them not admissible."""
+def draw_command(state: EngineState, rng: random.Random) -> str:
+    """Draw a command; one in six is inadmissible."""
     return rng.choice(INADMISSIBLE if rng.random() < 1 / 6 else state.admissible)

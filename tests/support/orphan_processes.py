@@ -1,8 +1,8 @@
-"""A trainer in small, run and killed by the tests: ``orphan_processes.py HOW``.
+"""A process with a pool, run and killed by tests: ``orphan_processes.py HOW``.
 
-It prints the process ids of its workers once they have played, and then waits to be killed:
-``busy`` in the midst of a step that never ends, ``idle`` between two steps. With ``forget`` it
-ends by itself without closing its pool.
+It prints the process ids of its workers after a reset, and then waits to be killed: ``busy`` during
+a step that never ends, ``idle`` between two steps. With ``forget`` it ends by itself without
+closing its pool.
 """
 
 import signal

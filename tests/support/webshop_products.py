@@ -6,7 +6,7 @@ from layerbench.envs.webshop.catalogue.published import Product
 
 
 def product_of(title: str, **changes: Any) -> Product:  # noqa: ANN401 - any field
-    """Make a product with one feature that is empty, and nothing else that can be left out."""
+    """Make a product with one empty feature, and without anything optional."""
     fields: dict[str, Any] = {
         "asin": "A",
         "category": "garden",
@@ -19,7 +19,7 @@ def product_of(title: str, **changes: Any) -> Product:  # noqa: ANN401 - any fie
         "prices": (5.0,),
         "price_tag": "$5.0",
         "options": {},
-        "wish": None,
-        "human_wishes": (),
+        "instruction": None,
+        "human_instructions": (),
     }
     return Product(**(fields | changes))

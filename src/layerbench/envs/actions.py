@@ -1,29 +1,30 @@
-"""Lists of actions in which an entry may stand for many.
+"""Matches actions against lists of admissible actions, which may hold templates.
 
-``search[<query>]`` is such a template: a word in angle brackets alone in square ones, at the end.
+A template such as ``search[<query>]`` ends in a word in angle brackets inside square brackets, and
+admits any argument there.
 """
 
 import re
 from collections.abc import Sequence
 
-_BLANK = re.compile(r"\[<\w+>\]$")
-# Greedy, as WebShop reads actions: of more than one bracket the last one opens the argument.
+_TEMPLATE_END = re.compile(r"\[<\w+>\]$")
+# Greedy, as in WebShop: with several opening brackets the argument begins at the last one.
 _ARGUMENT = re.compile(r"(.+)\[(.+)\]", re.DOTALL)
 
 
 def is_template(action: str) -> bool:
-    """Tell whether a listed action stands for many.
+    """Tell whether a listed action is a template.
 
     >>> is_template("search[<query>]"), is_template("click[< prev]"), is_template("look")
     (True, False, False)
     """
-    return bool(_BLANK.search(action))
+    return bool(_TEMPLATE_END.search(action))
 
 
 def admits(listed: Sequence[str], action: str) -> bool:
-    """Tell whether an action is listed, or is what a template stands for.
+    """Tell whether an action is listed, or fits a listed template.
 
-    What stands in square brackets is heard in lower case, as WebShop does.
+    The argument in square brackets is lowered first, as WebShop does.
 
     >>> admits(["search[<query>]", "click[a]"], "search[red hat]")
     True

@@ -1,4 +1,7 @@
-"""Where layerbench keeps what can be had again: folders built once and then only read."""
+"""The cache folder: data that can be rebuilt or downloaded again.
+
+Each entry is a folder that is built once and then only read.
+"""
 
 import fcntl
 import os
@@ -8,41 +11,44 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class StoreError(ValueError):
-    """A folder cannot be built where it should be."""
+class CacheError(ValueError):
+    """A folder of the cache cannot be written."""
 
 
 def cache_dir() -> Path:
-    """Return the folder: ``$LAYERBENCH_CACHE`` or a default."""
+    """Return ``$LAYERBENCH_CACHE``, or else ``~/.cache/layerbench``."""
     return Path(os.environ.get("LAYERBENCH_CACHE") or Path.home() / ".cache" / "layerbench")
 
 
 def make_once(folder: Path, build: Callable[[Path], None]) -> None:
-    """Build a folder unless it is there; it appears whole or not at all.
+    """Build a folder unless it exists; it appears whole or not at all.
 
-    Processes that want the same folder at the same time wait for the one that builds it.
+    Processes that need the same folder at the same time wait for the one that builds it.
 
     Args:
-        folder: What is wanted.
+        folder: The folder to build.
         build: Fills the empty folder it is given.
 
     Raises:
-        StoreError: The place cannot be written.
+        CacheError: The folder cannot be written.
     """
     if folder.is_dir():
         return
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_name(f"{folder.name}.lock")):
+            # Another process may have built it while this one waited for the lock.
             if folder.is_dir():
                 return
+            # Beside its destination, so that the rename stays within one file system: it is atomic
+            # there, and fails elsewhere.
             with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                made = Path(scratch) / folder.name
-                made.mkdir()
-                build(made)
-                made.rename(folder)
+                unfinished = Path(scratch) / folder.name
+                unfinished.mkdir()
+                build(unfinished)
+                unfinished.rename(folder)
     except OSError as error:
-        raise StoreError(
+        raise CacheError(
             f"cannot build '{folder}' ({error}): point $LAYERBENCH_CACHE to a folder with room"
         ) from error
 

@@ -1,4 +1,4 @@
-"""Episodes of demonstrators, and how they are kept."""
+"""Demonstrations: recorded episodes of an expert, and their files."""
 
 import gzip
 import json
@@ -9,12 +9,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class DemonstratedTurn:
-    """One exchange.
+    """One action and its outcome.
 
     Attributes:
-        action: What was played.
-        expert: The demonstrator would have played it.
-        answer: What the environment said.
+        action: The action that was played.
+        expert: Whether the expert chose that action; False for a random one.
+        answer: The next observation's text.
     """
 
     action: str
@@ -27,10 +27,10 @@ class Demonstration:
     """One episode.
 
     Attributes:
-        task: Which task was played.
-        noise: Share of turns that were to be played at random.
-        start: The opening text.
-        turns: In the order played.
+        task: The task's id.
+        noise: Probability of a random action at each turn.
+        start: The first observation's text.
+        turns: The turns in order.
         won: The goal held at the end.
     """
 
@@ -42,19 +42,19 @@ class Demonstration:
 
 
 def write(path: Path, demonstrations: Iterable[Demonstration]) -> None:
-    """Write one JSON object a line, compressed."""
+    """Write one JSON object a line, compressed by gzip."""
     with gzip.open(path, "wt") as file:
         for demonstration in demonstrations:
             file.write(json.dumps(asdict(demonstration)) + "\n")
 
 
 def read(paths: Sequence[Path]) -> list[Demonstration]:
-    """Read what ``write`` wrote, in order."""
-    found: list[Demonstration] = []
+    """Read the files of ``write``, in order."""
+    demonstrations: list[Demonstration] = []
     for path in paths:
         with gzip.open(path, "rt") as file:
             for line in file:
                 fields = json.loads(line)
                 turns = tuple(DemonstratedTurn(**turn) for turn in fields.pop("turns"))
-                found.append(Demonstration(**fields, turns=turns))
-    return found
+                demonstrations.append(Demonstration(**fields, turns=turns))
+    return demonstrations

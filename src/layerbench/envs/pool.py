@@ -21,28 +21,28 @@ Content = TypeVar("Content", Task, str)
 PREPARED_AT_ONCE = 8
 """Tasks a worker prepares per message, so that a long list does not look like a hung worker."""
 
-GOODBYE_S = 2.0
+EXIT_GRACE_S = 2.0
 """How long a worker may take to close its environments before it is killed."""
 
 
 class EnvPool:
     """A fixed number of slots, each of which plays one episode at a time.
 
-    Slot s lives in worker s modulo ``num_workers`` and keeps its environment from episode to
-    episode. What goes wrong stays small: an exception in an environment costs its own episode; a
-    worker that dies, or does not answer in time, costs the episodes in its slots and is started
-    anew at the next call that needs it. Lost episodes are reported as ``EpisodeFailure``, by the
-    call under way and by any later step, until the slot is reset.
+    Slot s belongs to worker s modulo ``num_workers`` and keeps its environment from episode to
+    episode. An exception in an environment costs its own episode. A worker that dies or does not
+    answer in time costs the episodes in its slots, and is restarted at the next call that needs
+    it. Lost episodes are reported as ``EpisodeFailure``, by the call in which they are lost and by
+    every later step, until the slot is reset.
 
     Workers end with the pool, at the latest with the process that made it, however that ends.
 
     Args:
-        gym_id: Which environment, as Gymnasium's ``make`` takes it.
-        options: Handed to the environment's constructor.
+        gym_id: Gymnasium id of the environment, optionally with its module before a colon.
+        options: Arguments of the environment's constructor.
         max_turns: Actions after which an episode is truncated.
-        num_slots: Episodes that can be under way at once.
+        num_slots: Episodes played at once.
         num_workers: Worker processes; 0 plays in this process, with the same results.
-        timeout_s: How long a worker may take over one call, all its slots together.
+        timeout_s: Longest time for a worker to answer one call, all its slots together.
     """
 
     def __init__(
@@ -59,7 +59,6 @@ class EnvPool:
         self._num_slots = num_slots
         self._timeout_s = timeout_s
         self._local = Slots(recipe)
-        # A worker without a slot would have nothing to do.
         self._workers = [_Worker(index, recipe) for index in range(min(num_workers, num_slots))]
         for worker in self._workers:
             worker.start()
@@ -68,16 +67,16 @@ class EnvPool:
 
     @property
     def num_slots(self) -> int:
-        """Episodes that can be under way at once."""
+        """Episodes played at once."""
         return self._num_slots
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
-        """Process ids of the workers that are running, in their order."""
+        """Process ids of the running workers, in order."""
         return tuple(worker.pid for worker in self._workers if worker.alive)
 
     def reset(self, tasks: Mapping[int, Task]) -> dict[int, TaskStart | EpisodeFailure]:
-        """Start an episode in each of the given slots; those under way there are dropped."""
+        """Start an episode in each of the given slots; unfinished ones there are dropped."""
         return cast("dict[int, TaskStart | EpisodeFailure]", self._play(tasks, Reset))
 
     def step(self, actions: Mapping[int, str]) -> dict[int, StepResult | EpisodeFailure]:
@@ -87,8 +86,8 @@ class EnvPool:
     def prepare(self, tasks: Sequence[Task]) -> None:
         """Let the workers load what the tasks need, in parallel, before any is played.
 
-        Changes only how long later resets take. A task that cannot be prepared is left for its
-        reset to report.
+        This changes only how long later resets take. A task that cannot be prepared fails again
+        at its reset, which reports it.
         """
         if not self._workers:
             self._local.handle(Prepare(tasks))
@@ -108,16 +107,16 @@ class EnvPool:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
     def _play(
         self, contents: Mapping[int, Content], request: Callable[[dict[int, Content]], Request]
     ) -> Reply:
-        """Send each slot's content to where the slot lives; the outcomes come in slot order."""
+        """Send each slot's content to the slot's worker; return the outcomes in slot order."""
         assert self._finalizer.alive, "the pool is closed"
         assert all(0 <= slot < self._num_slots for slot in contents), "no such slot"
         if not self._workers:
@@ -127,6 +126,7 @@ class EnvPool:
             shares.setdefault(slot % len(self._workers), {})[slot] = content
         replies = self._exchange({index: request(share) for index, share in shares.items()})
         outcomes: dict[int, Any] = {}
+        # The failure of a worker is the outcome of each of its slots.
         for index, reply in replies.items():
             outcomes |= (
                 dict.fromkeys(shares[index], reply) if isinstance(reply, EpisodeFailure) else reply
@@ -134,17 +134,18 @@ class EnvPool:
         return dict(sorted(outcomes.items()))
 
     def _exchange(self, requests: Mapping[int, Request]) -> dict[int, Reply | EpisodeFailure]:
-        """Send to every worker before waiting for any; a lost worker's reply is the failure."""
+        """Send to every worker before waiting for any; a lost worker's reply is a failure."""
         replies: dict[int, Reply | EpisodeFailure] = {}
         waiting: dict[Connection, _Worker] = {}
         try:
             for index, request in requests.items():
                 worker = self._workers[index]
                 worker.revive()
+                # Before sending: an interrupt in between must not leave a reply for a later call.
                 waiting[worker.connection] = worker
                 if not worker.send(request):
                     del waiting[worker.connection]
-                    replies[index] = worker.bury()
+                    replies[index] = worker.reap()
             deadline = time.monotonic() + self._timeout_s
             while waiting and (ready := _wait(waiting, deadline)):
                 for connection in ready:
@@ -152,8 +153,8 @@ class EnvPool:
                     replies[worker.index] = worker.receive()
                     del waiting[connection]
         finally:
-            # Overdue, or this process was interrupted: a late answer must not be taken for the
-            # answer to a later request.
+            # These are overdue, or this process was interrupted (Ctrl-C). Their late replies would
+            # be taken for replies to a later request, so the workers have to go.
             for worker in waiting.values():
                 worker.kill()
                 replies[worker.index] = EpisodeFailure(
@@ -186,11 +187,12 @@ class _Worker:
 
     def start(self) -> None:
         """Start the process, and send it the recipe of its environments."""
-        self.connection, theirs = Pipe()
-        with theirs:
-            fileno = theirs.fileno()
+        self.connection, worker_end = Pipe()
+        # Closed here once the worker has it: otherwise its death would not close the connection.
+        with worker_end:
+            fileno = worker_end.fileno()
             self._process = subprocess.Popen(
-                # -P: no folder of its own making goes in front of this process's path.
+                # -P: otherwise -m puts the working directory in front of the module path.
                 [
                     sys.executable,
                     "-P",
@@ -202,19 +204,20 @@ class _Worker:
                 pass_fds=(fileno,),
                 env=_worker_environment(),
                 stdin=subprocess.DEVNULL,
-                stdout=sys.__stderr__,  # Results alone go to stdout.
-                process_group=0,  # Out of reach of the terminal's Ctrl-C.
+                stdout=sys.__stderr__,  # stdout is for results; environments may print.
+                process_group=0,  # Keeps the terminal's Ctrl-C from the worker.
             )
             self.connection.send(self._recipe)
 
     def revive(self) -> None:
         """Start a fresh process if the last one is gone."""
         if not self.alive:
+            # Closes the connection, too.
             self.kill()
             self.start()
 
     def send(self, request: Request) -> bool:
-        """Send a request; False if nobody is there to read it."""
+        """Send a request; False if the process is gone."""
         try:
             self.connection.send(request)
         except ConnectionError:
@@ -225,10 +228,10 @@ class _Worker:
         try:
             return self.connection.recv()
         except (EOFError, OSError):
-            return self.bury()
+            return self.reap()
 
-    def bury(self) -> EpisodeFailure:
-        """Clean up after a process that died, and say how it did."""
+    def reap(self) -> EpisodeFailure:
+        """Clean up after a process that died, and report how it ended."""
         self.wait()
         self.kill()
         code = self._process.returncode
@@ -236,16 +239,16 @@ class _Worker:
         return EpisodeFailure(f"env worker {self.index} {how}")
 
     def wait(self) -> None:
-        """Give the process a moment to end by itself."""
+        """Give the process time to end by itself."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(GOODBYE_S)
+            self._process.wait(EXIT_GRACE_S)
 
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
         self.connection.close()
 
-    def say_goodbye(self) -> None:
+    def request_exit(self) -> None:
         """Ask the process to end, without waiting for it."""
         with suppress(OSError):
             self.connection.send(None)
@@ -253,8 +256,9 @@ class _Worker:
 
 def _close_all(local: Slots, workers: Iterable[_Worker]) -> None:
     local.close()
+    # All are asked before any is awaited, so that they close their environments side by side.
     for worker in workers:
-        worker.say_goodbye()
+        worker.request_exit()
     for worker in workers:
         worker.wait()
         worker.kill()
@@ -266,6 +270,9 @@ def _wait(waiting: Mapping[Connection, _Worker], deadline: float) -> list[Connec
 
 
 def _worker_environment() -> dict[str, str]:
-    """Let a worker find the modules this process finds, and start no threads for arrays."""
+    """Give a worker this process's module path, and one thread for array operations.
+
+    Numerical libraries would start a thread a core in every worker.
+    """
     path = os.pathsep.join(sys.path)
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""One environment, played episode after episode."""
+"""Plays one Gymnasium environment episode after episode, in this package's types."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,8 @@ class Session:
         self._playing = False
 
     def reset(self, task: Task) -> TaskStart:
-        """Set up a task; an episode under way is dropped."""
+        """Start an episode of a task; an unfinished one is dropped."""
+        # Stays False if the reset fails: the environment is then in no state to be stepped.
         self._playing = False
         text, info = self._env.reset(seed=task.seed, options=dict(task.options))
         self._playing = True
@@ -34,12 +35,13 @@ class Session:
         """Play one action.
 
         Raises:
-            RuntimeError: No episode is under way.
+            RuntimeError: No episode is running: it has ended, or none was started.
         """
         if not self._playing:
             raise RuntimeError("no episode is under way: reset before the next step")
         text, reward, terminated, truncated, info = self._env.step(action)
         self._playing = not (terminated or truncated)
+        # Environments may return ints or numpy scalars.
         return StepResult(
             observation=_observation(text, info),
             reward=float(reward),
@@ -51,8 +53,7 @@ class Session:
     def prepare(self, task: Task) -> None:
         """Let the environment load what the task needs ahead of time, if it can.
 
-        An environment that can has a method ``prepare(options)``. It is not to be called on a
-        session with an episode under way.
+        Such an environment has a method ``prepare(options)``. Do not call this during an episode.
         """
         prepare = getattr(self._env.unwrapped, "prepare", None)
         if prepare is not None:

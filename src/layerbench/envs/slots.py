@@ -1,4 +1,4 @@
-"""Several episodes played in one process, each safe from the others' accidents."""
+"""The slots of one process: several environments, where an exception costs one episode."""
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +17,11 @@ MAX_REASON_CHARS = 300
 
 @dataclass(frozen=True, slots=True)
 class EnvRecipe:
-    """What every environment of a pool is made from.
+    """How every environment of a pool is made.
 
     Attributes:
         gym_id: The Gymnasium id.
-        options: Handed to the environment's constructor.
+        options: Arguments of the environment's constructor.
         max_turns: Actions after which an episode is truncated.
     """
 
@@ -46,7 +46,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Load what these tasks need; no slot is touched."""
+    """Load what these tasks need, without touching any slot."""
 
     tasks: Sequence[Task]
 
@@ -56,15 +56,16 @@ Reply = dict[int, TaskStart | EpisodeFailure] | dict[int, StepResult | EpisodeFa
 
 
 class Slots:
-    """The environments of one process, made when first used and kept for later episodes."""
+    """The environments of one process, made at first use and kept for later episodes."""
 
     def __init__(self, recipe: EnvRecipe) -> None:
         self._recipe = recipe
         self._sessions: dict[int, Session] = {}
+        # An environment of its own, as those of the slots may be in an episode.
         self._preparer: Session | None = None
 
     def handle(self, request: Request) -> Reply:
-        """Do what the request asks, slot by slot in its order."""
+        """Carry out a request slot by slot, in its order."""
         match request:
             case Reset(tasks):
                 return {slot: self._reset(slot, task) for slot, task in tasks.items()}
@@ -77,17 +78,17 @@ class Slots:
     def close(self) -> None:
         """Close every environment."""
         for session in (*self._sessions.values(), self._preparer):
-            _give_up(session)
+            _close_quietly(session)
         self._sessions.clear()
         self._preparer = None
 
     def _reset(self, slot: int, task: Task) -> TaskStart | EpisodeFailure:
-        def play() -> TaskStart:
+        def start() -> TaskStart:
             if slot not in self._sessions:
                 self._sessions[slot] = self._make()
             return self._sessions[slot].reset(task)
 
-        return self._guarded(slot, play)
+        return self._guarded(slot, start)
 
     def _step(self, slot: int, action: str) -> StepResult | EpisodeFailure:
         if slot not in self._sessions:
@@ -97,12 +98,12 @@ class Slots:
     def _guarded(self, slot: int, play: Callable[[], Outcome]) -> Outcome | EpisodeFailure:
         try:
             return play()
-        except Exception as error:  # noqa: BLE001 - whatever it is, only this episode is lost
-            _give_up(self._sessions.pop(slot, None))
+        except Exception as error:  # noqa: BLE001 - any error of an environment costs this episode alone
+            _close_quietly(self._sessions.pop(slot, None))
             return EpisodeFailure(_one_line(error))
 
     def _prepare(self, tasks: Sequence[Task]) -> None:
-        # What fails here fails again at the reset, which reports it under its episode.
+        # An error here comes again at the reset, which reports it with its episode.
         with suppress(Exception):
             self._preparer = self._preparer or self._make()
             for task in tasks:
@@ -113,15 +114,15 @@ class Slots:
         return Session(self._recipe.gym_id, self._recipe.options, self._recipe.max_turns)
 
 
-def _give_up(session: Session | None) -> None:
-    # A broken environment may break again as it closes; there is nothing left to save.
+def _close_quietly(session: Session | None) -> None:
+    # A broken environment may raise again in close(); its episode is lost already.
     with suppress(Exception):
         if session is not None:
             session.close()
 
 
 def _one_line(error: Exception) -> str:
-    """Say what went wrong and where, such as ``ValueError: no such game (games.py:12)``."""
-    what = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON_CHARS]
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{what} ({Path(last.filename).name}:{last.lineno})"
+    """Write an error and its place, such as ``ValueError: no such game (games.py:12)``."""
+    message = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON_CHARS]
+    last_frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{message} ({Path(last_frame.filename).name}:{last_frame.lineno})"

@@ -1,4 +1,4 @@
-"""What an environment hands to an agent."""
+"""Tasks, observations and step results: the interface between environments and agents."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One start state and goal: what every episode of a group shares.
+    """One start state and goal, shared by all episodes of a group.
 
     Attributes:
         task_id: Unique within the environment and its source of tasks.
-        options: Handed to the environment's ``reset(options=...)``; selects exactly this task.
-        seed: Handed to the environment's ``reset(seed=...)``.
+        options: Argument of the environment's ``reset(options=...)``; selects exactly this task.
+        seed: Argument of the environment's ``reset(seed=...)``.
     """
 
     task_id: str
@@ -22,18 +22,18 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the agent sees before one action.
+    """The agent's view of the state before one action.
 
     Attributes:
-        text: The environment's own words, unformatted; prompts are built in ``agents``.
+        text: The environment's text, unformatted; prompts are built in ``agents``.
         admissible_actions: Every action the environment would accept now, in its own order;
-            empty if the environment does not list them. An entry may be a template, which
-            stands for many; see ``layerbench.envs.actions``.
+            empty if the environment does not list them. An entry may be a template; see
+            ``layerbench.envs.actions``.
         anchor: Key of the state for GiGPO's anchor groups (Feng et al. 2025, arXiv:2505.10978);
-            equal anchors of one task count as the same state. Environments that give none get
-            the text.
-        choices: What an agent that cannot write its own actions has to choose from; empty if
-            that is the admissible actions.
+            equal anchors of one task count as the same state. Defaults to the text, see
+            ``layerbench.envs.session``.
+        choices: Actions for an agent that cannot write its own and has to choose; empty if these
+            are the admissible actions.
     """
 
     text: str
@@ -44,12 +44,12 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class TaskStart:
-    """What a reset led to.
+    """Result of a reset.
 
     Attributes:
-        observation: What the agent sees first.
-        task_id: Which task was set up.
-        task_type: The kind of task, for scores by type; empty if the environment has no kinds.
+        observation: The first observation.
+        task_id: Id of the task that was set up.
+        task_type: Type of the task, for scores by type; empty if the environment has no types.
     """
 
     observation: Observation
@@ -59,10 +59,10 @@ class TaskStart:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one action led to.
+    """Result of one action.
 
     Attributes:
-        observation: What the agent sees next; the last words of the episode if it ended.
+        observation: The next observation; the last one of the episode if it ended.
         reward: The environment's own reward for this step, unshaped.
         terminated: The task ended by its own rules, won or lost.
         truncated: The episode was cut off, for example by the step limit.
@@ -78,10 +78,10 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeFailure:
-    """An environment broke down: its episode is over, and counts as lost.
+    """An environment failed: its episode is over, and counts as lost.
 
     Attributes:
-        reason: One line for the record.
+        reason: The error in one line, for the record.
     """
 
     reason: str

@@ -1,7 +1,7 @@
-"""The process that plays some slots of a pool: ``python -m layerbench.envs.worker FD PARENT``.
+"""Worker process of an ``EnvPool``: ``python -m layerbench.envs.worker FD PARENT``.
 
-The pool starts it. FD is its end of the pool's connection, PARENT the process it lives for.
-Imports are kept few: they are the time a worker takes to start.
+The pool starts it. FD is the file descriptor of its end of the connection, PARENT the process id of
+the pool. Imports are kept few, since they make up the time a worker takes to start.
 """
 
 import os
@@ -15,12 +15,13 @@ from multiprocessing.connection import Connection
 from layerbench.envs.slots import Prepare, Slots
 
 PARENT_CHECK_MS = 1000
+"""Interval at which the parent's id is checked."""
 
 
 def serve(connection: Connection) -> None:
-    """Answer requests until the pool says None or is gone.
+    """Answer requests until None is received or the connection is closed.
 
-    The first message is the ``EnvRecipe``; each one after it is a ``Request`` and gets a reply.
+    The first message is an ``EnvRecipe``; each later one is a ``Request`` and gets a ``Reply``.
     """
     slots = Slots(connection.recv())
     # Imports the environment, while the parent is still busy loading its model.
@@ -30,26 +31,28 @@ def serve(connection: Connection) -> None:
     slots.close()
 
 
-def _outlive_no_parent(fileno: int, parent: int) -> None:
-    """Exit as soon as the pool's end of the connection is closed, even in the midst of a step.
+def _exit_with_parent(fileno: int, parent: int) -> None:
+    """Exit as soon as the pool's end of the connection is closed, even during a step.
 
-    Reading would notice only after the step. The parent's id is checked too because a child
-    that the parent forked may hold the connection open.
+    The main thread would notice only after the step. The parent's id is checked too, because a
+    child that the parent forked may hold the connection open.
     """
     hangup = select.poll()
+    # No event is asked for: poll reports a hangup in any case.
     hangup.register(fileno, 0)
     while os.getppid() == parent and not hangup.poll(PARENT_CHECK_MS):
         pass
+    # sys.exit would end this thread alone; the main one may be stuck in a step.
     os._exit(1)
 
 
 def main() -> None:
     """Run the worker."""
-    # Ctrl-C is the parent's to handle: it closes its workers on the way out.
+    # The parent handles Ctrl-C: it closes its workers on the way out.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     fileno, parent = int(sys.argv[1]), int(sys.argv[2])
     connection = Connection(fileno)
-    threading.Thread(target=_outlive_no_parent, args=(fileno, parent), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(fileno, parent), daemon=True).start()
     with suppress(EOFError, ConnectionError):
         serve(connection)
 

@@ -1,4 +1,4 @@
-"""A cache of the tests' own, and the published games where they lie beside the checkout."""
+"""A cache for these tests, and the published games if they lie beside the checkout."""
 
 import tarfile
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ ALL_GAMES = "json_2.1.2_tw-pddl-train-valid_seen.tar.xz"
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Translations are shared by these tests, and kept out of the user's cache."""
+    """Keep translations for all these tests, apart from the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAYERBENCH_CACHE", str(folder))
@@ -35,6 +35,6 @@ def valid_seen_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All published games of the split valid_seen, without ``traj_data.json``."""
     folder = tmp_path_factory.mktemp("official")
     with tarfile.open(shared("data", "alfworld", ALL_GAMES)) as archive:
-        members = [m for m in archive if "/valid_seen/" in m.name]
+        members = [member for member in archive if "/valid_seen/" in member.name]
         archive.extractall(folder, members, filter="data")
     return folder

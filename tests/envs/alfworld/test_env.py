@@ -1,3 +1,5 @@
+"""The Gymnasium environment of ALFWorld."""
+
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from gymnasium.utils.env_checker import check_env
 from layerbench.envs import registry
 from layerbench.envs.alfworld import generator
 from layerbench.envs.alfworld.env import ALFWorldEnv
-from layerbench.envs.alfworld.games import official_games
+from tests.support.official_games import official_games
 
 GAME = "train/easy/000002"
 

@@ -1,12 +1,14 @@
+"""The walkthrough and ALFWorld's own expert win games."""
+
 import random
 from pathlib import Path
 
 import pytest
 
 from layerbench.envs.alfworld.env import ALFWorldEnv
-from layerbench.envs.alfworld.games import official_games
 from layerbench.envs.types import Observation
 from tests.support.alfworld_experts import Expert, HandcodedExpert, WalkthroughExpert
+from tests.support.official_games import official_games
 
 MAX_TURNS = 100
 
@@ -40,17 +42,17 @@ def test_both_experts_win_generated_games(env: ALFWorldEnv, number: int) -> None
 
 def test_the_handcoded_expert_wins_the_published_fixtures(official_data: Path) -> None:
     env = ALFWorldEnv(data_dir=official_data)
-    found = official_games(official_data, "train")
-    assert all(play(env, game.game_id, handcoded=True)[0] for game in found)
+    games = official_games(official_data, "train")
+    assert all(play(env, game.game_id, handcoded=True)[0] for game in games)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_handcoded_expert_wins_nearly_all_valid_seen_games(valid_seen_data: Path) -> None:
     env = ALFWorldEnv(data_dir=valid_seen_data)
-    found = official_games(valid_seen_data, "valid_seen")
-    won = sum(play(env, game.game_id, handcoded=True)[0] for game in found)
-    assert won >= 0.95 * len(found)
+    games = official_games(valid_seen_data, "valid_seen")
+    won = sum(play(env, game.game_id, handcoded=True)[0] for game in games)
+    assert won >= 0.95 * len(games)
 
 
 def test_a_walkthrough_that_has_ended_waits() -> None:

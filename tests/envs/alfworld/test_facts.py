@@ -1,3 +1,5 @@
+"""Queries match as in textworld, in its order."""
+
 from typing import Any
 
 from hypothesis import given, settings
@@ -71,10 +73,10 @@ def test_queries_match_what_textworld_matches_in_its_order(
         opposite = predicate.removeprefix("not_") if "not_" in predicate else f"not_{predicate}"
         held.pop((opposite, arguments), None)
         held[predicate, arguments] = None
-    found = [
+    matches = [
         {name: entity[0] for (name, _), entity in match.items()}
         for match in store.matches(patterns, binding)
     ]
-    assert found == textworld_matches(list(held), query, entities)
-    assert store.holds(patterns, binding) == bool(found)
+    assert matches == textworld_matches(list(held), query, entities)
+    assert store.holds(patterns, binding) == bool(matches)
     assert set(store) == set(held)

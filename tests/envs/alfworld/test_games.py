@@ -1,3 +1,5 @@
+"""Published and generated games are found by their names and listed as tasks."""
+
 import json
 import shutil
 from collections import Counter
@@ -8,6 +10,7 @@ import pytest
 from layerbench.envs.alfworld import games, generator
 from layerbench.envs.alfworld.explorer import parse_task
 from layerbench.envs.cache import cache_dir
+from tests.support.official_games import official_games
 
 
 def test_games_are_generated_unless_a_folder_is_given(official_data: Path) -> None:
@@ -26,36 +29,39 @@ def test_a_task_selects_its_game(official_data: Path) -> None:
 
 
 def test_published_games_are_sorted_and_typed_by_their_folders(official_data: Path) -> None:
-    found = games.official_games(official_data, "train")
-    ids = [game.game_id for game in found]
+    published = official_games(official_data, "train")
+    ids = [game.game_id for game in published]
     assert len(ids) == 12
     assert ids == sorted(ids)
     # Twelve games, two of each of the six types.
-    assert Counter(game.task_type for game in found) == dict.fromkeys(generator.TASK_TYPES, 2)
+    assert Counter(game.task_type for game in published) == dict.fromkeys(generator.TASK_TYPES, 2)
 
 
 def test_published_games_need_no_traj_data(official_data: Path, tmp_path: Path) -> None:
     shutil.copytree(
         official_data, tmp_path / "data", ignore=shutil.ignore_patterns("traj_data.json")
     )
-    assert games.official_games(tmp_path / "data", "train") == tuple(
+    assert official_games(tmp_path / "data", "train") == tuple(
         games.Game(game.game_id, game.task_type, tmp_path / "data/json_2.1.1" / game.game_id)
-        for game in games.official_games(official_data, "train")
+        for game in official_games(official_data, "train")
     )
 
 
 def test_folders_name_the_task_that_the_game_sets(official_data: Path) -> None:
-    for game in games.official_games(official_data, "train"):
+    for game in official_games(official_data, "train"):
         assert isinstance(game.content, Path)
         data = json.loads(game.content.read_text())
         sentence = next(s for s in data["grammar"].splitlines() if "Your task is to:" in s)
         words = parse_task(sentence.strip().removesuffix('"'))
-        _, target, _, place, _ = game.game_id.split("/")[1].split("-")
-        assert (words.target, words.place or words.lamp) == (target.lower(), place.lower())
+        _, target, _, destination, _ = game.game_id.split("/")[1].split("-")
+        assert (words.target, words.destination or words.lamp) == (
+            target.lower(),
+            destination.lower(),
+        )
 
 
 def test_the_folder_may_be_named_with_or_without_its_version(official_data: Path) -> None:
-    assert games.official_games(official_data / "json_2.1.1", "train") == games.official_games(
+    assert official_games(official_data / "json_2.1.1", "train") == official_games(
         official_data, "train"
     )
 
@@ -78,8 +84,8 @@ def test_games_that_alfworld_leaves_out_are_left_out(tmp_path: Path) -> None:
         folder = tmp_path / "json_2.1.1/train" / name
         folder.mkdir(parents=True)
         (folder / "game.tw-pddl").write_text("{}")
-    found = games.official_games(tmp_path, "train")
-    assert [game.game_id for game in found] == [f"train/{kept}/game.tw-pddl"]
+    published = official_games(tmp_path, "train")
+    assert [game.game_id for game in published] == [f"train/{kept}/game.tw-pddl"]
 
 
 @pytest.mark.parametrize("source", ["generated", "official"])

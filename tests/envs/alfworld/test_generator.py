@@ -1,4 +1,4 @@
-"""Generated games are won by their walkthroughs and by a player that only reads."""
+"""Generated games are won by their walkthroughs and by the explorer."""
 
 from collections import Counter
 
@@ -47,20 +47,20 @@ def test_every_game_is_won_by_its_walkthrough(
 
 
 @pytest.mark.timeout(120)
-def test_a_player_that_only_reads_wins(engine: Engine) -> None:
+def test_the_explorer_wins(engine: Engine) -> None:
     for game in generated_ids(split="train", difficulty="easy", count=24, seed=4):
         engine.load(game_data(game))
         state = engine.reset()
-        seen = Observation(state.feedback.strip(), state.admissible)
-        explorer = Explorer(seen)
+        observation = Observation(state.feedback.strip(), state.admissible)
+        explorer = Explorer(observation)
         for _ in range(50):
             if state.won:
                 break
-            action = explorer.act(seen)
+            action = explorer.act(observation)
             assert action is not None, game
             state = engine.step(action)
-            seen = Observation(state.feedback.strip(), state.admissible)
-            explorer.hear(action, seen)
+            observation = Observation(state.feedback.strip(), state.admissible)
+            explorer.note(action, observation)
         assert state.won, game
 
 
@@ -95,7 +95,7 @@ def test_unseen_scenes_are_disjoint_from_train_scenes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("train/easy", "SPLIT/DIFFICULTY/NUMBER"),
         ("test/easy/000001", "no split 'test': known: pretrain, train, seen, unseen"),
@@ -106,8 +106,8 @@ def test_unseen_scenes_are_disjoint_from_train_scenes() -> None:
         ("train/easy/000017\n", "six digits"),
     ],
 )
-def test_a_wrong_name_is_refused(name: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_a_wrong_name_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         game_data(name)
 
 

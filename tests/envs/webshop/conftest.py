@@ -1,4 +1,4 @@
-"""The published small catalogue where it lies beside the checkout, and what the original said."""
+"""The published small catalogue and recordings of the original, if beside the checkout."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ from tests.support.shared_data import shared
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Catalogues are shared by these tests, and kept out of the user's cache."""
+    """Keep indexes for all these tests, apart from the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAYERBENCH_CACHE", str(folder))
@@ -43,7 +43,7 @@ def oracle_file(name: str) -> Path:
 
 
 def oracle(name: str) -> Any:  # noqa: ANN401 - JSON
-    """Read what the original gave out."""
+    """Read a recording of the original."""
     path = oracle_file(name)
     text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     if ".jsonl" in path.suffixes:

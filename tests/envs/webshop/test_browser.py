@@ -15,7 +15,7 @@ from tests.envs.webshop.conftest import oracle
 
 @pytest.fixture(scope="module")
 def shop(official_data: Path) -> Shop:
-    return Shop(index.official(official_data), ShopRules())
+    return Shop(index.ensure_published(official_data), ShopRules())
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +24,12 @@ def table(shop: Shop) -> GoalTable:
 
 
 def as_shown(browser: Browser, mode: str) -> str | None:
-    """Write the page in a mode of the original; None for HTML, which is left out."""
+    """Return the observation in a mode of the original; None for HTML, which ours lacks."""
     instruction = browser.goal.instruction
     if mode == "text":
         return pages.plain_text(browser.page, instruction)
     if mode == "text_rich":
-        return pages.rich_text(browser.page, instruction, seen=browser.seen, url=browser.url)
+        return pages.rich_text(browser.page, instruction, opened=browser.opened, url=browser.url)
     return browser.url if mode == "url" else None
 
 
@@ -56,15 +56,17 @@ def test_every_recorded_step_is_ours(
     assert len(recorded) == episodes
     compared = 0
     for episode in recorded:
-        # Addresses hold the session's name; nothing else does.
+        # URLs alone contain the session's name.
         session = episode["init_obs"].rpartition("/")[2] if mode == "url" else "name"
         browser = Browser(shop, table, episode["goal_idx"], session=session)
         if mode != "html":
             assert as_shown(browser, mode) == episode["init_obs"]
         for step in episode["steps"]:
             browser.act(step["action"])
-            told = {name: step[name] for name in ("obs", "reward", "done", "avail")}
-            assert state(browser, mode) == (told | {"obs": None} if mode == "html" else told)
+            expected = {name: step[name] for name in ("obs", "reward", "done", "avail")}
+            assert state(browser, mode) == (
+                expected | {"obs": None} if mode == "html" else expected
+            )
             compared += 1
     assert compared == steps
 
@@ -77,9 +79,9 @@ def walk(shop: Shop, table: GoalTable, *actions: str) -> Browser:
 
 
 def test_a_search_by_attribute_finds_what_has_it(shop: Shop, table: GoalTable) -> None:
-    found = shop.find(("<a>", "tea", "tree"))
-    assert found
-    assert all("tea tree" in shop.product(number).attributes for number in found)
+    numbers = shop.find(("<a>", "tea", "tree"))
+    assert numbers
+    assert all("tea tree" in shop.product(number).attributes for number in numbers)
     assert "Total results: " in as_text(walk(shop, table, "search[<a> tea tree]"))
 
 
@@ -99,11 +101,11 @@ def test_a_prefix_without_a_value_finds_nothing(prefix: str, shop: Shop) -> None
 
 
 def test_attributes_have_a_page_where_they_are_shown(official_data: Path) -> None:
-    shop = Shop(index.official(official_data), ShopRules(show_attributes=True))
+    shop = Shop(index.ensure_published(official_data), ShopRules(show_attributes=True))
     table = shop.table("synthetic", 0, 233)
     browser = walk(shop, table, "search[lamp]")
     browser.act(f"click[{browser.page.clickables[2]}]")
-    product = shop.product(browser.place.product)
+    product = shop.product(browser.address.product)
     assert browser.page.clickables[5:7] == ("attributes", "buy now")
     browser.act("click[attributes]")
     assert as_text(browser).endswith(

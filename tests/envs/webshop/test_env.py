@@ -1,4 +1,4 @@
-"""The Gymnasium environment: what it tells, pays, ends and refuses."""
+"""The Gymnasium environment of WebShop."""
 
 import math
 from pathlib import Path
@@ -47,8 +47,8 @@ def test_recorded_episodes_are_played_alike(mode: str, official_data: Path) -> N
         text, info = start(env, episode["goal_idx"])
         assert text == episode["init_obs"]
         for step in episode["steps"]:
-            text, paid, done, truncated, info = env.step(step["action"])
-            assert (text, paid, done, truncated) == (
+            text, reward, done, truncated, info = env.step(step["action"])
+            assert (text, reward, done, truncated) == (
                 step["obs"],
                 step["reward"],
                 step["done"],
@@ -163,7 +163,7 @@ def test_options_chosen_are_part_of_the_anchor(env: WebShopEnv) -> None:
 
 
 def buy_first(env: WebShopEnv) -> tuple[str, float, bool, bool, dict[str, Any]]:
-    """Buy whatever comes first."""
+    """Buy the first result."""
     _, info = start(env)
     info = env.step(info["choices"][0])[-1]
     env.step(f"click[{info['clickables'][2]}]")
@@ -171,18 +171,18 @@ def buy_first(env: WebShopEnv) -> tuple[str, float, bool, bool, dict[str, Any]]:
 
 
 def test_buying_ends_the_episode_and_pays_the_score(env: WebShopEnv) -> None:
-    text, paid, done, truncated, info = buy_first(env)
+    text, reward, done, truncated, info = buy_first(env)
     assert text.startswith("Thank you for shopping with us!")
     assert (done, truncated) == (True, False)
-    assert 0 < paid < 1
-    assert paid == info["score"]
+    assert 0 < reward < 1
+    assert reward == info["score"]
     assert not info["success"]
     assert info["admissible_actions"] == info["choices"] == info["clickables"] == ()
 
 
 def test_only_success_is_paid_where_that_is_asked_for() -> None:
-    _, paid, _, _, info = buy_first(WebShopEnv(reward="success"))
-    assert paid == 0.0
+    _, reward, _, _, info = buy_first(WebShopEnv(reward="success"))
+    assert reward == 0.0
     assert 0 < info["score"] < 1
 
 
@@ -219,7 +219,7 @@ def test_buying_with_the_last_turn_is_no_truncation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"observation_mode": "html"}, "no observation_mode named 'html': known: text,"),
         ({"reward": "won"}, "no reward named 'won': known: score, success"),
@@ -230,9 +230,9 @@ def test_buying_with_the_last_turn_is_no_truncation() -> None:
     ],
 )
 def test_an_unknown_option_is_refused_when_the_environment_is_made(
-    options: dict[str, Any], says: str
+    options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         WebShopEnv(**options)
 
 

@@ -1,4 +1,4 @@
-"""The expert buys what was asked for more often than the careless, by what it reads alone."""
+"""The expert chooses by observations alone, and wins most goals."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from layerbench.envs.session import Session
 from layerbench.envs.types import Observation
 from layerbench.envs.webshop.demonstrations import demonstrate
 from layerbench.envs.webshop.env import list_tasks
-from layerbench.envs.webshop.expert import Offer, Shopper, offers_on
+from layerbench.envs.webshop.expert import SearchResult, Shopper, results_on
 
 START = Observation(
     "WebShop [SEP] Instruction: [SEP] Find me soft hats with color: red, and price lower than "
@@ -37,23 +37,23 @@ SUB_PAGE = Observation(
 
 
 def actions(*pages: Observation) -> list[str]:
-    """Show pages one after another, whatever is answered."""
+    """Show pages in order, whatever the actions; return the actions."""
     shopper = Shopper(START)
-    said: list[str] = []
+    chosen: list[str] = []
     for number, page in enumerate(pages):
-        said.append(shopper.act(page))
+        chosen.append(shopper.act(page))
         if number + 1 < len(pages):
-            shopper.hear(said[-1], pages[number + 1])
-    return said
+            shopper.note(chosen[-1], pages[number + 1])
+    return chosen
 
 
-def test_results_are_read_as_offers() -> None:
-    assert offers_on(RESULTS.text) == [
-        Offer("a1", "Hard Hat", 9.0),
-        Offer("b2", "Soft Hat", 30.0),
-        Offer("c3", "Soft Hat For Men", 12.0),
+def test_results_are_parsed() -> None:
+    assert results_on(RESULTS.text) == [
+        SearchResult("a1", "Hard Hat", 9.0),
+        SearchResult("b2", "Soft Hat", 30.0),
+        SearchResult("c3", "Soft Hat For Men", 12.0),
     ]
-    assert offers_on(ITEM.text) == offers_on(START.text) == []
+    assert results_on(ITEM.text) == results_on(START.text) == []
 
 
 def test_it_opens_what_fits_best_of_what_can_be_afforded() -> None:

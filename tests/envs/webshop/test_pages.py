@@ -1,7 +1,7 @@
-"""Pages hold what the original's HTML parser finds, odd texts included."""
+"""Pages have the texts that the original's HTML parser finds, odd ones included."""
 
 from layerbench.envs.webshop import pages
-from layerbench.envs.webshop.pages import Place
+from layerbench.envs.webshop.pages import Address
 from tests.support.webshop_products import product_of
 
 
@@ -27,7 +27,7 @@ def test_an_option_counts_as_clicked_only_if_its_address_says_so() -> None:
     page = pages.item(product, show_attributes=False)
     # Quotes are escaped in the address, so the third never counts as clicked.
     url = '/item_page/{"shade": "red", "x": "5\\""}'
-    lines = pages.rich_text(page, "Buy it", seen=(), url=url).splitlines()
+    lines = pages.rich_text(page, "Buy it", opened=(), url=url).splitlines()
     assert lines[:3] == ["You have clicked red.", "Instruction:", "Buy it"]
     assert "  [clicked button] red [clicked button_]" in lines
     assert "  [button] blue [button_]" in lines
@@ -37,9 +37,9 @@ def test_an_option_counts_as_clicked_only_if_its_address_says_so() -> None:
 def test_a_product_counts_as_clicked_once_it_was_opened() -> None:
     page = pages.results({4: product_of("A lamp")}, number=1, total=1)
     assert page.products == {"a": 4}
-    assert "\n\n[button] A [button_]\n" in pages.rich_text(page, "Buy it", seen=(), url="")
-    seen = pages.rich_text(page, "Buy it", seen={"A"}, url="")
-    assert "\n\n[clicked button] A [clicked button_]\n" in seen
+    assert "\n\n[button] A [button_]\n" in pages.rich_text(page, "Buy it", opened=(), url="")
+    text = pages.rich_text(page, "Buy it", opened={"A"}, url="")
+    assert "\n\n[clicked button] A [clicked button_]\n" in text
 
 
 def test_chosen_options_are_written_safely_for_html() -> None:
@@ -48,5 +48,5 @@ def test_chosen_options_are_written_safely_for_html() -> None:
     assert "0.5" in page.text.split(" [SEP] ")
 
 
-def test_places_that_differ_are_not_equal() -> None:
-    assert Place("item_page", ("lamp",), 1, 3) != Place("item_page", ("lamp",), 2, 3)
+def test_addresses_that_differ_are_not_equal() -> None:
+    assert Address("item_page", ("lamp",), 1, 3) != Address("item_page", ("lamp",), 2, 3)

@@ -1,4 +1,4 @@
-"""Folders are built once, whole or not at all, and rows are read as written."""
+"""Rows are read as written, and folders of the cache are built once, whole or not at all."""
 
 import threading
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from layerbench.envs.cache import StoreError, make_once
+from layerbench.envs.cache import CacheError, make_once
 from layerbench.envs.webshop.row_file import Rows, write_rows
 
 
@@ -30,14 +30,14 @@ def test_a_folder_is_built_once_however_many_want_it(tmp_path: Path) -> None:
         time.sleep(0.05)
         (empty / "file").write_text("done")
 
-    wanted = tmp_path / "deep" / "folder"
-    threads = [threading.Thread(target=make_once, args=(wanted, build)) for _ in range(4)]
+    folder = tmp_path / "deep" / "folder"
+    threads = [threading.Thread(target=make_once, args=(folder, build)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(built) == 1
-    assert (wanted / "file").read_text() == "done"
+    assert (folder / "file").read_text() == "done"
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -52,5 +52,5 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="point \\$LAYERBENCH_CACHE to a folder with room"):
+    with pytest.raises(CacheError, match="point \\$LAYERBENCH_CACHE to a folder with room"):
         make_once(tmp_path / "file" / "folder", lambda _empty: None)

@@ -1,4 +1,4 @@
-"""Splits hold what they say, and never what another one holds."""
+"""Splits have the goals of their scheme, and none in common."""
 
 import warnings
 from pathlib import Path
@@ -15,9 +15,9 @@ def shop(official_data: Path) -> Shop:
 
 
 def indices(shop: Shop, scheme: str, split: str) -> set[int]:
-    found = splits.split_of(shop, scheme=scheme, source="synthetic", split=split)
-    assert list(found.indices) == sorted(set(found.indices))
-    return set(found.indices)
+    goals = splits.split_of(shop, scheme=scheme, source="synthetic", split=split)
+    assert list(goals.indices) == sorted(set(goals.indices))
+    return set(goals.indices)
 
 
 def test_upstream_splits_by_index(shop: Shop) -> None:
@@ -39,12 +39,12 @@ def test_no_product_is_in_two_disjoint_splits(shop: Shop) -> None:
 
 def test_verl_agents_splits_come_with_a_warning(shop: Shop) -> None:
     with pytest.warns(UserWarning, match="training has seen most of the goals it is scored on"):
-        found = splits.split_of(shop, scheme="verl_agent", source="synthetic", split="eval")
-    assert (found.worker_seed, list(found.indices)) == (1000, list(range(500)))
+        drawn = splits.split_of(shop, scheme="verl_agent", source="synthetic", split="eval")
+    assert (drawn.worker_seed, list(drawn.indices)) == (1000, list(range(500)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = splits.split_of(shop, scheme="verl_agent", source="synthetic", split="train")
-    assert (found.worker_seed, list(found.indices)) == (0, list(range(500, 6910)))
+        drawn = splits.split_of(shop, scheme="verl_agent", source="synthetic", split="train")
+    assert (drawn.worker_seed, list(drawn.indices)) == (0, list(range(500, 6910)))
 
 
 def test_most_goals_that_verl_agent_scores_on_are_trained_on(shop: Shop) -> None:
@@ -59,15 +59,15 @@ def test_most_goals_that_verl_agent_scores_on_are_trained_on(shop: Shop) -> None
 
 
 @pytest.mark.parametrize(
-    ("scheme", "split", "says"),
+    ("scheme", "split", "message"),
     [
         ("upstream", "trian", "no split 'trian': upstream has test, eval, train"),
         ("verl_agent", "test", "no split 'test': verl_agent has train, eval"),
         ("mine", "train", "no split_scheme named 'mine'"),
     ],
 )
-def test_an_unknown_split_is_refused(scheme: str, split: str, says: str, shop: Shop) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_an_unknown_split_is_refused(scheme: str, split: str, message: str, shop: Shop) -> None:
+    with pytest.raises(ValueError, match=message):
         splits.split_of(shop, scheme=scheme, source="synthetic", split=split)
 
 

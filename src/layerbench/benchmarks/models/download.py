@@ -29,7 +29,7 @@ def fetch(name: str) -> None:
 
     Raises:
         SettingsError: What converts it is not installed.
-        StoreError: The cache cannot be written.
+        CacheError: The cache cannot be written.
         FetchError: The download failed, or brought something else.
     """
     if importlib.util.find_spec("gguf") is None:

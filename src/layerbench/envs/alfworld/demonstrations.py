@@ -1,4 +1,4 @@
-"""Episodes of the explorer on generated games, with mistakes to recover from."""
+"""Demonstrations of the explorer on generated games, with random actions to recover from."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,9 @@ from layerbench.envs.demonstrations import DemonstratedTurn, Demonstration
 from layerbench.envs.types import Observation
 
 _MOVES = ("go", "open", "take", "move")
-_SENSIBLE_MISTAKES = 0.75
+# Share of the random actions that are drawn among ``_MOVES`` where possible: others, such as look
+# and examine, change nothing that would have to be mended.
+_MOVE_SHARE = 0.75
 _MAX_TURNS = 40
 
 
@@ -20,35 +22,36 @@ def demonstrate(
     """Play a game once for each noise level (disturbances as in DART, arXiv:1703.09327).
 
     Args:
-        engine: Is made to load the game.
-        game: A generated game's name.
-        noise_levels: Shares of turns to play at random.
+        engine: The engine to play on.
+        game: Name of a generated game.
+        noise_levels: Probabilities of a random action at each turn.
     """
     engine.load(game_data(game))
     for noise in noise_levels:
         rng = random.Random(f"demonstration|{game}|{noise}")
         state = engine.reset()
-        start = _observed(state)
+        start = _observation(state)
         explorer = Explorer(start)
         turns: list[DemonstratedTurn] = []
         while len(turns) < _MAX_TURNS and not state.won:
-            wish = explorer.act(_observed(state))
-            if wish is None:
+            choice = explorer.act(_observation(state))
+            if choice is None:
                 break
-            action = _mistake(state.admissible, rng) if rng.random() < noise else wish
+            action = _random_action(state.admissible, rng) if rng.random() < noise else choice
             state = engine.step(action)
-            explorer.hear(action, _observed(state))
-            turns.append(DemonstratedTurn(action, action == wish, _observed(state).text))
+            answer = _observation(state)
+            explorer.note(action, answer)
+            turns.append(DemonstratedTurn(action, action == choice, answer.text))
         yield Demonstration(game, noise, start.text, tuple(turns), state.won)
 
 
-def _mistake(admissible: Sequence[str], rng: random.Random) -> str:
-    """Draw an action, mostly one that moves things on."""
+def _random_action(admissible: Sequence[str], rng: random.Random) -> str:
+    """Draw an action, mostly one that changes the state."""
     pool = [action for action in admissible if action != "help"]
-    if rng.random() < _SENSIBLE_MISTAKES:
+    if rng.random() < _MOVE_SHARE:
         pool = [action for action in pool if action.split(" ")[0] in _MOVES] or pool
     return rng.choice(pool)
 
 
-def _observed(state: EngineState) -> Observation:
+def _observation(state: EngineState) -> Observation:
     return Observation(state.feedback.strip(), state.admissible)

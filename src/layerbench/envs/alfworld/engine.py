@@ -1,4 +1,4 @@
-"""One ALFWorld game at a time, on an engine that is kept for the next."""
+"""The game engine: plays one ALFWorld game at a time, and can be reused for the next."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from layerbench.envs.alfworld.pddl_env import FastPddlEnv
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """What the engine says after a reset or a step.
+    """The visible state after a reset or a step.
 
     Attributes:
-        feedback: Its text, verbatim.
-        admissible: What can be typed, in the engine's order, which is the alphabet's.
+        feedback: The engine's text, verbatim.
+        admissible: The admissible commands in alphabetical order.
         won: The goal holds.
-        location: The receptacles where the agent stands, by name; empty in the middle of a room.
-        inventory: What the agent carries.
+        location: Names of the receptacles at the agent's location; empty in the middle of a room.
+        inventory: Names of the objects that the agent carries.
     """
 
     feedback: str
@@ -34,14 +34,14 @@ class EngineState:
 class Engine:
     """Plays games: ``load`` one, ``reset`` it, then ``step``.
 
-    Make one and keep it: each holds its own copy of the planner's library, about 3 MB that are
-    never given back.
+    Reuse an engine where possible: each loads its own copy of the planner library, about 3 MB that
+    are never freed.
     """
 
     def __init__(self) -> None:
         self._game = FastPddlEnv()
-        # Names things as ALFWorld does ("drawer 2"), numbered in a fixed order.
-        self._named: Any = AlfredDemangler(self._game, shuffle=False)
+        # Replaces PDDL identifiers by ALFWorld's names ("drawer 2"), numbered in a fixed order.
+        self._demangler: Any = AlfredDemangler(self._game, shuffle=False)
 
     @property
     def walkthrough(self) -> tuple[str, ...]:
@@ -49,37 +49,34 @@ class Engine:
         return tuple(self._game.walkthrough)
 
     def load(self, game: str | Path | Mapping[str, Any]) -> None:
-        """Load a game from its file, or from what the file holds.
+        """Load a game from its file or from the file's contents.
 
         Raises:
-            OSError: There is no such file.
-            ValueError: It is not a game: no JSON, or without domain, problem or grammar.
+            OSError: The file cannot be read.
+            ValueError: It is not a game: not JSON, or without domain, problem or grammar.
         """
-        self._named.load(game)
+        self._demangler.load(game)
 
     def reset(self) -> EngineState:
-        """Start the loaded game over."""
+        """Restart the loaded game."""
         return self._state(self._game.reset())
 
     def step(self, command: str) -> EngineState:
-        """Act; a command that is not admissible is answered by "Nothing happens."."""
+        """Play a command; the answer to an inadmissible one is "Nothing happens."."""
         state, _, _ = self._game.step(command)
         return self._state(state)
 
     def facts(self) -> Iterator[tuple[str, ...]]:
-        """List what holds now, seen by the agent or not: a predicate and its arguments' names."""
+        """List all facts that hold now, hidden ones too: a predicate and its arguments' names."""
         return self._game.facts()
 
-    def plan(self) -> list[str]:
-        """Let the planner find commands that win from here; empty if it finds none."""
-        return self._game.plan()
-
     def _state(self, state: Mapping[str, Any]) -> EngineState:
+        # Several receptacles may share a location.
         here = "atlocation(a:agent, l:location) & receptacleatlocation(r:receptacle, l:location)"
         return EngineState(
             feedback=str(state["feedback"]),
             admissible=tuple(state["admissible_commands"]),
             won=bool(state["won"]),
             location=tuple(match["r"] for match in self._game.query(here)),
-            inventory=tuple(m["o"] for m in self._game.query("holds(a:agent, o:object)")),
+            inventory=tuple(match["o"] for match in self._game.query("holds(a:agent, o:object)")),
         )

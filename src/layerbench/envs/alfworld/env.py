@@ -16,25 +16,25 @@ ANCHORS = ("state", "observation")
 
 
 class ALFWorldEnv(gym.Env[str, str]):
-    """A household task in text; the reward is 1.0 for the action that completes it.
+    """A household task in text; the action that completes it has reward 1.0, all others 0.
 
-    ``reset(options={"game": ...})`` picks a game by its name, of any split: a path below
+    ``reset(options={"game": ...})`` selects a game of any split by its name: a path below
     ``json_2.1.1`` such as ``valid_seen/TASK/TRIAL/game.tw-pddl``, or the name of a generated game
-    such as ``train/easy/000017``. Otherwise the seed picks one of the split.
+    such as ``train/easy/000017``. Otherwise the seed draws one of the split.
 
-    An action that is not admissible changes nothing and is answered by "Nothing happens.".
+    The answer to an inadmissible action is "Nothing happens.", and the state stays the same.
 
     Args:
-        source: ``generated`` games, or ``official`` ones from ``data_dir``; None takes official
-            ones if there is a ``data_dir``, which in any case means official games.
+        source: ``generated`` games, or ``official`` ones from ``data_dir``. A ``data_dir`` always
+            means official games; None without one means generated games.
         data_dir: The folder with ALFWorld's ``json_2.1.1``; None is ``$ALFWORLD_DATA``.
-        split: Where games are drawn from when a reset names none.
-        difficulty: How much there is to search in generated games.
-        anchor: ``state`` tells states apart by the text, where the agent stands and what it
-            carries; ``observation`` by the text alone, as published runs of GiGPO do.
+        split: Split of the games that are drawn by a seed.
+        difficulty: Size of generated games, one of ``generator.DIFFICULTIES``.
+        anchor: Key of a state: ``state`` is the text with the agent's location and inventory,
+            ``observation`` the text alone, as in published runs of GiGPO.
 
     Raises:
-        ValueError: An unknown choice, or the games are not there.
+        ValueError: A choice is unknown, or the games are missing.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ALFWorldEnv(gym.Env[str, str]):
         source: str | None = None,
         data_dir: str | os.PathLike[str] | None = None,
         difficulty: str = "easy",
-        **_other: object,
+        **_other: object,  # The registry passes all options of the environment.
     ) -> str:
         """Name the source of games for records: ``alfworld`` or ``alfworld-gen``."""
         return games_of(source=source, data_dir=data_dir, difficulty=difficulty).source
@@ -78,25 +78,26 @@ class ALFWorldEnv(gym.Env[str, str]):
         """Begin an episode; see ``gymnasium.Env.reset``.
 
         Args:
-            seed: Draws a game of the split where none is asked for.
-            options: ``game``, by its name: a published one's is relative to ``json_2.1.1``.
+            seed: Seed of the game, if no game is given.
+            options: ``game``, the name of a game.
 
         Raises:
-            ValueError: There is no such option or game.
+            ValueError: The option or the game is unknown.
         """
         super().reset(seed=seed)
         self._ready = False
         self._game = self._select(options or {})
         self._engine.load(self._game.content)
-        seen = self._observe(self._engine.reset())
+        text, info = self._observe(self._engine.reset())
+        # Only here: after a reset that failed there is no game to step.
         self._ready = True
-        return seen
+        return text, info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Act; see ``gymnasium.Env.step``.
 
         Raises:
-            gymnasium.error.ResetNeeded: There is no game under way.
+            gymnasium.error.ResetNeeded: No game is loaded.
         """
         if not self._ready:
             raise ResetNeeded("no game is under way: reset before the first step")
@@ -105,12 +106,12 @@ class ALFWorldEnv(gym.Env[str, str]):
         return text, float(state.won), state.won, False, info
 
     def prepare(self, options: dict[str, Any]) -> None:
-        """Translate a game ahead of time; not during an episode."""
+        """Translate a game ahead of time; this ends an episode."""
         self._ready = False
         self._engine.load(self._select(options).content)
 
     def facts(self) -> Iterator[tuple[str, ...]]:
-        """List what holds now, seen by the agent or not; for experts and for tests."""
+        """List all facts that hold now, hidden ones too; for experts and tests."""
         return self._engine.facts()
 
     def _select(self, options: dict[str, Any]) -> Game:
@@ -119,6 +120,7 @@ class ALFWorldEnv(gym.Env[str, str]):
             raise ValueError(f"no reset option named '{min(unknown)}': the only one is game")
         name: object = options.get("game")
         if name is None:
+            # Games are drawn by Python's generator, here and in lists of tasks.
             seed = int(self.np_random.integers(2**31))
             name = self._games.draw(split=self._split, seed=seed)
         if not isinstance(name, str):
@@ -129,6 +131,7 @@ class ALFWorldEnv(gym.Env[str, str]):
         text = state.feedback.strip()
         anchor = text
         if self._anchor == "state":
+            # After "Nothing happens." the text is the same in every state.
             here, held = ", ".join(state.location), ", ".join(state.inventory)
             anchor = f"{text} [at {here or 'no receptacle'}, holding {held or 'nothing'}]"
         return text, {

@@ -1,4 +1,7 @@
-"""The facts of a game state, and queries over them in textworld's order."""
+"""The facts of a game state, and conjunctive queries over them.
+
+Matches come out in textworld's order, which shows in the texts of the games.
+"""
 
 import functools
 from collections.abc import Iterable, Iterator
@@ -11,13 +14,13 @@ from textworld.logic import (  # pyright: ignore[reportMissingTypeStubs]
 )
 
 Entity = tuple[str, str]
-"""Name and type, so that entities sort as textworld's variables do."""
+"""Name and type, in this order, so that entities sort as textworld's variables do."""
 
 Placeholder = tuple[str, str]
-"""Name and type of a hole in a query."""
+"""Name and type of a query's variable."""
 
 Fact = tuple[str, tuple[Entity, ...]]
-"""A predicate and its arguments; a fact that became false carries the prefix ``not_``."""
+"""A predicate and its arguments; the predicate of a fact that became false begins with ``not_``."""
 
 Binding = dict[Placeholder, Entity]
 
@@ -43,33 +46,33 @@ def parse_query(text: str) -> tuple[Pattern, ...]:
 
 
 class Types:
-    """A type hierarchy: which types of arguments a query for given types also finds."""
+    """A type hierarchy: maps the types in a query to the types of matching arguments."""
 
     def __init__(self, supertypes: Iterable[tuple[str, tuple[str, ...]]]) -> None:
         self._hierarchy = TypeHierarchy()
         self._expansions: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {}
         first: dict[str, tuple[str, ...]] = {}
         for name, parents in supertypes:
-            # ALFRED declares the type "object", which PDDL has already: the built-in one counts.
+            # ALFRED declares the type "object" again; the first one, built into PDDL, counts.
             first.setdefault(name, parents)
         for name, parents in first.items():
             self._hierarchy.add(Type(name, parents))
 
     def expansions(self, types: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
         """List every combination of subtypes, in the order in which textworld tries them."""
-        found = self._expansions.get(types)
-        if found is None:
+        expansions = self._expansions.get(types)
+        if expansions is None:
             combinations = self._hierarchy.multi_subtypes([self._hierarchy.get(t) for t in types])
-            found = tuple(tuple(t.name for t in combination) for combination in combinations)
-            self._expansions[types] = found
-        return found
+            expansions = tuple(tuple(t.name for t in types_) for types_ in combinations)
+            self._expansions[types] = expansions
+        return expansions
 
 
 class FactStore:
-    """The facts that hold.
+    """The facts that hold now, indexed by predicate and types.
 
-    Matches come out in the order of ``textworld.logic.State.all_assignments``: it sorts the
-    facts at every query, here they stay sorted until a fact of the same predicate changes.
+    Matches come out in the order of ``textworld.logic.State.all_assignments``. It sorts the facts
+    at every query; here they stay sorted until a fact of the same predicate changes.
     """
 
     def __init__(self, types: Types, facts: Iterable[Fact]) -> None:
@@ -80,21 +83,23 @@ class FactStore:
             self.add(predicate, arguments)
 
     def add(self, predicate: str, arguments: tuple[Entity, ...]) -> None:
-        """Make a fact hold; one that holds already is left as it is."""
+        """Add a fact; adding it twice changes nothing."""
         signature = tuple(entity[1] for entity in arguments)
         self._facts.setdefault(predicate, {}).setdefault(signature, set()).add(arguments)
+        # For all types: a query for a supertype has this fact in its order, too.
         self._sorted.pop(predicate, None)
 
     def remove(self, predicate: str, arguments: tuple[Entity, ...]) -> None:
-        """Drop a fact; one that does not hold is no error."""
+        """Remove a fact, if it holds."""
         signature = tuple(entity[1] for entity in arguments)
-        held = self._facts.get(predicate, {}).get(signature)
-        if held is not None and arguments in held:
-            held.remove(arguments)
+        facts = self._facts.get(predicate, {}).get(signature)
+        if facts is not None and arguments in facts:
+            facts.remove(arguments)
             self._sorted.pop(predicate, None)
 
     def apply(self, predicate: str, arguments: tuple[Entity, ...]) -> None:
-        """Make a fact hold and its negation not."""
+        """Add a fact and remove its negation."""
+        # Negations are stored like facts, since the grammar's conditions ask for them.
         if predicate.startswith(NEGATION):
             self.remove(predicate.removeprefix(NEGATION), arguments)
         else:
@@ -104,41 +109,43 @@ class FactStore:
     def arguments(self, predicate: str, types: tuple[str, ...]) -> dict[tuple[Entity, ...], None]:
         """Return the arguments for which a predicate holds, as an ordered set."""
         by_types = self._sorted.setdefault(predicate, {})
-        found = by_types.get(types)
-        if found is None:
-            held = self._facts.get(predicate, {})
-            found = {
+        ordered = by_types.get(types)
+        if ordered is None:
+            facts = self._facts.get(predicate, {})
+            ordered = {
                 arguments: None
                 for signature in self._types.expansions(types)
-                if signature in held
-                for arguments in sorted(held[signature])
+                if signature in facts
+                for arguments in sorted(facts[signature])
             }
-            by_types[types] = found
-        return found
+            by_types[types] = ordered
+        return ordered
 
     def matches(self, query: tuple[Pattern, ...], binding: Binding) -> list[Binding]:
-        """Find every way to fill a query's placeholders, each by another entity."""
+        """Find every assignment of distinct entities to a query's placeholders."""
         return list(self._solve(query, 0, dict(binding), set(binding.values())))
 
     def holds(self, query: tuple[Pattern, ...], binding: Binding) -> bool:
-        """Return whether there is any way to fill a query's placeholders."""
+        """Return whether any assignment of distinct entities satisfies a query."""
         solutions = self._solve(query, 0, dict(binding), set(binding.values()))
         return next(solutions, None) is not None
 
     def __iter__(self) -> Iterator[Fact]:
         for predicate, by_types in self._facts.items():
-            for held in by_types.values():
-                for arguments in held:
+            for facts in by_types.values():
+                for arguments in facts:
                     yield predicate, arguments
 
     def _solve(
         self, query: tuple[Pattern, ...], depth: int, binding: Binding, used: set[Entity]
     ) -> Iterator[Binding]:
         if depth == len(query):
+            # A copy, as the binding is changed in place afterwards.
             yield dict(binding)
             return
         placeholders = query[depth].placeholders
         candidates = self.arguments(query[depth].predicate, tuple(p[1] for p in placeholders))
+        # With all placeholders bound, membership is a lookup instead of a scan.
         if all(p in binding for p in placeholders):
             if tuple(binding[p] for p in placeholders) in candidates:
                 yield from self._solve(query, depth + 1, binding, used)
@@ -156,12 +163,13 @@ def _bind(
     binding: Binding,
     used: set[Entity],
 ) -> list[Placeholder] | None:
+    # Binds in place and lets the caller undo it: copies for every candidate would be slow.
     bound: list[Placeholder] = []
     for placeholder, entity in zip(placeholders, arguments, strict=True):
-        present = binding.get(placeholder)
-        if present == entity:
+        current = binding.get(placeholder)
+        if current == entity:
             continue
-        if present is not None or entity in used:
+        if current is not None or entity in used:
             _unbind(bound, binding, used)
             return None
         binding[placeholder] = entity

@@ -1,4 +1,4 @@
-"""Which ALFWorld games there are: published ones in a folder, or generated ones by name."""
+"""Sources of ALFWorld games: published ones in a folder, or generated ones by name."""
 
 import functools
 import os
@@ -16,11 +16,11 @@ from layerbench.envs.types import Task
 OFFICIAL_SPLITS = ("train", "valid_seen", "valid_unseen")
 OFFICIAL_FOLDER = "json_2.1.1"
 OFFICIAL, GENERATED = "alfworld", "alfworld-gen"
-"""Labels of the two sources: scores on them never share a table."""
+"""Names of the two sources in records: their scores never share a table."""
 
 _FILE = "game.tw-pddl"
 _OFFICIAL_ID = re.compile(rf"(?:[^/]+/){{3}}{re.escape(_FILE)}")
-# ALFWorld itself leaves these out: its engine has no rules for them.
+# ALFWorld leaves these tasks out as well: its engine has no rules for them.
 _UNSUPPORTED = ("movable", "Sliced")
 
 
@@ -29,10 +29,10 @@ class Game:
     """One game.
 
     Attributes:
-        game_id: ``SPLIT/TASK/TRIAL/game.tw-pddl`` for a published game, its path in the data's
-            folder; ``SPLIT/DIFFICULTY/NUMBER`` for a generated one.
+        game_id: ``SPLIT/TASK/TRIAL/game.tw-pddl`` for a published game, its path below
+            ``json_2.1.1``; ``SPLIT/DIFFICULTY/NUMBER`` for a generated one.
         task_type: One of ALFRED's six, such as ``pick_and_place_simple``.
-        content: The file, or for a generated game what such a file would hold.
+        content: The game file, or the contents of such a file for a generated game.
     """
 
     game_id: str
@@ -41,7 +41,7 @@ class Game:
 
 
 class GeneratedGames:
-    """Games made from their names; nothing is read or downloaded.
+    """Games generated from their names; nothing is read or downloaded.
 
     Args:
         difficulty: One of ``generator.DIFFICULTIES``.
@@ -53,10 +53,10 @@ class GeneratedGames:
         self._difficulty = difficulty
 
     def find(self, game_id: str) -> Game:
-        """Make the game of that name, of any split and difficulty.
+        """Generate a game of any split and difficulty.
 
         Raises:
-            ValueError: It is no such name.
+            ValueError: The name is no name of a generated game.
         """
         return _generated(game_id)
 
@@ -64,7 +64,7 @@ class GeneratedGames:
         """Draw distinct games of a split; a shorter list is the beginning of a longer one.
 
         Raises:
-            ValueError: No such split, or no count: a split holds half a million games.
+            ValueError: The split is unknown, or the count is missing or out of range.
         """
         if count is None:
             raise ValueError("say how many generated games to list: there are half a million")
@@ -76,8 +76,9 @@ class GeneratedGames:
         """Draw one game of a split, of any type of task.
 
         Raises:
-            ValueError: There is no such split.
+            ValueError: The split is unknown.
         """
+        # Types take turns in a list: drawing the first would always give the same type.
         ids = self.ids(split=split, count=len(generator.TASK_TYPES), seed=seed)
         return random.Random(f"draw|{seed}").choice(ids)
 
@@ -105,16 +106,16 @@ class OfficialGames:
             )
 
     def find(self, game_id: str) -> Game:
-        """Look up a game by its path, relative to ``json_2.1.1``; by that spelling alone.
+        """Look up a game by its path below ``json_2.1.1``, in that spelling alone.
 
         Raises:
             ValueError: There is no such game.
         """
         path = self._folder / game_id
-        # Two spellings would be two tasks.
-        named = _OFFICIAL_ID.fullmatch(game_id) and ".." not in path.parts
+        # A second spelling of a path would count as another task.
+        is_id = _OFFICIAL_ID.fullmatch(game_id) and ".." not in path.parts
         inside = path.resolve().is_relative_to(self._folder.resolve())
-        if not (named and inside and path.is_file()):
+        if not (is_id and inside and path.is_file()):
             raise ValueError(
                 f"no game '{game_id}' in '{self._folder}': "
                 f"games are named like train/TASK/TRIAL/{_FILE}"
@@ -127,7 +128,7 @@ class OfficialGames:
         A shorter list is the beginning of a longer one.
 
         Raises:
-            ValueError: No such split, or it has fewer games.
+            ValueError: The split is unknown, missing or has fewer games.
         """
         ids = list(self.all_ids(split))
         if count is not None and not 0 < count <= len(ids):
@@ -139,7 +140,7 @@ class OfficialGames:
         """Draw one game of a split.
 
         Raises:
-            ValueError: There is no such split, in ALFWorld or in this folder.
+            ValueError: The split is unknown, or missing in this folder.
         """
         return random.Random(f"draw|{seed}").choice(self.all_ids(split))
 
@@ -147,7 +148,7 @@ class OfficialGames:
         """List all games of a split, sorted.
 
         Raises:
-            ValueError: There is no such split, in ALFWorld or in this folder.
+            ValueError: The split is unknown, or missing in this folder.
         """
         if split not in OFFICIAL_SPLITS:
             known = ", ".join(OFFICIAL_SPLITS)
@@ -162,33 +163,23 @@ class OfficialGames:
 def games_of(
     *, source: str | None, data_dir: str | os.PathLike[str] | None, difficulty: str
 ) -> GeneratedGames | OfficialGames:
-    """Choose where games come from: a given folder means published games.
+    """Open the source of games that an environment's options select.
 
     Args:
         source: ``generated`` or ``official``; None is ``official`` if there is a folder.
         data_dir: Folder of the published games.
-        difficulty: How much there is to search in generated games.
+        difficulty: Size of generated games, one of ``generator.DIFFICULTIES``.
 
     Raises:
-        ValueError: An unknown source or difficulty, or games that are not there.
+        ValueError: The source or difficulty is unknown, or the games are missing.
     """
-    # Of published games too: they have none, but what is written wrong is noticed.
+    # Published games have no difficulty, but a typing mistake should show there too.
     check_known("difficulty", difficulty, generator.DIFFICULTIES)
     if source is not None:
         check_known("source of games", source, ("generated", "official"))
     if source == "official" or data_dir:
         return OfficialGames(data_dir)
     return GeneratedGames(difficulty)
-
-
-def official_games(data_dir: str | os.PathLike[str] | None, split: str) -> tuple[Game, ...]:
-    """List the published games of a split, sorted by their paths.
-
-    Raises:
-        ValueError: The games are not there, or there is no such split.
-    """
-    games = OfficialGames(data_dir)
-    return tuple(games.find(game_id) for game_id in games.all_ids(split))
 
 
 def list_tasks(
@@ -201,16 +192,17 @@ def list_tasks(
     difficulty: str = "easy",
     **_other: object,
 ) -> tuple[Task, ...]:
-    """List tasks, for the environment made with the same options; it has others beside these.
+    """Draw games as tasks; see ``registry.list_tasks``. Other options have no effect on tasks.
 
     Raises:
-        ValueError: Unknown split, source or difficulty, too few games, or games that are missing.
+        ValueError: The split, source or difficulty is unknown, or there are too few games.
     """
     games = games_of(source=source, data_dir=data_dir, difficulty=difficulty)
     ids = games.ids(split=split, count=count, seed=seed)
     return tuple(Task(name, options={"game": name}, seed=seed) for name in ids)
 
 
+# Cached, since the episodes of a group play the same game.
 @functools.lru_cache(maxsize=64)
 def _generated(game_id: str) -> Game:
     return Game(game_id, generator.game_task_type(game_id), generator.game_data(game_id))

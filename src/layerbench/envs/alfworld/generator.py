@@ -1,7 +1,7 @@
-"""ALFWorld games made from a name: the embedded source of tasks, called ``alfworld-gen``.
+"""Generates ALFWorld games from their names: the embedded source of tasks, ``alfworld-gen``.
 
-A game's name, such as ``train/easy/000017``, is the seed of everything in it, so the same name
-gives the same bytes anywhere. Games share ALFWorld's domain, grammar, goals and floor plans
+A game's name, such as ``train/easy/000017``, is the seed of everything in it, so that a name gives
+the same bytes anywhere. Games share ALFWorld's domain, grammar, goals and floor plans
 (Shridhar et al. 2021, arXiv:2010.03768), but not its object placements, which were recorded from
 a simulator: scores on them are never comparable with published ones.
 """
@@ -24,15 +24,17 @@ TASK_TYPES = (
     "pick_two_obj_and_place",
 )
 SPLITS = ("pretrain", "train", "seen", "unseen")
-"""``pretrain`` (for cloning), ``train`` and ``seen`` share scenes but no game; ``unseen`` has its
-own scenes."""
+"""``pretrain`` (for cloning), ``train`` and ``seen`` share scenes but no game; ``unseen`` has other
+scenes."""
 
 _NAMES_A_SPLIT = 1_000_000
+# Verb of the command, class of the appliance, and the objects' property in alfworld's tables.
 _APPLIANCES = {
     "pick_clean_then_place_in_recep": ("clean", "SinkBasin", "Cleanable"),
     "pick_heat_then_place_in_recep": ("heat", "Microwave", "Heatable"),
     "pick_cool_then_place_in_recep": ("cool", "Fridge", "Coolable"),
 }
+# Properties in alfworld's tables, and their PDDL predicates.
 _PROPERTIES = {
     "Heatable": "heatable",
     "Coolable": "coolable",
@@ -44,12 +46,12 @@ _PROPERTIES = {
 
 @dataclass(frozen=True, slots=True)
 class Difficulty:
-    """How much there is to search.
+    """The size of generated games.
 
     Attributes:
-        receptacles: At most so many containers and surfaces; those the task needs always stay.
-        distractors: At most so many objects beside those the task needs.
-        copies: At most so many objects of each distracting class.
+        receptacles: Largest number of containers and surfaces; those the task needs always stay.
+        distractors: Largest number of objects besides those the task needs.
+        copies: Largest number of objects of each distracting class.
     """
 
     receptacles: int
@@ -75,11 +77,11 @@ class _Goal:
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """A scene with its objects: where each lies, in order of placing."""
+    """A scene with its objects: class and receptacle of each by identifier, as placed."""
 
     scene: Scene
     objects: dict[str, str]
-    places: dict[str, Receptacle]
+    receptacle_of: dict[str, Receptacle]
 
 
 def generated_ids(*, split: str, difficulty: str, count: int, seed: int) -> tuple[str, ...]:
@@ -88,22 +90,24 @@ def generated_ids(*, split: str, difficulty: str, count: int, seed: int) -> tupl
     A shorter list is the beginning of a longer one.
 
     Raises:
-        ValueError: Unknown split or difficulty, or more games than names.
+        ValueError: The split or difficulty is unknown, or the count is out of range.
     """
     _check(split, difficulty)
+    # Up to half of the names, so that drawing distinct ones stays fast.
     if not 0 < count <= _NAMES_A_SPLIT // 2:
         raise ValueError(f"cannot draw {count} games: ask for 1 to {_NAMES_A_SPLIT // 2}")
     rng = random.Random(f"names|{seed}")
-    kinds = len(TASK_TYPES)
+    num_types = len(TASK_TYPES)
     numbers: dict[int, None] = {}
     while len(numbers) < count:
-        number = rng.randrange(_NAMES_A_SPLIT // kinds) * kinds + len(numbers) % kinds
-        numbers.setdefault(number)
+        # The remainder of a number is its type of task, see ``game_task_type``.
+        remainder = len(numbers) % num_types
+        numbers.setdefault(rng.randrange(_NAMES_A_SPLIT // num_types) * num_types + remainder)
     return tuple(f"{split}/{difficulty}/{number:06d}" for number in numbers)
 
 
 def game_task_type(game_id: str) -> str:
-    """Tell the type of a game's task.
+    """Return the type of a game's task.
 
     >>> game_task_type("train/easy/000003")
     'pick_heat_then_place_in_recep'
@@ -112,13 +116,15 @@ def game_task_type(game_id: str) -> str:
 
 
 def game_data(game_id: str) -> dict[str, object]:
-    """Make a game: what a ``game.tw-pddl`` file holds, its walkthrough included.
+    """Generate a game: the contents of a ``game.tw-pddl`` file, with a walkthrough.
 
     Raises:
         ValueError: The name is not ``SPLIT/DIFFICULTY/NUMBER``.
     """
     split, difficulty, _ = _parse(game_id)
     task_type = game_task_type(game_id)
+    # The order of the draws is part of every game: changing it changes them all, and with them
+    # what scores on ``alfworld-gen`` mean.
     rng = random.Random(f"game|{game_id}")
     goal, scene = _draw_goal(task_type, rng, unseen=split == "unseen")
     limits = DIFFICULTIES[difficulty]
@@ -157,18 +163,19 @@ def _parse(game_id: str) -> tuple[str, str, int]:
 
 
 def _draw_goal(task_type: str, rng: random.Random, *, unseen: bool) -> tuple[_Goal, Scene]:
-    """Draw floor plans until one can host the task, then one of its goals."""
+    """Draw floor plans until the task is possible in one, then draw one of its goals."""
     numbers = scenes.scene_numbers(unseen=unseen)
     while True:
         scene = scenes.make_scene(rng.choice(numbers), rng)
         goals = _possible_goals(task_type, scene)
         if goals:
-            # Classes differ in how many destinations they have; draw the class first.
+            # The class first: otherwise classes with many destinations would be drawn more often.
             target = rng.choice(sorted({goal.target for goal in goals}))
             return rng.choice([goal for goal in goals if goal.target == target]), scene
 
 
 def _possible_goals(task_type: str, scene: Scene) -> list[_Goal]:
+    # A home is a receptacle that an object may lie in.
     targets = [kind for kind in scenes.movable_kinds(scene) if _homes(scene, kind)]
     if task_type == "look_at_obj_in_light":
         if scene.room not in ("bedroom", "living") or not _homes(scene, "DeskLamp"):
@@ -179,6 +186,7 @@ def _possible_goals(task_type: str, scene: Scene) -> list[_Goal]:
         _, appliance, ability = _APPLIANCES[task_type]
         able = scenes.constants().VAL_ACTION_OBJECTS[ability]
         targets = [t for t in targets if t in able] if scene.of_kind(appliance) else []
+    # The target needs another class of receptacle than the destination's to start in.
     return [
         _Goal(task_type, target, kind, "")
         for target in targets
@@ -194,12 +202,12 @@ def _homes(scene: Scene, kind: str) -> list[Receptacle]:
 
 
 def _start_homes(scene: Scene, goal: _Goal) -> list[Receptacle]:
-    """Where a target may start: never already where it is to go."""
+    """List the receptacles where a target may start: none of the destination's class."""
     return [home for home in _homes(scene, goal.target) if home.kind != goal.destination]
 
 
 def _reduce(scene: Scene, goal: _Goal, limits: Difficulty, rng: random.Random) -> Scene:
-    """Leave out receptacles past the limit, but none that the task needs."""
+    """Drop receptacles beyond the limit, but none that the task needs."""
     needed = {rng.choice(_start_homes(scene, goal)).ident}
     if goal.destination:
         needed.add(rng.choice(scene.of_kind(goal.destination)).ident)
@@ -213,16 +221,16 @@ def _reduce(scene: Scene, goal: _Goal, limits: Difficulty, rng: random.Random) -
 
 
 def _furnish(goal: _Goal, scene: Scene, limits: Difficulty, rng: random.Random) -> _Room:
-    """Put the task's objects and distracting ones into the room."""
+    """Place the task's objects and distracting ones in the room."""
     room = _Room(scene, {}, {})
 
     def add(kind: str, homes: list[Receptacle]) -> None:
         ident = scenes.thor_id(kind, rng)
         room.objects[ident] = kind
-        room.places[ident] = rng.choice(homes)
+        room.receptacle_of[ident] = rng.choice(homes)
 
-    needed = 2 if goal.task_type == "pick_two_obj_and_place" else 1
-    for _ in range(needed + rng.randrange(2)):
+    num_targets = 2 if goal.task_type == "pick_two_obj_and_place" else 1
+    for _ in range(num_targets + rng.randrange(2)):
         add(goal.target, _start_homes(scene, goal))
     if goal.lamp:
         add(goal.lamp, _homes(scene, goal.lamp))
@@ -235,7 +243,7 @@ def _furnish(goal: _Goal, scene: Scene, limits: Difficulty, rng: random.Random) 
 
 
 def _problem(game_id: str, room: _Room, goal: _Goal, rng: random.Random) -> str:
-    """Write the PDDL problem."""
+    """Write the problem in PDDL."""
     receptacles = room.scene.receptacles
     receptacle_kinds = sorted({r.kind for r in receptacles})
     object_kinds = sorted(set(room.objects.values()))
@@ -254,14 +262,15 @@ def _problem(game_id: str, room: _Room, goal: _Goal, rng: random.Random) -> str:
         *(f"{kind}Type - rtype" for kind in receptacle_kinds),
         *(f"{ident} - object" for ident in sorted(room.objects)),
         *(f"{r.ident} - receptacle" for r in receptacles),
-        *(f"{place} - location" for place in _locations(room.scene)),
+        *(f"{location} - location" for location in _locations(room.scene)),
     ]
-    wanted = scenes.goal_pddl(goal.task_type).format(
+    # alfworld's goals have # for PDDL's - before a type.
+    goal_text = scenes.goal_pddl(goal.task_type).format(
         obj=goal.target, recep=goal.destination, toggle=goal.lamp
     )
     return (
         f"\n(define (problem gen_{game_id.replace('/', '_')})\n(:domain alfred)\n"
-        f"(:objects\n{_lines(entities)})\n(:init\n{_lines(facts)})\n{wanted.replace('#', '-')}"
+        f"(:objects\n{_lines(entities)})\n(:init\n{_lines(facts)})\n{goal_text.replace('#', '-')}"
     )
 
 
@@ -288,7 +297,7 @@ def _object_facts(room: _Room) -> list[str]:
     tables = scenes.constants()
     facts: list[str] = []
     for ident, kind in sorted(room.objects.items()):
-        place = room.places[ident]
+        receptacle = room.receptacle_of[ident]
         facts.append(f"(objectType {ident} {kind}Type)")
         facts += [f"(pickupable {ident})"] if kind not in scenes.FIXTURES else []
         facts += [
@@ -299,55 +308,56 @@ def _object_facts(room: _Room) -> list[str]:
         if kind in tables.MOVABLE_RECEPTACLES:
             facts.append(f"(isReceptacleObject {ident})")
         facts += [
-            f"(inReceptacle {ident} {place.ident})",
-            f"(objectAtLocation {ident} {place.location})",
+            f"(inReceptacle {ident} {receptacle.ident})",
+            f"(objectAtLocation {ident} {receptacle.location})",
         ]
     return facts
 
 
 def _names(idents: Iterable[str]) -> dict[str, str]:
-    """Name things as alfworld's demangler does: by class, numbered downwards in order of ident."""
+    """Name things like alfworld's demangler: class and number, counted down in order of ident."""
     classes = {
         ident: ident.split("_bar_")[0].lower() + ("basin" if "basin" in ident.lower() else "")
         for ident in sorted(idents, key=str.lower)
     }
-    left = Counter(classes.values())
+    next_number = Counter(classes.values())
     names: dict[str, str] = {}
     for ident, kind in classes.items():
-        names[ident] = f"{kind} {left[kind]}"
-        left[kind] -= 1
+        names[ident] = f"{kind} {next_number[kind]}"
+        next_number[kind] -= 1
     return names
 
 
 def _walkthrough(room: _Room, goal: _Goal, rng: random.Random) -> list[str]:
-    """Write down a shortest-sighted way to win, in the game's own commands."""
+    """List commands that win the game, one object after another; not the shortest list."""
     names = _names([*room.objects, *(r.ident for r in room.scene.receptacles)])
     commands: list[str] = []
     here = room.scene.start
     opened: set[str] = set()
 
-    def visit(place: Receptacle, *, open_it: bool) -> None:
+    def visit(receptacle: Receptacle, *, open_it: bool) -> None:
         nonlocal here
-        if place.location != here:
-            commands.append(f"go to {names[place.ident]}")
-            here = place.location
-        if open_it and place.openable and place.ident not in opened:
-            commands.append(f"open {names[place.ident]}")
-            opened.add(place.ident)
+        if receptacle.location != here:
+            commands.append(f"go to {names[receptacle.ident]}")
+            here = receptacle.location
+        if open_it and receptacle.openable and receptacle.ident not in opened:
+            commands.append(f"open {names[receptacle.ident]}")
+            opened.add(receptacle.ident)
 
     destination = rng.choice(room.scene.of_kind(goal.destination)) if goal.destination else None
     targets = [ident for ident, kind in room.objects.items() if kind == goal.target]
     for ident in targets[: 2 if goal.task_type == "pick_two_obj_and_place" else 1]:
-        visit(room.places[ident], open_it=True)
-        commands.append(f"take {names[ident]} from {names[room.places[ident].ident]}")
+        visit(room.receptacle_of[ident], open_it=True)
+        commands.append(f"take {names[ident]} from {names[room.receptacle_of[ident].ident]}")
         if goal.task_type in _APPLIANCES:
             verb, kind, _ = _APPLIANCES[goal.task_type]
             appliance = rng.choice(room.scene.of_kind(kind))
+            # Appliances work closed.
             visit(appliance, open_it=False)
             commands.append(f"{verb} {names[ident]} with {names[appliance.ident]}")
         if destination is None:
             lamp = next(ident for ident, kind in room.objects.items() if kind == goal.lamp)
-            visit(room.places[lamp], open_it=False)
+            visit(room.receptacle_of[lamp], open_it=False)
             commands.append(f"use {names[lamp]}")
         else:
             visit(destination, open_it=True)

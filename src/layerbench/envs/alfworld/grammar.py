@@ -1,4 +1,4 @@
-"""textworld's context-sensitive grammar, parsed once and derived without copies."""
+"""textworld's context-sensitive grammar (TWL2): parsed once, derived without copies."""
 
 import ast
 import functools
@@ -22,7 +22,7 @@ _PLACEHOLDER = '"TASK"'
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the grammar may say about an entity."""
+    """The names of an entity, as the grammar's expressions may use them."""
 
     id: str
     name: str
@@ -35,7 +35,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a derivation looks at: the facts, and the names of all entities by their id."""
+    """Input of a derivation: the facts, and the names of all entities by their id."""
 
     facts: FactStore
     names: Mapping[str, Names]
@@ -66,7 +66,7 @@ class Expression:
 class Each:
     """``{inner | query}``: the inner symbol once for every match of the query.
 
-    With ``as_list``, that is ``[{inner | query}]``, they are joined by the list's separators.
+    With ``as_list``, written ``[{inner | query}]``, they are joined by the list's separators.
     """
 
     inner: "Reference | Expression"
@@ -79,7 +79,7 @@ Symbol = Words | Reference | Expression | Each
 
 @dataclass(frozen=True, slots=True)
 class Production:
-    """One way to write a rule, for states in which its condition holds."""
+    """One right-hand side of a rule, and the condition on the state under which it applies."""
 
     condition: tuple[Pattern, ...]
     symbols: tuple[Symbol, ...]
@@ -87,12 +87,12 @@ class Production:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How an action is typed and answered.
+    """The texts of an action.
 
     Attributes:
         template: Derives to the command.
-        feedback: Derives to what the player reads after the action.
-        reads: The predicates that the template's queries look at.
+        feedback: Derives to the observation after the action.
+        reads: The predicates in the template's queries.
     """
 
     template: tuple[Symbol, ...]
@@ -108,10 +108,10 @@ class Grammar:
     commands: Mapping[str, Command]
 
     def derive(self, symbols: tuple[Symbol, ...], scene: Scene, binding: Binding) -> str:
-        """Write out symbols in a state.
+        """Derive the text of symbols in a state.
 
         Raises:
-            ValueError: The grammar has no rule for a symbol, in this state or at all.
+            ValueError: No rule for a symbol applies in this state.
         """
         return "".join([self._text(symbol, scene, binding) for symbol in symbols])
 
@@ -121,7 +121,7 @@ class Grammar:
         if isinstance(symbol, Reference):
             return self.derive(self._production(symbol.rule, scene, binding), scene, binding)
         if isinstance(symbol, Expression):
-            # A later placeholder hides an earlier one of the same name and another type.
+            # Expressions know names without types: a later placeholder hides an earlier one.
             bound = {name: scene.names[entity[0]] for (name, _), entity in binding.items()}
             return str(symbol.evaluate(bound))
         matches = scene.facts.matches(symbol.query, binding) if symbol.query else [binding]
@@ -161,7 +161,7 @@ def parse_grammar(text: str) -> Grammar:
 @functools.lru_cache(maxsize=4096)
 def parse_symbols(text: str) -> tuple[Symbol, ...]:
     """Parse the right-hand side of a rule, or a command's template."""
-    # textworld's parser is private, but the only one there is for its grammar.
+    # A private function of textworld, but the only parser of its grammar.
     parse: Any = textgen._parse_and_convert  # pyright: ignore
     return tuple(_symbol(node) for node in parse(text, rule_name="symbols"))
 
@@ -200,6 +200,7 @@ def _symbol(node: Any) -> Symbol:  # noqa: ANN401  (textworld's node classes hav
         return Reference(str(node.symbol))
     if isinstance(node, textgen.EvalSymbol):
         return Expression(_compile_expression(str(node.expression)))
+    # A list holds the node that repeats.
     as_list = isinstance(node, textgen.ListSymbol)
     each: Any = node.symbol if as_list else node
     inner = _symbol(each.expression)
@@ -209,7 +210,7 @@ def _symbol(node: Any) -> Symbol:  # noqa: ANN401  (textworld's node classes hav
 
 @functools.lru_cache(maxsize=1024)
 def _compile_expression(text: str) -> Callable[[Mapping[str, Names]], Any]:
-    # textworld evaluates these as Python; a game file from elsewhere should not get that far.
+    # textworld passes these to eval(); a game file must not be able to run code.
     return _compile_node(ast.parse(text.strip(), mode="eval").body, text)
 
 

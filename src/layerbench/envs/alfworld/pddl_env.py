@@ -2,7 +2,7 @@
 
 Stock textworld parses the same grammar templates again for every admissible action of every
 step, and translates a game's PDDL to SAS four times to load and reset it. ``FastPddlEnv`` runs
-the same game in the same planner library and says the same, more than a hundred times as fast.
+the same game in the same planner library and gives the same texts, over a hundred times as fast.
 """
 
 import json
@@ -24,41 +24,40 @@ from layerbench.envs.alfworld.grammar import (
     parse_grammar,
     parse_symbols,
 )
-from layerbench.envs.alfworld.planner import GroundAction, Planner, pddl_to_sas
+from layerbench.envs.alfworld.planner import GroundAction, Planner
 from layerbench.envs.alfworld.translation import PlanningTask, translate
 
 NOTHING_HAPPENS = "Nothing happens."
 
 _MAX_GAMES = 32
-"""Loaded games that a process keeps: the episodes of a group play the same one in turn."""
+"""Number of loaded games that a process keeps, since the episodes of a group share one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Game:
-    """A loaded game, and what was worked out about it so far."""
+    """A loaded game, with caches of its actions and their commands."""
 
-    domain: str
-    problem: str
     grammar: Grammar
     task: PlanningTask
     types: Types
-    kinds: Mapping[str, str]
+    entity_types: Mapping[str, str]
     parameters: Mapping[str, list[tuple[str, str]]]
     fluents: frozenset[str]
     actions: dict[int, GroundAction] = field(default_factory=dict[int, GroundAction])
     wordings: dict[tuple[str, ...], dict[int, str]] = field(
         default_factory=dict[tuple[str, ...], dict[int, str]]
     )
-    """Commands of the actions whose wording never changes, by the names that things are given."""
+    """By the entities' names: the commands of those actions whose wording never changes."""
 
 
+# In order of use, the least recent first.
 _GAMES: dict[tuple[str, str, str], _Game] = {}
 
 
 class FastPddlEnv(PddlEnv):
     """A drop-in for ``textworld.envs.pddl.PddlEnv``: same feedback, commands and ``won``.
 
-    Its states hold no more than those, ``score`` and ``done``; facts are read by ``facts``.
+    Its states hold these, ``score`` and ``done`` alone; ``facts`` lists the facts.
     """
 
     def __init__(self) -> None:
@@ -71,8 +70,8 @@ class FastPddlEnv(PddlEnv):
         """Load a game from a file or from its contents.
 
         Raises:
-            OSError: There is no such file.
-            ValueError: It is not a game: no JSON, or without domain, problem or grammar.
+            OSError: The file cannot be read.
+            ValueError: It is not a game: not JSON, or without domain, problem or grammar.
         """
         data = filename_or_data
         if not isinstance(data, Mapping):
@@ -82,15 +81,15 @@ class FastPddlEnv(PddlEnv):
             raise ValueError(f"this is not a game: it has no {' and no '.join(sorted(missing))}")
         self._game = _load(data, self._planner)
         self.walkthrough = list(data.get("walkthrough") or ())
-        # A demangler names these after loading.
+        # AlfredDemangler writes its names into these after loading.
         self._entity_infos = {
-            name: _entity_info(name, self._game.kinds[name])
+            name: _entity_info(name, self._game.entity_types[name])
             for fact in self._game.task.facts
             for name in fact[1:]
         }
 
     def reset(self) -> GameState:
-        """Start the loaded game over."""
+        """Restart the loaded game."""
         game = self._game
         names = {name: Names(name, str(info)) for name, info in self._entity_infos.items()}
         self._wording = game.wordings.setdefault(tuple(map(str, names.values())), {})
@@ -98,12 +97,11 @@ class FastPddlEnv(PddlEnv):
             FactStore(game.types, (self._fact(fact[0], fact[1:]) for fact in game.task.facts)),
             names,
         )
-        self._can_replan = False
         self._planner.load(game.task.sas)
         return self._observe(self._derive(parse_symbols("#intro#"), {}))
 
     def step(self, command: str) -> tuple[GameState, int, bool]:
-        """Act; a command that is not admissible changes nothing."""
+        """Play a command; an inadmissible one changes nothing."""
         number = self._commands.get(command.strip())
         if number is None:
             self.state = GameState(self.state, feedback=NOTHING_HAPPENS, raw=NOTHING_HAPPENS)
@@ -117,36 +115,23 @@ class FastPddlEnv(PddlEnv):
         return state, state["score"], state["done"]
 
     def facts(self) -> Iterator[tuple[str, ...]]:
-        """List the facts that hold now: a predicate and the names of its arguments."""
+        """List all facts that hold now: a predicate and the names of its arguments."""
         names = self._scene.names
         for predicate, arguments in self._scene.facts:
             yield predicate, *(names[entity[0]].name for entity in arguments)
 
     def query(self, text: str) -> list[dict[str, str]]:
-        """Find the names of what fulfils a conjunction of predicates, by placeholder.
-
-        An example is ``holds(a:agent, o:object)``.
-        """
+        """List the matches of a query, such as ``holds(a:agent, o:object)``, as names."""
         matches = self._scene.facts.matches(parse_query(text), {})
         return [
             {name: self._scene.names[entity[0]].name for (name, _), entity in match.items()}
             for match in matches
         ]
 
-    def plan(self) -> list[str]:
-        """Let the planner find commands that win from here; empty if it finds none."""
-        if not self._can_replan:
-            # Stock textworld does this at every load and reset, though it is seldom asked.
-            game = self._game
-            _, sas = pddl_to_sas(domain=game.domain, problem=game.problem, prune=True)
-            self._planner.load_for_replanning(sas)
-            self._can_replan = True
-        return [self._word(action) for action in self._planner.replan()]
-
     def _observe(self, feedback: str) -> GameState:
         self._commands: dict[str, int] = {}
         for number in self._planner.applicable(self._game.actions):
-            # Of two actions with the same command the first is the one that can be played.
+            # Of actions with the same command stock textworld plays the first.
             self._commands.setdefault(self._command(number), number)
         won = self._planner.goal_holds()
         self.state = GameState(
@@ -163,20 +148,18 @@ class FastPddlEnv(PddlEnv):
         text = self._wording.get(number)
         if text is None:
             action = self._game.actions[number]
-            text = self._word(action)
-            if not self._game.grammar.commands[action.action].reads & self._game.fluents:
+            command = self._game.grammar.commands[action.action]
+            text = self._derive(command.template, self._binding(action))
+            # A template that reads no fluent gives the same text in every state.
+            if not command.reads & self._game.fluents:
                 self._wording[number] = text
         return text
-
-    def _word(self, action: GroundAction) -> str:
-        template = self._game.grammar.commands[action.action].template
-        return self._derive(template, self._binding(action))
 
     def _derive(self, symbols: tuple[Symbol, ...], binding: Binding) -> str:
         return self._game.grammar.derive(symbols, self._scene, binding)
 
     def _binding(self, action: GroundAction) -> Binding:
-        # fast-downward appends parameters of its own, which an action's name does not show.
+        # Not strict: fast-downward adds parameters of its own, without arguments in the name.
         parameters = self._game.parameters[action.action]
         return {
             parameter: (name, parameter[1])
@@ -184,13 +167,8 @@ class FastPddlEnv(PddlEnv):
         }
 
     def _fact(self, predicate: str, arguments: Sequence[str]) -> Fact:
-        kinds = self._game.kinds
-        return predicate, tuple([(name, kinds[name]) for name in arguments])
-
-
-def forget_games() -> None:
-    """Drop the loaded games that this process keeps; their translations stay on disk."""
-    _GAMES.clear()
+        types = self._game.entity_types
+        return predicate, tuple([(name, types[name]) for name in arguments])
 
 
 def _load(data: Mapping[str, Any], planner: Planner) -> _Game:
@@ -200,12 +178,10 @@ def _load(data: Mapping[str, Any], planner: Planner) -> _Game:
         domain, problem, grammar = key
         task = translate(domain=domain, problem=problem, planner=planner)
         game = _Game(
-            domain=domain,
-            problem=problem,
             grammar=parse_grammar(grammar),
             task=task,
             types=Types((name, tuple(parents)) for name, parents in task.types),
-            kinds=dict(task.objects),
+            entity_types=dict(task.objects),
             parameters=dict(task.actions),
             fluents=frozenset(task.fluents),
         )
@@ -215,7 +191,7 @@ def _load(data: Mapping[str, Any], planner: Planner) -> _Game:
     return game
 
 
-def _entity_info(name: str, kind: str) -> EntityInfo:
-    info: Any = EntityInfo(name, kind)
+def _entity_info(name: str, entity_type: str) -> EntityInfo:
+    info: Any = EntityInfo(name, entity_type)
     info.name, info.definite, info.indefinite = name, "the", "a"
     return info

@@ -1,4 +1,4 @@
-"""fast-downward's planner library, as textworld loads it, in Python's own types."""
+"""A typed interface to fast-downward's library, which holds and changes the game state."""
 
 import contextlib
 import sys
@@ -16,7 +16,7 @@ class GroundAction:
     Attributes:
         action: Name of the PDDL action.
         arguments: Names of the objects it acts on.
-        num_effects: How many atoms it may change.
+        num_effects: Largest number of atoms it changes.
     """
 
     action: str
@@ -25,7 +25,7 @@ class GroundAction:
 
 
 class Planner:
-    """One copy of the library and the state in it."""
+    """One loaded copy of the library and the state in it."""
 
     def __init__(self, library: object) -> None:
         self._library: Any = library
@@ -35,13 +35,14 @@ class Planner:
         self._library.load_sas(sas.encode())
 
     def atoms(self) -> list[tuple[str, list[str]]]:
-        """List what holds of all that actions can change; what does not hold is ``not_...``."""
+        """List the state's atoms, all that actions can change; false ones begin with ``not_``."""
+        # The library writes into arrays that its caller allocates.
         buffer = (fast_downward.Atom * self._library.get_state_size())()
         self._library.get_state(buffer)
         return [parse_atom(atom.name) for atom in buffer]
 
     def applicable(self, known: dict[int, GroundAction]) -> list[int]:
-        """List the numbers of the applicable actions, and describe in ``known`` those it lacks."""
+        """List the numbers of the applicable actions, and add those missing to ``known``."""
         buffer: Any = (fast_downward.Operator * self._library.get_applicable_operators_count())()
         self._library.get_applicable_operators(buffer)
         numbers: list[int] = []
@@ -53,7 +54,7 @@ class Planner:
         return numbers
 
     def apply(self, number: int, action: GroundAction) -> list[tuple[str, list[str]]]:
-        """Apply an applicable action; list what came to hold, or not to hold, by it."""
+        """Apply an applicable action; list the atoms that it made true or false."""
         buffer = (fast_downward.Atom * action.num_effects)()
         self._library.apply_operator(number, buffer)
         return [parse_atom(atom.name) for atom in buffer]
@@ -62,42 +63,30 @@ class Planner:
         """Return whether the task's goal holds now."""
         return bool(self._library.check_goal())
 
-    def load_for_replanning(self, sas: str) -> None:
-        """Load a second form of the same task, the one that ``replan`` searches."""
-        self._library.load_sas_replan(sas.encode())
 
-    def replan(self) -> list[GroundAction]:
-        """Search a way to the goal from the present state; empty if none was found."""
-        if not self._library.replan(False):
-            return []
-        buffer: Any = (fast_downward.Operator * self._library.get_last_plan_length())()
-        self._library.get_last_plan(buffer)
-        return [_ground_action(operator) for operator in buffer]
-
-
-def pddl_to_sas(*, domain: str, problem: str, prune: bool) -> tuple[Any, str]:
-    """Translate a problem; returns fast-downward's parse of it, and the task in SAS.
+def pddl_to_sas(*, domain: str, problem: str) -> tuple[Any, str]:
+    """Translate a problem; return fast-downward's parse of it, and the task in SAS.
 
     Args:
         domain: The domain in PDDL.
         problem: The problem in PDDL.
-        prune: Drop what no plan needs. That is for planning: pruned actions cannot be played.
     """
-    with _own_argv():
-        return fast_downward.pddl2sas(domain, problem, optimize=prune)  # pyright: ignore
+    with _argv_restored():
+        # Optimized, the task would lack actions that no plan needs, and they could not be played.
+        return fast_downward.pddl2sas(domain, problem, optimize=False)  # pyright: ignore
 
 
 def parse_atom(text: str) -> tuple[str, list[str]]:
-    """Split fast-downward's name of an atom.
+    """Split fast-downward's name of an atom into predicate and arguments.
 
     >>> parse_atom("Atom holds(agent1, apple)")
     ('holds', ['agent1', 'apple'])
     >>> parse_atom("NegatedAtom holdsany(agent1)")
     ('not_holdsany', ['agent1'])
     """
-    kind, rest = text.split(" ", 1)
-    predicate, arguments = rest[:-1].split("(", 1)
-    if kind == "NegatedAtom":
+    sign, atom = text.split(" ", 1)
+    predicate, arguments = atom[:-1].split("(", 1)
+    if sign == "NegatedAtom":
         predicate = f"not_{predicate}"
     return predicate, arguments.split(", ") if arguments else []
 
@@ -108,10 +97,10 @@ def _ground_action(operator: Any) -> GroundAction:  # noqa: ANN401  (a ctypes st
 
 
 @contextlib.contextmanager
-def _own_argv() -> Generator[None]:
+def _argv_restored() -> Generator[None]:
     # fast-downward's translator overwrites sys.argv to set its own options.
-    kept = sys.argv
+    argv = sys.argv
     try:
         yield
     finally:
-        sys.argv = kept
+        sys.argv = argv

@@ -1,8 +1,7 @@
-"""Rooms for generated games, from the layouts and tables inside the installed alfworld package.
+"""Rooms for generated games, from the layouts and tables in the installed alfworld package.
 
-A layout lists which kinds of things a room has and where its containers stand. Where exactly a
-movable object lies, which containers a smaller room keeps, and which drawers are locked shut to
-the touch is drawn at random.
+A layout lists the classes of things in a room and the positions of its containers. Positions of
+other things, and the drawers and cabinets that cannot be opened, are drawn at random.
 """
 
 import importlib.util
@@ -25,13 +24,13 @@ FIXTURES = frozenset(
         "ShowerDoor", "ShowerGlass", "LaundryHamperLid", "Footstool",
     }
 )  # fmt: skip
-"""Things that nobody can pick up."""
+"""Classes of things that cannot be picked up."""
 
-# Official desk lamps stand on these, though alfworld's table of valid receptacles has no lamps.
+# From the official games: alfworld's table of valid receptacles has no lamps.
 _LAMP_STANDS = frozenset({"SideTable", "Desk", "Dresser", "Shelf"})
-# Layouts place only what ALFRED's planner visits; these come in several where they come at all.
+# Layouts place only what ALFRED's planner visits. Rooms that have these have several of them.
 _USUAL_COUNTS = {"StoveBurner": 4, "HandTowelHolder": 2}
-# About this share of official drawers and cabinets cannot be opened, and shows its contents.
+# Share of drawers and cabinets that cannot be opened and show their contents, as in official games.
 _FIXED_OPEN_SHARE = 0.15
 
 
@@ -40,10 +39,10 @@ class Receptacle:
     """A container or surface that does not move.
 
     Attributes:
-        ident: PDDL identifier, mangled as ALFWorld's demangler expects it.
+        ident: PDDL identifier, mangled; see ``mangle``.
         kind: Class, such as ``CounterTop``.
-        location: PDDL identifier of the place where the agent stands to reach it.
-        openable: It starts closed and can be opened.
+        location: PDDL identifier of the location from which the agent reaches it.
+        openable: Whether it can be opened; it is closed at the start.
     """
 
     ident: str
@@ -58,9 +57,9 @@ class Scene:
 
     Attributes:
         number: ALFRED's floor plan number.
-        kinds: Classes of everything the room has.
-        receptacles: What stands in it, ordered by identifier.
-        start: Where the agent begins.
+        kinds: Classes of everything in the room.
+        receptacles: Its receptacles, ordered by identifier.
+        start: PDDL identifier of the agent's first location.
     """
 
     number: int
@@ -71,6 +70,7 @@ class Scene:
     @property
     def room(self) -> str:
         """One of ``kitchen``, ``living``, ``bedroom`` and ``bathroom``."""
+        # ALFRED numbers kitchens 1 to 30, living rooms from 201, bedrooms 301, bathrooms 401.
         return ("kitchen", "", "living", "bedroom", "bathroom")[self.number // 100]
 
     def of_kind(self, kind: str) -> tuple[Receptacle, ...]:
@@ -78,7 +78,7 @@ class Scene:
         return tuple(r for r in self.receptacles if r.kind == kind)
 
     def keeping(self, idents: Iterable[str]) -> "Scene":
-        """Return the room with only these receptacles."""
+        """Return the room with these receptacles alone."""
         kept = set(idents)
         return replace(self, receptacles=tuple(r for r in self.receptacles if r.ident in kept))
 
@@ -94,12 +94,12 @@ def constants() -> ModuleType:
 
 
 def goal_pddl(task_type: str) -> str:
-    """Give alfworld's goal of a task type, with ``{obj}``, ``{recep}`` and ``{toggle}`` open."""
+    """Return alfworld's PDDL goal for a task type, with fields {obj}, {recep} and {toggle}."""
     return str(_goal_library()[task_type]["pddl"])
 
 
 def goal_sentences(task_type: str) -> list[str]:
-    """Give alfworld's sentences for a task type, with the same places open."""
+    """Return alfworld's sentences for a task type, with the fields of ``goal_pddl``."""
     return [str(sentence) for sentence in _goal_library()[task_type]["templates"]]
 
 
@@ -113,12 +113,12 @@ def scene_numbers(*, unseen: bool) -> tuple[int, ...]:
     """List the floor plans of the train scenes, or those of the unseen scenes."""
     if unseen:
         return UNSEEN_SCENES
-    every = (n for first in (1, 201, 301, 401) for n in range(first, first + 30))
-    return tuple(n for n in every if n not in UNSEEN_SCENES)
+    numbers = (n for first in (1, 201, 301, 401) for n in range(first, first + 30))
+    return tuple(n for n in numbers if n not in UNSEEN_SCENES)
 
 
 def mangle(name: str) -> str:
-    """Write a THOR identifier so that PDDL takes it; the demangler undoes this.
+    """Turn a THOR identifier into a PDDL identifier; alfworld's demangler reverses this.
 
     >>> mangle("Sink|-01.25|+00.50|+00.00|SinkBasin")
     'Sink_bar__minus_01_dot_25_bar__plus_00_dot_50_bar__plus_00_dot_00_bar_SinkBasin'
@@ -129,15 +129,16 @@ def mangle(name: str) -> str:
 
 
 def thor_id(kind: str, rng: random.Random) -> str:
-    """Make an identifier for a thing somewhere in the room."""
+    """Make a mangled identifier for a thing at a random position."""
     x, y, z = rng.uniform(-3, 3), rng.uniform(0, 2), rng.uniform(-3, 3)
+    # THOR writes a basin as a part of its owner: Sink|x|y|z|SinkBasin.
     owner = kind.removesuffix("Basin")
     suffix = [kind] if owner != kind else []
     return mangle("|".join([owner, *(f"{value:+06.2f}" for value in (x, y, z)), *suffix]))
 
 
 def make_scene(number: int, rng: random.Random) -> Scene:
-    """Furnish a floor plan."""
+    """Make a room from a floor plan's layout."""
     layouts = _alfworld_dir() / "gen" / "layouts"
     kinds = frozenset(json.loads((layouts / f"FloorPlan{number}-objects.json").read_text()))
     placed = _placed_receptacles(layouts / f"FloorPlan{number}-openable.json")
@@ -157,13 +158,13 @@ def make_scene(number: int, rng: random.Random) -> Scene:
 
 @cache
 def receptacle_kinds() -> frozenset[str]:
-    """Classes of things that hold others and do not move."""
+    """Return the classes of receptacles that do not move."""
     tables = constants()
     return frozenset(tables.VAL_RECEPTACLE_OBJECTS) - frozenset(tables.MOVABLE_RECEPTACLES)
 
 
 def holds(receptacle_kind: str, object_kind: str) -> bool:
-    """Tell whether objects of a class may lie in or on receptacles of a class."""
+    """Return whether objects of a class may lie in or on receptacles of a class."""
     if object_kind == "DeskLamp":
         return receptacle_kind in _LAMP_STANDS
     return object_kind in constants().VAL_RECEPTACLE_OBJECTS[receptacle_kind]
@@ -176,14 +177,15 @@ def movable_kinds(scene: Scene) -> list[str]:
 
 
 def _placed_receptacles(path: Path) -> list[tuple[str, str, str]]:
-    """Read identifier, class and location of the containers that the layout places."""
+    """Read identifier, class and location of the containers in a layout."""
     placed: list[tuple[str, str, str]] = []
     for ident, (x, z, rotation, horizon) in json.loads(path.read_text()).items():
         parts = ident.split("|")
         kind = parts[-1] if ident.endswith("Basin") else parts[0]
         if kind in receptacle_kinds():
-            place = _location(round(x / 0.25), round(z / 0.25), rotation // 90 % 4, int(horizon))
-            placed.append((mangle(ident), kind, place))
+            # ALFRED counts positions in steps of 0.25 m and rotations in quarter turns.
+            at = _location(round(x / 0.25), round(z / 0.25), rotation // 90 % 4, int(horizon))
+            placed.append((mangle(ident), kind, at))
     return placed
 
 

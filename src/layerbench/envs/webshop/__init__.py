@@ -1,1 +1,1 @@
-"""WebShop (Yao et al. 2022, arXiv:2207.01206): a shop to search, browse and buy in, in text."""
+"""WebShop (Yao et al. 2022, arXiv:2207.01206): searching, browsing and buying in a web shop."""

@@ -1,14 +1,12 @@
-"""One shopper's way through the shop: actions to pages.
-
-What is clicked and when is decided as in princeton-nlp/WebShop @64fa2a5.
-"""
+"""A browsing session: actions lead to pages, as in princeton-nlp/WebShop @64fa2a5."""
 
 import json
 import re
+from dataclasses import replace
 
 from layerbench.envs.webshop import pages
 from layerbench.envs.webshop.goals import GoalTable
-from layerbench.envs.webshop.pages import Page, Place
+from layerbench.envs.webshop.pages import Address, Page
 from layerbench.envs.webshop.reward import Reward
 from layerbench.envs.webshop.shop import Shop
 
@@ -18,13 +16,13 @@ _PAGE_NAMES = ("search_results", "item_page", "item_sub_page", "done")
 
 
 class Browser:
-    """Walks through the shop until something is bought.
+    """One browsing session, which ends with a purchase.
 
     Args:
-        shop: Shared with other shoppers.
-        table: Its goals and prices.
-        index: Which goal this shopper has.
-        session: Name of the shopper, which is part of every address.
+        shop: The shop, shared with other sessions.
+        table: The shop's goals and prices.
+        index: Index of the session's goal.
+        session: Name of the session, which is part of every URL.
     """
 
     def __init__(self, shop: Shop, table: GoalTable, index: int, *, session: str) -> None:
@@ -35,50 +33,51 @@ class Browser:
         self._start()
 
     page: Page
-    """What is shown."""
-    place: Place
-    """Where that is."""
+    """The current page."""
+    address: Address
+    """The current page's address."""
     options: dict[str, str]
-    """Values chosen so far, by name, in the order of choosing."""
-    seen: set[str]
-    """Ids of the products that were opened since the first page."""
+    """Option values chosen so far, by name, in the order of choosing."""
+    opened: set[str]
+    """Ids of the products opened since the first page."""
     reward: Reward
-    """Of the purchase; there is none before."""
+    """The reward of the purchase; unset before."""
 
     @property
     def is_done(self) -> bool:
-        """Whether something was bought."""
-        return self.place.path == "done"
+        """Whether the purchase was made."""
+        return self.address.path == "done"
 
     @property
     def url(self) -> str:
-        """The page's address in the original, which its mode ``url`` shows."""
-        place = self.place
-        if not place.path:
+        """The page's URL in the original, which is the observation in its mode ``url``."""
+        address = self.address
+        if not address.path:
             return f"{_HOST}/{self._session}"
-        words = "+".join(place.keywords)
-        if place.path == "search_results":
-            return f"{_HOST}/{place.path}/{self._session}/{words}/{place.page_number}"
-        asin = self._shop.product(place.product).asin
-        where = f"{_HOST}/{place.path}/{self._session}/{asin}"
-        if place.path == "done":
-            return f"{where}/{self.options}"
-        where = f"{where}/{words}/{place.page_number}"
-        if place.path == "item_page":
-            return f"{where}/{json.dumps(self.options)}"
-        return f"{where}/{place.label}/{self.options}"
+        words = "+".join(address.keywords)
+        if address.path == "search_results":
+            return f"{_HOST}/{address.path}/{self._session}/{words}/{address.page_number}"
+        asin = self._shop.product(address.product).asin
+        url = f"{_HOST}/{address.path}/{self._session}/{asin}"
+        if address.path == "done":
+            return f"{url}/{self.options}"
+        url = f"{url}/{words}/{address.page_number}"
+        if address.path == "item_page":
+            return f"{url}/{json.dumps(self.options)}"
+        return f"{url}/{address.label}/{self.options}"
 
     @property
     def anchor(self) -> str:
-        """Key of the page's state: page, search, number, product and options, whatever the goal."""
-        place = self.place
-        asin = self._shop.product(place.product).asin if place.product >= 0 else ""
-        what = [place.path, " ".join(place.keywords), place.page_number, asin, place.label]
-        return json.dumps([*what, self.options], sort_keys=True)
+        """Key of the state: the address and the chosen options, independent of the goal."""
+        address = self.address
+        asin = self._shop.product(address.product).asin if address.product >= 0 else ""
+        parts = [address.path, " ".join(address.keywords), address.page_number, asin, address.label]
+        return json.dumps([*parts, self.options], sort_keys=True)
 
     def act(self, action: str) -> None:
-        """Do what an action says; an action that is none here leaves everything as it is."""
+        """Carry out an action; an invalid one changes nothing."""
         assert not self.is_done, "something was bought already"
+        # As in the original: text after the last bracket is ignored, and empty words are kept.
         match = _ACTION.match(action)
         if match is None:
             return
@@ -89,60 +88,59 @@ class Browser:
             self._click(argument)
 
     def _click(self, clickable: str) -> None:
-        place, here = self.place, self._page_name()
+        address, name = self.address, self._page_name()
         if clickable == pages.BUY:
-            self._go(Place("done", place.keywords, place.page_number, place.product))
+            self._go(Address("done", address.keywords, address.page_number, address.product))
         elif clickable == pages.BACK:
             self._start()
-        elif clickable == pages.NEXT and here == "search_results":
-            self._show_results(place.keywords, place.page_number + 1)
-        elif clickable == pages.PREVIOUS and here == "search_results":
-            self._show_results(place.keywords, place.page_number - 1)
-        elif clickable == pages.PREVIOUS and here == "item_sub_page":
-            self._show_item(place.product)
-        elif clickable == pages.PREVIOUS and here == "item_page":
-            self._show_results(place.keywords, place.page_number)
+        elif clickable == pages.NEXT and name == "search_results":
+            self._show_results(address.keywords, address.page_number + 1)
+        elif clickable == pages.PREVIOUS and name == "search_results":
+            self._show_results(address.keywords, address.page_number - 1)
+        elif clickable == pages.PREVIOUS and name == "item_sub_page":
+            self._show_item(address.product)
+        elif clickable == pages.PREVIOUS and name == "item_page":
+            self._show_results(address.keywords, address.page_number)
         elif clickable.capitalize() in pages.SUB_PAGES:
             label = clickable.capitalize()
-            self._go(
-                Place("item_sub_page", place.keywords, place.page_number, place.product, label)
-            )
+            self._go(replace(address, path="item_sub_page", label=label))
         else:
             self._choose(clickable)
 
     def _choose(self, clickable: str) -> None:
-        """Open a product, or choose a value of an option; anything else shows the item again."""
-        product = self.page.products.get(clickable, self.place.product)
+        """Open a product or choose an option's value; any other text shows the item page again."""
+        product = self.page.products.get(clickable, self.address.product)
         if clickable in self.page.products:
-            self.seen.add(self._shop.product(product).asin)
+            self.opened.add(self._shop.product(product).asin)
         elif clickable in self.page.option_names:
             self.options[self.page.option_names[clickable]] = clickable
         self._show_item(product)
 
     def _page_name(self) -> str:
-        """Name the page as the original does: by the first name that is anywhere in its address."""
+        """Return the page's name as the original does: the first name found anywhere in the URL."""
+        # Not the same as the path: keywords and option values are in the URL too.
         url = self.url
         return next((name for name in _PAGE_NAMES if name in url), "")
 
     def _start(self) -> None:
-        self.options, self.seen = {}, set()
-        self._go(Place())
+        self.options, self.opened = {}, set()
+        self._go(Address())
 
     def _show_results(self, keywords: tuple[str, ...], page_number: int) -> None:
         self.options = {}
-        self._go(Place("search_results", keywords, page_number))
+        self._go(Address("search_results", keywords, page_number))
 
     def _show_item(self, product: int) -> None:
-        self._go(Place("item_page", self.place.keywords, self.place.page_number, product))
+        self._go(Address("item_page", self.address.keywords, self.address.page_number, product))
 
-    def _go(self, place: Place) -> None:
-        self.place = place
-        if place.path == "done":
-            self.reward = self._judge(place.product)
-            asin = self._shop.product(place.product).asin
+    def _go(self, address: Address) -> None:
+        self.address = address
+        if address.path == "done":
+            self.reward = self._judge(address.product)
+            asin = self._shop.product(address.product).asin
             self.page = pages.done(asin, self.options, self.reward.score)
         else:
-            self.page = self._shop.page(place)
+            self.page = self._shop.page(address)
 
     def _judge(self, product: int) -> Reward:
         price = float(self._prices_N[product])

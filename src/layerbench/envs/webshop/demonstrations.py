@@ -1,4 +1,4 @@
-"""Episodes of the expert on WebShop, with mistakes to recover from."""
+"""Demonstrations of the expert on WebShop, with random actions to recover from."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -17,23 +17,23 @@ def demonstrate(
     """Play a task once for each noise level (disturbances as in DART, arXiv:1703.09327).
 
     Args:
-        session: Of WebShop, in the mode ``text``; its turn limit holds.
-        task: What to buy.
-        noise_levels: Shares of turns to play at random. Nothing is bought at random.
+        session: A session of WebShop in the mode ``text``, with its turn limit.
+        task: The task to play.
+        noise_levels: Probabilities of a random action at each turn. A purchase is never random.
     """
     for noise in noise_levels:
         rng = random.Random(f"demonstration|{task.task_id}|{noise}")
-        start = seen = session.reset(task).observation
+        start = observation = session.reset(task).observation
         shopper = Shopper(start)
         turns: list[DemonstratedTurn] = []
         over = won = False
         while not over:
-            wish = shopper.act(seen)
-            others = [action for action in seen.choices if action != _BUY]
-            action = rng.choice(others) if rng.random() < noise else wish
+            choice = shopper.act(observation)
+            others = [action for action in observation.choices if action != _BUY]
+            action = rng.choice(others) if rng.random() < noise else choice
             result = session.step(action)
-            seen = result.observation
-            shopper.hear(action, seen)
-            turns.append(DemonstratedTurn(action, action == wish, seen.text))
+            observation = result.observation
+            shopper.note(action, observation)
+            turns.append(DemonstratedTurn(action, action == choice, observation.text))
             over, won = result.terminated or result.truncated, result.success
         yield Demonstration(task.task_id, noise, start.text, tuple(turns), won)

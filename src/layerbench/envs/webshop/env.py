@@ -20,38 +20,38 @@ OBSERVATION_MODES = ("text", "text_rich", "url")
 REWARDS = ("score", "success")
 
 TEMPLATE = "search[<query>]"
-"""Stands for every search among the admissible actions."""
+"""The entry for all searches in the list of admissible actions."""
 
 
 class WebShopEnv(gym.Env[str, str]):
-    """A shop in which to find and buy what an instruction asks for.
+    """A shop in which to find and buy a product that fits an instruction.
 
-    ``reset(options={"goal_index": n})`` picks a goal, of any split; otherwise the seed picks one
+    ``reset(options={"goal_index": n})`` selects a goal of any split; otherwise the seed draws one
     of the split. The goals of the scheme ``verl_agent`` also need their ``worker_seed``.
 
-    An action is ``search[words]``, on any page, or ``click[text]`` with one of the page's texts;
-    anything else leaves the page as it is. ``info["admissible_actions"]`` lists the template
-    ``search[<query>]`` and every click that does something; ``info["choices"]``, for agents that
-    can only choose, has the clicks, and where there is a search bar a few searches made from the
+    An action is ``search[words]``, on any page, or ``click[text]`` with one of the page's
+    clickable texts; any other leaves the page as it is. ``info["admissible_actions"]`` lists the
+    template ``search[<query>]`` and every valid click. ``info["choices"]``, for agents that can
+    only choose, lists the clicks, and on pages with a search bar a few searches made from the
     instruction.
 
-    Buying ends the episode, and is paid with the score, in [0, 1]; it succeeds if that is 1.
+    Buying ends the episode. Its reward is the score, in [0, 1]; a score of 1 is a success.
 
     Args:
-        data_dir: Folder of a published catalogue, under its official file names; None takes the
+        data_dir: Folder of a published catalogue with the official file names; None is the
             generated one, ``webshop-synth``.
-        observation_mode: ``text``, ``text_rich`` or ``url``, as the original has them.
-        split: Where goals are drawn from when a reset names none: train, eval or test.
+        observation_mode: ``text``, ``text_rich`` or ``url``, as in the original.
+        split: Split of the goals that are drawn by a seed: train, eval or test.
         split_scheme: One of ``splits.SCHEMES``.
         goal_source: ``synthetic`` or ``human``.
-        max_turns: Actions after which an episode is truncated. The original goes on for ever.
-        strict_upstream: False mends the published code's comparison of options; see
+        max_turns: Actions after which an episode is truncated. The original has no limit.
+        strict_upstream: False corrects the published code's comparison of options; see
             ``reward.judge``.
-        show_attributes: Products have a page of their attributes.
-        reward: ``score`` pays the score; ``success`` pays 1 for a score of 1, else nothing.
+        show_attributes: Whether products have a page of their attributes.
+        reward: ``score`` is the score; ``success`` is 1 for a score of 1, else 0.
 
     Raises:
-        ValueError: An unknown choice, or the catalogue is not there.
+        ValueError: A choice is unknown, or the catalogue is missing.
     """
 
     def __init__(  # noqa: PLR0913 - an environment's options
@@ -75,6 +75,7 @@ class WebShopEnv(gym.Env[str, str]):
         if max_turns < 1:
             raise ValueError(f"max_turns must be at least 1, got {max_turns}")
         self._shop = open_shop(data_dir, ShopRules(strict_upstream, show_attributes))
+        # Draws the goals now, so that a catalogue without goals of this source is refused here.
         splits.table_of(self._shop, goal_source)
         self._mode = observation_mode
         self._split, self._scheme, self._source = split, split_scheme, goal_source
@@ -97,11 +98,11 @@ class WebShopEnv(gym.Env[str, str]):
         """Begin an episode; see ``gymnasium.Env.reset``.
 
         Args:
-            seed: Draws a goal of the split where none is asked for.
-            options: ``goal_index``, and ``worker_seed`` of verl-agent's orders of goals.
+            seed: Seed of the goal, if no goal is given.
+            options: ``goal_index``, and for verl-agent's orders of goals ``worker_seed``.
 
         Raises:
-            ValueError: There is no such option or goal.
+            ValueError: The option or the goal is unknown.
         """
         super().reset(seed=seed)
         self._ready = False
@@ -120,7 +121,7 @@ class WebShopEnv(gym.Env[str, str]):
         """Act; see ``gymnasium.Env.step``.
 
         Raises:
-            gymnasium.error.ResetNeeded: No goal has been set.
+            gymnasium.error.ResetNeeded: There was no successful reset before.
             RuntimeError: The episode has ended.
         """
         if not self._ready:
@@ -131,8 +132,8 @@ class WebShopEnv(gym.Env[str, str]):
         self._turns += 1
         text, info = self._observe()
         done = self._browser.is_done
-        paid = info["score"] if self._pays_score else float(info["success"])
-        return text, paid, done, not done and self._turns >= self._max_turns, info
+        reward = info["score"] if self._pays_score else float(info["success"])
+        return text, reward, done, not done and self._turns >= self._max_turns, info
 
     def _select(self, options: dict[str, Any]) -> tuple[int, int]:
         unknown = options.keys() - {"goal_index", "worker_seed"}
@@ -148,12 +149,13 @@ class WebShopEnv(gym.Env[str, str]):
         split = splits.split_of(
             self._shop, scheme=self._scheme, source=self._source, split=self._split
         )
-        place = int(self.np_random.integers(len(split.indices)))
-        return int(split.indices[place]), split.worker_seed
+        number = int(self.np_random.integers(len(split.indices)))
+        return int(split.indices[number]), split.worker_seed
 
     def _observe(self) -> tuple[str, dict[str, Any]]:
         browser = self._browser
         page = browser.page
+        # The search button is no action: a search needs a query.
         clicks = tuple(f"click[{text}]" for text in page.clickables if text != pages.SEARCH)
         score = browser.reward.score if browser.is_done else 0.0
         searches = tuple(f"search[{query}]" for query in self._queries)
@@ -176,7 +178,7 @@ class WebShopEnv(gym.Env[str, str]):
         if self._mode == "text":
             return pages.plain_text(page, instruction)
         if self._mode == "text_rich":
-            return pages.rich_text(page, instruction, seen=browser.seen, url=browser.url)
+            return pages.rich_text(page, instruction, opened=browser.opened, url=browser.url)
         return browser.url
 
 
@@ -190,26 +192,27 @@ def list_tasks(
     goal_source: str = "synthetic",
     **_other: object,
 ) -> tuple[Task, ...]:
-    """List goals as tasks, for the environment made with the same options.
+    """Draw goals as tasks; see ``registry.list_tasks``. Other options have no effect on tasks.
 
     Raises:
-        ValueError: Unknown split, scheme or source, too few goals, or no catalogue.
+        ValueError: The split, scheme or source is unknown, there are too few goals, or the
+            catalogue is missing.
     """
     shop = open_shop(data_dir, ShopRules())
-    found = splits.split_of(shop, scheme=split_scheme, source=goal_source, split=split)
-    options = {} if found.worker_seed < 0 else {"worker_seed": found.worker_seed}
+    goals = splits.split_of(shop, scheme=split_scheme, source=goal_source, split=split)
+    options = {} if goals.worker_seed < 0 else {"worker_seed": goals.worker_seed}
     return tuple(
         Task(
-            task_id(goal_source, index, worker_seed=found.worker_seed),
+            task_id(goal_source, index, worker_seed=goals.worker_seed),
             options={"goal_index": index, **options},
             seed=seed,
         )
-        for index in splits.choose(found, count=count, seed=seed)
+        for index in splits.choose(goals, count=count, seed=seed)
     )
 
 
 def task_id(source: str, index: int, *, worker_seed: int) -> str:
-    """Name a goal.
+    """Return the task id of a goal.
 
     >>> task_id("synthetic", 17, worker_seed=-1)
     'synthetic/000017'

@@ -1,6 +1,6 @@
-"""What is written on the shop's pages, and what can be clicked there.
+"""The shop's pages: their texts and what can be clicked.
 
-The texts are those a reader of the published shop's HTML finds, in their order.
+The texts and their order are those that the original's parser finds in its HTML.
 """
 
 import json
@@ -21,12 +21,12 @@ SEARCH, BACK, PREVIOUS, NEXT, BUY = (
 )
 
 _HTML_SPACES = " \n\t\f\r"
-# Flask writes these so that they mean nothing in HTML.
+# Flask's escapes in JSON for characters with a meaning in HTML.
 _HTML_SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "'": "\\u0027"})
 
 
-class Kind(Enum):
-    """What a piece of text on a page is."""
+class PieceKind(Enum):
+    """The kind of a piece of text on a page."""
 
     PLAIN = "plain"
     BUTTON = "button"
@@ -35,15 +35,15 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Which page.
+class Address:
+    """The address of a page.
 
     Attributes:
-        path: The page's name in its address; empty for the first page.
-        keywords: What was searched for.
-        page_number: Of the results, from 1.
+        path: The page's name in its URL; empty for the first page.
+        keywords: The words of the last search.
+        page_number: Number of the page of results, from 1.
         product: Number of the product shown, or -1.
-        label: Of the sub-page shown, or empty.
+        label: The sub-page shown, one of ``SUB_PAGES``, or empty.
     """
 
     path: str = ""
@@ -55,25 +55,25 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of text on a page, as the HTML parser hands it out: not empty."""
+    """A piece of text on a page, as the HTML parser returns it: not empty."""
 
-    kind: Kind
+    kind: PieceKind
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All of a page but the instruction, which differs between shoppers.
+    """A page without the instruction, so that all sessions share it.
 
     Attributes:
-        title: What stands above the instruction; empty on all pages but the first.
-        pieces: What follows the instruction, in order.
-        text: The same without its kinds, joined as the mode ``text`` has it.
-        clickables: What can be clicked, lower case, in order.
-        products: Number of the product behind a clickable.
-        option_names: Name of the option of which a clickable is a value.
-        has_search_bar: Whether something can be typed.
-        has_instruction: Whether the instruction is shown.
+        title: The text above the instruction; empty on all pages but the first.
+        pieces: The texts after the instruction, in order.
+        text: The same texts joined, as in the mode ``text``.
+        clickables: The texts that can be clicked, lower case, in order.
+        products: The products' numbers by their clickable texts.
+        option_names: The options' names by their values' clickable texts.
+        has_search_bar: Whether the page has a search bar.
+        has_instruction: Whether the page shows the instruction.
     """
 
     title: str
@@ -87,8 +87,8 @@ class Page:
 
 
 def index() -> Page:
-    """Make the page that every episode starts on."""
-    page = _page([Piece(Kind.BUTTON, "Search")], [SEARCH])
+    """Make the first page of every episode."""
+    page = _page([Piece(PieceKind.BUTTON, "Search")], [SEARCH])
     return replace(page, title="WebShop", has_search_bar=True)
 
 
@@ -96,46 +96,49 @@ def results(products: Mapping[int, Product], *, number: int, total: int) -> Page
     """Make a page of search results.
 
     Args:
-        products: Those on this page by their numbers, best first.
-        number: Of the page, from 1.
-        total: How many products were found.
+        products: The products on this page by number, best first.
+        number: Number of the page, from 1.
+        total: Number of products found.
     """
-    pieces = [Piece(Kind.BUTTON, "Back to Search")]
+    pieces = [Piece(PieceKind.BUTTON, "Back to Search")]
     pieces += _plain(f"Page {number} (Total results: {total})")
     clickables = [BACK]
     if number > 1:
-        pieces.append(Piece(Kind.BUTTON, "< Prev"))
+        pieces.append(Piece(PieceKind.BUTTON, "< Prev"))
         clickables.append(PREVIOUS)
-    pieces.append(Piece(Kind.BUTTON, "Next >"))
+    # The original shows this button after the last page, too.
+    pieces.append(Piece(PieceKind.BUTTON, "Next >"))
     clickables.append(NEXT)
     for product in products.values():
-        pieces.append(Piece(Kind.PRODUCT, product.asin))
+        pieces.append(Piece(PieceKind.PRODUCT, product.asin))
         pieces += _plain(product.title, product.price_tag)
-    links = {product.asin.lower(): place for place, product in products.items()}
+    links = {product.asin.lower(): index for index, product in products.items()}
     return _page(pieces, [*clickables, *links], products=links)
 
 
 def item(product: Product, *, show_attributes: bool) -> Page:
     """Make a product's page."""
-    pieces = [Piece(Kind.BUTTON, "Back to Search"), Piece(Kind.BUTTON, "< Prev")]
+    pieces = [Piece(PieceKind.BUTTON, "Back to Search"), Piece(PieceKind.BUTTON, "< Prev")]
     names: dict[str, str] = {}
     for name, values in product.options.items():
         pieces += _plain(name)
-        pieces += [Piece(Kind.OPTION, text) for value in values if (text := _as_parsed(value))]
+        pieces += [Piece(PieceKind.OPTION, text) for value in values if (text := _as_parsed(value))]
         names |= dict.fromkeys(values, name)
     pieces += _plain(product.title, f"Price: {product.price_tag}", "Rating: N.A.")
     shown = SUB_PAGES if show_attributes else SUB_PAGES[:-1]
-    pieces += [Piece(Kind.BUTTON, label) for label in (*shown, "Buy Now")]
+    pieces += [Piece(PieceKind.BUTTON, label) for label in (*shown, "Buy Now")]
+    # dict.fromkeys below: a value with the name of a button is listed once.
     buttons = [BACK, PREVIOUS, *(label.lower() for label in shown), BUY]
     return _page(pieces, list(dict.fromkeys([*buttons, *names])), option_names=names)
 
 
 def sub_page(product: Product, label: str) -> Page:
-    """Make one of ``SUB_PAGES`` of a product. Its reviews were never published."""
-    pieces = [Piece(Kind.BUTTON, "Back to Search"), Piece(Kind.BUTTON, "< Prev")]
+    """Make one of ``SUB_PAGES`` of a product. Reviews are empty: they were not published."""
+    pieces = [Piece(PieceKind.BUTTON, "Back to Search"), Piece(PieceKind.BUTTON, "< Prev")]
     if label == "Description":
         pieces += _plain(product.description)
     elif label == "Features":
+        # The original's HTML has a space before each entry.
         pieces += _plain(*(f" {bullet}" for bullet in product.bullets))
     elif label == "Attributes":
         pieces += _plain(*(f" {attribute}" for attribute in product.attributes))
@@ -144,7 +147,7 @@ def sub_page(product: Product, label: str) -> Page:
 
 
 def done(asin: str, chosen: Mapping[str, str], score: float) -> Page:
-    """Make the page after a purchase; most of its fields are for the original's own study."""
+    """Make the page after a purchase, with the fields of the original's user study."""
     options = json.dumps(chosen, sort_keys=True).translate(_HTML_SAFE)
     fields: tuple[tuple[str, str], ...] = (
         ("Thank you for shopping with us!", "Your code: "),
@@ -156,7 +159,7 @@ def done(asin: str, chosen: Mapping[str, str], score: float) -> Page:
         ("None", "Target"),
         ("asin", "options"),
         ("attrs", "price upper"),
-        ("instuction text", "category"),  # spelled so
+        ("instuction text", "category"),  # The original's spelling.
         ("product category", "query"),
         ("Goal ", "None"),
         ("Reward", "Your score (min 0.0, max 1.0)"),
@@ -167,51 +170,51 @@ def done(asin: str, chosen: Mapping[str, str], score: float) -> Page:
 
 
 def plain_text(page: Page, instruction: str) -> str:
-    """Write a page in the mode ``text``: every piece after a separator."""
+    """Write a page in the mode ``text``: its pieces between separators."""
     if not page.has_instruction:
         return page.text
-    above = [page.title, "Instruction:"] if page.title else ["Instruction:"]
-    asked = [text.strip()] if (text := _as_parsed(instruction)) else []
-    return _SEPARATOR.join([*above, *asked, page.text])
+    heading = [page.title, "Instruction:"] if page.title else ["Instruction:"]
+    parsed = [text.strip()] if (text := _as_parsed(instruction)) else []
+    return _SEPARATOR.join([*heading, *parsed, page.text])
 
 
-def rich_text(page: Page, instruction: str, *, seen: Collection[str], url: str) -> str:
-    """Write a page in the mode ``text_rich``: a line a piece, buttons marked.
+def rich_text(page: Page, instruction: str, *, opened: Collection[str], url: str) -> str:
+    """Write a page in the mode ``text_rich``: one piece a line, with buttons marked.
 
     Args:
         page: The page.
-        instruction: What the shopper is told.
-        seen: Ids of products that were opened.
-        url: An option counts as clicked if it stands there in quotes.
+        instruction: The goal's instruction.
+        opened: Ids of the products that were opened.
+        url: The page's URL; an option counts as clicked if it is there in quotes.
     """
-    above: list[str] = []
+    clicked_options: list[str] = []
     lines: list[str] = []
     if page.has_instruction:
         lines += [page.title, "Instruction: "] if page.title else ["Instruction:"]
         lines += [text] if (text := _as_parsed(instruction)) else []
     for piece in page.pieces:
-        clicked = _is_clicked(piece, seen, url)
-        if clicked and piece.kind is Kind.OPTION:
-            above.insert(0, f"You have clicked {piece.text}.")
+        clicked = _is_clicked(piece, opened, url)
+        if clicked and piece.kind is PieceKind.OPTION:
+            clicked_options.insert(0, f"You have clicked {piece.text}.")
         lines.append(_MARKS[piece.kind, clicked].format(piece.text))
-    return "".join(f"{line}\n" for line in [*above, *lines])
+    return "".join(f"{line}\n" for line in [*clicked_options, *lines])
 
 
 _SEPARATOR = " [SEP] "
 _MARKS = {
-    (Kind.PLAIN, False): "{}",
-    (Kind.BUTTON, False): "[button] {} [button_]",
-    (Kind.OPTION, False): "  [button] {} [button_]",
-    (Kind.OPTION, True): "  [clicked button] {} [clicked button_]",
-    (Kind.PRODUCT, False): "\n[button] {} [button_]",
-    (Kind.PRODUCT, True): "\n[clicked button] {} [clicked button_]",
+    (PieceKind.PLAIN, False): "{}",
+    (PieceKind.BUTTON, False): "[button] {} [button_]",
+    (PieceKind.OPTION, False): "  [button] {} [button_]",
+    (PieceKind.OPTION, True): "  [clicked button] {} [clicked button_]",
+    (PieceKind.PRODUCT, False): "\n[button] {} [button_]",
+    (PieceKind.PRODUCT, True): "\n[clicked button] {} [clicked button_]",
 }
 
 
-def _is_clicked(piece: Piece, seen: Collection[str], url: str) -> bool:
-    if piece.kind is Kind.OPTION:
+def _is_clicked(piece: Piece, opened: Collection[str], url: str) -> bool:
+    if piece.kind is PieceKind.OPTION:
         return f'"{piece.text}"' in url
-    return piece.kind is Kind.PRODUCT and piece.text in seen
+    return piece.kind is PieceKind.PRODUCT and piece.text in opened
 
 
 def _page(
@@ -234,13 +237,13 @@ def _page(
 
 
 def _plain(*texts: str) -> list[Piece]:
-    return [Piece(Kind.PLAIN, parsed) for text in texts if (parsed := _as_parsed(text))]
+    return [Piece(PieceKind.PLAIN, parsed) for text in texts if (parsed := _as_parsed(text))]
 
 
 def _as_parsed(text: str) -> str:
-    """Give what the original's HTML parser makes of a text: white space alone is one space.
+    """Return a text as the original's HTML parser does.
 
-    White space with a line break in it is left out, as nothing is.
+    Text of white space alone becomes one space, or is left out if it has a line break.
     """
     if text.strip(_HTML_SPACES):
         return text

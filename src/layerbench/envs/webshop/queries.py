@@ -1,10 +1,10 @@
-"""A few searches to choose among, made from an instruction alone.
+"""Candidate searches, made from an instruction alone, for agents that can only choose.
 
-For agents that cannot type: each is a part of what the instruction says, so that which of them
-finds the product has to be learned. For "Find me red, soft wool hats for men with size: s, and
+Each consists of parts of the instruction; an agent has to learn which of them finds the product.
+For "Find me red, soft wool hats for men with size: s, and
 price lower than 20.00 dollars" they are, in this order:
 
-1. all that was asked for: ``red, soft wool hats for men s``
+1. everything but the price: ``red, soft wool hats for men s``
 2. without the options: ``red, soft wool hats for men``
 3. up to the first "with", "for" or "that": ``red, soft wool hats``
 4. the last two words of that: ``wool hats``
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 _PRICE = re.compile(r",? and price lower than (?P<limit>[\d.]+) dollars\.?\s*$")
 _OPTIONS = re.compile(r" with (?P<options>(?:(?! with )[^,:])+: .*)$")
+# An option's name up to its colon: "size: " or ", and color: ".
 _BEFORE_OPTION = re.compile(r"(?:^|, and )[^,:]+: ")
 _OPENING = re.compile(
     r"^(?:please |hello,? )?(?:find|show|get|give|buy) me "
@@ -26,51 +27,51 @@ _WORDS_OF_KIND = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """An instruction, taken apart.
+class ParsedInstruction:
+    """The parts of an instruction.
 
     Attributes:
-        wanted: Kind and attributes, lower case.
-        values: Values of options that are named; none are found in sentences of people.
-        limit: Most it may cost, in dollars; infinite if that is not said.
+        description: Kind and attributes, lower case.
+        option_values: Option values, found only where written as "name: value".
+        price_limit: Highest price in dollars; infinite if there is no limit.
     """
 
-    wanted: str
-    values: tuple[str, ...]
-    limit: float
+    description: str
+    option_values: tuple[str, ...]
+    price_limit: float
 
 
-def take_apart(instruction: str) -> Asked:
-    """Read an instruction.
+def parse_instruction(instruction: str) -> ParsedInstruction:
+    """Parse an instruction.
 
-    >>> take_apart("Find me soft hats with color: red, and price lower than 20.00 dollars")
-    Asked(wanted='soft hats', values=('red',), limit=20.0)
+    >>> parse_instruction("Find me soft hats with color: red, and price lower than 20.00 dollars")
+    ParsedInstruction(description='soft hats', option_values=('red',), price_limit=20.0)
     """
     price = _PRICE.search(instruction.lower())
-    asked = _PRICE.sub("", instruction.lower())
-    found = _OPTIONS.search(asked)
-    values = _BEFORE_OPTION.split(found["options"]) if found else []
-    return Asked(
-        wanted=_OPENING.sub("", asked[: found.start()] if found else asked),
-        values=tuple(filter(None, values)),
-        limit=float(price["limit"]) if price else float("inf"),
+    text = _PRICE.sub("", instruction.lower())
+    options = _OPTIONS.search(text)
+    values = _BEFORE_OPTION.split(options["options"]) if options else []
+    return ParsedInstruction(
+        description=_OPENING.sub("", text[: options.start()] if options else text),
+        option_values=tuple(filter(None, values)),
+        price_limit=float(price["limit"]) if price else float("inf"),
     )
 
 
 def candidate_queries(instruction: str) -> tuple[str, ...]:
-    """List distinct searches for an instruction; at least one, at most five.
+    """Make one to five distinct searches for an instruction.
 
     >>> candidate_queries("Find me soft hats with color: red, and price lower than 20.00 dollars")
     ('soft hats red', 'soft hats')
     """
-    asked = take_apart(instruction)
-    wanted, values = asked.wanted, " ".join(asked.values)
-    head = _FURTHER.split(wanted)[0]
+    parsed = parse_instruction(instruction)
+    description, values = parsed.description, " ".join(parsed.option_values)
+    head = _FURTHER.split(description)[0]
     kind = " ".join(head.split()[-_WORDS_OF_KIND:])
-    candidates = (f"{wanted} {values}", wanted, head, kind, f"{kind} {values}")
-    return tuple(dict.fromkeys(filter(None, map(_typed, candidates)))) or (instruction,)
+    candidates = (f"{description} {values}", description, head, kind, f"{kind} {values}")
+    return tuple(dict.fromkeys(filter(None, map(_searchable, candidates)))) or (instruction,)
 
 
-def _typed(query: str) -> str:
-    """Leave out what an action cannot hold: brackets, and spaces that say nothing."""
+def _searchable(query: str) -> str:
+    """Remove brackets, which delimit an action's argument, and surplus spaces."""
     return " ".join(query.translate({ord("["): " ", ord("]"): " "}).split())

@@ -1,4 +1,4 @@
-"""Tables of JSON that are written once and then only read."""
+"""Files of JSON rows with random access, written once and then memory-mapped."""
 
 import json
 import mmap
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def write_rows(path: Path, rows: Iterable[object]) -> int:
-    """Write each row as a line of JSON, and where each starts; return their number."""
+    """Write each row as a line of JSON, and a file of line starts; return the number of rows."""
     starts = array("q")
     with path.open("wb") as file:
         for row in rows:
@@ -23,12 +23,12 @@ def write_rows(path: Path, rows: Iterable[object]) -> int:
 
 
 class Rows:
-    """What ``write_rows`` wrote, read row by row from mapped memory."""
+    """Reads single rows of a file of ``write_rows`` from mapped memory."""
 
     def __init__(self, path: Path) -> None:
         self._starts = mapped(_starts_of(path))
         with path.open("rb") as file:
-            # An empty file cannot be mapped, and is never read.
+            # An empty file cannot be mapped.
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if len(self) else b""
 
     def __len__(self) -> int:
@@ -40,8 +40,8 @@ class Rows:
 
 
 def mapped(path: Path) -> np.ndarray:
-    """Map an array into memory, which is read only where it is used."""
-    # The subclass that numpy gives is slow to index.
+    """Map an array file into memory; only the parts in use are read from disk."""
+    # np.memmap, the subclass that numpy returns, is slow to index.
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 

@@ -1,7 +1,6 @@
-"""The shop that all environments of a process share: products, search, prices and goals.
+"""The shop, shared by all environments of a process: products, search, pages and goals.
 
-It never changes. All that is large lies in files that are mapped into memory, so that processes
-share it too.
+A shop never changes. Its large data are memory-mapped files, which processes share as well.
 """
 
 import functools
@@ -17,27 +16,28 @@ from layerbench.envs.webshop.catalogue import index, synthetic
 from layerbench.envs.webshop.catalogue.nouns import LazyNouns
 from layerbench.envs.webshop.catalogue.published import Product
 from layerbench.envs.webshop.goals import Goal, GoalTable
-from layerbench.envs.webshop.pages import Page, Place
+from layerbench.envs.webshop.pages import Address, Page
 from layerbench.envs.webshop.reward import Reward
 from layerbench.envs.webshop.row_file import Rows
 from layerbench.envs.webshop.search import bm25, postings
 
-FOUND_AT_MOST = 50
-"""Products that a search finds; searches by a prefix find all there are."""
+MAX_RESULTS = 50
+"""Largest number of results of a search; searches by a prefix have no limit."""
 
-# Searches by these look at one field instead of all text.
+# Searches with these prefixes look at one field instead of the text.
 _FIELDS = {"<a>": "attribute", "<c>": "category", "<q>": "query"}
 _RANDOM = "<r>"
-_KEPT_PRODUCTS, _KEPT_SEARCHES, _KEPT_PAGES, _KEPT_TABLES = 1024, 4096, 1024, 4
+# Sizes of the caches. Episodes of a group repeat searches and pages.
+_CACHED_PRODUCTS, _CACHED_SEARCHES, _CACHED_PAGES, _CACHED_TABLES = 1024, 4096, 1024, 4
 
 
 @dataclass(frozen=True, slots=True)
 class ShopRules:
-    """How a shop is run, whatever it sells.
+    """The rules of a shop, independent of its catalogue.
 
     Attributes:
         strict_upstream: See ``reward.judge``.
-        show_attributes: Products have a page of their attributes.
+        show_attributes: Whether products have a page of their attributes.
     """
 
     strict_upstream: bool = True
@@ -45,11 +45,11 @@ class ShopRules:
 
 
 class Shop:
-    """A catalogue in use.
+    """A shop that sells the products of a catalogue.
 
     Args:
-        folder: As ``stock.fill`` filled it.
-        rules: How it is run.
+        folder: The catalogue's index, as written by ``catalogue.index.build``.
+        rules: The rules of the shop.
     """
 
     def __init__(self, folder: Path, rules: ShopRules) -> None:
@@ -58,28 +58,28 @@ class Shop:
         self._rows = Rows(folder / index.PRODUCTS)
         self._search = bm25.load(folder / index.SEARCH)
         self._fields = postings.load(folder / index.FIELDS)
-        # Not decorated: a decorated method would keep every shop alive.
-        self.product = functools.lru_cache(_KEPT_PRODUCTS)(self._product)
-        self.find = functools.lru_cache(_KEPT_SEARCHES)(self._find)
-        self.page = functools.lru_cache(_KEPT_PAGES)(self._page)
-        self.table = functools.lru_cache(_KEPT_TABLES)(self._table)
-        # Of titles, by the number of the product.
-        tagged = folder / index.NOUNS
+        # Cached per shop: a decorated method's cache would keep every shop alive.
+        self.product = functools.lru_cache(_CACHED_PRODUCTS)(self._product)
+        self.find = functools.lru_cache(_CACHED_SEARCHES)(self._find)
+        self.page = functools.lru_cache(_CACHED_PAGES)(self._page)
+        self.table = functools.lru_cache(_CACHED_TABLES)(self._table)
+        # Nouns of a product's title by the product's number. A large catalogue's index has none.
+        nouns_file = folder / index.NOUNS
         self.nouns: Callable[[int], Sequence[str]] = (
-            Rows(tagged).__getitem__ if tagged.exists() else self._lazy_nouns()
+            Rows(nouns_file).__getitem__ if nouns_file.exists() else self._lazy_nouns()
         )
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def judge(self, number: int, chosen: Mapping[str, str], goal: Goal, *, price: float) -> Reward:
-        """Judge a purchase.
+        """Compute the reward of a purchase.
 
         Args:
-            number: Of what was bought.
-            chosen: Values of its options by name.
-            goal: What was asked for.
-            price: What it costs, in dollars.
+            number: Number of the product that was bought.
+            chosen: The chosen option values by name.
+            goal: The goal.
+            price: The product's price, in dollars.
         """
         return reward.judge(
             self.product(number),
@@ -95,41 +95,41 @@ class Shop:
         return index.from_row(self._rows[number])
 
     def _find(self, keywords: tuple[str, ...]) -> tuple[int, ...]:
-        """Find products: by their text, or by what a prefix says.
+        """Find the numbers of products by their text, or by the field of a prefix.
 
-        ``<r>`` finds products at random, the same for the same words after it.
+        ``<r>`` draws products at random, with the words after it as the seed.
         """
         first, rest = keywords[0], " ".join(keywords[1:]).strip()
         if first == _RANDOM:
-            count = min(FOUND_AT_MOST, len(self))
+            count = min(MAX_RESULTS, len(self))
             return tuple(random.Random(rest).sample(range(len(self)), count))
         if first in _FIELDS:
-            # The original takes but one word for a category.
-            wanted = keywords[1].strip() if first == "<c>" and rest else rest
-            found, _ = self._fields.find(index.field_key(_FIELDS[first], wanted))
-            return tuple(found.tolist())
-        return self._search.search(" ".join(keywords), count=FOUND_AT_MOST).documents
+            # The original takes one word alone for a category.
+            value = keywords[1].strip() if first == "<c>" and rest else rest
+            products, _ = self._fields.find(index.field_key(_FIELDS[first], value))
+            return tuple(products.tolist())
+        return self._search.search(" ".join(keywords), count=MAX_RESULTS).documents
 
-    def _page(self, place: Place) -> Page:
-        """Make the page at a place; not for the page after a purchase."""
-        if not place.path:
+    def _page(self, address: Address) -> Page:
+        """Make the page at an address, except the page after a purchase."""
+        if not address.path:
             return pages.index()
-        if place.path == "search_results":
-            found = self.find(place.keywords)
-            last = place.page_number * pages.RESULTS_A_PAGE
-            shown = found[last - pages.RESULTS_A_PAGE : last]
+        if address.path == "search_results":
+            products = self.find(address.keywords)
+            last = address.page_number * pages.RESULTS_A_PAGE
+            shown = products[last - pages.RESULTS_A_PAGE : last]
             return pages.results(
                 {number: self.product(number) for number in shown},
-                number=place.page_number,
-                total=len(found),
+                number=address.page_number,
+                total=len(products),
             )
-        product = self.product(place.product)
-        if place.path == "item_page":
+        product = self.product(address.product)
+        if address.path == "item_page":
             return pages.item(product, show_attributes=self._rules.show_attributes)
-        return pages.sub_page(product, place.label)
+        return pages.sub_page(product, address.label)
 
     def _table(self, source: str, seed: int, order_seed: int) -> GoalTable:
-        """Draw prices and goals, or map those that were drawn before; see ``goals.draw``."""
+        """Map prices and goals from the index's folder, drawn at first use; see ``goals.draw``."""
         folder = self._folder / "goals" / f"{source}-{seed}-{order_seed}"
 
         def draw(empty: Path) -> None:
@@ -144,17 +144,16 @@ class Shop:
 
 
 def open_shop(data_dir: str | os.PathLike[str] | None, rules: ShopRules) -> Shop:
-    """Open a shop, and fill the folder it needs the first time.
+    """Open a shop, and build the catalogue's index at first use.
 
     Args:
         data_dir: Folder of a published catalogue; None for the generated one.
-        rules: How the shop is run.
+        rules: The rules of the shop.
 
     Raises:
-        ValueError: The catalogue is not there, or not what it should be, or the cache cannot be
-            written.
+        ValueError: The catalogue is missing or malformed, or the cache cannot be written.
     """
-    return _open(_folder_of(data_dir), rules)
+    return _open(_index_folder(data_dir), rules)
 
 
 def source_of(data_dir: str | os.PathLike[str] | None) -> str:
@@ -163,17 +162,17 @@ def source_of(data_dir: str | os.PathLike[str] | None) -> str:
     Raises:
         ValueError: As ``open_shop``.
     """
-    return str(index.about(_folder_of(data_dir))["source"])
+    return str(index.about(_index_folder(data_dir))["source"])
 
 
-def _folder_of(data_dir: str | os.PathLike[str] | None) -> Path:
+def _index_folder(data_dir: str | os.PathLike[str] | None) -> Path:
     if data_dir:
-        return _official(Path(data_dir).expanduser().resolve())
-    return synthetic.stocked()
+        return _published_index(Path(data_dir).expanduser().resolve())
+    return synthetic.ensure_index()
 
 
-# The files of a running process are taken not to change.
-_official = functools.lru_cache(maxsize=8)(index.official)
+# A process assumes that files do not change while it runs, and hashes them once.
+_published_index = functools.lru_cache(maxsize=8)(index.ensure_published)
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""Which goals are for training and which for scoring."""
+"""Splits of the goals into train, eval and test."""
 
 import hashlib
 import random
@@ -13,26 +13,27 @@ from layerbench.envs.webshop.goals import SOURCES, GoalTable
 from layerbench.envs.webshop.shop import Shop
 
 SCHEMES = ("upstream", "verl_agent", "product_disjoint")
-"""``upstream``: by index, as WebShop's authors do; products of the test were trained on with other
+"""``upstream``: by index, as WebShop's authors do; test products also occur in train, with other
 options. ``verl_agent``: as GiGPO's authors do. ``product_disjoint``: no product is in two splits.
 """
 
 PRICE_SEED, ORDER_SEED = 0, 233
-"""Of prices and limits, which the original leaves to chance, and of the goals' order."""
+"""Seeds of prices and limits, which are unseeded in the original, and of the goals' order."""
 
 _TEST_END, _EVAL_END = 500, 1500
 _VERL_AGENT_SEEDS = {"train": 0, "eval": 1000}
+# Tenths of the products, by a hash: one is for test, one for eval, eight are for train.
 _PARTS = 10
 _PARTS_OF = {"test": (0,), "eval": (1,), "train": tuple(range(2, _PARTS))}
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Goals of one split.
+    """The goals of one split.
 
     Attributes:
-        worker_seed: -1, or what one of verl-agent's workers draws its goals by.
-        indices: Of the goals, ascending.
+        worker_seed: The seed of a worker of verl-agent that draws these goals, or -1.
+        indices: The goals' indices, ascending.
     """
 
     worker_seed: int
@@ -40,16 +41,16 @@ class Split:
 
 
 def table_of(shop: Shop, source: str, *, worker_seed: int = -1) -> GoalTable:
-    """Give prices and goals.
+    """Return a shop's prices and goals.
 
     Args:
-        shop: Where they are for sale.
+        shop: The shop.
         source: One of ``goals.SOURCES``.
-        worker_seed: -1 for the usual ones; else those of a worker of verl-agent, which draws
-            everything by its own seed.
+        worker_seed: Seed of a worker of verl-agent, which draws prices and order by the same seed;
+            -1 for the default seeds.
 
     Raises:
-        ValueError: There is no such source, or the catalogue has no goals of it.
+        ValueError: The source is unknown, or the catalogue has no goals of it.
     """
     check_known("goal_source", source, SOURCES)
     seeds = (PRICE_SEED, ORDER_SEED) if worker_seed < 0 else (worker_seed, worker_seed)
@@ -63,7 +64,7 @@ def check_split(split: str, *, scheme: str) -> None:
     """Refuse a split that a scheme does not have.
 
     Raises:
-        ValueError: Names those that there are.
+        ValueError: The split is unknown; the message lists the splits.
     """
     known = tuple(_VERL_AGENT_SEEDS) if scheme == "verl_agent" else tuple(_PARTS_OF)
     if split not in known:
@@ -71,27 +72,27 @@ def check_split(split: str, *, scheme: str) -> None:
 
 
 def split_of(shop: Shop, *, scheme: str, source: str, split: str) -> Split:
-    """Find the goals of a split.
+    """Return the goals of a split.
 
     Raises:
-        ValueError: There is no such scheme, source or split, or the split is empty.
+        ValueError: The scheme, source or split is unknown, or the split is empty.
     """
     check_known("split_scheme", scheme, SCHEMES)
     check_split(split, scheme=scheme)
     if scheme == "verl_agent":
-        found = _verl_agent(shop, source, split)
+        goals = _verl_agent(shop, source, split)
     else:
         table = table_of(shop, source)
         by_product = scheme == "product_disjoint"
         indices = _by_product(shop, table, split) if by_product else _by_index(len(table), split)
-        found = Split(-1, indices)
-    if not found.indices:
+        goals = Split(-1, indices)
+    if not goals.indices:
         raise ValueError(f"split '{split}' of {scheme} is empty: there are too few {source} goals")
-    return found
+    return goals
 
 
 def choose(split: Split, *, count: int | None, seed: int) -> list[int]:
-    """Choose distinct goals in an order fixed by the seed; a short list begins a longer one.
+    """Draw distinct goals in an order fixed by the seed; a short list begins a longer one.
 
     Raises:
         ValueError: The split has fewer goals.
@@ -106,17 +107,18 @@ def choose(split: Split, *, count: int | None, seed: int) -> list[int]:
 def _by_index(count: int, split: str) -> Sequence[int]:
     ranges = {"test": (0, _TEST_END), "eval": (_TEST_END, _EVAL_END), "train": (_EVAL_END, count)}
     first, end = ranges[split]
+    # A small catalogue has fewer goals than the fixed bounds.
     return range(min(first, count), min(end, count))
 
 
 def _by_product(shop: Shop, table: GoalTable, split: str) -> Sequence[int]:
-    """Deal products by a hash of their id, so that a product is dealt alike in any catalogue."""
-    wanted = [
+    """Split products by a hash of their id, so that a product is in the same split everywhere."""
+    products = [
         number
         for number in np.unique(table.products_G).tolist()
         if _part(shop.product(number).asin) in _PARTS_OF[split]
     ]
-    return np.flatnonzero(np.isin(table.products_G, wanted)).tolist()
+    return np.flatnonzero(np.isin(table.products_G, products)).tolist()
 
 
 def _part(asin: str) -> int:
@@ -130,6 +132,7 @@ def _verl_agent(shop: Shop, source: str, split: str) -> Split:
         stacklevel=3,
     )
     seed = _VERL_AGENT_SEEDS[split]
+    # Each worker shuffles by its own seed: the same indices are other goals in the two splits.
     count = len(table_of(shop, source, worker_seed=seed))
     first, end = (0, _TEST_END) if split == "eval" else (_TEST_END, count)
     return Split(seed, range(min(first, count), min(end, count)))

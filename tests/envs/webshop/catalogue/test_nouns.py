@@ -1,4 +1,4 @@
-"""Nouns are taken from a file, or found by spaCy's model, which is named where it is missing."""
+"""Nouns come from a file or from spaCy's model, whose absence is reported."""
 
 import importlib
 import json
@@ -17,7 +17,7 @@ from tests.envs.webshop.conftest import oracle
 
 
 class UpperCaseIsNoun:
-    """Stands for spaCy's model: words that begin in upper case are nouns or names."""
+    """A stand-in for spaCy's model: words that begin in upper case are proper nouns."""
 
     def __init__(self, version: str = "3.8.0") -> None:
         self.meta = {"version": version}
@@ -58,16 +58,16 @@ def uninstall(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_nouns(folder: Path, *, seed: int) -> Path:
-    """Write a catalogue; equal ones are stocked once."""
+    """Write a catalogue; those of equal seeds share an index."""
     synthetic.write(folder, num_products=30, seed=seed)
     (folder / published.NOUNS_FILE).unlink()
     return folder
 
 
-def test_titles_are_tagged_when_a_catalogue_is_stocked(
+def test_titles_are_tagged_when_a_catalogue_is_indexed(
     model: UpperCaseIsNoun, tmp_path: Path
 ) -> None:
-    folder = index.official(without_nouns(tmp_path, seed=0))
+    folder = index.ensure_published(without_nouns(tmp_path, seed=0))
     shop = Shop(folder, ShopRules())
     assert len(model.tagged) == 30
     assert index.about(folder)["nouns"] == "en_core_web_sm 3.8.0"
@@ -79,34 +79,34 @@ def test_a_catalogue_without_nouns_says_what_is_needed(
 ) -> None:
     uninstall(monkeypatch)
     with pytest.raises(NounsError, match=r"layerbench\[webshop\].*spacy download en_core_web_sm"):
-        index.official(without_nouns(tmp_path, seed=1))
+        index.ensure_published(without_nouns(tmp_path, seed=1))
 
 
 def test_a_nouns_file_that_lacks_a_title_is_refused(tmp_path: Path) -> None:
     (without_nouns(tmp_path, seed=2) / published.NOUNS_FILE).write_text("{}")
     with pytest.raises(CatalogueError, match="has no nouns for the title"):
-        index.official(tmp_path)
+        index.ensure_published(tmp_path)
 
 
 @pytest.mark.usefixtures("model")
 def test_titles_of_a_large_catalogue_are_tagged_when_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "_TAGGED_AT_ONCE", 29)
-    folder = index.official(without_nouns(tmp_path, seed=3))
+    monkeypatch.setattr(index, "_MAX_TAGGED_AT_ONCE", 29)
+    folder = index.ensure_published(without_nouns(tmp_path, seed=3))
     model = install(monkeypatch, "3.8.0")
     shop = Shop(folder, ShopRules())
-    found = shop.nouns(7)
-    assert shop.nouns(7) == found
+    tagged = shop.nouns(7)
+    assert shop.nouns(7) == tagged
     assert model.tagged == [shop.product(7).title]
-    # Another process finds the note.
+    # Another process reads them from the file.
     again = install(monkeypatch, "3.8.0")
-    assert Shop(folder, ShopRules()).nouns(7) == found
+    assert Shop(folder, ShopRules()).nouns(7) == tagged
     assert again.tagged == []
 
 
 @pytest.mark.usefixtures("model")
-def test_notes_of_another_model_are_refused(
+def test_nouns_of_another_model_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "found.jsonl"
@@ -122,4 +122,4 @@ def test_the_published_titles_are_tagged_as_recorded() -> None:
     pytest.importorskip("spacy")
     pytest.importorskip("en_core_web_sm", reason="needs spaCy's small English model")
     recorded = oracle("product_nouns.json")
-    assert [list(found) for found in nouns.Tagger().tag(recorded)] == list(recorded.values())
+    assert [list(tagged) for tagged in nouns.Tagger().tag(recorded)] == list(recorded.values())

@@ -1,4 +1,4 @@
-"""Catalogues are read as published, and mistakes in them are named."""
+"""Published catalogues are read as in the original code, and errors in them are reported."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_a_product_is_read_as_the_original_reads_it(tmp_path: Path) -> None:
     assert product.price_tag == "$1009.5 to $2000.0"
     assert product.options == {"size": ("small | tall", "x")}
     assert product.query == "lamps"
-    assert product.wish == published.Wish("Find me lamps", ("s",))
+    assert product.instruction == published.Instruction("Find me lamps", ("s",))
     assert product.indexed_text() == "a lamp bright. small size: small | tall, x"
 
 
@@ -52,7 +52,7 @@ def test_what_is_missing_has_the_originals_defaults(tmp_path: Path) -> None:
     (product,) = read(write(tmp_path, [raw], {}))
     assert (product.prices, product.price_tag) == ((100.0,), "$100.0")
     assert (product.options, product.bullets) == ({}, ("Red",))
-    assert (product.attributes, product.wish) == (("DUMMY_ATTR",), None)
+    assert (product.attributes, product.instruction) == (("DUMMY_ATTR",), None)
 
 
 def test_repeats_and_odd_ids_are_left_out(tmp_path: Path) -> None:
@@ -61,12 +61,16 @@ def test_repeats_and_odd_ids_are_left_out(tmp_path: Path) -> None:
     assert [product.asin for product in read(folder)] == ["A1", "A2"]
 
 
-def test_wishes_of_people_without_attributes_are_left_out(tmp_path: Path) -> None:
-    wish = {"instruction": "a lamp.", "instruction_attributes": ["s"], "instruction_options": ["x"]}
-    bare = wish | {"instruction_attributes": []}
-    (write(tmp_path, [RAW], {}) / published.HUMAN_FILE).write_text(json.dumps({"A1": [bare, wish]}))
+def test_human_instructions_without_attributes_are_left_out(tmp_path: Path) -> None:
+    full = {
+        "instruction": "a lamp.",
+        "instruction_attributes": ["s"],
+        "instruction_options": ["x"],
+    }
+    bare = full | {"instruction_attributes": []}
+    (write(tmp_path, [RAW], {}) / published.HUMAN_FILE).write_text(json.dumps({"A1": [bare, full]}))
     (product,) = read(tmp_path)
-    assert product.human_wishes == (published.Wish("a lamp", ("s",), ("x",)),)
+    assert product.human_instructions == (published.Instruction("a lamp", ("s",), ("x",)),)
 
 
 def test_a_stored_product_comes_back_whole(products: list[Product]) -> None:
@@ -88,15 +92,15 @@ def test_a_folder_with_two_catalogues_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"small_description": []}, "product A1 has an empty small_description"),
         ({"pricing": "9.99"}, "product A1 has the price '9.99', without"),
         ({"query": None}, "is no WebShop catalogue: AttributeError"),
     ],
 )
-def test_a_broken_product_is_named(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
-    with pytest.raises(CatalogueError, match=says):
+def test_a_broken_product_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match=message):
         read(write(tmp_path, [RAW | changes], {}))
 
 
@@ -108,7 +112,7 @@ def test_an_instruction_without_attributes_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(params=[1, 3, 1 << 20])
 def _chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files come in pieces of any size."""
+    """Let files be read in chunks of several sizes."""
     monkeypatch.setattr(json_stream, "_CHUNK_CHARS", request.param)
 
 

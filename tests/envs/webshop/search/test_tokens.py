@@ -1,4 +1,4 @@
-"""Texts are cut into the terms that Lucene's English analysis gives."""
+"""Texts become the index terms of Lucene's English analyzer."""
 
 import pytest
 

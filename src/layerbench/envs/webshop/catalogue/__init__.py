@@ -1,1 +1,1 @@
-"""Products: the published catalogue, the synthetic one, and their index on disk."""
+"""Catalogues of products: the published ones, the synthetic one, and their index on disk."""

@@ -1,4 +1,4 @@
-"""Fills the folder that a shop is opened from: once for a catalogue, product by product."""
+"""The index of a catalogue: a folder that is built once and memory-mapped by shops."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from layerbench.envs.webshop.catalogue.nouns import Tagger
 from layerbench.envs.webshop.catalogue.published import (
     CatalogueError,
     CatalogueFiles,
+    Instruction,
     Product,
-    Wish,
 )
 from layerbench.envs.webshop.row_file import Rows, write_rows
 from layerbench.envs.webshop.search import bm25
@@ -27,54 +27,55 @@ PRODUCTS, NOUNS, SEARCH, FIELDS, ABOUT = (
     "fields",
     "about.json",
 )
-"""What lies in the folder; without ``NOUNS`` titles are tagged one by one when they are needed."""
+"""Names in the folder. Without ``NOUNS``, titles are tagged one by one when needed."""
 
 FORMAT = 1
-"""Of the folder; another one is filled anew."""
+"""Format of the index; indexes of another format are built again."""
 
-_HASHED_EACH_TIME = 1 << 26
-# Titles of larger catalogues are tagged when they are needed: few of them ever are.
-_TAGGED_AT_ONCE = 20_000
+# Hashes of larger files (bytes) are cached: those of the full set are gigabytes.
+_MAX_REHASHED_SIZE = 1 << 26
+# Titles of larger catalogues are tagged when needed, since few of them ever are.
+_MAX_TAGGED_AT_ONCE = 20_000
 
 
-def official(data_dir: Path) -> Path:
-    """Fill a folder from published files, unless that was done before.
+def ensure_published(data_dir: Path) -> Path:
+    """Build the index of a published catalogue, unless it exists; return its folder.
 
     Raises:
-        CatalogueError: The files are not there, or not what they should be.
-        StoreError: The cache cannot be written.
-        NounsError: The nouns are not there, and spaCy is not either.
+        CatalogueError: The files are missing or malformed.
+        CacheError: The cache cannot be written.
+        NounsError: Neither the nouns nor spaCy is installed.
     """
     files = published.find_files(data_dir)
+    # The index depends on the files' contents, not on their folder.
     hashes = {path.name: _hash_of(path) for path in files.existing()}
     text = json.dumps([FORMAT, sorted(hashes.items())])
     digest = hashlib.sha256(text.encode()).hexdigest()
     folder = cache_dir() / "webshop" / digest[:32]
 
-    def build(empty: Path) -> None:
-        fill(
-            empty,
-            files,
-            source=f"webshop-{digest[:12]}",
-            about={"sha256": hashes, "digest": digest},
-        )
-
-    make_once(folder, build)
+    source = f"webshop-{digest[:12]}"
+    facts = {"sha256": hashes, "digest": digest}
+    make_once(folder, lambda empty: build(empty, files, source=source, about=facts))
     return folder
 
 
-def fill(folder: Path, files: CatalogueFiles, *, source: str, about: Mapping[str, Any]) -> None:
-    """Fill an empty folder.
+def build(folder: Path, files: CatalogueFiles, *, source: str, about: Mapping[str, Any]) -> None:
+    """Build the index of a catalogue.
 
     Args:
-        folder: What to fill.
-        files: Where the products are read from.
-        source: Label of the catalogue for records.
-        about: What else is to be remembered of it.
+        folder: An empty folder.
+        files: The catalogue's files.
+        source: Name of the catalogue in records.
+        about: Further entries of ``about``.
+
+    Raises:
+        CatalogueError: The files are malformed.
+        NounsError: Neither the nouns nor spaCy is installed.
     """
     count = write_rows(folder / PRODUCTS, map(to_row, published.read(files)))
     if not count:
         raise CatalogueError(f"'{files.products}' holds no products")
+    # From here on the products are read back, so that few are in memory at a time.
     products = _Products(Rows(folder / PRODUCTS))
     bm25.build((product.asin, product.indexed_text()) for product in products).save(folder / SEARCH)
     _index_fields(products).finish().save(folder / FIELDS)
@@ -84,48 +85,49 @@ def fill(folder: Path, files: CatalogueFiles, *, source: str, about: Mapping[str
 
 
 def about(folder: Path) -> Mapping[str, Any]:
-    """Read what is remembered of a catalogue: source, number of products, origin of the nouns."""
+    """Read facts about a catalogue: source, number of products, origin of the nouns, hashes."""
     return json.loads((folder / ABOUT).read_text())
 
 
 def field_key(field: str, value: str) -> str:
-    """Name a value of a field in the index of fields."""
+    """Return the key of a field's value in the index of fields."""
     return f"{field}:{value}"
 
 
 def to_row(product: Product) -> list[Any]:
-    """Write a product as JSON."""
+    """Convert a product to JSON values, without names to save space."""
     return [getattr(product, name) for name in _FIELDS[:-2]] + [
-        product.wish and _wish_to_row(product.wish),
-        [_wish_to_row(wish) for wish in product.human_wishes],
+        product.instruction and _instruction_to_row(product.instruction),
+        [_instruction_to_row(human) for human in product.human_instructions],
     ]
 
 
 def from_row(row: list[Any]) -> Product:
-    """Read what ``to_row`` wrote."""
+    """Convert a row of ``to_row`` back to a product."""
     values = dict(zip(_FIELDS, row, strict=True))
     for name in ("bullets", "attributes", "prices"):
         values[name] = tuple(values[name])
-    values["options"] = {name: tuple(of) for name, of in values["options"].items()}
-    values["wish"] = values["wish"] and _wish_from_row(values["wish"])
-    values["human_wishes"] = tuple(map(_wish_from_row, values["human_wishes"]))
+    values["options"] = {name: tuple(choices) for name, choices in values["options"].items()}
+    values["instruction"] = values["instruction"] and _instruction_from_row(values["instruction"])
+    values["human_instructions"] = tuple(map(_instruction_from_row, values["human_instructions"]))
     return Product(**values)
 
 
+# The order of values in a row: a change needs another FORMAT.
 _FIELDS = tuple(field.name for field in fields(Product))
 
 
-def _wish_to_row(wish: Wish) -> list[Any]:
-    return [wish.text, wish.attributes, wish.options]
+def _instruction_to_row(instruction: Instruction) -> list[Any]:
+    return [instruction.text, instruction.attributes, instruction.options]
 
 
-def _wish_from_row(row: list[Any]) -> Wish:
+def _instruction_from_row(row: list[Any]) -> Instruction:
     text, attributes, options = row
-    return Wish(text, tuple(attributes), tuple(options))
+    return Instruction(text, tuple(attributes), tuple(options))
 
 
 class _Products:
-    """Reads all products, as often as wanted."""
+    """Iterates over all products, any number of times."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
@@ -146,43 +148,43 @@ def _index_fields(products: Iterable[Product]) -> PostingsBuilder:
     return builder
 
 
-def _write_nouns(path: Path, products: Iterable[Product], given: Path, *, count: int) -> str:
-    """Write the nouns of every title, from a file or by spaCy; say where they are from."""
+def _write_nouns(path: Path, products: Iterable[Product], nouns_file: Path, *, count: int) -> str:
+    """Write the nouns of every title, from a file or by spaCy; return their origin."""
     titles = (product.title for product in products)
-    if given.is_file():
+    if nouns_file.is_file():
         try:
-            known = json.loads(given.read_text())
+            nouns = json.loads(nouns_file.read_text())
         except ValueError as error:
-            raise CatalogueError(f"'{given}' is not JSON: {error}") from error
-        write_rows(path, (_look_up(known, title, given) for title in titles))
-        return given.name
-    if count > _TAGGED_AT_ONCE:
+            raise CatalogueError(f"'{nouns_file}' is not JSON: {error}") from error
+        write_rows(path, (_look_up(nouns, title, nouns_file) for title in titles))
+        return nouns_file.name
+    if count > _MAX_TAGGED_AT_ONCE:
         return "found when needed"
     tagger = Tagger()
     write_rows(path, tagger.tag(titles))
     return tagger.version
 
 
-def _look_up(known: Mapping[str, list[str]], title: str, path: Path) -> list[str]:
-    if title not in known:
+def _look_up(nouns: Mapping[str, list[str]], title: str, path: Path) -> list[str]:
+    if title not in nouns:
         raise CatalogueError(f"'{path}' has no nouns for the title '{title}'")
-    return known[title]
+    return nouns[title]
 
 
 def _hash_of(path: Path) -> str:
-    """Hash a file; a large one only once."""
-    found = path.resolve().stat()
-    if found.st_size < _HASHED_EACH_TIME:
+    """Hash a file; the hash of a large one is cached by path, size and modification time."""
+    stat = path.resolve().stat()
+    if stat.st_size < _MAX_REHASHED_SIZE:
         return _sha256(path)
-    identity = f"{path.resolve()}|{found.st_size}|{found.st_mtime_ns}"
+    identity = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     folder = cache_dir() / "webshop" / "hashes" / name
-    make_once(folder, lambda empty: _note(empty, _sha256(path)))
+
+    def fill(empty: Path) -> None:
+        (empty / "sha256").write_text(_sha256(path))
+
+    make_once(folder, fill)
     return (folder / "sha256").read_text()
-
-
-def _note(folder: Path, digest: str) -> None:
-    (folder / "sha256").write_text(digest)
 
 
 def _sha256(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""Nouns of product titles, which decide whether a purchase is the kind of thing asked for.
+"""Nouns of product titles, by which the reward compares a purchase with the goal's product.
 
-The published code has spaCy tag them. Only a catalogue that comes without its nouns needs spaCy
-here, and each of its titles once.
+The published code tags titles by spaCy at each purchase. Here only a catalogue without a file of
+nouns needs spaCy, and each title is tagged once.
 """
 
 import importlib
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 MODEL = "en_core_web_sm"
-"""What the published code loads."""
+"""The spaCy model that the published code loads."""
 
 _TAGS = ("NOUN", "PROPN")
 
 
 class NounsError(ValueError):
-    """Nouns are needed that nobody has found yet, and spaCy or its model is not there."""
+    """Titles have to be tagged, and spaCy or its model is missing or of another version."""
 
 
 class Tagger:
@@ -30,7 +30,7 @@ class Tagger:
 
     def __init__(self) -> None:
         try:
-            # Without what only comes after the tags.
+            # Without the parts of the model that come after the tags.
             self._model: Any = importlib.import_module("spacy").load(
                 MODEL, exclude=["lemmatizer", "ner"]
             )
@@ -47,27 +47,27 @@ class Tagger:
         return f"{MODEL} {self._model.meta['version']}"
 
     def tag(self, titles: Iterable[str]) -> Iterator[tuple[str, ...]]:
-        """Give the nouns of each title, lower case, in order and with repeats."""
+        """Yield the nouns of each title, lower case, in order and with repeats."""
         for words in self._model.pipe(titles):
             yield tuple(word.text.lower() for word in words if word.pos_ in _TAGS)
 
 
 class LazyNouns:
-    """Tags a title when it is first asked for, and notes the result in a file.
+    """Tags each title at its first use, and caches the nouns in a file.
 
     Args:
         path: The file. Its first line names the model; several processes may append to it.
-        title_of: Gives a product's title by its number.
+        title_of: Returns a product's title by its number.
 
     Raises:
-        NounsError: There is no tagger, or another model made the file.
+        NounsError: The tagger is missing, or the file is from another version of it.
     """
 
     def __init__(self, path: Path, title_of: Callable[[int], str]) -> None:
         self._path = path
         self._title_of = title_of
         self._tagger = Tagger()
-        self._known: dict[int, tuple[str, ...]] = {}
+        self._nouns: dict[int, tuple[str, ...]] = {}
         if not path.exists():
             self._append(self._tagger.version)
         version, *lines = (json.loads(line) for line in path.read_text().splitlines())
@@ -76,14 +76,14 @@ class LazyNouns:
                 f"'{path}' was made by {version}, but {self._tagger.version} is installed: "
                 "install that version, or delete the file"
             )
-        self._known |= {number: tuple(nouns) for number, nouns in lines}
+        self._nouns |= {number: tuple(nouns) for number, nouns in lines}
 
     def __call__(self, number: int) -> tuple[str, ...]:
-        """Give the nouns of a product's title."""
-        if number not in self._known:
-            (self._known[number],) = self._tagger.tag([self._title_of(number)])
-            self._append([number, self._known[number]])
-        return self._known[number]
+        """Return the nouns of a product's title, by the product's number."""
+        if number not in self._nouns:
+            (self._nouns[number],) = self._tagger.tag([self._title_of(number)])
+            self._append([number, self._nouns[number]])
+        return self._nouns[number]
 
     def _append(self, row: object) -> None:
         # One write, so that lines of several processes do not mix.

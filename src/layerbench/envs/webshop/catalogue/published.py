@@ -1,4 +1,4 @@
-"""Products, from the three files that WebShop's authors publish."""
+"""Reads products from the three files that WebShop's authors publish."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,29 +10,30 @@ from layerbench.envs.webshop.catalogue.json_stream import read_array, read_objec
 
 HUMAN_FILE = "items_human_ins.json"
 NOUNS_FILE = "product_nouns.json"
-"""Nouns of the titles: not published, but taken where it lies beside the others."""
+"""Nouns of the titles: not published, but used if it lies beside the other files."""
 
 _SETS = (
     ("items_shuffle_1000.json", "items_ins_v2_1000.json"),
     ("items_shuffle.json", "items_ins_v2.json"),
 )
-_LONGEST_ASIN = 10
+# From the published code: longer ids are dropped, missing prices and attributes replaced.
+_MAX_ASIN_LENGTH = 10
 _NO_PRICE = 100.0
 _NO_ATTRIBUTES = ("DUMMY_ATTR",)
 
 
 class CatalogueError(ValueError):
-    """The files are missing, or are not what they should be."""
+    """The catalogue's files are missing or malformed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueFiles:
-    """Where a catalogue is read from.
+    """The files of a catalogue.
 
     Attributes:
         products: A JSON array of products.
         attributes: A JSON object: attributes and an instruction by product id.
-        human: A JSON object: instructions that people wrote, by product id; may not exist.
+        human: A JSON object: instructions written by people, by product id; may not exist.
         nouns: A JSON object: nouns by title; may not exist.
     """
 
@@ -42,7 +43,7 @@ class CatalogueFiles:
     nouns: Path
 
     def existing(self) -> tuple[Path, ...]:
-        """List those that exist."""
+        """List the files that exist."""
         return tuple(
             path
             for path in (self.products, self.attributes, self.human, self.nouns)
@@ -51,13 +52,14 @@ class CatalogueFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """An instruction that goals are made from.
+class Instruction:
+    """A shopping instruction from which goals are made.
 
     Attributes:
-        text: The sentence, without a price.
-        attributes: What the product must have; not empty.
-        options: Values that must be chosen; for synthetic goals they are not part of this.
+        text: The sentence, without options and price.
+        attributes: Attributes that the product must have; not empty.
+        options: Option values that must be chosen; empty for synthetic instructions, whose goals
+            combine the product's options.
     """
 
     text: str
@@ -67,22 +69,22 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One product, as pages, index and reward use it.
+    """One product of a catalogue.
 
     Attributes:
-        asin: Its id, at most 10 characters.
+        asin: The product's id, at most 10 characters.
         category: One of five, such as ``garden``.
-        query: The search by which it was found when the catalogue was made, lower case.
-        product_category: Its path in the shop's tree, levels set off by single guillemets.
-        title: Its name.
+        query: The search term under which it was scraped, lower case.
+        product_category: Path of categories, separated by single guillemets.
+        title: The product's name.
         description: Running text; may be empty.
-        bullets: Its features; not empty.
-        attributes: What it is known to be, lower case.
-        prices: One price, or the ends of a range.
-        price_tag: The same in words.
-        options: Values to choose from, by name.
-        wish: The instruction of its synthetic goals, if it has any.
-        human_wishes: What people asked for that was this product.
+        bullets: Features; not empty.
+        attributes: Attributes, lower case; used by search and reward.
+        prices: One price, or both ends of a range, in dollars.
+        price_tag: The prices as text.
+        options: The values of each option, by the option's name.
+        instruction: The instruction of its synthetic goals, if it has any.
+        human_instructions: Instructions that people wrote for this product.
     """
 
     asin: str
@@ -96,37 +98,38 @@ class Product:
     prices: tuple[float, ...]
     price_tag: str
     options: Mapping[str, tuple[str, ...]]
-    wish: Wish | None
-    human_wishes: tuple[Wish, ...]
+    instruction: Instruction | None
+    human_instructions: tuple[Instruction, ...]
 
     def indexed_text(self) -> str:
-        """Give what search finds it by."""
-        options = ", and ".join(f"{name}: {', '.join(of)}" for name, of in self.options.items())
+        """Return the text that is searched, lower case."""
+        options = ", and ".join(f"{name}: {', '.join(vs)}" for name, vs in self.options.items())
+        # Like the published code: of the features the first one alone.
         return " ".join([self.title, self.description, self.bullets[0], options]).lower()
 
 
 def find_files(folder: Path) -> CatalogueFiles:
-    """Find the small or the full set in a folder.
+    """Find the files of the small or the full set in a folder.
 
     Raises:
-        CatalogueError: Neither is there, or both.
+        CatalogueError: The folder has neither set, or both.
     """
-    found = [files for files in _SETS if all((folder / file).is_file() for file in files)]
-    if len(found) != 1:
-        held = "both the small and the full set" if found else "no WebShop catalogue"
+    complete = [files for files in _SETS if all((folder / file).is_file() for file in files)]
+    if len(complete) != 1:
+        contents = "both the small and the full set" if complete else "no WebShop catalogue"
         names = " or ".join(" with ".join(files) for files in _SETS)
-        raise CatalogueError(f"'{folder}' holds {held}: put there {names}")
-    ((products, attributes),) = found
+        raise CatalogueError(f"'{folder}' holds {contents}: put there {names}")
+    ((products, attributes),) = complete
     return CatalogueFiles(
         folder / products, folder / attributes, folder / HUMAN_FILE, folder / NOUNS_FILE
     )
 
 
 def read(files: CatalogueFiles) -> Iterator[Product]:
-    """Read the products in their order, one at a time; of equal ids the first counts.
+    """Yield the products in order; of those with the same id, the first alone.
 
     Raises:
-        CatalogueError: A file is not what it should be.
+        CatalogueError: A file is malformed.
     """
     try:
         attributes = _read_whole(files.attributes)
@@ -134,7 +137,7 @@ def read(files: CatalogueFiles) -> Iterator[Product]:
         seen: set[str] = set()
         for raw in read_array(files.products):
             asin = raw["asin"]
-            if asin == "nan" or len(asin) > _LONGEST_ASIN or asin in seen:
+            if asin == "nan" or len(asin) > _MAX_ASIN_LENGTH or asin in seen:
                 continue
             seen.add(asin)
             yield _product(raw, attributes.get(asin, {}), human.get(asin, ()))
@@ -153,7 +156,7 @@ def _read_whole(path: Path) -> dict[str, Any]:
 
 
 def _product(
-    raw: Mapping[str, Any], known: Mapping[str, Any], human: Sequence[Mapping[str, Any]]
+    raw: Mapping[str, Any], extra: Mapping[str, Any], human: Sequence[Mapping[str, Any]]
 ) -> Product:
     small: Any = raw["small_description"]
     bullets: tuple[str, ...] = (small,) if isinstance(small, str) else tuple(small)
@@ -168,17 +171,19 @@ def _product(
         title=raw["name"],
         description=raw["full_description"],
         bullets=bullets,
-        attributes=tuple(known.get("attributes", _NO_ATTRIBUTES)),
+        attributes=tuple(extra.get("attributes", _NO_ATTRIBUTES)),
         prices=prices,
         price_tag=" to ".join(f"${price}" for price in prices),
         options=_options(raw["customization_options"] or {}),
-        wish=_wish(raw["asin"], known),
-        human_wishes=tuple(_human_wish(wish) for wish in human if wish["instruction_attributes"]),
+        instruction=_instruction(raw["asin"], extra),
+        human_instructions=tuple(
+            _human_instruction(entry) for entry in human if entry["instruction_attributes"]
+        ),
     )
 
 
 def _prices(raw: Mapping[str, Any]) -> tuple[float, ...]:
-    """Read ``$9.99`` or ``$9.99$19.99``."""
+    """Parse ``$9.99`` or ``$9.99$19.99``."""
     if not raw.get("pricing"):
         return (_NO_PRICE,)
     amounts = raw["pricing"].split("$")[1:]
@@ -189,6 +194,7 @@ def _prices(raw: Mapping[str, Any]) -> tuple[float, ...]:
 
 def _options(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {
+        # As in the original, whose URLs contain the values: no slashes.
         name.lower(): tuple(
             choice["value"].strip().replace("/", " | ").lower() for choice in choices
         )
@@ -197,17 +203,17 @@ def _options(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _wish(asin: str, known: Mapping[str, Any]) -> Wish | None:
-    if known.get("instruction") is None:
+def _instruction(asin: str, extra: Mapping[str, Any]) -> Instruction | None:
+    if extra.get("instruction") is None:
         return None
-    attributes = known.get("instruction_attributes")
+    attributes = extra.get("instruction_attributes")
     if not attributes:
         raise CatalogueError(f"product {asin} has an instruction without attributes")
-    return Wish(known["instruction"], tuple(attributes))
+    return Instruction(extra["instruction"], tuple(attributes))
 
 
-def _human_wish(raw: Mapping[str, Any]) -> Wish:
-    return Wish(
+def _human_instruction(raw: Mapping[str, Any]) -> Instruction:
+    return Instruction(
         raw["instruction"].strip("."),
         tuple(raw["instruction_attributes"]),
         tuple(raw["instruction_options"]),

@@ -1,8 +1,8 @@
-"""Products made from a seed: the embedded catalogue, called ``webshop-synth``.
+"""Generates the embedded catalogue, ``webshop-synth``, from a seed.
 
-It has the files, the schema and the shape of WebShop's small catalogue (Yao et al. 2022,
-arXiv:2207.01206): as many products, categories, option groups and instructions. Its text is our
-own, so scores on it are never comparable with published ones.
+It has the files, the schema and the statistics of WebShop's small catalogue (Yao et al. 2022,
+arXiv:2207.01206): the same numbers of products, categories, options and instructions. Its text is
+our own, so scores on it are never comparable with published ones.
 """
 
 import json
@@ -17,73 +17,73 @@ from layerbench.envs.cache import cache_dir, make_once
 from layerbench.envs.webshop.catalogue import index, published, synthetic_words
 
 SOURCE = "webshop-synth"
-"""Label of the generated catalogue: its scores never share a table with published ones."""
+"""Name of the catalogue in records: its scores never share a table with published ones."""
 
 VERSION = 1
-"""Changes whenever the text of a product or its order does."""
+"""Raised with every change of the text or order of products."""
 
 NUM_PRODUCTS = 1000
 
 _PRODUCTS_FILE, _ATTRIBUTES_FILE = "items_shuffle_1000.json", "items_ins_v2_1000.json"
-# Of 1,000 products, by the number of their option groups: how many there are, how many of them
-# are clothes, and how many have an instruction.
-_OPTION_GROUPS = {3: (13, 13, 9), 2: (165, 120, 120), 1: (245, 67, 130), 0: (577, 0, 156)}
-# Chance that an attribute is told only where search does not look, in a later feature.
-_HIDDEN = 0.4
-_NO_PRICE, _PRICE_RANGE = 0.09, 0.09
+# By number of options, of 1,000 products: how many there are, how many of them are in the category
+# fashion, and how many have an instruction. Counted in the published small catalogue.
+_OPTION_COUNTS = {3: (13, 13, 9), 2: (165, 120, 120), 1: (245, 67, 130), 0: (577, 0, 156)}
+# Probability that an attribute is mentioned only in a later feature, which search ignores.
+_HIDDEN_SHARE = 0.4
+_NO_PRICE_SHARE, _PRICE_RANGE_SHARE = 0.09, 0.09
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is settled about a product before its words are drawn."""
+    """The properties of a product that are drawn before its words."""
 
     asin: str
     category: str
     num_options: int
-    has_wish: bool
+    has_instruction: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A product's words.
+    """A product's words; see ``synthetic_words.Department``.
 
     Attributes:
-        shelf: Where its kind stands.
-        kind: In the singular.
-        brand: Made up.
-        qualities: Attributes by how they are said; so are the next two.
-        parts: See ``wares.Department``.
-        uses: See ``wares.Department``.
-        titled: Attributes that its title tells.
-        told: Attributes that its description tells.
+        subcategory: The second level of its category path.
+        kind: The kind of product, in the singular.
+        brand: An invented brand.
+        qualities: Attributes that stand before the kind.
+        parts: Attributes that stand after "with".
+        uses: Attributes that stand after "for".
+        in_title: Attributes that the title mentions.
+        in_description: Attributes that the description mentions.
     """
 
-    shelf: str
+    subcategory: str
     kind: str
     brand: str
     qualities: tuple[str, ...]
     parts: tuple[str, ...]
     uses: tuple[str, ...]
-    titled: frozenset[str]
-    told: frozenset[str]
+    in_title: frozenset[str]
+    in_description: frozenset[str]
 
     @property
     def attributes(self) -> tuple[str, ...]:
         return (*self.qualities, *self.parts, *self.uses)
 
 
-def stocked() -> Path:
-    """Fill the folder of the embedded catalogue, unless that was done before.
+def ensure_index() -> Path:
+    """Build the index of the embedded catalogue, unless it exists; return its folder.
 
     Raises:
-        StoreError: The cache cannot be written.
+        CacheError: The cache cannot be written.
     """
     folder = cache_dir() / "webshop" / f"{SOURCE}-{VERSION}.{index.FORMAT}"
 
     def build(empty: Path) -> None:
         with tempfile.TemporaryDirectory() as files:
             write(Path(files), num_products=NUM_PRODUCTS, seed=0)
-            index.fill(empty, published.find_files(Path(files)), source=SOURCE, about={})
+            index.build(empty, published.find_files(Path(files)), source=SOURCE, about={})
 
     make_once(folder, build)
     return folder
@@ -93,64 +93,69 @@ def write(folder: Path, *, num_products: int, seed: int) -> None:
     """Write a catalogue's files: products, attributes with instructions, nouns of the titles.
 
     Args:
-        folder: Where they go, under their official names.
-        num_products: How many; shares of categories and options stay the same.
-        seed: Of everything.
+        folder: Folder of the files, which have their official names.
+        num_products: Number of products; shares of categories and options stay the same.
+        seed: Seed of all draws.
     """
-    known: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
     nouns: dict[str, list[str]] = {}
     with (folder / _PRODUCTS_FILE).open("w", encoding="utf-8") as file:
         for number, plan in enumerate(_plans(num_products, seed)):
+            # One generator a product, so that a product's words do not depend on the others'.
             rng = random.Random(f"product|{seed}|{number}")
             draft = _draft(plan, rng)
             product = _product(plan, draft, rng)
-            known[plan.asin] = _known(plan, draft, rng)
+            attributes[plan.asin] = _attributes(plan, draft, rng)
             nouns[product["name"]] = _nouns(draft)
             file.write(f"{',' if number else '['}\n{json.dumps(product, ensure_ascii=False)}")
         file.write("\n]\n")
-    (folder / _ATTRIBUTES_FILE).write_text(json.dumps(known))
+    (folder / _ATTRIBUTES_FILE).write_text(json.dumps(attributes))
     (folder / published.NOUNS_FILE).write_text(json.dumps(nouns))
 
 
 def _plans(num_products: int, seed: int) -> Iterator[_Plan]:
-    """Settle category, number of options and instruction of each product, in a shuffled order."""
+    """Draw category, number of options and existence of an instruction, in shuffled order."""
+    # The order of the draws is part of the catalogue: see VERSION.
     rng = random.Random(f"plans|{seed}")
     shares = {name: department.share for name, department in synthetic_words.DEPARTMENTS.items()}
-    categories = _dealt(shares, num_products)
-    clothes = categories.count("fashion")
-    groups = _OPTION_GROUPS.items()
-    worn = _dealt({number: of for number, (_, of, _) in groups}, clothes)
-    other = _dealt({number: all_ - of for number, (all_, of, _) in groups}, num_products - clothes)
-    for options in (worn, other):
-        rng.shuffle(options)
-    dealt = [
-        (category, worn.pop() if category == "fashion" else other.pop()) for category in categories
+    categories = _allot(shares, num_products)
+    num_fashion = categories.count("fashion")
+    counts = _OPTION_COUNTS.items()
+    fashion = _allot({options: worn for options, (_, worn, _) in counts}, num_fashion)
+    other = _allot(
+        {options: total - worn for options, (total, worn, _) in counts}, num_products - num_fashion
+    )
+    for option_counts in (fashion, other):
+        rng.shuffle(option_counts)
+    drawn = [
+        (category, fashion.pop() if category == "fashion" else other.pop())
+        for category in categories
     ]
-    rng.shuffle(dealt)
-    wishes = _wishes([number for _, number in dealt], rng)
+    rng.shuffle(drawn)
+    with_instruction = _with_instruction([num_options for _, num_options in drawn], rng)
     names = _ids(num_products, rng)
-    for number, (category, num_options) in enumerate(dealt):
-        yield _Plan(names[number], category, num_options, number in wishes)
+    for number, (category, num_options) in enumerate(drawn):
+        yield _Plan(names[number], category, num_options, number in with_instruction)
 
 
-def _dealt(shares: Mapping[Any, int], count: int) -> list[Any]:
-    """Repeat each key by its share of a count; what rounding leaves over goes to the first."""
-    whole = sum(shares.values())
-    dealt = [key for key, share in shares.items() for _ in range(count * share // whole)]
-    return [next(iter(shares))] * (count - len(dealt)) + dealt
+def _allot(shares: Mapping[Any, int], count: int) -> list[Any]:
+    """Repeat each key by its share of a count; the first key fills what rounding leaves."""
+    total = sum(shares.values())
+    allotted = [key for key, share in shares.items() for _ in range(count * share // total)]
+    return [next(iter(shares))] * (count - len(allotted)) + allotted
 
 
-def _wishes(options: Sequence[int], rng: random.Random) -> set[int]:
-    """Choose which products have an instruction: more of those with options."""
-    chosen: set[int] = set()
-    for number, (there_are, _, wished) in _OPTION_GROUPS.items():
-        places = [place for place, of in enumerate(options) if of == number]
-        chosen.update(rng.sample(places, len(places) * wished // there_are))
-    return chosen
+def _with_instruction(option_counts: Sequence[int], rng: random.Random) -> set[int]:
+    """Draw the numbers of the products with an instruction: more of those with options."""
+    drawn: set[int] = set()
+    for num_options, (total, _, instructed) in _OPTION_COUNTS.items():
+        numbers = [number for number, count in enumerate(option_counts) if count == num_options]
+        drawn.update(rng.sample(numbers, len(numbers) * instructed // total))
+    return drawn
 
 
 def _ids(count: int, rng: random.Random) -> list[str]:
-    """Name products by two words, or by number if there are more than pairs of words."""
+    """Make ids of two words each, or numbered ones if there are too few pairs of words."""
     pairs = [
         f"{start}-{end}".upper()
         for start in synthetic_words.ID_STARTS
@@ -162,38 +167,39 @@ def _ids(count: int, rng: random.Random) -> list[str]:
 
 def _draft(plan: _Plan, rng: random.Random) -> _Draft:
     department = synthetic_words.DEPARTMENTS[plan.category]
-    shelf = rng.choice(list(department.kinds))
+    subcategory = rng.choice(list(department.kinds))
     qualities = tuple(rng.sample(department.qualities, rng.randint(2, 4)))
     parts = tuple(rng.sample(department.parts, rng.randint(1, 2)))
     uses = tuple(rng.sample(department.uses, rng.randint(1, 2)))
-    shown = [a for a in (*qualities, *parts, *uses) if rng.random() >= _HIDDEN]
-    titled = [*shown[:2], *(use for use in uses[:1] if use in shown)]
+    shown = [a for a in (*qualities, *parts, *uses) if rng.random() >= _HIDDEN_SHARE]
+    in_title = [*shown[:2], *(use for use in uses[:1] if use in shown)]
     return _Draft(
-        shelf=shelf,
-        kind=rng.choice(department.kinds[shelf]),
+        subcategory=subcategory,
+        kind=rng.choice(department.kinds[subcategory]),
         brand=rng.choice(synthetic_words.BRANDS),
         qualities=qualities,
         parts=parts,
         uses=uses,
-        titled=frozenset(titled),
-        told=frozenset(shown) - frozenset(titled),
+        in_title=frozenset(in_title),
+        in_description=frozenset(shown) - frozenset(in_title),
     )
 
 
 def _product(plan: _Plan, draft: _Draft, rng: random.Random) -> dict[str, Any]:
     """Write a product in the published schema."""
-    shown = frozenset((*draft.titled, *draft.told))
+    shown = draft.in_title | draft.in_description
     hidden = [attribute for attribute in draft.attributes if attribute not in shown]
     options = _options(plan, rng)
     return {
-        "name": _phrase(draft, draft.titled, f"{draft.brand} ", draft.kind).title(),
+        "name": _phrase(draft, draft.in_title, f"{draft.brand} ", draft.kind).title(),
         "full_description": _description(draft, rng),
         "pricing": _pricing(plan, draft, rng),
         "images": [""],
-        "product_category": f"{plan.category.title()} \u203a {draft.shelf} \u203a "
+        "product_category": f"{plan.category.title()} \u203a {draft.subcategory} \u203a "
         f"{synthetic_words.plural(draft.kind).title()}",
         "average_rating": "",
         "small_description": [
+            # Search looks at this first feature alone, so that the others hide their attributes.
             f"{synthetic_words.plural(draft.kind).capitalize()} by {draft.brand}",
             *(attribute.capitalize() for attribute in hidden),
             rng.choice(synthetic_words.CLOSERS),
@@ -206,44 +212,44 @@ def _product(plan: _Plan, draft: _Draft, rng: random.Random) -> dict[str, Any]:
     }
 
 
-def _phrase(draft: _Draft, told: frozenset[str], opening: str, kind: str) -> str:
-    """Say some of the attributes around the kind, as in "slim fit shirt with cotton lining"."""
-    qualities = ", ".join(quality for quality in draft.qualities if quality in told)
-    parts = ", ".join(part for part in draft.parts if part in told)
-    uses = ", ".join(use for use in draft.uses if use in told)
+def _phrase(draft: _Draft, attributes: frozenset[str], opening: str, kind: str) -> str:
+    """Write a kind with some attributes, such as "slim fit shirt with cotton lining"."""
+    qualities = ", ".join(quality for quality in draft.qualities if quality in attributes)
+    parts = ", ".join(part for part in draft.parts if part in attributes)
+    uses = ", ".join(use for use in draft.uses if use in attributes)
     words = f"{opening}{qualities} {kind}" if qualities else f"{opening}{kind}"
     return words + (f" with {parts}" if parts else "") + (f" for {uses}" if uses else "")
 
 
 def _description(draft: _Draft, rng: random.Random) -> str:
     opening = f"{rng.choice(synthetic_words.OPENERS)} "
-    return (
-        f"{_phrase(draft, draft.told, opening, draft.kind)}. {rng.choice(synthetic_words.CLOSERS)}"
-    )
+    phrase = _phrase(draft, draft.in_description, opening, draft.kind)
+    return f"{phrase}. {rng.choice(synthetic_words.CLOSERS)}"
 
 
 def _pricing(plan: _Plan, draft: _Draft, rng: random.Random) -> str:
-    """Write a price, a range of prices or none; products of a kind cost about the same."""
+    """Write a price, a range of prices or none; products of a kind have similar prices."""
     low, high = synthetic_words.DEPARTMENTS[plan.category].prices
+    # Squared, so that cheap kinds are more frequent.
     usual = low + (high - low) * random.Random(f"price|{draft.kind}").random() ** 2
     price = usual * rng.uniform(0.7, 1.5)
-    chance = rng.random()
-    if chance < _NO_PRICE:
+    draw = rng.random()
+    if draw < _NO_PRICE_SHARE:
         return ""
-    if chance < _NO_PRICE + _PRICE_RANGE:
+    if draw < _NO_PRICE_SHARE + _PRICE_RANGE_SHARE:
         return f"${price:,.2f}${price * rng.uniform(1.1, 1.4):,.2f}"
     return f"${price:,.2f}"
 
 
 def _options(plan: _Plan, rng: random.Random) -> dict[str, list[dict[str, Any]]]:
-    """Draw options and their values, which stand in the order of ``wares``."""
+    """Draw options and their values, in the order of ``synthetic_words``."""
     names = synthetic_words.DEPARTMENTS[plan.category].options[: plan.num_options]
     if plan.num_options == 1 and plan.category != "fashion":
         names = (rng.choice(synthetic_words.DEPARTMENTS[plan.category].options[:2]),)
     options: dict[str, list[dict[str, Any]]] = {}
     for name in names:
         values = synthetic_words.OPTION_VALUES[name]
-        fewest, most = synthetic_words.VALUES_OF.get(name, synthetic_words.MANY_VALUES)
+        fewest, most = synthetic_words.VALUE_COUNTS.get(name, synthetic_words.DEFAULT_VALUE_COUNT)
         chosen = set(rng.sample(values, rng.randint(fewest, most)))
         options[name.title()] = [
             {"value": value.title(), "image": None} for value in values if value in chosen
@@ -251,18 +257,19 @@ def _options(plan: _Plan, rng: random.Random) -> dict[str, list[dict[str, Any]]]
     return options
 
 
-def _known(plan: _Plan, draft: _Draft, rng: random.Random) -> dict[str, Any]:
-    """Write what is known of a product beside its text, with an instruction if it has one."""
-    known: dict[str, Any] = {"attributes": list(draft.attributes)}
-    if plan.has_wish:
+def _attributes(plan: _Plan, draft: _Draft, rng: random.Random) -> dict[str, Any]:
+    """Write a product's entry in the file of attributes, with its instruction if it has one."""
+    entry: dict[str, Any] = {"attributes": list(draft.attributes)}
+    if plan.has_instruction:
         count = min(rng.randint(2, 4), len(draft.attributes))
-        asked = frozenset(rng.sample(draft.attributes, count))
-        known["instruction"] = _phrase(draft, asked, "Find me ", synthetic_words.plural(draft.kind))
-        known["instruction_attributes"] = [a for a in draft.attributes if a in asked]
-    return known
+        required = frozenset(rng.sample(draft.attributes, count))
+        plural = synthetic_words.plural(draft.kind)
+        entry["instruction"] = _phrase(draft, required, "Find me ", plural)
+        entry["instruction_attributes"] = [a for a in draft.attributes if a in required]
+    return entry
 
 
 def _nouns(draft: _Draft) -> list[str]:
-    """List the nouns of the title: all its words but those of qualities."""
-    titled = [a for a in (*draft.parts, *draft.uses) if a in draft.titled]
-    return " ".join([draft.brand, draft.kind, *titled]).lower().split()
+    """List the nouns of the title: all its words except those of qualities."""
+    in_title = [a for a in (*draft.parts, *draft.uses) if a in draft.in_title]
+    return " ".join([draft.brand, draft.kind, *in_title]).lower().split()

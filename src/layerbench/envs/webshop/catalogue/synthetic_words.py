@@ -1,4 +1,4 @@
-"""The words that generated products are made of."""
+"""The vocabulary of the generated catalogue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Department:
-    """What is sold in one category.
+    """The words of one category.
 
     Attributes:
-        share: Of 1,000 products, as in WebShop's small catalogue.
-        kinds: Kinds of product by the shelf they stand on, in the singular.
-        qualities: Attributes that are said before the kind.
-        parts: Attributes that are said after "with".
-        uses: Attributes that are said after "for".
+        share: Number among 1,000 products, as in WebShop's small catalogue.
+        kinds: Kinds of product by subcategory, in the singular.
+        qualities: Attributes that stand before the kind.
+        parts: Attributes that stand after "with".
+        uses: Attributes that stand after "for".
         prices: Lowest and highest usual price, in dollars.
-        options: Names of options, the likeliest first; see ``OPTION_VALUES``.
+        options: Names of options, the most frequent first; see ``OPTION_VALUES``.
     """
 
     share: int
@@ -147,9 +147,9 @@ OPTION_VALUES: Mapping[str, tuple[str, ...]] = {
     "fit type": _listed("men, women, youth"),
     "flavor name": _listed("lemon, cherry, maple, ginger, cinnamon, apple, mango, hazelnut"),
 }
-VALUES_OF = {"color": (4, 8), "size": (4, 6), "fit type": (2, 3)}
-"""Fewest and most values of an option; see ``MANY_VALUES`` for the others."""
-MANY_VALUES = (3, 6)
+VALUE_COUNTS = {"color": (4, 8), "size": (4, 6), "fit type": (2, 3)}
+"""Fewest and most values of an option; ``DEFAULT_VALUE_COUNT`` for the others."""
+DEFAULT_VALUE_COUNT = (3, 6)
 
 BRANDS = _listed(
     "Alvora, Brellin, Corvane, Dunmere, Elquist, Farrowby, Galdon, Hestin, Ivarro, Jorvane, "
@@ -157,7 +157,7 @@ BRANDS = _listed(
     "Umbria, Velmont, Wexley, Yarrowin, Zendril"
 )
 
-# Ids that can be told apart by two words are easier to copy than ten letters and digits.
+# Ids of two words are easier to copy for a small model than ten letters and digits.
 ID_STARTS = _listed(
     "ace, arch, bay, bell, bolt, cape, cove, dale, dawn, dusk, elm, fern, fig, ford, gale, glen, "
     "hill, iris, jade, keen, lake, lark, leaf, mill, moon, north, oak, palm, pine, reed, rook, sky"
@@ -179,7 +179,7 @@ CLOSERS = (
 
 
 def plural(kind: str) -> str:
-    """Give the name of more than one.
+    """Return the plural of a kind.
 
     >>> plural("hair brush"), plural("lip balm")
     ('hair brushes', 'lip balms')

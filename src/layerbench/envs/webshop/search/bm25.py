@@ -1,7 +1,7 @@
-"""Lucene's BM25, to the last bit of its scores.
+"""Lucene's BM25, with bitwise equal scores.
 
-Robertson and Zaragoza (2009), in Lucene's form: no factor k1 + 1, lengths of documents rounded to
-a byte, single precision in the same order of operations.
+Robertson and Zaragoza (2009) in Lucene's form: without the factor k1 + 1, with document lengths
+rounded to a byte, in single precision and with operations in the same order.
 
 Shapes: N documents.
 """
@@ -23,7 +23,7 @@ from layerbench.envs.webshop.search.tokens import terms_of
 K1, B = np.float32(0.9), np.float32(0.4)
 """Pyserini's defaults, which WebShop leaves as they are."""
 
-_MOST_TERMS = 2**31 - 1
+_MAX_TERMS = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Ranking:
     """The best documents for a query, best first.
 
     Attributes:
-        documents: Numbers of the documents.
+        documents: The documents' numbers.
         scores: Their scores, positive.
     """
 
@@ -40,13 +40,13 @@ class Ranking:
 
 
 class BM25:
-    """An index over texts.
+    """A search index over texts.
 
     Args:
         terms: Postings of the terms.
-        lengths_N: The documents' lengths in terms, as bytes of ``encode_length``.
-        ranks_N: Place of each document among those of equal score, smaller first.
-        total_terms: Of all documents.
+        lengths_N: The documents' lengths in terms, encoded by ``encode_length``.
+        ranks_N: Order of documents with equal scores, smaller first.
+        total_terms: Number of terms in all documents.
     """
 
     def __init__(
@@ -61,12 +61,13 @@ class BM25:
         self._lengths_N = lengths_N
         self._ranks_N = ranks_N
         self._total_terms = total_terms
-        # Lucene counts the documents that have any terms.
+        # Like Lucene, documents without terms count neither here nor in the mean length.
         self._num_documents = int(np.count_nonzero(lengths_N))
         self._inverse_norms = _inverse_norms(max(total_terms, 1) / max(self._num_documents, 1))
 
     def search(self, query: str, *, count: int) -> Ranking:
-        """Rank the documents that share a term with the query; at most ``count`` of them."""
+        """Rank the documents that share a term with the query; return the best ``count``."""
+        # Lucene sums in double precision and rounds once at the end.
         sums_N = np.zeros(len(self._lengths_N))
         for term, repeats in Counter(terms_of(query)).items():
             documents, counts = self._terms.find(term)
@@ -80,10 +81,11 @@ class BM25:
     def _weigh(
         self, counts: np.ndarray, lengths: np.ndarray, *, repeats: int
     ) -> Float32[np.ndarray, " p"]:
-        """Score one term in the documents that have it."""
+        """Score one term, ``repeats`` times in the query, in the documents that contain it."""
         rarity = (self._num_documents - len(counts) + 0.5) / (len(counts) + 0.5)
         weight = np.float32(repeats) * np.float32(math.log(1 + rarity))
         frequencies = counts.astype(np.float32)
+        # Lucene's form of weight * tf / (tf + norm), needed for equal rounding.
         return weight - weight / (np.float32(1) + frequencies * self._inverse_norms[lengths])
 
     def save(self, folder: Path) -> None:
@@ -96,7 +98,7 @@ class BM25:
 
 
 def load(folder: Path) -> BM25:
-    """Map what ``BM25.save`` wrote."""
+    """Map an index from a folder of ``BM25.save``."""
     return BM25(
         postings.load(folder / "terms"),
         mapped(folder / "lengths.npy"),
@@ -106,7 +108,7 @@ def load(folder: Path) -> BM25:
 
 
 def build(documents: Iterable[tuple[str, str]]) -> BM25:
-    """Index documents, given as id and text; ids in ascending order settle ties."""
+    """Index documents, given as (id, text); of equal scores the smaller id ranks first."""
     builder = PostingsBuilder()
     lengths: list[int] = []
     ids: list[str] = []
@@ -128,18 +130,18 @@ def encode_length(length: int) -> int:
     >>> [decode_length(encode_length(length)) for length in (5, 39, 40, 100, 1000)]
     [5, 39, 40, 96, 984]
     """
-    exact = 255 - _encode(_MOST_TERMS)
+    exact = 255 - _encode(_MAX_TERMS)
     return length if length < exact else exact + _encode(length - exact)
 
 
 def decode_length(code: int) -> int:
-    """Give the length that a byte stands for."""
-    exact = 255 - _encode(_MOST_TERMS)
+    """Return the length that a byte encodes."""
+    exact = 255 - _encode(_MAX_TERMS)
     return code if code < exact else exact + _decode(code - exact)
 
 
 def _encode(number: int) -> int:
-    """Keep the four highest bits of a number, the first of them by its place."""
+    """Keep the four highest bits of a number, like Lucene's ``SmallFloat.longToInt4``."""
     shift = number.bit_length() - 4
     return number if shift < 0 else ((number >> shift) & 0x07) | ((shift + 1) << 3)
 
@@ -150,15 +152,15 @@ def _decode(code: int) -> int:
 
 
 def _inverse_norms(mean_length: float) -> Float32[np.ndarray, " 256"]:
-    """Give 1 / (k1 (1 - b + b length / mean)) for every byte."""
+    """Return 1 / (k1 (1 - b + b length / mean)) for every byte."""
     lengths = np.array([decode_length(code) for code in range(256)], dtype=np.float32)
     return np.float32(1) / (K1 * ((np.float32(1) - B) + B * lengths / np.float32(mean_length)))
 
 
 def _best(scores_N: np.ndarray, ranks_N: np.ndarray, count: int) -> np.ndarray:
-    found = np.flatnonzero(scores_N)
-    if len(found) > count:
-        # All that are at least as good as the last that counts: ties are settled by rank.
-        scores = scores_N[found]
-        found = found[scores >= np.partition(scores, -count)[-count]]
-    return found[np.lexsort((ranks_N[found], -scores_N[found]))][:count]
+    matches = np.flatnonzero(scores_N)
+    if len(matches) > count:
+        # Keep all with at least the score of the last place, as ties there are settled by rank.
+        scores = scores_N[matches]
+        matches = matches[scores >= np.partition(scores, -count)[-count]]
+    return matches[np.lexsort((ranks_N[matches], -scores_N[matches]))][:count]

@@ -1,7 +1,7 @@
-"""Text to index terms, as Lucene's standard English analysis does.
+"""Converts text to index terms like Lucene's English analyzer.
 
-In this order: words by the boundaries of UAX #29, lower case, no possessive ending, no stop words,
-Porter's stems.
+The steps are: words by the boundaries of UAX #29, lower case, possessive endings and stop words
+removed, Porter's stems.
 """
 
 import functools
@@ -22,7 +22,7 @@ _DIGIT = r"\p{WB=Numeric}" + _WITHIN
 _JOIN = r"(?:\p{WB=ExtendNumLet}" + _WITHIN + ")*"
 _LETTERS = rf"{_LETTER}(?:[\p{{WB=MidLetter}}\p{{WB=MidNumLet}}\p{{WB=Single_Quote}}]?{_LETTER})*"
 _DIGITS = rf"{_DIGIT}(?:[\p{{WB=MidNum}}\p{{WB=MidNumLet}}\p{{WB=Single_Quote}}]?{_DIGIT})*"
-# Beside today's pictographs those of Unicode 11 to 15, by which Lucene's tables were made.
+# Code points that were pictographs in the Unicode version of Lucene's tables, added to today's.
 _PICTOGRAPH = (
     r"[\p{Extended_Pictographic}\u2605\u2607-\u260d\u260f-\u2612\u2616\u2617\u2619-\u266f"
     r"\u2670-\u2685\u2690-\u2705\u2708-\u2712\u2765-\u2767]"
@@ -41,7 +41,8 @@ _WORD = regex.compile(
     regex.V1,
 )
 _POSSESSIVES = ("'s", "\u2019s", "\uff07s")
-_SHORTEST_STEMMED = 3
+# Porter's program leaves shorter words as they are.
+_MIN_STEMMED_LENGTH = 3
 
 
 def terms_of(text: str) -> list[str]:
@@ -54,23 +55,24 @@ def terms_of(text: str) -> list[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """Split a text into its words: letters, numbers and pictures, no punctuation."""
+    """Split a text into words, numbers and emoji, without punctuation."""
     return _WORD.findall(text)
 
 
 @functools.lru_cache(maxsize=200_000)
 def _term(word: str) -> str:
-    """Give a lower-case word's term, or nothing for a stop word."""
+    """Return a lower-case word's term; empty for a stop word."""
     if word.endswith(_POSSESSIVES):
         word = word[:-2]
-    if word in STOP_WORDS or len(word) < _SHORTEST_STEMMED:
+    if word in STOP_WORDS or len(word) < _MIN_STEMMED_LENGTH:
         return "" if word in STOP_WORDS else word
     return _stem(word)
 
 
-# It declares no types.
+# Stemmer has no type annotations.
 _stemmer: Any = Stemmer.Stemmer("porter")  # pyright: ignore
-# Porter's own program departs from his paper (1980) in two endings, and Lucene follows the program.
+# Porter's own program departs from his paper (1980) in two endings, and Lucene follows the program:
+# -bli becomes -ble and -logi becomes -log where the rest has m > 0. The paper has -abli alone.
 _DEPARTING = regex.compile(r"(?:bl|log)(?:y|i|ies|ied|ying)$")
 
 
@@ -85,9 +87,9 @@ def _stem(word: str) -> str:
 
 
 def _has_measure(stem: str) -> bool:
-    """Tell whether a vowel is followed by a consonant: Porter's m > 0."""
+    """Return whether a vowel is followed by a consonant: Porter's m > 0."""
     after_vowel = False
-    vowel = True  # So that a y at the beginning is a consonant, as it is after a vowel.
+    vowel = True  # A y at the beginning is a consonant, like one after a vowel.
     for letter in stem:
         vowel = letter in "aeiou" or (letter == "y" and not vowel)
         if after_vowel and not vowel:
