@@ -9,8 +9,8 @@
 ``capture`` runs layerbench from a source folder: help texts, settings, mistakes, quick runs of
 every environment (full, one layer, LoRA), evaluations, and tables of these and of the published
 records in every format. It keeps what was printed and written, with times, memory and the code's
-revision left out; commit first, since records of uncommitted code say so. Five minutes on two cores;
-a capture that was stopped goes on.
+revision left out; commit first, since records of uncommitted code say so. Five minutes on two
+cores; a capture that was stopped goes on.
 """
 
 import argparse

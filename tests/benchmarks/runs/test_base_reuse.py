@@ -7,11 +7,11 @@ import pytest
 
 from layerbench.agents.types import ContextMode, StopReason, Trajectory
 from layerbench.benchmarks.records import episodes, json_codec
-from layerbench.benchmarks.runs import base_reuse
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
-from layerbench.benchmarks.sweep.plan import PlannedRun
+from layerbench.benchmarks.runs import base_reuse
 from layerbench.benchmarks.runs.base_reuse import Conditions
+from layerbench.benchmarks.sweep.plan import PlannedRun
 from tests.support import small_sweep
 
 Change = Callable[[Conditions], Conditions]

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from layerbench.envs.keydoor import KeyDoor
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.records import run_record
-
+from layerbench.envs.keydoor import KeyDoor
 from layerbench.envs.keydoor.env import list_tasks
 from tests.support import saved_model
 

@@ -15,11 +15,11 @@ import pytest
 
 from layerbench.agents.backends import endpoint
 from layerbench.benchmarks import cli
-from layerbench.benchmarks.records import episodes, run_record
 from layerbench.benchmarks.leaderboard import build
+from layerbench.benchmarks.records import episodes, run_record
 from layerbench.benchmarks.verify.report import check
-from tests.support.command_line import typed
 from tests.support.chat_server import ChatServer, Reply, completion, failure, serving
+from tests.support.command_line import typed
 
 pytest.importorskip("openai", reason="needs the extra layerbench[openai]")
 
@@ -114,7 +114,8 @@ def test_the_record_says_what_is_known_and_what_is_not(finished: Finished) -> No
     assert data["settings"]["agent"]["action_mode"] == "generate"
     assert data["settings"]["model"]["base_url"].startswith("http://127.0.0.1:")
     assert (
-        run_record.RunRecord.from_json(json.dumps(data)).to_json() == (out / "record.json").read_text()
+        run_record.RunRecord.from_json(json.dumps(data)).to_json()
+        == (out / "record.json").read_text()
     )
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from layerbench.benchmarks.runs import resolve
-from layerbench.benchmarks.config import serialize
 from layerbench.agents.pretrained.loading import load_model, weights_hash
 from layerbench.benchmarks import cli
+from layerbench.benchmarks.config import serialize
+from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.records.run_folder import default_path
-from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.runs import resolve
 from tests.support import saved_model
 from tests.support.sweep_example import Like, write_record, write_sweep
 

@@ -14,11 +14,11 @@ from transformers import AutoModelForCausalLM
 
 from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks import cli
-from layerbench.benchmarks.models import delta
 from layerbench.benchmarks.leaderboard import build
+from layerbench.benchmarks.models import delta
 from layerbench.benchmarks.records import run_record
-from layerbench.benchmarks.verify.report import check
 from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.verify.report import check
 from tests.support import saved_model
 from tests.support.command_line import typed
 

@@ -11,9 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.records import episodes, run_record
-from tests.support import tiny_vllm
 from tests.benchmarks.runs import test_resume
-from tests.support import saved_model
+from tests.support import saved_model, tiny_vllm
 
 pytestmark = [*tiny_vllm.MARKS, pytest.mark.timeout(600)]
 
@@ -36,7 +35,9 @@ def actions(folder: Path, phase: str) -> list[str]:
 
 
 def outcomes(folder: Path) -> list[Any]:
-    return [evaluation.outcomes for evaluation in run_record.read(folder / "record.json").evaluations]
+    return [
+        evaluation.outcomes for evaluation in run_record.read(folder / "record.json").evaluations
+    ]
 
 
 def test_choices_score_as_with_transformers(tmp_path: Path) -> None:

@@ -5,10 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerbench.benchmarks.records import episodes, run_record, json_codec
+from layerbench.benchmarks.records import episodes, json_codec, run_record
 from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.records.run_record import (
+    CodeRecord,
+    EnvRecord,
+    Evaluation,
+    HardwareRecord,
+    ModelRecord,
+    RunRecord,
+)
 from layerbench.benchmarks.runs.console import Reporter
-from layerbench.benchmarks.records.run_record import CodeRecord, EnvRecord, Evaluation, HardwareRecord, ModelRecord, RunRecord
 
 _PHASE = "base"
 # All that the play of the base model depends on; what is left is about training.

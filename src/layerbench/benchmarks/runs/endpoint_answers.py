@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerbench.agents.backends.endpoint import ChatAnswer, ChatEndpoint, ChatQuery
+from layerbench.benchmarks.errors import FormatError, SettingsError
 from layerbench.benchmarks.records import json_codec
-from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records.run_record import EndpointRecord
-from layerbench.benchmarks.errors import FormatError
 
 
 @dataclass(frozen=True, slots=True)

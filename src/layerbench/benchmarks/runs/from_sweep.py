@@ -4,14 +4,11 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from layerbench.benchmarks.leaderboard import contributions
-from layerbench.benchmarks.leaderboard.types import BoardKey
-from layerbench.benchmarks.errors import SettingsError
-
 from layerbench.benchmarks.config.schema import RunConfig, SourceConfig
-
+from layerbench.benchmarks.errors import SettingsError
+from layerbench.benchmarks.leaderboard import contributions
 from layerbench.benchmarks.leaderboard.contributions import SweptTable
-
+from layerbench.benchmarks.leaderboard.types import BoardKey
 from layerbench.envs import registry
 from layerbench.rl.lr_scales import contribution_scales, spell_scales
 from layerbench.rl.selection import parse_selection, spell_layers

@@ -71,9 +71,7 @@ def _prepare(
             "model.backend=vllm plays in one process: leave torchrun out, or take "
             "model.backend=transformers"
         )
-    return functools.partial(
-        training_run.execute, prepare.prepare(config), base=base, ranks=ranks
-    )
+    return functools.partial(training_run.execute, prepare.prepare(config), base=base, ranks=ranks)
 
 
 @contextmanager

@@ -9,13 +9,13 @@ from pathlib import Path
 from layerbench.agents.agent import Agent
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import Trajectory
-from layerbench.benchmarks.records import episodes, provenance, json_codec
+from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.records import episodes, json_codec, provenance
+from layerbench.benchmarks.records.run_folder import RunFolder, RunState
+from layerbench.benchmarks.records.run_record import Evaluation
 from layerbench.benchmarks.runs import evaluation
 from layerbench.benchmarks.runs.breakdown import check_played
-from layerbench.benchmarks.records.run_folder import RunFolder, RunState
 from layerbench.benchmarks.runs.console import Reporter
-from layerbench.benchmarks.records.run_record import Evaluation
-from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task

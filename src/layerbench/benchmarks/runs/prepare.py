@@ -9,17 +9,17 @@ from torch import nn
 
 from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent, StreamingAgent
-from layerbench.agents.backends.vllm import engine
-from layerbench.agents.backends.vllm.engine import EngineSettings
 from layerbench.agents.backends.transformers.backend import TransformersBackend
-from layerbench.agents.pretrained.loading import weights_hash
+from layerbench.agents.backends.vllm import engine
 from layerbench.agents.backends.vllm.backend import VLLMBackend
+from layerbench.agents.backends.vllm.engine import EngineSettings
 from layerbench.agents.context import ChatFormat, Tokenizer
+from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.agents.types import ActionMode, ContextMode
-from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.config import validate
-from layerbench.benchmarks.config.selected_layers import selection_of
 from layerbench.benchmarks.config.schema import AgentConfig, EnvConfig, RunConfig
+from layerbench.benchmarks.config.selected_layers import selection_of
+from layerbench.benchmarks.models import loading
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task

@@ -32,7 +32,7 @@ from layerbench.rl.lora import count_learned
 from layerbench.rl.metrics import IterationMetrics
 
 
-def evaluation_record(
+def evaluation_record(  # noqa: PLR0913 - none of them follows from another
     config: RunConfig,
     identity: EnvIdentity,
     player: Player,

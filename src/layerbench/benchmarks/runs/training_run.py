@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from layerbench.benchmarks.config import serialize
 from layerbench.agents.pretrained.loading import weights_hash
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.records import episodes, provenance
@@ -14,9 +14,9 @@ from layerbench.benchmarks.runs.base_reuse import Conditions
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.runs.player import BASE, FINAL, Player, open_pool, remember
 from layerbench.benchmarks.runs.prepare import Plan
+from layerbench.rl.distributed import ALONE, Ranks
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.metrics import IterationMetrics
-from layerbench.rl.distributed import ALONE, Ranks
 from layerbench.rl.trainer import Trainer
 
 
