@@ -13,15 +13,15 @@ from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.rl.activation_checkpointing import forgetful_blocks
 from layerbench.rl.batching import make_sequences
 from layerbench.rl.layers import decoder_blocks
-from layerbench.rl.losses import LossSettings
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Advantages, Group
 from layerbench.rl.update import update
 from tests.support import model_families, toy_run
+from tests.support.train_settings import loss_settings
 
 SETTINGS = replace(
-    toy_run.SETTINGS, temperature=model_families.TEMPERATURE, loss=LossSettings(kl_coef=0.01)
+    toy_run.SETTINGS, temperature=model_families.TEMPERATURE, loss=loss_settings(kl_coef=0.01)
 )
 
 
@@ -31,11 +31,13 @@ def group_of(model: nn.Module) -> Group:
 
 def learn(model: nn.Module, group: Group, selection: str, *, forgetful: bool) -> None:
     settings = replace(SETTINGS, gradient_checkpointing=forgetful)
-    learner = make_learner(model, parse_selection(selection, model_families.NUM_LAYERS), settings)
+    learner = make_learner(
+        model, parse_selection(selection, model_families.NUM_LAYERS), settings, seed=0
+    )
     rng = np.random.default_rng(0)
     drawn = tuple(rng.normal(size=len(t.turns)).astype(np.float32) for t in group.trajectories)
     sequences = make_sequences([group], [Advantages(drawn, drawn, drawn)])
-    assert update(learner, sequences, settings.for_update(), rng=rng).steps == 2
+    assert update(learner, sequences, settings, rng=rng).steps == 2
 
 
 def count_reads(model: nn.Module) -> list[int]:

@@ -31,7 +31,7 @@ from tests.rl.test_trainer import assert_same_checkpoints, recorded
 from tests.support.toy_run import LONG, make_toy_trainer
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-TOY = str(Path(__file__).parents[1] / "support/toy_run.py")
+TOY = ("-m", "tests.support.toy_run")
 
 
 def as_if_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def numbers(line: dict[str, Any]) -> dict[str, float]:
 def test_two_processes_train_to_the_weights_of_one(
     tmp_path: Path, selection: str, rank: int
 ) -> None:
-    command = [*TORCHRUN, TOY, tmp_path / "two", "float32", selection, str(rank)]
+    command = [*TORCHRUN, *TOY, tmp_path / "two", "float32", selection, str(rank)]
     subprocess.run(command, check=True)
     settings = replace(LONG, lora_rank=rank)
     make_toy_trainer(tmp_path / "one", settings=settings, selection=selection)[0].run()
@@ -119,7 +119,7 @@ def test_two_processes_train_to_the_weights_of_one(
 
 @pytest.mark.slow
 def test_two_killed_processes_go_on_to_the_same_weights(tmp_path: Path) -> None:
-    command = [*TORCHRUN, TOY, str(tmp_path / "killed"), "float32", "1", "0"]
+    command = [*TORCHRUN, *TOY, str(tmp_path / "killed"), "float32", "1", "0"]
     with subprocess.Popen(command, start_new_session=True) as process:
         while latest_checkpoint(tmp_path / "killed" / "checkpoints") is None:
             assert process.poll() is None, "the run ended before it could be killed"
@@ -127,7 +127,7 @@ def test_two_killed_processes_go_on_to_the_same_weights(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     assert len(recorded(tmp_path / "killed")) < LONG.iterations
     subprocess.run(command, check=True)
-    subprocess.run([*TORCHRUN, TOY, tmp_path / "through", "float32", "1", "0"], check=True)
+    subprocess.run([*TORCHRUN, *TOY, tmp_path / "through", "float32", "1", "0"], check=True)
     assert_same_checkpoints(tmp_path / "killed", tmp_path / "through")
     assert recorded(tmp_path / "killed") == recorded(tmp_path / "through")
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from layerbench.rl.batching import TrainingSequence, collate
 from layerbench.rl.importance_correction import Mismatch, correct
-from layerbench.rl.losses import LossSettings
 from layerbench.rl.policy import decision_scores
-from layerbench.rl.update import UpdateSettings, update
+from layerbench.rl.update import update
 from tests.rl.test_update import ModelMaker, learner_of, moved_off, sample_sequences
+from tests.support.train_settings import loss_settings, train_settings
 
 LOGPROBS = st.floats(-30.0, 0.0, width=32)
 
@@ -55,7 +55,7 @@ def test_what_the_learner_sampled_itself_is_learned_from_as_without(
     for cap in (0.0, 2.0):
         learner = learner_of(make_model("qwen3"))
         sequences = sample_sequences(learner.model)
-        settings = UpdateSettings(LossSettings(importance_cap=cap), epochs=2, minibatches=2)
+        settings = train_settings(loss=loss_settings(importance_cap=cap), epochs=2, minibatches=2)
         stats = update(learner, sequences, settings, rng=np.random.default_rng(0))
         assert stats.mismatch == pytest.approx(0.0, abs=1e-5)
         assert stats.capped == (0.0 if cap else None)
@@ -71,7 +71,7 @@ def test_the_mismatch_of_another_engine_is_measured_with_and_without_a_correctio
     for cap in (0.0, 1.5):
         learner = learner_of(make_model("qwen3"))
         sequences = moved_off(sample_sequences(learner.model), by=0.5)
-        settings = UpdateSettings(LossSettings(kl_coef=0.0, importance_cap=cap))
+        settings = train_settings(loss=loss_settings(kl_coef=0.0, importance_cap=cap))
         stats = update(learner, sequences, settings, rng=np.random.default_rng(0))
         found.append((stats.mismatch, stats.max_mismatch))
         if cap:

@@ -39,10 +39,10 @@ def test_a_model_in_parts_learns_what_a_whole_one_does(name: str) -> None:
             assert any("_hf_hook" in vars(module) for module in model.modules())
         check_head(model)
         group = Group(tuple(model_families.play(model, *CHOSEN, stepper=CachedStepper(model))))
-        learner = make_learner(model, parse_selection("1", model_families.NUM_LAYERS), SETTINGS)
-        stats = update(
-            learner, sequences_of(group), SETTINGS.for_update(), rng=np.random.default_rng(0)
+        learner = make_learner(
+            model, parse_selection("1", model_families.NUM_LAYERS), SETTINGS, seed=0
         )
+        stats = update(learner, sequences_of(group), SETTINGS, rng=np.random.default_rng(0))
         assert stats.steps == 2
         assert stats.mismatch == pytest.approx(0.0, abs=1e-5)
         found.append({key: tensor.clone() for key, tensor in model.state_dict().items()})

@@ -1,7 +1,8 @@
 """A whole training run in seconds: a real transformer learns to answer by the task's number.
 
-Run as a script with a folder, a dtype, a selection and a rank of adapters, it trains to the end,
-from wherever an earlier, killed run has come; torchrun may start it as several processes.
+Run as a module from the root of the repository, with a folder, a dtype, a selection and a rank of
+adapters, it trains to the end, from wherever an earlier, killed run has come; torchrun may start it
+as several processes.
 """
 
 import sys
@@ -18,27 +19,26 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from layerbench.agents.rollout import EpisodeRequest
 from layerbench.agents.types import ContextMode, Response, StopReason, Trajectory, Turn
 from layerbench.envs.types import Observation, Task
-from layerbench.rl.advantages import AdvantageSettings
 from layerbench.rl.distributed import ALONE, Ranks, connected
-from layerbench.rl.losses import LossSettings
-from layerbench.rl.schedule import TrainSettings
 from layerbench.rl.selection import parse_selection
+from layerbench.rl.settings import TrainSettings
 from layerbench.rl.trainer import Trainer
+from tests.support.train_settings import advantage_settings, train_settings
 
 ANSWERS = (20, 21, 22, 23)
 END = 2
 TASKS = tuple(Task(f"task-{number}", {"number": number}) for number in range(6))
-SETTINGS = TrainSettings(
+SETTINGS = train_settings(
     iterations=4,
     tasks_per_iteration=4,
     group_size=4,
     learning_rate=1e-2,
+    layer_learning_rate=1e-2,
     minibatches=2,
     checkpoint_every=1,
-    seed=5,
-    advantages=AdvantageSettings(),
-    loss=LossSettings(kl_coef=0.01),
 )
+ALGORITHM = advantage_settings()
+SEED = 5
 
 
 class ToyPlayer:
@@ -128,6 +128,8 @@ def make_toy_trainer(
         tasks=TASKS,
         selection=parse_selection(selection, 3),
         settings=settings,
+        algorithm=ALGORITHM,
+        seed=SEED,
         run_dir=run_dir,
         ranks=ranks,
     )

@@ -30,7 +30,7 @@ from layerbench.rl.checkpoint_files import latest_checkpoint
 from layerbench.rl.distributed import ALONE, Ranks, check_agreement
 from layerbench.rl.layers import BaseWeights, parameter_groups
 from layerbench.rl.lora import adapt, changed_parameters
-from layerbench.rl.lr_scales import check_scales
+from layerbench.rl.lr_scales import check_scales, parse_scales
 from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.metrics import (
     IterationMetrics,
@@ -41,13 +41,14 @@ from layerbench.rl.metrics import (
 )
 from layerbench.rl.policy import check_head
 from layerbench.rl.schedule import (
-    TrainSettings,
     adapter_seed,
     episode_seed,
     learning_rate,
+    peak_learning_rate,
     shuffle_generator,
     task_at,
 )
+from layerbench.rl.settings import AdvantageSettings, TrainSettings
 from layerbench.rl.types import Group, LayerSelection
 from layerbench.rl.update import Learner, update
 
@@ -73,12 +74,15 @@ class Trainer:
         tasks: What to train on, in a fixed order; each once before any of them again.
         selection: Which layers learn.
         settings: How to train.
+        algorithm: How rewards become advantages.
+        seed: Decides the order of tasks, the episodes' sampling, the optimizer batches, and what
+            adapters begin with; at least 0.
         run_dir: Gets ``metrics.jsonl`` and ``checkpoints/``; what is there is continued.
         ranks: The processes that train together; ``play`` must give all of them the same.
 
     Raises:
         ValueError: Nothing is selected, there are no tasks, the model cannot be trained, or
-            ``run_dir`` holds another run.
+            ``run_dir`` holds another run; or the seed is negative.
     """
 
     def __init__(  # noqa: PLR0913 - none of them follows from another
@@ -89,19 +93,30 @@ class Trainer:
         tasks: Sequence[Task],
         selection: LayerSelection,
         settings: TrainSettings,
+        algorithm: AdvantageSettings,
+        seed: int,
         run_dir: Path,
         ranks: Ranks = ALONE,
     ) -> None:
         if not tasks:
             raise ValueError("training needs at least one task, got none")
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
         check_head(model)
         self._play = play
         self._tasks = tuple(tasks)
+        self._selection = selection
         self._settings = settings
+        self._algorithm = algorithm
+        self._seed = seed
         self._run_dir = run_dir
         self._ranks = ranks
-        self._learner = make_learner(model, selection, settings, ranks=ranks)
-        self._identity = _identity(self._learner, selection, settings, self._tasks)
+        self._learner = make_learner(model, selection, settings, seed=seed, ranks=ranks)
+        self._identity = {
+            **_settings_identity(settings, algorithm, seed=seed),
+            **_model_identity(self._learner, selection),
+            "tasks": _hash_tasks(self._tasks),
+        }
         self._position = 0
         self._history: list[IterationMetrics] = []
         self._resume()
@@ -149,16 +164,16 @@ class Trainer:
         started = time.perf_counter()
         played, chosen = self._collect(iteration)
         learned = time.perf_counter()
-        advantages = group_advantages(chosen, self._settings.advantages)
+        advantages = group_advantages(chosen, self._algorithm)
         sequences = make_sequences(chosen, advantages)
-        rate = learning_rate(self._settings, iteration)
+        rate = learning_rate(self._settings, self._selection, iteration)
         for options in self._learner.optimizer.param_groups:
             options["lr"] = rate * options["scale"]
         stats = update(
             self._learner,
             sequences,
-            self._settings.for_update(),
-            rng=shuffle_generator(self._settings.seed, iteration),
+            self._settings,
+            rng=shuffle_generator(self._seed, iteration),
         )
         ended = time.perf_counter()
         return iteration_metrics(
@@ -172,8 +187,7 @@ class Trainer:
         chosen: list[Group] = []
         for attempt in range(MAX_ROUNDS if self._settings.dynamic_sampling else 1):
             tasks = [
-                task_at(self._tasks, self._position + i, seed=self._settings.seed)
-                for i in range(wanted)
+                task_at(self._tasks, self._position + i, seed=self._seed) for i in range(wanted)
             ]
             self._position += wanted
             fresh = self._play_groups(tasks, stream=(iteration, attempt))
@@ -190,7 +204,7 @@ class Trainer:
     ) -> list[list[Trajectory]]:
         size = self._settings.group_size
         requests = [
-            EpisodeRequest(task, episode_seed(self._settings.seed, *stream, group, member))
+            EpisodeRequest(task, episode_seed(self._seed, *stream, group, member))
             for group, task in enumerate(tasks)
             for member in range(size)
         ]
@@ -241,6 +255,7 @@ def make_learner(
     selection: LayerSelection,
     settings: TrainSettings,
     *,
+    seed: int,
     ranks: Ranks = ALONE,
 ) -> Learner:
     """Freeze all but the selection, remember it as it is, and give it an optimizer.
@@ -257,15 +272,16 @@ def make_learner(
     parameters = changed_parameters(model, selection, lora_rank=settings.lora_rank)
     if not parameters:
         raise ValueError(f"the selection {selection.name} leaves nothing to learn")
-    check_scales(settings.lr_scale, selection)
+    scales = parse_scales(settings.lr_scale)
+    check_scales(scales, selection)
     learning, base, masters = model, BaseWeights(parameters), MasterWeights(parameters)
     if settings.lora_rank:
         learning, base, masters = adapt(
-            model, parameters, rank=settings.lora_rank, seed=adapter_seed(settings.seed)
+            model, parameters, rank=settings.lora_rank, seed=adapter_seed(seed)
         )
     optimizer = torch.optim.AdamW(
-        parameter_groups(learning, masters.stepped, settings.lr_scale),
-        lr=settings.learning_rate,
+        parameter_groups(learning, masters.stepped, scales),
+        lr=peak_learning_rate(settings, selection),
         weight_decay=settings.weight_decay,
     )
     return Learner(learning, parameters, base, masters, optimizer, ranks)
@@ -277,28 +293,27 @@ def _sound_group(trajectories: Sequence[Trajectory]) -> Group | None:
     return Group(sound) if sound else None
 
 
-def _identity(
-    learner: Learner, selection: LayerSelection, settings: TrainSettings, tasks: Sequence[Task]
+def _settings_identity(
+    settings: TrainSettings, algorithm: AdvantageSettings, *, seed: int
 ) -> dict[str, Any]:
-    """Name all that decides how training goes, but not how long it lasts."""
+    """Name the settings that decide how training goes, but not those of how long it lasts."""
     fields = dataclasses.asdict(settings)
-    del fields["iterations"], fields["checkpoint_every"], fields["gradient_checkpointing"]
-    # Runs from before there were multipliers, corrections and adapters go on.
-    if not settings.lr_scale:
-        del fields["lr_scale"]
-    if not settings.loss.importance_cap:
-        del fields["loss"]["importance_cap"]
-    if not settings.lora_rank:
-        del fields["lora_rank"]
-    # So do those at full precision; one that stepped coarse weights itself has no masters to go on.
-    if learner.masters.tensors:
-        fields["masters"] = "float32"
+    # The list of tasks itself is in the identity.
+    for name in ("iterations", "checkpoint_every", "gradient_checkpointing", "tasks"):
+        del fields[name]
+    return {**fields, "algorithm": dataclasses.asdict(algorithm), "seed": seed}
+
+
+def _model_identity(learner: Learner, selection: LayerSelection) -> dict[str, Any]:
+    return {
+        "masters": "float32" if learner.masters.tensors else None,
+        "selection": selection.name,
+        "base_weights": hash_tensors(learner.base.tensors),
+    }
+
+
+def _hash_tasks(tasks: Sequence[Task]) -> str:
     listed = json.dumps(
         [[t.task_id, dict(t.options), t.seed] for t in tasks], sort_keys=True, default=str
     )
-    return {
-        **fields,
-        "selection": selection.name,
-        "tasks": hashlib.sha256(listed.encode()).hexdigest(),
-        "base_weights": hash_tensors(learner.base.tensors),
-    }
+    return hashlib.sha256(listed.encode()).hexdigest()

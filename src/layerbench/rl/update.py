@@ -19,7 +19,6 @@ from layerbench.rl.distributed import ALONE, Ranks, share
 from layerbench.rl.importance_correction import Mismatch, correct
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.losses import (
-    LossSettings,
     importance_ratio,
     is_clipped,
     kl_estimate,
@@ -28,33 +27,9 @@ from layerbench.rl.losses import (
 )
 from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.policy import decision_scores
+from layerbench.rl.settings import LossSettings, TrainSettings
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import UpdateStats
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateSettings:
-    """How one iteration's episodes become optimizer steps.
-
-    Attributes:
-        loss: What is minimised.
-        epochs: Passes over the sequences.
-        minibatches: Optimizer steps a pass.
-        micro_batch_tokens: Tokens, with padding, that go through the model at once: a matter of
-            memory and speed alone.
-        grad_clip: Largest gradient norm of a step.
-        temperature: The one the episodes were sampled at, above 0.
-        gradient_checkpointing: Compute what is inside a decoder block again for its gradients,
-            instead of keeping it: a matter of memory and speed alone.
-    """
-
-    loss: LossSettings
-    epochs: int = 1
-    minibatches: int = 1
-    micro_batch_tokens: int = 4096
-    grad_clip: float = 1.0
-    temperature: float = 1.0
-    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +104,7 @@ class WeighedSequence:
 def update(
     learner: Learner,
     sequences: Sequence[TrainingSequence],
-    settings: UpdateSettings,
+    settings: TrainSettings,
     *,
     rng: np.random.Generator,
 ) -> UpdateStats:
@@ -178,7 +153,7 @@ def update(
 
 
 def _correct(
-    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
 ) -> tuple[Sequence[TrainingSequence], Mismatch | None]:
     """Correct what another engine sampled, if that is asked for; else the mismatch is not known."""
     cap = settings.loss.importance_cap
@@ -188,7 +163,7 @@ def _correct(
 
 
 def reference_logprobs(
-    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
 ) -> list[Float[np.ndarray, " _"]]:
     """Score all decisions by the base model; zeros if the loss does not ask for it."""
     if not settings.loss.kl_coef:
@@ -198,7 +173,7 @@ def reference_logprobs(
 
 
 def logprobs(
-    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
 ) -> list[Float[np.ndarray, " _"]]:
     """Score all decisions (nats) by the model as it is, in the order of the sequences."""
     own = share(sequences, by=id, ranks=learner.ranks)
@@ -206,7 +181,7 @@ def logprobs(
 
 
 def _own_logprobs(
-    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
 ) -> list[Float[np.ndarray, " _"]]:
     scores = [np.zeros(0, np.float32)] * len(sequences)
     lengths = [len(sequence.token_ids_T) for sequence in sequences]
@@ -252,7 +227,7 @@ def weigh(
 
 
 def _accumulate_together(
-    learner: Learner, weighed: Sequence[WeighedSequence], settings: UpdateSettings
+    learner: Learner, weighed: Sequence[WeighedSequence], settings: TrainSettings
 ) -> StepStats:
     """Add an optimizer batch's gradient to what is stepped, each process that of its share."""
     ranks = learner.ranks
@@ -278,7 +253,7 @@ def _accumulate_together(
 
 
 def accumulate_gradients(
-    learner: Learner, weighed: Sequence[WeighedSequence], settings: UpdateSettings
+    learner: Learner, weighed: Sequence[WeighedSequence], settings: TrainSettings
 ) -> StepStats:
     """Add an optimizer batch's gradient to what is stepped, one micro-batch after the other."""
     total = StepStats()
@@ -312,7 +287,7 @@ def _join(arrays: Sequence[Float[np.ndarray, " _"]], device: torch.device) -> Fl
 def _loss(
     model: nn.Module,
     batch: TrainingBatch,
-    settings: UpdateSettings,
+    settings: TrainSettings,
     *,
     weights_D: Float[Tensor, " D"],
     ref_logprobs_D: Float[Tensor, " D"],
@@ -353,7 +328,7 @@ def _loss(
     )
 
 
-def _clip(learner: Learner, settings: UpdateSettings) -> float:
+def _clip(learner: Learner, settings: TrainSettings) -> float:
     """Scale the gradient down to the largest norm allowed, and return the norm it had."""
     stepped = learner.masters.stepped.values()
     norm = float(nn.utils.clip_grad_norm_(stepped, settings.grad_clip))

@@ -118,6 +118,8 @@ class _Run:
                 tasks=self.plan.train_tasks,
                 selection=self.plan.selection,
                 settings=self.plan.training,
+                algorithm=self.plan.algorithm,
+                seed=self.plan.config.seed,
                 run_dir=folder,
                 ranks=self.player.ranks,
             )
