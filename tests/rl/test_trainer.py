@@ -445,7 +445,7 @@ def test_dynamic_sampling_plays_on_until_enough_groups_are_mixed(tmp_path: Path)
     assert first.groups > 4
     assert first.mixed_groups >= 4
     # 4 groups of 4 episodes with 2 decisions each
-    assert first.decisions == second.decisions == 32
+    assert first.update.decisions == second.update.decisions == 32
     assert len(player.requests) == 4 * (first.groups + second.groups)
     assert first.success == pytest.approx(first.mixed_groups / 2 / first.groups)
 
@@ -456,14 +456,14 @@ def test_dynamic_sampling_gives_up_after_ten_rounds(tmp_path: Path) -> None:
     trainer, _ = biased_trainer(tmp_path, dull=dull, settings=settings)
     (metrics,) = trainer.run()
     assert metrics.groups == 4 * MAX_ROUNDS
-    assert (metrics.mixed_groups, metrics.steps, metrics.success) == (0, 0, 0.0)
+    assert (metrics.mixed_groups, metrics.update.steps, metrics.success) == (0, 0, 0.0)
 
 
 def test_what_was_not_measured_is_null_and_survives_a_resume(tmp_path: Path) -> None:
     dull = [task.task_id for task in TASKS]
     trainer, _ = biased_trainer(tmp_path, dull=dull, settings=replace(SETTINGS, iterations=1))
     (metrics,) = trainer.run()
-    assert (metrics.steps, metrics.kl, metrics.entropy) == (0, None, None)
+    assert (metrics.update.steps, metrics.update.kl, metrics.update.entropy) == (0, None, None)
     (line,) = recorded(tmp_path)
     unmeasured = {"loss", "kl", "clip_fraction", "entropy", "grad_norm", "max_ratio"}
     unmeasured |= {"mismatch", "max_mismatch", "capped"}
@@ -482,7 +482,7 @@ def test_metrics_of_before_there_was_null_are_read(tmp_path: Path) -> None:
     old = [{**row, "kl": 0.0} for row in state["history"]]
     (path / "state.json").write_text(json.dumps({**state, "history": old}))
     trainer, *_ = make_toy_trainer(tmp_path, settings=replace(settings, iterations=3))
-    assert [metrics.kl for metrics in trainer.run()] == [0.0, 0.0, None]
+    assert [metrics.update.kl for metrics in trainer.run()] == [0.0, 0.0, None]
     assert [line["kl"] for line in recorded(tmp_path)] == [0.0, 0.0, None]
 
 
@@ -532,7 +532,7 @@ def test_broken_episodes_count_as_lost_and_teach_nothing(tmp_path: Path, every: 
     (metrics,) = trainer.run()
     assert (metrics.episodes, metrics.failed) == (16, 16 // every)
     # 2 decisions in each of the sound episodes
-    assert metrics.decisions == 2 * (16 - metrics.failed)
+    assert metrics.update.decisions == 2 * (16 - metrics.failed)
 
 
 def test_negative_seed_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.support.train_settings import loss_settings, train_settings
 
 ModelMaker = Callable[[str], nn.Module]
 NO_KL = loss_settings(kl_coef=0.0)
-NO_STEP = UpdateStats(None, None, None, None, None, None, decisions=0, steps=0)
+NO_STEP = UpdateStats(decisions=0, steps=0)
 
 
 def learner_of(model: nn.Module, selection: str = "2", *, rate: float = 1e-2) -> Learner:

@@ -27,19 +27,9 @@ class IterationMetrics:
         turns: Mean number of turns of an episode.
         valid: Share of the turns whose response named an admissible action; 1 without turns.
         learning_rate: Used in this iteration.
-        loss: This and the next seven: see ``UpdateStats``; None where it was not measured.
-        kl: Nats; lines of before it could be None have 0.
-        clip_fraction: Share.
-        entropy: Nats; over the decisions learned from, not all that were played.
-        grad_norm: Before clipping.
-        max_ratio: Largest importance ratio met.
-        decisions: Decisions learned from.
-        steps: Optimizer steps taken.
+        update: What the optimizer steps did.
         play_s: Seconds spent playing.
         update_s: Seconds spent on the update.
-        mismatch: This and the next two: see ``UpdateStats``; None also in lines of before.
-        max_mismatch: Nats.
-        capped: Share.
     """
 
     iteration: int
@@ -52,19 +42,9 @@ class IterationMetrics:
     turns: float
     valid: float
     learning_rate: float
-    loss: float | None
-    kl: float | None
-    clip_fraction: float | None
-    entropy: float | None
-    grad_norm: float | None
-    max_ratio: float | None
-    decisions: int
-    steps: int
+    update: UpdateStats
     play_s: float
     update_s: float
-    mismatch: float | None = None
-    max_mismatch: float | None = None
-    capped: float | None = None
 
     def comparable(self) -> "IterationMetrics":
         """Give the same without timings: what two runs with the same seed agree on."""
@@ -79,7 +59,7 @@ def is_mixed(trajectories: Sequence[Trajectory]) -> bool:
 def iteration_metrics(
     iteration: int,
     played: Sequence[Sequence[Trajectory]],
-    stats: UpdateStats,
+    update: UpdateStats,
     *,
     rate: float,
     play_s: float,
@@ -90,7 +70,7 @@ def iteration_metrics(
     Args:
         iteration: From 0.
         played: Its episodes by group, at least one.
-        stats: What the update reported.
+        update: What the update reported.
         rate: Learning rate used.
         play_s: Seconds spent playing.
         update_s: Seconds spent on the update.
@@ -108,9 +88,9 @@ def iteration_metrics(
         turns=len(turns) / len(episodes),
         valid=sum(turn.valid for turn in turns) / len(turns) if turns else 1.0,
         learning_rate=rate,
+        update=update,
         play_s=play_s,
         update_s=update_s,
-        **dataclasses.asdict(stats),
     )
 
 
@@ -128,6 +108,25 @@ def rewrite_metrics(path: Path, history: Sequence[IterationMetrics]) -> None:
     draft.replace(path)
 
 
+def to_row(metrics: IterationMetrics) -> dict[str, Any]:
+    """Flatten an iteration's metrics to one row: the keys of ``metrics.jsonl``."""
+    row = dataclasses.asdict(metrics)
+    times = {name: row.pop(name) for name in ("play_s", "update_s")}
+    for name, value in row.pop("update").items():
+        row[name] = value
+        # What was added to the update later stands behind the times.
+        if name == "steps":
+            row |= times
+    return row
+
+
+def from_row(row: Mapping[str, Any]) -> IterationMetrics:
+    """Read an iteration's metrics back from its row."""
+    names = {field.name for field in dataclasses.fields(UpdateStats)}
+    update = UpdateStats(**{name: value for name, value in row.items() if name in names})
+    rest = {name: value for name, value in row.items() if name not in names}
+    return IterationMetrics(**rest, update=update)
+
+
 def _line(metrics: IterationMetrics) -> str:
-    fields: Mapping[str, Any] = dataclasses.asdict(metrics)
-    return json.dumps(fields, allow_nan=False) + "\n"
+    return json.dumps(to_row(metrics), allow_nan=False) + "\n"

@@ -35,9 +35,11 @@ from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.metrics import (
     IterationMetrics,
     append_metrics,
+    from_row,
     is_mixed,
     iteration_metrics,
     rewrite_metrics,
+    to_row,
 )
 from layerbench.rl.policy import check_head
 from layerbench.rl.schedule import (
@@ -222,7 +224,7 @@ class Trainer:
             Checkpoint(
                 iteration=len(self._history),
                 position=self._position,
-                history=tuple(dataclasses.asdict(metrics) for metrics in self._history),
+                history=tuple(map(to_row, self._history)),
                 identity=self._identity,
                 weights=learner.parameters,
                 masters=learner.masters.tensors,
@@ -237,7 +239,7 @@ class Trainer:
         if path is not None:
             checkpoint, learner = load_checkpoint(path, identity=self._identity), self._learner
             self._position = checkpoint.position
-            self._history = [IterationMetrics(**row) for row in checkpoint.history]
+            self._history = [from_row(row) for row in checkpoint.history]
             with torch.no_grad():
                 for name, parameter in learner.parameters.items():
                     parameter.copy_(checkpoint.weights[name])

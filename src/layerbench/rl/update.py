@@ -5,7 +5,7 @@ Shape suffixes: B sequences, D decisions (sampled, not forced, tokens of all seq
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -61,27 +61,33 @@ class Learner:
 
 @dataclass(frozen=True, slots=True)
 class StepStats:
-    """Sums over the decisions of one or more optimizer batches; see ``UpdateStats``."""
+    """What was measured on the decisions of one or more optimizer batches; added by ``+``.
 
-    loss: float = 0.0
-    kl: float = 0.0
-    clipped: int = 0
-    entropy: float = 0.0
-    max_ratio: float = 0.0
-    mismatch: float = 0.0
-    max_mismatch: float = 0.0
+    Attributes:
+        decisions: Their number.
+        loss: Sum of the batches' losses.
+        sums: Sums over decisions, by the field of ``UpdateStats`` that has their mean.
+        maxima: Largest values of a decision, all at least 0, by field of ``UpdateStats``.
+    """
+
     decisions: int = 0
+    loss: float = 0.0
+    sums: Mapping[str, float] = field(default_factory=dict[str, float])
+    maxima: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def __add__(self, other: "StepStats") -> "StepStats":
+        both = (self, other)
         return StepStats(
-            loss=self.loss + other.loss,
-            kl=self.kl + other.kl,
-            clipped=self.clipped + other.clipped,
-            entropy=self.entropy + other.entropy,
-            max_ratio=max(self.max_ratio, other.max_ratio),
-            mismatch=self.mismatch + other.mismatch,
-            max_mismatch=max(self.max_mismatch, other.max_mismatch),
             decisions=self.decisions + other.decisions,
+            loss=self.loss + other.loss,
+            sums={
+                name: sum(stats.sums.get(name, 0.0) for stats in both)
+                for name in {**self.sums, **other.sums}
+            },
+            maxima={
+                name: max(stats.maxima.get(name, 0.0) for stats in both)
+                for name in {**self.maxima, **other.maxima}
+            },
         )
 
 
@@ -140,16 +146,20 @@ def update(
                 continue
             weighed = weigh(batch, [reference[index] for index in chosen], settings.loss)
             learner.optimizer.zero_grad(set_to_none=True)
-            stats = _accumulate_together(learner, weighed, settings)
+            accumulated = accumulate_gradients(learner, _own_share(weighed, learner), settings)
+            _add_up_gradients(learner)
+            stats = sum(learner.ranks.join([accumulated]), StepStats())
             if mismatch is None:
                 # Nothing has moved yet, so the ratios tell how far the sampler was off.
-                mismatch = Mismatch(stats.mismatch / stats.decisions, stats.max_mismatch)
+                mismatch = Mismatch(
+                    stats.sums["mismatch"] / stats.decisions, stats.maxima["max_mismatch"]
+                )
             total += stats
             norms.append(_clip(learner, settings))
             learner.optimizer.step()
             learner.masters.round_off()
     learner.optimizer.zero_grad(set_to_none=True)
-    return _summarise(total, norms, settings.loss, mismatch or Mismatch())
+    return _summarise(total, norms, mismatch or Mismatch())
 
 
 def _correct(
@@ -226,30 +236,26 @@ def weigh(
     ]
 
 
-def _accumulate_together(
-    learner: Learner, weighed: Sequence[WeighedSequence], settings: TrainSettings
-) -> StepStats:
-    """Add an optimizer batch's gradient to what is stepped, each process that of its share."""
-    ranks = learner.ranks
-    if ranks.size == 1:
-        return accumulate_gradients(learner, weighed, settings)
-    # By length in turn, so that all have about the same to do.
+def _own_share(weighed: Sequence[WeighedSequence], learner: Learner) -> list[WeighedSequence]:
+    """Pick every n-th sequence by length, so that all n processes have about the same to do."""
     ordered = sorted(weighed, key=lambda item: len(item.sequence.token_ids_T))
-    stats = accumulate_gradients(learner, ordered[ranks.rank :: ranks.size], settings)
-    parameters = learner.masters.stepped.values()
-    moved = ranks.join([[parameter.grad is not None for parameter in parameters]])
-    # What has no gradient in any process has none in one process alone either, and is not stepped.
+    return ordered[learner.ranks.rank :: learner.ranks.size]
+
+
+def _add_up_gradients(learner: Learner) -> None:
+    """Replace the gradients of what is stepped by their sums over all processes."""
+    ranks, parameters = learner.ranks, list(learner.masters.stepped.values())
+    has_gradient = ranks.join([[parameter.grad is not None for parameter in parameters]])
+    # AdamW skips a parameter without a gradient, but decays and moves one whose gradient is 0: so
+    # one that has none in any process must keep none, as in a single process.
     stepped = [
-        p
-        for p, by_any in zip(parameters, map(any, zip(*moved, strict=True)), strict=True)
-        if by_any
+        p for p, have in zip(parameters, zip(*has_gradient, strict=True), strict=True) if any(have)
     ]
     for parameter in stepped:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     if stepped:
         ranks.add_up([cast(Tensor, parameter.grad) for parameter in stepped])
-    return sum(ranks.join([stats]), StepStats())
 
 
 def accumulate_gradients(
@@ -302,10 +308,10 @@ def _loss(
         rows_D=batch.rows_D,
         settings=spec,
     )
-    kl_D = torch.zeros_like(loss_D)
+    sums = {"entropy": entropy_D}
     if spec.kl_coef:
-        kl_D = kl_estimate(logprobs_D, ref_logprobs_D, kind=spec.kl_kind)
-        loss_D = loss_D + spec.kl_coef * kl_D
+        sums["kl"] = kl_estimate(logprobs_D, ref_logprobs_D, kind=spec.kl_kind)
+        loss_D = loss_D + spec.kl_coef * sums["kl"]
     if spec.entropy_coef:
         loss_D = loss_D - spec.entropy_coef * entropy_D
     loss = (weights_D * loss_D).sum()
@@ -315,16 +321,14 @@ def _loss(
         rows_D=batch.rows_D,
         sequence_ratio=spec.sequence_ratio,
     )
-    distance_D = (logprobs_D.detach() - batch.old_logprobs_D).abs()
+    sums["clip_fraction"] = is_clipped(ratio_D, batch.advantages_D, settings=spec)
+    sums["mismatch"] = (logprobs_D.detach() - batch.old_logprobs_D).abs()
+    maxima = {"max_ratio": ratio_D, "max_mismatch": sums["mismatch"]}
     return loss, StepStats(
-        loss=loss.item(),
-        kl=kl_D.detach().sum().item(),
-        clipped=int(is_clipped(ratio_D, batch.advantages_D, settings=spec).sum()),
-        entropy=entropy_D.detach().sum().item(),
-        max_ratio=ratio_D.max().item(),
-        mismatch=distance_D.sum().item(),
-        max_mismatch=distance_D.max().item(),
         decisions=len(ratio_D),
+        loss=loss.item(),
+        sums={name: float(values_D.detach().sum()) for name, values_D in sums.items()},
+        maxima={name: float(values_D.max()) for name, values_D in maxima.items()},
     )
 
 
@@ -339,30 +343,16 @@ def _clip(learner: Learner, settings: TrainSettings) -> float:
     return norm
 
 
-def _summarise(
-    total: StepStats, norms: Sequence[float], settings: LossSettings, mismatch: Mismatch
-) -> UpdateStats:
+def _summarise(total: StepStats, norms: Sequence[float], mismatch: Mismatch) -> UpdateStats:
     if not norms:
-        return UpdateStats(
-            loss=None,
-            kl=None,
-            clip_fraction=None,
-            entropy=None,
-            grad_norm=None,
-            max_ratio=None,
-            decisions=0,
-            steps=0,
-        )
+        return UpdateStats(decisions=0, steps=0)
+    measured = {name: value / total.decisions for name, value in total.sums.items()}
+    measured |= {**total.maxima, "mismatch": mismatch.mean, "max_mismatch": mismatch.largest}
     return UpdateStats(
+        **measured,
         loss=total.loss / len(norms),
-        kl=total.kl / total.decisions if settings.kl_coef else None,
-        clip_fraction=total.clipped / total.decisions,
-        entropy=total.entropy / total.decisions,
         grad_norm=math.fsum(norms) / len(norms),
-        max_ratio=total.max_ratio,
         decisions=total.decisions,
         steps=len(norms),
-        mismatch=mismatch.mean,
-        max_mismatch=mismatch.largest,
         capped=mismatch.capped,
     )

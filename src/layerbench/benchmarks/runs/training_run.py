@@ -220,7 +220,7 @@ def _training(plan: Plan, history: Sequence[IterationMetrics]) -> run_record.Tra
         tasks=len(plan.train_tasks),
         episodes=sum(metrics.episodes for metrics in history),
         turns=sum(round(metrics.turns * metrics.episodes) for metrics in history),
-        decisions=sum(metrics.decisions for metrics in history),
+        decisions=sum(metrics.update.decisions for metrics in history),
         seconds={
             "play": round(math.fsum(metrics.play_s for metrics in history), 3),
             "update": round(math.fsum(metrics.update_s for metrics in history), 3),
