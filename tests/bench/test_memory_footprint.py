@@ -77,7 +77,7 @@ def test_training_takes_what_was_computed(selection: str, dtype: torch.dtype) ->
     settings = train_settings(micro_batch_tokens=1)
     learner = make_learner(model.to(dtype), parse_selection(selection, 3), settings, seed=0)
     held: list[int] = []
-    take = learner.masters.take_gradients
+    take = learner.masters.accumulate_gradients_fp32
 
     def measure_and_take() -> None:
         own = [p.grad for p in learner.parameters.values()]
@@ -85,7 +85,7 @@ def test_training_takes_what_was_computed(selection: str, dtype: torch.dtype) ->
         held.append(size(tensor for tensor in (*own, *sums) if tensor is not None))
         take()
 
-    learner.masters.take_gradients = measure_and_take
+    learner.masters.accumulate_gradients_fp32 = measure_and_take
     ones = tuple(np.ones(len(t.turns), np.float32) for t in group.trajectories)
     sequences = make_sequences([group], [Advantages(ones, ones, ones)])
     update(learner, sequences, settings, rng=np.random.default_rng(0))

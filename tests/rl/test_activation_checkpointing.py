@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from layerbench.agents.backends.transformers.lean import is_lean
 from layerbench.agents.types import ActionMode, ContextMode
-from layerbench.rl.activation_checkpointing import forgetful_blocks
+from layerbench.rl.activation_checkpointing import checkpointed_blocks
 from layerbench.rl.batching import make_sequences
 from layerbench.rl.layers import decoder_blocks
 from layerbench.rl.selection import parse_selection
@@ -29,8 +29,8 @@ def group_of(model: nn.Module) -> Group:
     return Group(tuple(model_families.play(model, ActionMode.CHOOSE, ContextMode.TRANSCRIPT)))
 
 
-def learn(model: nn.Module, group: Group, selection: str, *, forgetful: bool) -> None:
-    settings = replace(SETTINGS, gradient_checkpointing=forgetful)
+def learn(model: nn.Module, group: Group, selection: str, *, checkpointed: bool) -> None:
+    settings = replace(SETTINGS, gradient_checkpointing=checkpointed)
     learner = make_learner(
         model, parse_selection(selection, model_families.NUM_LAYERS), settings, seed=0
     )
@@ -54,11 +54,11 @@ def count_reads(model: nn.Module) -> list[int]:
 
 @pytest.mark.parametrize("selection", ["0", "1", "2", "0,2", "all-layers", "full"])
 @pytest.mark.parametrize("name", ["llama", "qwen2-tied", "qwen3", "gemma3-tied"])
-def test_forgetful_update_is_the_same_bit_for_bit(name: str, selection: str) -> None:
+def test_checkpointed_update_is_the_same_bit_for_bit(name: str, selection: str) -> None:
     model, twin = model_families.make(name), model_families.make(name)
     group = group_of(model)
-    learn(model, group, selection, forgetful=False)
-    learn(twin, group, selection, forgetful=True)
+    learn(model, group, selection, checkpointed=False)
+    learn(twin, group, selection, checkpointed=True)
     theirs = twin.state_dict()
     assert all(torch.equal(tensor, theirs[key]) for key, tensor in model.state_dict().items())
 
@@ -69,7 +69,7 @@ def test_blocks_are_computed_again_from_the_first_that_learns() -> None:
     decoder_blocks(model)[1].requires_grad_(True)
     ids = torch.arange(3, 40)[None]
     counts = count_reads(model)
-    with forgetful_blocks(model, enabled=True):
+    with checkpointed_blocks(model, enabled=True):
         loss = model(input_ids=ids, use_cache=False).logits.square().mean()
     loss.backward()
     assert counts == [1, 2, 2]
@@ -87,7 +87,7 @@ def test_less_is_kept() -> None:
             return tensor
 
         hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-        with hooks, forgetful_blocks(model, enabled=enabled):
+        with hooks, checkpointed_blocks(model, enabled=enabled):
             model(input_ids=ids, use_cache=False)
         return sum(sizes)
 
@@ -97,7 +97,7 @@ def test_less_is_kept() -> None:
 
 def test_model_is_as_before_afterwards() -> None:
     model = model_families.make("qwen3")
-    with forgetful_blocks(model, enabled=True):
+    with checkpointed_blocks(model, enabled=True):
         assert "forward" in vars(decoder_blocks(model)[0])
     assert all("forward" not in vars(block) for block in decoder_blocks(model))
     assert is_lean(model)
@@ -109,7 +109,7 @@ def test_forward_that_a_block_was_given_comes_back() -> None:
     decoder_blocks(model)[0] = block
     given = block.forward
     block.forward = given
-    with forgetful_blocks(model, enabled=True):
+    with checkpointed_blocks(model, enabled=True):
         assert block.forward is not given
     assert vars(block)["forward"] is given
 
@@ -119,8 +119,8 @@ def test_run_goes_on_with_or_without_it(tmp_path: Path) -> None:
     first.run()
     half = replace(toy_run.SETTINGS, iterations=2)
     toy_run.make_toy_trainer(tmp_path / "b", settings=half)[0].run()
-    forgetful = replace(toy_run.SETTINGS, gradient_checkpointing=True)
-    second, twin, _ = toy_run.make_toy_trainer(tmp_path / "b", settings=forgetful)
+    checkpointed = replace(toy_run.SETTINGS, gradient_checkpointing=True)
+    second, twin, _ = toy_run.make_toy_trainer(tmp_path / "b", settings=checkpointed)
     second.run()
     theirs = twin.state_dict()
     assert all(torch.equal(tensor, theirs[key]) for key, tensor in model.state_dict().items())

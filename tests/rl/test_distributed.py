@@ -26,7 +26,7 @@ from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.runs.console import SilentReporter
 from layerbench.benchmarks.runs.launch import carry_out
 from layerbench.rl.checkpoint_files import latest_checkpoint
-from layerbench.rl.distributed import ALONE, Alone, check_agreement, share
+from layerbench.rl.distributed import SINGLE_PROCESS, SingleProcess, check_agreement, share
 from tests.rl.test_trainer import assert_same_checkpoints, recorded
 from tests.support.toy_run import LONG, make_toy_trainer
 
@@ -41,7 +41,7 @@ def as_if_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-class OneOf(Alone):
+class OneOf(SingleProcess):
     """One of several processes, as far as shares go."""
 
     def __init__(self, rank: int, size: int) -> None:
@@ -53,7 +53,9 @@ class OneOf(Alone):
 def test_shares_keep_equal_neighbours_together_and_are_all_there_is(
     items: list[int], size: int
 ) -> None:
-    shares = [share(items, by=lambda item: item, ranks=OneOf(rank, size)) for rank in range(size)]
+    shares = [
+        share(items, by=lambda item: item, processes=OneOf(rank, size)) for rank in range(size)
+    ]
     assert [item for one in shares for item in one] == items
     counts = [len(list(groupby(one))) for one in shares]
     assert sum(counts) == len(list(groupby(items)))
@@ -61,13 +63,13 @@ def test_shares_keep_equal_neighbours_together_and_are_all_there_is(
 
 
 def test_processes_with_different_weights_are_found_out() -> None:
-    class Two(Alone):
+    class Two(SingleProcess):
         size = 2
 
         def join(self, own: Sequence[Any]) -> list[Any]:
             return [*own, "another"]
 
-    check_agreement("a", ALONE, what="weights")
+    check_agreement("a", SINGLE_PROCESS, what="weights")
     with pytest.raises(RuntimeError, match=r"the 2 processes hold different weights \(one, ano"):
         check_agreement("one", Two(), what="weights")
 

@@ -210,12 +210,12 @@ def test_another_rank_does_not_resume(tmp_path: Path, rank: int) -> None:
 
 def test_recomputing_blocks_changes_no_number(tmp_path: Path) -> None:
     make_toy_trainer(tmp_path / "plain", settings=TOY)[0].run()
-    forgetful = replace(TOY, gradient_checkpointing=True)
-    make_toy_trainer(tmp_path / "forgetful", settings=forgetful)[0].run()
+    checkpointed = replace(TOY, gradient_checkpointing=True)
+    make_toy_trainer(tmp_path / "checkpointed", settings=checkpointed)[0].run()
     for name in ("weights", "optimizer"):
         one, other = (
             (tmp_path / f"{run}/checkpoints/iteration-000004/{name}.safetensors").read_bytes()
-            for run in ("plain", "forgetful")
+            for run in ("plain", "checkpointed")
         )
         assert one == other
 

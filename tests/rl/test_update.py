@@ -62,7 +62,7 @@ def moved_off(sequences: Sequence[TrainingSequence], *, by: float) -> list[Train
     ]
 
 
-def neutral(sequence: TrainingSequence, *, but: float = 0.0) -> TrainingSequence:
+def without_advantage(sequence: TrainingSequence, *, but: float = 0.0) -> TrainingSequence:
     """The same sequence without an advantage, or with the same small one everywhere."""
     return replace(sequence, advantages_D=np.full(3, but, np.float32))
 
@@ -141,12 +141,12 @@ def test_loss_does_not_depend_on_the_micro_batch_size(make_model: ModelMaker) ->
     assert stats[0].clip_fraction == measured(stats[1].clip_fraction) > 0.0
 
 
-def test_leaving_neutral_sequences_out_does_not_change_the_gradient(
+def test_leaving_sequences_without_advantage_out_does_not_change_the_gradient(
     make_model: ModelMaker,
 ) -> None:
     learner = learner_of(make_model("qwen3"))
     sequences = sample_sequences(learner.model)
-    mixed = [*map(neutral, sequences[:5]), *sequences[5:]]
+    mixed = [*map(without_advantage, sequences[:5]), *sequences[5:]]
     settings = train_settings(loss=NO_KL)
     ours = gradients(learner, mixed, settings)
     # An entropy bonus of next to nothing has every sequence run.
@@ -290,7 +290,7 @@ def test_entropy_is_that_of_the_decisions_learned_from(make_model: ModelMaker) -
     sequences = sample_sequences(learner.model)
     with torch.no_grad():
         _, entropy_D = decision_scores(learner.model, collate(sequences[:4]), temperature=1.0)
-    mixed = [*sequences[:4], *map(neutral, sequences[4:])]
+    mixed = [*sequences[:4], *map(without_advantage, sequences[4:])]
     stats = update(learner, mixed, train_settings(loss=NO_KL), rng=np.random.default_rng(0))
     assert stats.decisions == 12
     assert stats.entropy == pytest.approx(float(entropy_D.mean()), rel=1e-5)
@@ -322,7 +322,7 @@ def test_kl_pulls_towards_the_base_model(make_model: ModelMaker) -> None:
     learner = learner_of(make_model("qwen3"))
     sequences = sample_sequences(learner.model)
     # An advantage of next to nothing, so that KL alone decides where the step goes.
-    faint = [neutral(sequences[0], but=1e-6), *map(neutral, sequences[1:])]
+    faint = [without_advantage(sequences[0], but=1e-6), *map(without_advantage, sequences[1:])]
     shift(learner)
     settings = train_settings(loss=loss_settings(kl_coef=1.0))
     history = [update(learner, faint, settings, rng=np.random.default_rng(0)) for _ in range(20)]
@@ -339,7 +339,7 @@ def test_a_batch_without_any_advantage_takes_no_step(
     learner = learner_of(make_model("qwen3"))
     shift(learner)
     before = {name: p.detach().clone() for name, p in learner.parameters.items()}
-    for sequences in (list(map(neutral, sample_sequences(learner.model))), []):
+    for sequences in (list(map(without_advantage, sample_sequences(learner.model))), []):
         settings = train_settings(loss=loss, minibatches=2)
         stats = update(learner, sequences, settings, rng=np.random.default_rng(0))
         assert stats == NO_STEP
@@ -351,7 +351,7 @@ def test_a_batch_without_any_advantage_takes_no_step(
 def test_only_batches_with_an_advantage_take_a_step(make_model: ModelMaker) -> None:
     learner = learner_of(make_model("qwen3"))
     sequences = sample_sequences(learner.model)
-    lone = [sequences[0], *map(neutral, sequences[1:])]
+    lone = [sequences[0], *map(without_advantage, sequences[1:])]
     settings = train_settings(loss=loss_settings(kl_coef=0.1), minibatches=3)
     stats = update(learner, lone, settings, rng=np.random.default_rng(0))
     # One of 3 batches, with all of its 4 sequences of 3 decisions.

@@ -19,7 +19,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from layerbench.agents.rollout import EpisodeRequest
 from layerbench.agents.types import ContextMode, Response, StopReason, Trajectory, Turn
 from layerbench.envs.types import Observation, Task
-from layerbench.rl.distributed import ALONE, Ranks, connected
+from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, connected
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.settings import TrainSettings
 from layerbench.rl.trainer import Trainer
@@ -117,7 +117,7 @@ def make_toy_trainer(
     settings: TrainSettings = SETTINGS,
     selection: str = "1",
     dtype: torch.dtype = torch.float32,
-    ranks: Ranks = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> tuple[Trainer, nn.Module, ToyPlayer]:
     """Make a trainer, which goes on with what ``run_dir`` holds."""
     model = make_toy_model(dtype)
@@ -131,7 +131,7 @@ def make_toy_trainer(
         algorithm=ALGORITHM,
         seed=SEED,
         run_dir=run_dir,
-        ranks=ranks,
+        processes=processes,
     )
     return trainer, model, player
 
@@ -145,5 +145,5 @@ if __name__ == "__main__":
     long = replace(LONG, lora_rank=int(sys.argv[4]))
     with connected() as together:
         make_toy_trainer(
-            Path(sys.argv[1]), settings=long, selection=sys.argv[3], dtype=kind, ranks=together
+            Path(sys.argv[1]), settings=long, selection=sys.argv[3], dtype=kind, processes=together
         )[0].run()

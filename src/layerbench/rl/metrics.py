@@ -1,4 +1,4 @@
-"""What each training iteration reports, and the file of it."""
+"""Metrics of training iterations, and their file ``metrics.jsonl``."""
 
 import dataclasses
 import json
@@ -16,17 +16,17 @@ class IterationMetrics:
     """One line of ``metrics.jsonl``.
 
     Attributes:
-        iteration: From 0.
+        iteration: Number of the iteration, from 0.
         episodes: Episodes played.
-        failed: Episodes whose environment broke down; they count as lost, and nothing is learned
-            from them.
+        failed: Episodes whose environment failed; they count as lost, and nothing is learned from
+            them.
         groups: Groups played.
         mixed_groups: Groups whose episodes did not all score the same.
         success: Share of the episodes that succeeded.
         reward: Mean reward of an episode, as the environment gave it.
         turns: Mean number of turns of an episode.
         valid: Share of the turns whose response named an admissible action; 1 without turns.
-        learning_rate: Used in this iteration.
+        learning_rate: Learning rate of this iteration, before any multiplier.
         update: What the optimizer steps did.
         play_s: Seconds spent playing.
         update_s: Seconds spent on the update.
@@ -47,7 +47,7 @@ class IterationMetrics:
     update_s: float
 
     def comparable(self) -> "IterationMetrics":
-        """Give the same without timings: what two runs with the same seed agree on."""
+        """Give the metrics without timings: equal for two runs with the same seed."""
         return dataclasses.replace(self, play_s=0.0, update_s=0.0)
 
 
@@ -65,10 +65,10 @@ def iteration_metrics(
     play_s: float,
     update_s: float,
 ) -> IterationMetrics:
-    """Sum up an iteration.
+    """Compute the metrics of an iteration.
 
     Args:
-        iteration: From 0.
+        iteration: Number of the iteration, from 0.
         played: Its episodes by group, at least one.
         update: What the update reported.
         rate: Learning rate used.
@@ -101,7 +101,7 @@ def append_metrics(path: Path, metrics: IterationMetrics) -> None:
 
 
 def rewrite_metrics(path: Path, history: Sequence[IterationMetrics]) -> None:
-    """Replace ``metrics.jsonl``, in one go, by the lines of a history."""
+    """Replace ``metrics.jsonl``, by one rename, with the lines of a history."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     draft.write_text("".join(map(_line, history)), encoding="utf-8")

@@ -34,18 +34,18 @@ def peak_learning_rate(settings: TrainSettings, selection: LayerSelection) -> fl
 
 
 def episode_seed(*path: int) -> int:
-    """Derive an episode's sampling seed from where it stands in the run.
+    """Derive an episode's sampling seed from its position in the run.
 
     Args:
         path: The run's seed, then numbers that name the episode, all at least 0.
     """
     sequence = np.random.SeedSequence((path[0], _EPISODE, *path[1:]))
-    # 63 bits fit a signed integer, wherever the seed ends up.
+    # 63 bits fit a signed integer, in any library that takes the seed.
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def adapter_seed(seed: int) -> int:
-    """Derive what adapters begin with from the run's seed."""
+    """Derive the seed of the adapters' first weights from the run's seed."""
     return int(_generator(seed, _ADAPTERS).integers(2**63))
 
 
@@ -55,11 +55,11 @@ def task_at(tasks: Sequence[Task], position: int, *, seed: int) -> Task:
     Args:
         tasks: The list, in its fixed order.
         position: Tasks drawn before, from 0.
-        seed: The run's.
+        seed: The run's seed.
     """
-    turn, place = divmod(position, len(tasks))
-    order = _generator(seed, _ORDER, turn).permutation(len(tasks))
-    return tasks[int(order[place])]
+    epoch, index = divmod(position, len(tasks))
+    order = _generator(seed, _ORDER, epoch).permutation(len(tasks))
+    return tasks[int(order[index])]
 
 
 def shuffle_generator(seed: int, iteration: int) -> np.random.Generator:

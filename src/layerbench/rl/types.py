@@ -1,4 +1,4 @@
-"""What flows from a group of episodes to an update of the model; tensors are in ``tensors.py``."""
+"""Types between a group of episodes and an update of the model; tensors are in ``tensors``."""
 
 from dataclasses import dataclass
 
@@ -26,10 +26,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Advantages:
-    """How much better each turn did than its group: one vector per trajectory, one entry a turn.
+    """Advantages of a group's turns: one vector per trajectory, one entry a turn.
 
     Attributes:
-        per_trajectory: What the loss uses.
+        per_trajectory: The advantages that the loss uses.
         episode: The part that compares whole episodes.
         step: The part that compares turns at the same anchor, unweighted; zeros without GiGPO.
     """
@@ -41,11 +41,11 @@ class Advantages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateStats:
-    """What one iteration's optimizer steps did; means are over the decisions learned from.
+    """Metrics of one iteration's optimizer steps; means are over the decisions learned from.
 
     These are the decisions of the optimizer batches that took a step, without the sequences left
-    out of them (see ``rl.update.update``). What was not measured is None, and without a step that
-    is all but the counts. The fields are keys of ``metrics.jsonl``, in this order.
+    out of them (see ``rl.update.update``). A metric that was not measured is None; without a step
+    only the counts are there. The fields are keys of ``metrics.jsonl``, in this order.
 
     Attributes:
         loss: Mean loss of the optimizer steps.
@@ -79,7 +79,7 @@ class UpdateStats:
 
 @dataclass(frozen=True, slots=True)
 class LayerSelection:
-    """Which parameters learn.
+    """The parameters that learn.
 
     Attributes:
         name: The selection as the user wrote it, normalised: ``15``, ``10,15,20-23``,

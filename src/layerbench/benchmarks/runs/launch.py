@@ -13,7 +13,7 @@ from layerbench.benchmarks.config.overrides import SettingsError
 from layerbench.benchmarks.runs.console import ConsoleReporter, Reporter, SilentReporter
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.rl.distributed import ALONE, Ranks, connected
+from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, connected
 
 
 def launch(config: RunConfig, folder: RunFolder, start: Start) -> RunRecord | str:
@@ -39,7 +39,7 @@ def carry_out(
     reporter: Reporter,
     *,
     base: RunFolder | None = None,
-    ranks: Ranks = ALONE,
+    ranks: ProcessGroup = SINGLE_PROCESS,
 ) -> RunRecord | str:
     """Run what the settings say, or read the record if another process was faster.
 
@@ -79,7 +79,7 @@ def carry_out(
 
 @contextmanager
 def _held(
-    folder: RunFolder, config: RunConfig, start: Start, ranks: Ranks
+    folder: RunFolder, config: RunConfig, start: Start, ranks: ProcessGroup
 ) -> Generator[RunRecord | None]:
     """Have the first process hold the folder, and tell all what it found there."""
     with ExitStack() as held:
@@ -87,7 +87,7 @@ def _held(
 
 
 def _prepare(
-    config: RunConfig, base: RunFolder | None, ranks: Ranks
+    config: RunConfig, base: RunFolder | None, ranks: ProcessGroup
 ) -> Callable[[RunFolder, Reporter], RunRecord]:
     """Load what a run needs; a model behind an endpoint is not asked yet."""
     if endpoints.is_endpoint(config.model.name):

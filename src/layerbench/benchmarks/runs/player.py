@@ -19,7 +19,7 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
-from layerbench.rl.distributed import ALONE, Ranks, share
+from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share
 
 BASE, FINAL = "base", "final"
 
@@ -46,7 +46,7 @@ class Player:
     folder: RunFolder
     reporter: Reporter
     pool: EnvPool
-    ranks: Ranks = ALONE
+    ranks: ProcessGroup = SINGLE_PROCESS
     evaluations: list[Evaluation] = field(default_factory=list[Evaluation])
     memory_mb: float = 0.0
 
@@ -75,7 +75,7 @@ class Player:
             SettingsError: No episode of it had room in the context
                 for its turns.
         """
-        own = share(requests, by=lambda request: request.task.task_id, ranks=self.ranks)
+        own = share(requests, by=lambda request: request.task.task_id, processes=self.ranks)
         total = len(own)
         self.reporter.playing(what, done=0, episodes=total)
         # Equal tasks of a group are loaded once, not by each of its episodes at the same time.

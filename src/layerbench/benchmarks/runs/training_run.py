@@ -25,7 +25,7 @@ from layerbench.benchmarks.runs.base_reuse import Conditions
 from layerbench.rl.layers import BaseWeights, movement
 from layerbench.rl.lora import count_learned
 from layerbench.rl.metrics import IterationMetrics
-from layerbench.rl.distributed import ALONE, Ranks
+from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup
 from layerbench.rl.trainer import Trainer
 
 
@@ -35,7 +35,7 @@ def execute(
     reporter: Reporter,
     *,
     base: RunFolder | None = None,
-    ranks: Ranks = ALONE,
+    ranks: ProcessGroup = SINGLE_PROCESS,
 ) -> RunRecord:
     """Run the plan to its end, from where the folder says it stands, and write the record.
 
@@ -121,7 +121,7 @@ class _Run:
                 algorithm=self.plan.algorithm,
                 seed=self.plan.config.seed,
                 run_dir=folder,
-                ranks=self.player.ranks,
+                processes=self.player.ranks,
             )
         except ValueError as error:
             raise SettingsError(f"{error}; --fresh starts {folder} anew") from error
@@ -172,12 +172,12 @@ def _conditions(plan: Plan, state: RunState) -> Conditions:
         env=env_record(plan.config, plan.identity),
         model=_model(plan, state),
         code=provenance.code(),
-        hardware=_hardware(plan, ALONE),
+        hardware=_hardware(plan, SINGLE_PROCESS),
         tasks={split: [task.task_id for task in tasks] for split, tasks in plan.eval_tasks.items()},
     )
 
 
-def _hardware(plan: Plan, ranks: Ranks) -> run_record.HardwareRecord:
+def _hardware(plan: Plan, ranks: ProcessGroup) -> run_record.HardwareRecord:
     return provenance.hardware(",".join(map(str, _devices(plan))), processes=ranks.size)
 
 
