@@ -43,10 +43,10 @@ def learn(model: nn.Module, group: Group, selection: str, *, checkpointed: bool)
 def count_reads(model: nn.Module) -> list[int]:
     """Count from now on how often each block's attention is computed."""
     counts = [0] * model_families.NUM_LAYERS
-    for place, block in enumerate(decoder_blocks(model)):
+    for index, block in enumerate(decoder_blocks(model)):
 
-        def count(_: nn.Module, __: tuple[object, ...], place: int = place) -> None:
-            counts[place] += 1
+        def count(_: nn.Module, __: tuple[object, ...], index: int = index) -> None:
+            counts[index] += 1
 
         block.get_submodule("self_attn").register_forward_pre_hook(count)
     return counts

@@ -36,8 +36,8 @@ TOY = ("-m", "tests.support.toy_run")
 
 def as_if_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process seem to be the first of two."""
-    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
-    for name, value in {**told, "MASTER_PORT": "1"}.items():
+    variables = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
+    for name, value in {**variables, "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
 
 
@@ -74,11 +74,11 @@ def test_processes_with_different_weights_are_found_out() -> None:
         check_agreement("one", Two(), what="weights")
 
 
-@pytest.mark.parametrize("told", [{"WORLD_SIZE": ""}, {"WORLD_SIZE": "2"}, {"RANK": "1"}])
+@pytest.mark.parametrize("variables", [{"WORLD_SIZE": ""}, {"WORLD_SIZE": "2"}, {"RANK": "1"}])
 def test_what_clusters_set_for_one_process_is_not_torchrun(
-    monkeypatch: pytest.MonkeyPatch, told: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    for name, value in told.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert (torchrun.processes(), torchrun.rank(), torchrun.local_rank()) == (1, 0, 0)
     as_if_of_two(monkeypatch)
@@ -91,11 +91,11 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return safetensors.load_file(path / "weights.safetensors")  # pyright: ignore[reportUnknownMemberType]
 
 
-def assert_close(mine: Path, other: Path) -> None:
-    found, wanted = weights(mine), weights(other)
-    assert found.keys() == wanted.keys()
-    for name, tensor in wanted.items():
-        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-5)
+def assert_close(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    for name, tensor in second.items():
+        torch.testing.assert_close(first[name], tensor, rtol=0, atol=1e-5)
 
 
 def numbers(line: dict[str, Any]) -> dict[str, float]:
@@ -113,8 +113,8 @@ def test_two_processes_train_to_the_weights_of_one(
     make_toy_trainer(tmp_path / "one", settings=settings, selection=selection)[0].run()
     assert_close(tmp_path / "two", tmp_path / "one")
     two, one = recorded(tmp_path / "two"), recorded(tmp_path / "one")
-    for mine, other in zip(two, one, strict=True):
-        assert numbers(mine) == pytest.approx(numbers(other), rel=1e-4, abs=1e-5)
+    for first, second in zip(two, one, strict=True):
+        assert numbers(first) == pytest.approx(numbers(second), rel=1e-4, abs=1e-5)
     # What is measured was measured on all that was learned from, not on a share of it.
     assert [line["decisions"] for line in two] == [line["decisions"] for line in one]
 
@@ -140,11 +140,11 @@ def test_a_run_of_two_processes_has_one_record_which_is_that_of_one(tmp_path: Pa
     # Easy enough to win at times, so that there is something to learn.
     command += ["train.group_size=6", "env.num_keys=1", "train.importance_cap=2"]
     out = ["--out", str(tmp_path / "two")]
-    said = subprocess.run(
+    process = subprocess.run(
         [*TORCHRUN, "-m", "layerbench", *command, *out], check=True, capture_output=True, text=True
     )
-    assert said.stdout.count("record ") == 1
-    assert said.stderr.count("iteration 3/3") == 1
+    assert process.stdout.count("record ") == 1
+    assert process.stderr.count("iteration 3/3") == 1
     assert cli.main([*command, "--out", str(tmp_path / "one")]) == 0
     two, one = (run_record.read(tmp_path / name / "record.json") for name in ("two", "one"))
     assert (two.hardware.processes, one.hardware.processes) == (2, None)
@@ -159,11 +159,11 @@ def test_a_run_of_two_processes_has_one_record_which_is_that_of_one(tmp_path: Pa
 @pytest.mark.slow
 def test_a_mistake_is_told_by_one_process(tmp_path: Path) -> None:
     command = ["run", "keydoor", "--preset", "quick", "--layer", "99", "--out", str(tmp_path / "a")]
-    said = subprocess.run(
+    process = subprocess.run(
         [*TORCHRUN, "-m", "layerbench", *command], check=False, capture_output=True, text=True
     )
-    assert said.returncode != 0
-    assert said.stderr.count("layer 99 is not in this model") == 1
+    assert process.returncode != 0
+    assert process.stderr.count("layer 99 is not in this model") == 1
     assert not (tmp_path / "a").exists()
 
 

@@ -1,4 +1,4 @@
-"""Ranges of settings, and what is said of a number outside."""
+"""Ranges of settings, and the errors of numbers outside."""
 
 import dataclasses
 from typing import Any

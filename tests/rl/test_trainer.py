@@ -100,7 +100,7 @@ def test_stopping_halfway_and_going_on_changes_nothing(
 
 def test_iterations_after_the_last_checkpoint_are_played_again(tmp_path: Path) -> None:
     class Killed(Exception):
-        """Stands for a sudden end."""
+        """Simulates a sudden end."""
 
     def die(metrics: object) -> None:
         if len((tmp_path / "parts/metrics.jsonl").read_text().splitlines()) == 3:
@@ -136,8 +136,16 @@ def test_killed_process_goes_on_to_the_same_weights(
     tmp_path: Path, dtype: torch.dtype, rank: int
 ) -> None:
     run_dir = tmp_path / "killed"
-    kind = str(dtype).removeprefix("torch.")
-    command = [sys.executable, "-m", "tests.support.toy_run", str(run_dir), kind, "1", str(rank)]
+    dtype_name = str(dtype).removeprefix("torch.")
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.toy_run",
+        str(run_dir),
+        dtype_name,
+        "1",
+        str(rank),
+    ]
     with subprocess.Popen(command) as process:
         while latest_checkpoint(run_dir / "checkpoints") is None:
             assert process.poll() is None, "the run ended before it could be killed"
@@ -408,10 +416,10 @@ class BiasedPlayer(ToyPlayer):
 
     def __call__(self, requests: Sequence[EpisodeRequest], temperature: float) -> list[Trajectory]:
         played = super().__call__(requests, temperature)
-        return [self._paid(place, trajectory) for place, trajectory in enumerate(played)]
+        return [self._paid(index, trajectory) for index, trajectory in enumerate(played)]
 
-    def _paid(self, place: int, trajectory: Trajectory) -> Trajectory:
-        reward = 0.0 if trajectory.task_id in self.dull else float(place % 2)
+    def _paid(self, index: int, trajectory: Trajectory) -> Trajectory:
+        reward = 0.0 if trajectory.task_id in self.dull else float(index % 2)
         turns = tuple(replace(turn, reward=reward) for turn in trajectory.turns)
         return replace(trajectory, turns=turns, success=reward > 0)
 
@@ -507,9 +515,9 @@ class BrokenPlayer(ToyPlayer):
     def __call__(self, requests: Sequence[EpisodeRequest], temperature: float) -> list[Trajectory]:
         return [
             replace(t, stop=StopReason.ERROR, success=False, error="broken")
-            if place % self.every == 0
+            if index % self.every == 0
             else t
-            for place, t in enumerate(super().__call__(requests, temperature))
+            for index, t in enumerate(super().__call__(requests, temperature))
         ]
 
 

@@ -54,7 +54,7 @@ def sample_sequences(model: nn.Module, *, count: int = 12, seed: int = 0) -> lis
 
 
 def moved_off(sequences: Sequence[TrainingSequence], *, by: float) -> list[TrainingSequence]:
-    """The same sequences, as if sampled by a policy some way off, so that clips are met."""
+    """The same sequences, as if sampled by a policy some way off, so that ratios are clipped."""
     rng = np.random.default_rng(1)
     return [
         replace(s, old_logprobs_D=s.old_logprobs_D + by * rng.normal(size=3).astype(np.float32))
@@ -82,12 +82,12 @@ def gradients(
     learner.model.zero_grad(set_to_none=True)
     reference = reference_logprobs(learner, sequences, settings)
     accumulate_gradients(learner, weigh(sequences, reference, settings.loss), settings)
-    found: dict[str, torch.Tensor] = {}
+    by_name: dict[str, torch.Tensor] = {}
     for name, stepped in learner.masters.stepped.items():
         assert stepped.grad is not None
-        found[name] = stepped.grad.clone()
+        by_name[name] = stepped.grad.clone()
         stepped.grad = None
-    return found
+    return by_name
 
 
 def norm(tensor: torch.Tensor) -> float:
@@ -275,14 +275,14 @@ def test_first_step_on_own_samples_has_ratio_one_and_clips_nothing(
 
 
 def test_kl_is_measured_where_the_loss_has_a_reference(make_model: ModelMaker) -> None:
-    found: list[float | None] = []
+    kl: list[float | None] = []
     for loss in (NO_KL, loss_settings(kl_coef=0.1)):
         learner = learner_of(make_model("qwen3"))
         sequences = sample_sequences(learner.model)
         settings = train_settings(loss=loss)
-        found.append(update(learner, sequences, settings, rng=np.random.default_rng(0)).kl)
+        kl.append(update(learner, sequences, settings, rng=np.random.default_rng(0)).kl)
     # Before the first step the policy is the reference.
-    assert found == [None, pytest.approx(0.0, abs=1e-6)]
+    assert kl == [None, pytest.approx(0.0, abs=1e-6)]
 
 
 def test_entropy_is_that_of_the_decisions_learned_from(make_model: ModelMaker) -> None:

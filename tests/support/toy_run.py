@@ -58,19 +58,19 @@ class ToyPlayer:
             for transcript, prompt in zip(transcripts, prompts, strict=True):
                 transcript += prompt
             scores = self._scores(transcripts, temperature)
-            for place, request in enumerate(requests):
-                choice = int(generators[place].choice(4, p=np.exp(scores[place])))
-                transcripts[place] += [ANSWERS[choice], END]
-                opening = () if turns[place] else (1,)
+            for index, request in enumerate(requests):
+                choice = int(generators[index].choice(4, p=np.exp(scores[index])))
+                transcripts[index] += [ANSWERS[choice], END]
+                opening = () if turns[index] else (1,)
                 response = Response(
-                    prompt_ids=(*opening, *prompts[place]),
+                    prompt_ids=(*opening, *prompts[index]),
                     token_ids=(ANSWERS[choice], END),
-                    logprobs=(float(scores[place][choice]), 0.0),
+                    logprobs=(float(scores[index][choice]), 0.0),
                     allowed_ids=(ANSWERS, (END,)),
                     text=str(choice),
                 )
                 reward = float(choice == request.task.options["number"] % 4)
-                turns[place].append(Turn(Observation(""), response, str(choice), True, reward))
+                turns[index].append(Turn(Observation(""), response, str(choice), True, reward))
         return [
             _trajectory(request, tuple(played))
             for request, played in zip(requests, turns, strict=True)
@@ -141,9 +141,9 @@ LONG = replace(SETTINGS, iterations=20, checkpoint_every=3)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    kind: torch.dtype = getattr(torch, sys.argv[2])
+    dtype: torch.dtype = getattr(torch, sys.argv[2])
     long = replace(LONG, lora_rank=int(sys.argv[4]))
     with connected() as together:
         make_toy_trainer(
-            Path(sys.argv[1]), settings=long, selection=sys.argv[3], dtype=kind, processes=together
+            Path(sys.argv[1]), settings=long, selection=sys.argv[3], dtype=dtype, processes=together
         )[0].run()

@@ -80,6 +80,7 @@ def collate(
     if not sequences:
         raise ValueError("a batch needs at least one sequence, got none")
     lengths = np.array([len(sequence.token_ids_T) for sequence in sequences])
+    # Any id will do as padding: causal attention never looks ahead.
     token_ids_BT = np.zeros((len(sequences), lengths.max()), dtype=np.int64)
     for row, sequence in enumerate(sequences):
         token_ids_BT[row, : lengths[row]] = sequence.token_ids_T

@@ -91,6 +91,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
     draft.rename(final)
     # The rename itself is lost in a power failure until the folder is flushed.
     _sync(folder)
+    # Older ones go only when the new one is complete.
     for old in checkpoints(folder)[:-keep]:
         old.rename(folder / f".writing-old-{old.name}")
     _delete_leftovers(folder)

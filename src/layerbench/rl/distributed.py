@@ -100,6 +100,7 @@ class TorchProcessGroup:
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Sum by one all-reduce of all tensors laid end to end, in their own precision."""
+        # One call for all, since every call waits for all processes.
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         dist.all_reduce(flat)  # pyright: ignore[reportUnknownMemberType]
         start = 0

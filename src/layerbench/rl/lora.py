@@ -25,7 +25,7 @@ from layerbench.rl.types import LayerSelection
 ALPHA_PER_RANK = 2
 """s above: peft's ``lora_alpha`` over the rank, so that s is the same for every rank."""
 
-_ADAPTER = "default"
+_ADAPTER = "default"  # peft's name of an adapter that was given none
 
 
 def changed_parameters(
@@ -84,6 +84,7 @@ def check_adapters(model: nn.Module, selection: LayerSelection, *, rank: int) ->
         )
     for name, parameter in changed.items():
         rows, columns = parameter.shape
+        # An adapter has rank * (rows + columns) numbers.
         max_rank = rows * columns // (rows + columns)
         if rank > max_rank:
             raise ValueError(

@@ -37,6 +37,7 @@ def importance_ratio(
     if sequence_ratio:
         count_B = torch.bincount(rows_D)
         sum_B = log_ratio_D.new_zeros(len(count_B)).index_add(0, rows_D, log_ratio_D)
+        # A sequence without decisions is 0/0 here, but no row picks it.
         log_ratio_D = (sum_B / count_B)[rows_D]
     return log_ratio_D.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
 
@@ -60,6 +61,7 @@ def token_loss(
     )
     clipped_D = ratio_D.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
     loss_D = torch.maximum(-ratio_D * advantages_D, -clipped_D * advantages_D)
+    # Without this bound a large ratio weighs a negative advantage without limit.
     bounded_D = torch.minimum(loss_D, -settings.dual_clip * advantages_D)
     return torch.where(advantages_D < 0, bounded_D, loss_D)
 

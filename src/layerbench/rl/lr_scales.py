@@ -32,6 +32,7 @@ def parse_scales(text: str) -> dict[int, float]:
     written = without_spaces(text, what="lr_scale")
     scales: dict[int, float] = {}
     for part in written.split(",") if written else ():
+        # With an exponent, as repr writes small numbers.
         match = re.fullmatch(r"(\d+):(\d+(?:\.\d*)?(?:e-?\d+)?)", part)
         if match is None:
             raise ValueError(f"lr_scale {text!r} cannot be read at {part!r}: write 10:1,15:2.5")
@@ -84,6 +85,7 @@ def check_scales(scales: Mapping[int, float], selection: LayerSelection) -> None
             raise ValueError(
                 f"lr_scale names layer {layer}, which the selection {selection.name} does not train"
             )
+    # With ``full`` the embeddings, norms and head learn even then.
     if (
         scales
         and not selection.everything

@@ -105,6 +105,7 @@ def rewrite_metrics(path: Path, history: Sequence[IterationMetrics]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     draft.write_text("".join(map(_line, history)), encoding="utf-8")
+    # One rename: a reader, or a run killed here, has the whole old file or the whole new one.
     draft.replace(path)
 
 

@@ -194,6 +194,7 @@ class Trainer:
             tasks = [
                 task_at(self._tasks, self._position + i, seed=self._seed) for i in range(num_groups)
             ]
+            # Dropped groups use up tasks as well, so that a resumed run draws those that follow.
             self._position += num_groups
             groups = self._play_groups(tasks, stream=(iteration, attempt))
             played += groups
@@ -250,6 +251,7 @@ class Trainer:
             restore_optimizer(learner.optimizer, learner.masters.stepped, checkpoint.optimizer)
             restore_rng(checkpoint.rng)
         if self._processes.size > 1:
+            # On another disk a process would find other checkpoints, or none.
             check_agreement(str(len(self._history)), self._processes, what="checkpoints")
         if self._processes.rank == 0:
             rewrite_metrics(self._run_dir / "metrics.jsonl", self._history)
@@ -284,6 +286,7 @@ def make_learner(
         learning, base, masters = adapt(
             model, parameters, rank=settings.lora_rank, seed=adapter_seed(seed)
         )
+    # The rate is set again for each iteration, with warm-up and multipliers.
     optimizer = torch.optim.AdamW(
         parameter_groups(learning, masters.stepped, scales),
         lr=peak_learning_rate(settings, selection),

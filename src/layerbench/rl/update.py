@@ -158,6 +158,7 @@ def update(
             norms.append(_clip(learner, settings))
             learner.optimizer.step()
             learner.masters.copy_to_model()
+    # Frees the gradients' memory while the next episodes are played.
     learner.optimizer.zero_grad(set_to_none=True)
     return _summarise(total, norms, mismatch or Mismatch())
 
@@ -309,6 +310,7 @@ def _loss(
         rows_D=batch.rows_D,
         settings=loss_settings,
     )
+    # Keys of sums and maxima are fields of ``UpdateStats``: a metric needs no other line.
     sums = {"entropy": entropy_D}
     if loss_settings.kl_coef:
         sums["kl"] = kl_estimate(logprobs_D, ref_logprobs_D, kind=loss_settings.kl_kind)
@@ -348,6 +350,7 @@ def _summarise(total: StepStats, norms: Sequence[float], mismatch: Mismatch) -> 
     if not norms:
         return UpdateStats(decisions=0, steps=0)
     measured = {name: value / total.decisions for name, value in total.sums.items()}
+    # The mismatch is that of the first step, or of the correction, not of all steps.
     measured |= {**total.maxima, "mismatch": mismatch.mean, "max_mismatch": mismatch.largest}
     return UpdateStats(
         **measured,
