@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -32,9 +33,9 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCau
 
 from layerbench.agents.backends.base import Query
 from layerbench.agents.backends.transformers.backend import TransformersBackend
+from layerbench.benchmarks.config import compose as settings_config
+from layerbench.benchmarks.runs import prepare
 from layerbench.rl.batching import TrainingSequence
-from layerbench.rl.losses import LossSettings
-from layerbench.rl.schedule import TrainSettings
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.update import update
@@ -109,16 +110,21 @@ def measure_update(
 ) -> dict[str, Any]:
     """Time one optimizer step, and see how much memory it took."""
     device = next(model.parameters()).device
-    settings = TrainSettings(
-        1, 1, 2, 1e-6, micro_batch_tokens=asked.micro, loss=LossSettings(kl_coef=0.0)
+    defaults = prepare.train_settings(settings_config.load("alfworld", preset="paper"))
+    settings = replace(
+        defaults,
+        minibatches=1,
+        micro_batch_tokens=asked.micro,
+        loss=replace(defaults.loss, kl_coef=0.0, entropy_coef=0.0),
     )
-    learner = make_learner(model, parse_selection(selection, shape.num_layers), settings)
+    chosen = parse_selection(selection, shape.num_layers)
+    learner = make_learner(model, chosen, settings, seed=0)
     sequences = make_sequences(shape, asked, free=free)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
     def step() -> None:
-        update(learner, sequences, settings.for_update(), rng=np.random.default_rng(0))
+        update(learner, sequences, settings, rng=np.random.default_rng(0))
 
     times = [timed(step, device) for _ in range(1 + TIMES)][1:]
     learned = sum(parameter.numel() for parameter in learner.parameters.values())

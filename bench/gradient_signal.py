@@ -24,25 +24,21 @@ from jaxtyping import Float
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.benchmarks.runs import prepare, resolve
 from layerbench.envs.pool import EnvPool
-from layerbench.rl.advantages import (
-    AdvantageSettings,
-    Algorithm,
-    Normalisation,
-    group_advantages,
-)
+from layerbench.rl.advantages import group_advantages
 from layerbench.rl.batching import make_sequences
 from layerbench.rl.schedule import episode_seed
+from layerbench.rl.settings import AdvantageSettings, Algorithm, Normalisation, TrainSettings
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Group
-from layerbench.rl.update import Learner, UpdateSettings, accumulate_gradients, weigh
+from layerbench.rl.update import Learner, accumulate_gradients, weigh
 
 SIZE, BATCH = 8, 8
 LAYERS = (0, 5, 10, 15, 19)
 
-PUBLISHED = AdvantageSettings()
+PUBLISHED = prepare.algorithm_settings(resolve.load("alfworld", preset="paper"))
 WAYS = {
-    "grpo": replace(PUBLISHED, algorithm=Algorithm.GRPO),
-    "dr_grpo": replace(PUBLISHED, algorithm=Algorithm.DR_GRPO),
+    "grpo": replace(PUBLISHED, name=Algorithm.GRPO),
+    "dr_grpo": replace(PUBLISHED, name=Algorithm.DR_GRPO),
     "gigpo": PUBLISHED,
     "gigpo, mean": replace(PUBLISHED, normalisation=Normalisation.MEAN),
     "gigpo, discount 0.9": replace(PUBLISHED, discount=0.9),
@@ -71,7 +67,7 @@ def play(prepared: prepare.Plan, *, tasks: int, seed: int) -> list[Group]:
 
 
 def gradient(
-    learner: Learner, groups: Sequence[Group], ways: AdvantageSettings, settings: UpdateSettings
+    learner: Learner, groups: Sequence[Group], ways: AdvantageSettings, settings: TrainSettings
 ) -> Float[np.ndarray, " P"]:
     """Take the gradient of one batch with respect to all parameters P."""
     sequences = make_sequences(groups, group_advantages(groups, ways))
@@ -100,8 +96,8 @@ def main() -> None:
     args = parser.parse_args()
     prepared = prepare.prepare(resolve.load("alfworld", ["layers=full", f"seed={args.seed}"]))
     groups = play(prepared, tasks=args.tasks, seed=args.seed)
-    learner = make_learner(prepared.model, prepared.selection, prepared.training)
-    settings = prepared.training.for_update()
+    learner = make_learner(prepared.model, prepared.selection, prepared.training, seed=args.seed)
+    settings = prepared.training
     layers_P = np.concatenate(
         [
             np.full(p.numel(), int(found[1]) if (found := re.search(r"layers\.(\d+)", n)) else -1)

@@ -32,7 +32,7 @@ def learner_of(layers: str, rank: int) -> Learner:
     """Load the model anew: no way of learning meets what another has learned."""
     prepared = prepare.prepare(resolve.load("alfworld", [f"layers={layers}"]))
     settings = replace(prepared.training, lora_rank=rank)
-    return make_learner(prepared.model, prepared.selection, settings)
+    return make_learner(prepared.model, prepared.selection, settings, seed=0)
 
 
 def state_bytes(learner: Learner) -> int:
@@ -52,7 +52,7 @@ def main() -> None:
     prepared = prepare.prepare(resolve.load("alfworld", ["layers=15"]))
     groups = play(prepared, tasks=args.tasks, seed=0)
     training = prepared.training
-    sequences = make_sequences(groups, group_advantages(groups, training.advantages))
+    sequences = make_sequences(groups, group_advantages(groups, prepared.algorithm))
     ways = [(layers, rank) for layers in LAYERS for rank in (0, args.rank)]
     # Adapters of all are those of all layers.
     ways.remove(("full", args.rank))
@@ -61,7 +61,7 @@ def main() -> None:
     for _ in range(args.rounds):
         for way, learner in learners.items():
             started = time.process_time()
-            update(learner, sequences, training.for_update(), rng=np.random.default_rng(0))
+            update(learner, sequences, training, rng=np.random.default_rng(0))
             seconds[way].append(time.process_time() - started)
     rows: list[dict[str, Any]] = []
     for (layers, rank), learner in learners.items():

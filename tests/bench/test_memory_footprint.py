@@ -13,12 +13,12 @@ from bench.memory_footprint import SHAPES, Shape, footprint, memory_table
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.rl.batching import make_sequences
 from layerbench.rl.layers import decoder_blocks
-from layerbench.rl.schedule import TrainSettings
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Advantages, Group
 from layerbench.rl.update import update
 from tests.support import model_families
+from tests.support.train_settings import train_settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 
@@ -74,10 +74,10 @@ def test_training_takes_what_was_computed(selection: str, dtype: torch.dtype) ->
     model = model_families.make("qwen3-tied")
     group = Group(tuple(model_families.play(model, ActionMode.CHOOSE, ContextMode.TRANSCRIPT)))
     # Micro-batches of one sequence each: their gradients are added up.
-    settings = TrainSettings(1, 1, 6, 1e-3, micro_batch_tokens=1)
-    learner = make_learner(model.to(dtype), parse_selection(selection, 3), settings)
+    settings = train_settings(micro_batch_tokens=1)
+    learner = make_learner(model.to(dtype), parse_selection(selection, 3), settings, seed=0)
     held: list[int] = []
-    take = learner.masters.take_gradients
+    take = learner.masters.accumulate_gradients_fp32
 
     def measure_and_take() -> None:
         own = [p.grad for p in learner.parameters.values()]
@@ -85,10 +85,10 @@ def test_training_takes_what_was_computed(selection: str, dtype: torch.dtype) ->
         held.append(size(tensor for tensor in (*own, *sums) if tensor is not None))
         take()
 
-    learner.masters.take_gradients = measure_and_take
+    learner.masters.accumulate_gradients_fp32 = measure_and_take
     ones = tuple(np.ones(len(t.turns), np.float32) for t in group.trajectories)
     sequences = make_sequences([group], [Advantages(ones, ones, ones)])
-    update(learner, sequences, settings.for_update(), rng=np.random.default_rng(0))
+    update(learner, sequences, settings, rng=np.random.default_rng(0))
     assert len(held) > 1
     found = footprint(
         parameters=sum(p.numel() for p in model.parameters()),

@@ -26,22 +26,22 @@ from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.runs import launch, resolve
 from layerbench.benchmarks.runs.console import SilentReporter
 from layerbench.rl.checkpoint_files import latest_checkpoint
-from layerbench.rl.distributed import ALONE, Alone, check_agreement, share
+from layerbench.rl.distributed import SINGLE_PROCESS, SingleProcess, check_agreement, share
 from tests.rl.test_trainer import assert_same_checkpoints, recorded
 from tests.support.toy_run import LONG, make_toy_trainer
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-TOY = str(Path(__file__).parents[1] / "support/toy_run.py")
+TOY = ("-m", "tests.support.toy_run")
 
 
 def as_if_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process seem to be the first of two."""
-    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
-    for name, value in {**told, "MASTER_PORT": "1"}.items():
+    variables = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
+    for name, value in {**variables, "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
 
 
-class OneOf(Alone):
+class OneOf(SingleProcess):
     """One of several processes, as far as shares go."""
 
     def __init__(self, rank: int, size: int) -> None:
@@ -53,7 +53,9 @@ class OneOf(Alone):
 def test_shares_keep_equal_neighbours_together_and_are_all_there_is(
     items: list[int], size: int
 ) -> None:
-    shares = [share(items, by=lambda item: item, ranks=OneOf(rank, size)) for rank in range(size)]
+    shares = [
+        share(items, by=lambda item: item, processes=OneOf(rank, size)) for rank in range(size)
+    ]
     assert [item for one in shares for item in one] == items
     counts = [len(list(groupby(one))) for one in shares]
     assert sum(counts) == len(list(groupby(items)))
@@ -61,22 +63,22 @@ def test_shares_keep_equal_neighbours_together_and_are_all_there_is(
 
 
 def test_processes_with_different_weights_are_found_out() -> None:
-    class Two(Alone):
+    class Two(SingleProcess):
         size = 2
 
         def join(self, own: Sequence[Any]) -> list[Any]:
             return [*own, "another"]
 
-    check_agreement("a", ALONE, what="weights")
+    check_agreement("a", SINGLE_PROCESS, what="weights")
     with pytest.raises(RuntimeError, match=r"the 2 processes hold different weights \(one, ano"):
         check_agreement("one", Two(), what="weights")
 
 
-@pytest.mark.parametrize("told", [{"WORLD_SIZE": ""}, {"WORLD_SIZE": "2"}, {"RANK": "1"}])
+@pytest.mark.parametrize("variables", [{"WORLD_SIZE": ""}, {"WORLD_SIZE": "2"}, {"RANK": "1"}])
 def test_what_clusters_set_for_one_process_is_not_torchrun(
-    monkeypatch: pytest.MonkeyPatch, told: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    for name, value in told.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert (torchrun.processes(), torchrun.rank(), torchrun.local_rank()) == (1, 0, 0)
     as_if_of_two(monkeypatch)
@@ -89,11 +91,11 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return safetensors.load_file(path / "weights.safetensors")  # pyright: ignore[reportUnknownMemberType]
 
 
-def assert_close(mine: Path, other: Path) -> None:
-    found, wanted = weights(mine), weights(other)
-    assert found.keys() == wanted.keys()
-    for name, tensor in wanted.items():
-        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-5)
+def assert_close(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    for name, tensor in second.items():
+        torch.testing.assert_close(first[name], tensor, rtol=0, atol=1e-5)
 
 
 def numbers(line: dict[str, Any]) -> dict[str, float]:
@@ -105,21 +107,21 @@ def numbers(line: dict[str, Any]) -> dict[str, float]:
 def test_two_processes_train_to_the_weights_of_one(
     tmp_path: Path, selection: str, rank: int
 ) -> None:
-    command = [*TORCHRUN, TOY, tmp_path / "two", "float32", selection, str(rank)]
+    command = [*TORCHRUN, *TOY, tmp_path / "two", "float32", selection, str(rank)]
     subprocess.run(command, check=True)
     settings = replace(LONG, lora_rank=rank)
     make_toy_trainer(tmp_path / "one", settings=settings, selection=selection)[0].run()
     assert_close(tmp_path / "two", tmp_path / "one")
     two, one = recorded(tmp_path / "two"), recorded(tmp_path / "one")
-    for mine, other in zip(two, one, strict=True):
-        assert numbers(mine) == pytest.approx(numbers(other), rel=1e-4, abs=1e-5)
+    for first, second in zip(two, one, strict=True):
+        assert numbers(first) == pytest.approx(numbers(second), rel=1e-4, abs=1e-5)
     # What is measured was measured on all that was learned from, not on a share of it.
     assert [line["decisions"] for line in two] == [line["decisions"] for line in one]
 
 
 @pytest.mark.slow
 def test_two_killed_processes_go_on_to_the_same_weights(tmp_path: Path) -> None:
-    command = [*TORCHRUN, TOY, str(tmp_path / "killed"), "float32", "1", "0"]
+    command = [*TORCHRUN, *TOY, str(tmp_path / "killed"), "float32", "1", "0"]
     with subprocess.Popen(command, start_new_session=True) as process:
         while latest_checkpoint(tmp_path / "killed" / "checkpoints") is None:
             assert process.poll() is None, "the run ended before it could be killed"
@@ -127,7 +129,7 @@ def test_two_killed_processes_go_on_to_the_same_weights(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     assert len(recorded(tmp_path / "killed")) < LONG.iterations
     subprocess.run(command, check=True)
-    subprocess.run([*TORCHRUN, TOY, tmp_path / "through", "float32", "1", "0"], check=True)
+    subprocess.run([*TORCHRUN, *TOY, tmp_path / "through", "float32", "1", "0"], check=True)
     assert_same_checkpoints(tmp_path / "killed", tmp_path / "through")
     assert recorded(tmp_path / "killed") == recorded(tmp_path / "through")
 
@@ -138,11 +140,11 @@ def test_a_run_of_two_processes_has_one_record_which_is_that_of_one(tmp_path: Pa
     # Easy enough to win at times, so that there is something to learn.
     command += ["train.group_size=6", "env.num_keys=1", "train.importance_cap=2"]
     out = ["--out", str(tmp_path / "two")]
-    said = subprocess.run(
+    process = subprocess.run(
         [*TORCHRUN, "-m", "layerbench", *command, *out], check=True, capture_output=True, text=True
     )
-    assert said.stdout.count("record ") == 1
-    assert said.stderr.count("iteration 3/3") == 1
+    assert process.stdout.count("record ") == 1
+    assert process.stderr.count("iteration 3/3") == 1
     assert cli.main([*command, "--out", str(tmp_path / "one")]) == 0
     two, one = (run_record.read(tmp_path / name / "record.json") for name in ("two", "one"))
     assert (two.hardware.processes, one.hardware.processes) == (2, None)
@@ -157,11 +159,11 @@ def test_a_run_of_two_processes_has_one_record_which_is_that_of_one(tmp_path: Pa
 @pytest.mark.slow
 def test_a_mistake_is_told_by_one_process(tmp_path: Path) -> None:
     command = ["run", "keydoor", "--preset", "quick", "--layer", "99", "--out", str(tmp_path / "a")]
-    said = subprocess.run(
+    process = subprocess.run(
         [*TORCHRUN, "-m", "layerbench", *command], check=False, capture_output=True, text=True
     )
-    assert said.returncode != 0
-    assert said.stderr.count("layer 99 is not in this model") == 1
+    assert process.returncode != 0
+    assert process.stderr.count("layer 99 is not in this model") == 1
     assert not (tmp_path / "a").exists()
 
 

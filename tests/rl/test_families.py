@@ -8,23 +8,23 @@ from torch import nn
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.rl.batching import TrainingSequence, collate, make_sequences
 from layerbench.rl.layers import decoder_blocks
-from layerbench.rl.losses import LossSettings
 from layerbench.rl.policy import check_head, decision_scores
-from layerbench.rl.schedule import TrainSettings
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Advantages, Group
 from layerbench.rl.update import update
 from tests.support import model_families, tiny_models
+from tests.support.train_settings import loss_settings, train_settings
 
-SETTINGS = TrainSettings(
+SETTINGS = train_settings(
     iterations=1,
     tasks_per_iteration=1,
     group_size=6,
     learning_rate=1e-2,
+    layer_learning_rate=1e-2,
     minibatches=2,
     temperature=model_families.TEMPERATURE,
-    loss=LossSettings(kl_coef=0.01, entropy_coef=0.01),
+    loss=loss_settings(kl_coef=0.01, entropy_coef=0.01),
 )
 CHOSEN = (ActionMode.CHOOSE, ContextMode.TRANSCRIPT)
 
@@ -76,9 +76,9 @@ def test_update_leaves_all_but_the_selection_as_it_was(name: str, selection: str
     group = Group(tuple(model_families.play(model, *CHOSEN)))
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     chosen = parse_selection(selection, model_families.NUM_LAYERS)
-    learner = make_learner(model, chosen, SETTINGS)
+    learner = make_learner(model, chosen, SETTINGS, seed=0)
     rng = np.random.default_rng(0)
-    stats = update(learner, sequences_of(group), SETTINGS.for_update(), rng=rng)
+    stats = update(learner, sequences_of(group), SETTINGS, rng=rng)
     assert stats.steps == 2
     inside = tuple(f"model.layers.{layer}." for layer in chosen.layers)
     for key, tensor in model.state_dict().items():
@@ -93,8 +93,9 @@ def test_update_leaves_all_but_the_selection_as_it_was(name: str, selection: str
 def test_what_is_sampled_after_an_update_follows_the_new_weights(name: str) -> None:
     model = model_families.make(name)
     group = Group(tuple(model_families.play(model, *CHOSEN)))
-    learner = make_learner(model, parse_selection("1", model_families.NUM_LAYERS), SETTINGS)
-    update(learner, sequences_of(group), SETTINGS.for_update(), rng=np.random.default_rng(0))
+    selection = parse_selection("1", model_families.NUM_LAYERS)
+    learner = make_learner(model, selection, SETTINGS, seed=0)
+    update(learner, sequences_of(group), SETTINGS, rng=np.random.default_rng(0))
     again = model_families.play(model, *CHOSEN)
     for trajectory in again:
         plain = model_families.plain_logprobs(model, trajectory)
@@ -113,7 +114,8 @@ def test_what_is_sampled_after_an_update_follows_the_new_weights(name: str) -> N
 )
 def test_a_layer_is_all_that_its_family_puts_there(name: str, parts: set[str]) -> None:
     model = model_families.make(name)
-    learner = make_learner(model, parse_selection("1", model_families.NUM_LAYERS), SETTINGS)
+    selection = parse_selection("1", model_families.NUM_LAYERS)
+    learner = make_learner(model, selection, SETTINGS, seed=0)
     names = {key.removeprefix("model.layers.1.") for key in learner.parameters}
     assert names == {key for key, _ in decoder_blocks(model)[1].named_parameters()}
     assert parts <= names

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from layerbench.rl.batching import TrainingSequence, collate
 from layerbench.rl.importance_correction import Mismatch, correct
-from layerbench.rl.losses import LossSettings
 from layerbench.rl.policy import decision_scores
-from layerbench.rl.update import UpdateSettings, update
+from layerbench.rl.update import update
 from tests.rl.test_update import ModelMaker, learner_of, moved_off, sample_sequences
+from tests.support.train_settings import loss_settings, train_settings
 
 LOGPROBS = st.floats(-30.0, 0.0, width=32)
 
@@ -55,7 +55,7 @@ def test_what_the_learner_sampled_itself_is_learned_from_as_without(
     for cap in (0.0, 2.0):
         learner = learner_of(make_model("qwen3"))
         sequences = sample_sequences(learner.model)
-        settings = UpdateSettings(LossSettings(importance_cap=cap), epochs=2, minibatches=2)
+        settings = train_settings(loss=loss_settings(importance_cap=cap), epochs=2, minibatches=2)
         stats = update(learner, sequences, settings, rng=np.random.default_rng(0))
         assert stats.mismatch == pytest.approx(0.0, abs=1e-5)
         assert stats.capped == (0.0 if cap else None)
@@ -67,20 +67,20 @@ def test_what_the_learner_sampled_itself_is_learned_from_as_without(
 def test_the_mismatch_of_another_engine_is_measured_with_and_without_a_correction(
     make_model: ModelMaker,
 ) -> None:
-    found: list[tuple[float | None, float | None]] = []
+    mismatches: list[tuple[float | None, float | None]] = []
     for cap in (0.0, 1.5):
         learner = learner_of(make_model("qwen3"))
         sequences = moved_off(sample_sequences(learner.model), by=0.5)
-        settings = UpdateSettings(LossSettings(kl_coef=0.0, importance_cap=cap))
+        settings = train_settings(loss=loss_settings(kl_coef=0.0, importance_cap=cap))
         stats = update(learner, sequences, settings, rng=np.random.default_rng(0))
-        found.append((stats.mismatch, stats.max_mismatch))
+        mismatches.append((stats.mismatch, stats.max_mismatch))
         if cap:
             # One of six lies more than log 1.5 above, where the noise has deviation 0.5.
             assert stats.capped == pytest.approx(0.2, abs=0.15)
             # The clip looks at how far the learner has moved from itself, which it has not.
             assert stats.max_ratio == pytest.approx(1.0, abs=1e-5)
-    assert found[0] == pytest.approx(found[1], rel=1e-4)
-    assert found[0][0] == pytest.approx(0.4, abs=0.1)  # 0.5 * sqrt(2 / pi)
+    assert mismatches[0] == pytest.approx(mismatches[1], rel=1e-4)
+    assert mismatches[0][0] == pytest.approx(0.4, abs=0.1)  # 0.5 * sqrt(2 / pi)
 
 
 def test_corrected_gradients_are_those_of_the_learners_own_samples(
@@ -98,9 +98,9 @@ def test_corrected_gradients_are_those_of_the_learners_own_samples(
             positions_D=np.array([at]),
             allowed=(choices,),
             old_logprobs_D=np.zeros(1, np.float32),
-            advantages_D=np.array([1.0 + place], np.float32),
+            advantages_D=np.array([1.0 + index], np.float32),
         )
-        for place, token in enumerate(choices)
+        for index, token in enumerate(choices)
     ]
     with torch.no_grad():
         own_D, _ = decision_scores(learner.model, collate(variants), temperature=1.0)
@@ -114,7 +114,7 @@ def test_corrected_gradients_are_those_of_the_learners_own_samples(
     learned = sum(
         np.exp(old) * float(c.advantages_D[0]) for c, old in zip(corrected, sampler, strict=True)
     )
-    wanted = sum(
+    expected = sum(
         np.exp(p) * float(v.advantages_D[0]) for v, p in zip(variants, own_D.numpy(), strict=True)
     )
-    assert learned == pytest.approx(wanted, rel=1e-5)
+    assert learned == pytest.approx(expected, rel=1e-5)

@@ -17,15 +17,14 @@ from layerbench.agents.types import ActionMode, ContextMode, Trajectory
 from layerbench.envs.keydoor.env import list_tasks
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.registry import find
-from layerbench.rl.advantages import AdvantageSettings, group_advantages
+from layerbench.rl.advantages import group_advantages
 from layerbench.rl.batching import collate, make_sequences
-from layerbench.rl.losses import LossSettings
 from layerbench.rl.policy import decision_scores
-from layerbench.rl.schedule import TrainSettings
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import Trainer
 from layerbench.rl.types import Group
 from tests.support import tiny_models
+from tests.support.train_settings import advantage_settings, loss_settings, train_settings
 
 TASKS = list_tasks(split="train", count=16, seed=0)
 NUM_LAYERS = 4
@@ -69,14 +68,17 @@ def test_keydoor_is_learned_within_twenty_iterations(
         lambda requests, temperature: play_episodes(pool, agent, requests, temperature=temperature),
         tasks=TASKS,
         selection=parse_selection(selection, NUM_LAYERS),
-        settings=TrainSettings(
+        settings=train_settings(
             iterations=20,
             tasks_per_iteration=4,
             group_size=8,
             learning_rate=learning_rate,
+            layer_learning_rate=learning_rate,
             minibatches=2,
-            loss=LossSettings(kl_coef=0.0),
+            loss=loss_settings(kl_coef=0.0),
         ),
+        algorithm=advantage_settings(),
+        seed=0,
         run_dir=tmp_path,
     )
     history = trainer.run()
@@ -108,7 +110,7 @@ def assert_scored_as_sampled(
     model: nn.Module, played: list[Trajectory], *, temperature: float
 ) -> None:
     groups = [Group(tuple(played))]
-    sequences = make_sequences(groups, group_advantages(groups, AdvantageSettings()))
+    sequences = make_sequences(groups, group_advantages(groups, advantage_settings()))
     batch = collate(sequences)
     assert len(batch.rows_D) > 10
     with torch.no_grad():

@@ -13,21 +13,20 @@ from hypothesis import strategies as st
 from torch import Tensor, tensor
 
 from layerbench.rl.losses import (
-    Aggregation,
-    KLKind,
-    LossSettings,
     importance_ratio,
     is_clipped,
     kl_estimate,
     token_loss,
     token_weights,
 )
+from layerbench.rl.settings import Aggregation, KLKind
+from tests.support.train_settings import loss_settings
 
 # A busy machine is no reason to fail.
 untimed = given_settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )
-PLAIN = LossSettings(clip_low=0.2, clip_high=0.28, dual_clip=3.0)
+PLAIN = loss_settings(clip_low=0.2, clip_high=0.28, dual_clip=3.0)
 
 
 def loss_of(ratio: float, advantage: float) -> tuple[float, float]:
@@ -160,7 +159,7 @@ def total(aggregation: Aggregation, *, num_sequences: int = 2, num_decisions: in
         ROWS,
         num_sequences=num_sequences,
         num_decisions=num_decisions,
-        settings=LossSettings(aggregation=aggregation, max_tokens=10),
+        settings=loss_settings(aggregation=aggregation, max_tokens=10),
     )
     return float((weights_D * LOSSES).sum())
 
@@ -185,7 +184,7 @@ def test_dr_grpo_divides_by_a_constant_length() -> None:
 
 @pytest.mark.parametrize("aggregation", Aggregation)
 def test_batch_without_decisions_has_no_weights(aggregation: Aggregation) -> None:
-    settings = LossSettings(aggregation=aggregation)
+    settings = loss_settings(aggregation=aggregation)
     rows_D = torch.zeros(0, dtype=torch.int64)
     for count in (0, 3):
         weights_D = token_weights(
@@ -230,7 +229,7 @@ def batches(draw: st.DrawFn) -> Batch:
 def test_loss_and_gradient_do_not_depend_on_micro_batches(
     batch: Batch, aggregation: Aggregation, sequence_ratio: bool
 ) -> None:
-    settings = LossSettings(
+    settings = loss_settings(
         aggregation=aggregation, max_tokens=8, sequence_ratio=sequence_ratio, kl_coef=0.1
     )
     weights_D = token_weights(
@@ -270,4 +269,4 @@ def test_loss_and_gradient_do_not_depend_on_micro_batches(
 )
 def test_setting_out_of_its_range_is_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{field} must be .*, got {value}"):
-        LossSettings(**{field: value})  # pyright: ignore[reportArgumentType]
+        loss_settings(**{field: value})  # pyright: ignore[reportArgumentType]

@@ -22,9 +22,9 @@ def train(parameters: dict[str, nn.Parameter], *, rate: float, steps: int) -> No
     for _ in range(steps):
         optimizer.zero_grad()
         parameters["weight"].grad = gradient.to(parameters["weight"].dtype)
-        masters.take_gradients()
+        masters.accumulate_gradients_fp32()
         optimizer.step()
-        masters.round_off()
+        masters.copy_to_model()
 
 
 @pytest.mark.parametrize("rate", [1e-6, 5e-6])
@@ -65,8 +65,8 @@ def test_gradients_add_up_in_float32() -> None:
     # In bfloat16 1 + 1/512 is 1, however often it is added.
     for size in (1.0, *[1 / 512] * 256):
         parameters["weight"].grad = torch.full((64, 32), size, dtype=torch.bfloat16)
-        masters.take_gradients()
-        masters.take_gradients()
+        masters.accumulate_gradients_fp32()
+        masters.accumulate_gradients_fp32()
     assert parameters["weight"].grad is None
     gradient = masters.stepped["weight"].grad
     assert gradient is not None
@@ -75,5 +75,5 @@ def test_gradients_add_up_in_float32() -> None:
 
 def test_a_parameter_without_gradient_gives_its_master_none() -> None:
     masters = MasterWeights(make_weights(torch.bfloat16))
-    masters.take_gradients()
+    masters.accumulate_gradients_fp32()
     assert masters.stepped["weight"].grad is None

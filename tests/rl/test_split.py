@@ -31,7 +31,7 @@ def laid_out(model: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("name", ["qwen2-tied", "qwen3"])
 def test_a_model_in_parts_learns_what_a_whole_one_does(name: str) -> None:
-    found: list[dict[str, torch.Tensor]] = []
+    trained: list[dict[str, torch.Tensor]] = []
     for whole in (True, False):
         model = model_families.make(name)
         if not whole:
@@ -39,15 +39,15 @@ def test_a_model_in_parts_learns_what_a_whole_one_does(name: str) -> None:
             assert any("_hf_hook" in vars(module) for module in model.modules())
         check_head(model)
         group = Group(tuple(model_families.play(model, *CHOSEN, stepper=CachedStepper(model))))
-        learner = make_learner(model, parse_selection("1", model_families.NUM_LAYERS), SETTINGS)
-        stats = update(
-            learner, sequences_of(group), SETTINGS.for_update(), rng=np.random.default_rng(0)
+        learner = make_learner(
+            model, parse_selection("1", model_families.NUM_LAYERS), SETTINGS, seed=0
         )
+        stats = update(learner, sequences_of(group), SETTINGS, rng=np.random.default_rng(0))
         assert stats.steps == 2
         assert stats.mismatch == pytest.approx(0.0, abs=1e-5)
-        found.append({key: tensor.clone() for key, tensor in model.state_dict().items()})
-    for key, tensor in found[0].items():
-        assert torch.equal(tensor, found[1][key]), key
+        trained.append({key: tensor.clone() for key, tensor in model.state_dict().items()})
+    for key, tensor in trained[0].items():
+        assert torch.equal(tensor, trained[1][key]), key
 
 
 def test_without_gpus_nothing_is_split(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,11 +19,22 @@ from layerbench.agents.rollout import EpisodeRequest
 from layerbench.agents.types import StopReason, Trajectory
 from layerbench.rl.checkpoint import load_checkpoint
 from layerbench.rl.checkpoint_files import latest_checkpoint
-from layerbench.rl.losses import LossSettings
-from layerbench.rl.schedule import TrainSettings, episode_seed, learning_rate, task_at
+from layerbench.rl.lr_scales import spell_scales
+from layerbench.rl.schedule import episode_seed, learning_rate, peak_learning_rate, task_at
 from layerbench.rl.selection import parse_selection
+from layerbench.rl.settings import TrainSettings
 from layerbench.rl.trainer import MAX_ROUNDS, Trainer
-from tests.support.toy_run import LONG, SETTINGS, TASKS, ToyPlayer, make_toy_model, make_toy_trainer
+from tests.support.toy_run import (
+    ALGORITHM,
+    LONG,
+    SEED,
+    SETTINGS,
+    TASKS,
+    ToyPlayer,
+    make_toy_model,
+    make_toy_trainer,
+)
+from tests.support.train_settings import loss_settings
 
 
 def weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -59,7 +70,7 @@ def test_toy_task_is_learned(tmp_path: Path) -> None:
         tasks_per_iteration=6,
         group_size=8,
         learning_rate=5e-3,
-        loss=LossSettings(kl_coef=0.0),
+        loss=loss_settings(kl_coef=0.0),
     )
     trainer, *_ = make_toy_trainer(tmp_path, settings=settings, selection="full")
     history = trainer.run()
@@ -89,7 +100,7 @@ def test_stopping_halfway_and_going_on_changes_nothing(
 
 def test_iterations_after_the_last_checkpoint_are_played_again(tmp_path: Path) -> None:
     class Killed(Exception):
-        """Stands for a sudden end."""
+        """Simulates a sudden end."""
 
     def die(metrics: object) -> None:
         if len((tmp_path / "parts/metrics.jsonl").read_text().splitlines()) == 3:
@@ -124,10 +135,17 @@ def test_finished_run_does_nothing_more(tmp_path: Path) -> None:
 def test_killed_process_goes_on_to_the_same_weights(
     tmp_path: Path, dtype: torch.dtype, rank: int
 ) -> None:
-    script = str(Path(__file__).parents[1] / "support/toy_run.py")
     run_dir = tmp_path / "killed"
-    kind = str(dtype).removeprefix("torch.")
-    command = [sys.executable, script, str(run_dir), kind, "1", str(rank)]
+    dtype_name = str(dtype).removeprefix("torch.")
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.toy_run",
+        str(run_dir),
+        dtype_name,
+        "1",
+        str(rank),
+    ]
     with subprocess.Popen(command) as process:
         while latest_checkpoint(run_dir / "checkpoints") is None:
             assert process.poll() is None, "the run ended before it could be killed"
@@ -204,6 +222,8 @@ def test_other_settings_or_tasks_or_base_weights_do_not_resume(tmp_path: Path) -
             tasks=TASKS[:3],
             selection=parse_selection("1", 3),
             settings=SETTINGS,
+            algorithm=ALGORITHM,
+            seed=SEED,
             run_dir=tmp_path,
         )
 
@@ -218,6 +238,8 @@ def test_trained_model_is_no_base_to_resume_from(tmp_path: Path) -> None:
             tasks=TASKS,
             selection=parse_selection("1", 3),
             settings=SETTINGS,
+            algorithm=ALGORITHM,
+            seed=SEED,
             run_dir=tmp_path,
         )
 
@@ -259,14 +281,43 @@ def test_seed_decides_order_and_sampling() -> None:
 
 
 def test_learning_rate_rises_to_its_value_and_stays() -> None:
-    settings = replace(SETTINGS, learning_rate=1.0, warmup_iterations=4)
-    rates = [learning_rate(settings, iteration) for iteration in range(6)]
+    settings = replace(SETTINGS, learning_rate=1.0, warmup=4)
+    selection = parse_selection("full", 3)
+    rates = [learning_rate(settings, selection, iteration) for iteration in range(6)]
     assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    assert learning_rate(SETTINGS, 0) == SETTINGS.learning_rate
+    assert learning_rate(SETTINGS, selection, 0) == SETTINGS.learning_rate
+
+
+@pytest.mark.parametrize(
+    ("selection", "rank", "adapters", "rate"),
+    [
+        ("full", 0, 0.0, 1.0),
+        ("all-layers", 0, 0.0, 1.0),
+        ("1", 0, 0.0, 2.0),
+        # Listing all layers is listing layers.
+        ("0-2", 0, 0.0, 2.0),
+        ("middle:3", 0, 0.0, 2.0),
+        ("full", 4, 0.0, 1.0),
+        ("1", 4, 0.0, 2.0),
+        ("full", 4, 3.0, 3.0),
+        ("1", 4, 3.0, 3.0),
+    ],
+)
+def test_all_layers_and_few_and_adapters_have_rates_of_their_own(
+    selection: str, rank: int, adapters: float, rate: float
+) -> None:
+    settings = replace(
+        SETTINGS,
+        learning_rate=1.0,
+        layer_learning_rate=2.0,
+        lora_rank=rank,
+        lora_learning_rate=adapters,
+    )
+    assert peak_learning_rate(settings, parse_selection(selection, 3)) == rate
 
 
 def scaled(scales: Mapping[int, float]) -> TrainSettings:
-    return replace(SETTINGS, lr_scale=scales)
+    return replace(SETTINGS, lr_scale=spell_scales(scales))
 
 
 @pytest.mark.parametrize("selection", ["1", "0,2", "all-layers", "full"])
@@ -345,9 +396,9 @@ def test_stopping_halfway_under_scales_changes_nothing(tmp_path: Path) -> None:
 
 def test_other_scales_do_not_resume(tmp_path: Path) -> None:
     make_toy_trainer(tmp_path, settings=scaled({1: 2.0}))[0].run()
-    with pytest.raises(ValueError, match=r"its lr_scale is {'1': 2.0}, not {'1': 3.0}"):
+    with pytest.raises(ValueError, match=r"its lr_scale is 1:2\.0, not 1:3\.0"):
         make_toy_trainer(tmp_path, settings=scaled({1: 3.0}))
-    with pytest.raises(ValueError, match=r"its lr_scale is {'1': 2.0}, not None"):
+    with pytest.raises(ValueError, match=r"its lr_scale is 1:2\.0, not :"):
         make_toy_trainer(tmp_path)
 
 
@@ -365,10 +416,10 @@ class BiasedPlayer(ToyPlayer):
 
     def __call__(self, requests: Sequence[EpisodeRequest], temperature: float) -> list[Trajectory]:
         played = super().__call__(requests, temperature)
-        return [self._paid(place, trajectory) for place, trajectory in enumerate(played)]
+        return [self._paid(index, trajectory) for index, trajectory in enumerate(played)]
 
-    def _paid(self, place: int, trajectory: Trajectory) -> Trajectory:
-        reward = 0.0 if trajectory.task_id in self.dull else float(place % 2)
+    def _paid(self, index: int, trajectory: Trajectory) -> Trajectory:
+        reward = 0.0 if trajectory.task_id in self.dull else float(index % 2)
         turns = tuple(replace(turn, reward=reward) for turn in trajectory.turns)
         return replace(trajectory, turns=turns, success=reward > 0)
 
@@ -384,12 +435,14 @@ def biased_trainer(
         tasks=TASKS,
         selection=parse_selection("1", 3),
         settings=settings,
+        algorithm=ALGORITHM,
+        seed=SEED,
         run_dir=run_dir,
     )
     return trainer, player
 
 
-DYNAMIC = replace(SETTINGS, iterations=2, dynamic_sampling=True, loss=LossSettings(kl_coef=0.0))
+DYNAMIC = replace(SETTINGS, iterations=2, dynamic_sampling=True, loss=loss_settings(kl_coef=0.0))
 
 
 def test_dynamic_sampling_plays_on_until_enough_groups_are_mixed(tmp_path: Path) -> None:
@@ -400,7 +453,7 @@ def test_dynamic_sampling_plays_on_until_enough_groups_are_mixed(tmp_path: Path)
     assert first.groups > 4
     assert first.mixed_groups >= 4
     # 4 groups of 4 episodes with 2 decisions each
-    assert first.decisions == second.decisions == 32
+    assert first.update.decisions == second.update.decisions == 32
     assert len(player.requests) == 4 * (first.groups + second.groups)
     assert first.success == pytest.approx(first.mixed_groups / 2 / first.groups)
 
@@ -411,14 +464,14 @@ def test_dynamic_sampling_gives_up_after_ten_rounds(tmp_path: Path) -> None:
     trainer, _ = biased_trainer(tmp_path, dull=dull, settings=settings)
     (metrics,) = trainer.run()
     assert metrics.groups == 4 * MAX_ROUNDS
-    assert (metrics.mixed_groups, metrics.steps, metrics.success) == (0, 0, 0.0)
+    assert (metrics.mixed_groups, metrics.update.steps, metrics.success) == (0, 0, 0.0)
 
 
 def test_what_was_not_measured_is_null_and_survives_a_resume(tmp_path: Path) -> None:
     dull = [task.task_id for task in TASKS]
     trainer, _ = biased_trainer(tmp_path, dull=dull, settings=replace(SETTINGS, iterations=1))
     (metrics,) = trainer.run()
-    assert (metrics.steps, metrics.kl, metrics.entropy) == (0, None, None)
+    assert (metrics.update.steps, metrics.update.kl, metrics.update.entropy) == (0, None, None)
     (line,) = recorded(tmp_path)
     unmeasured = {"loss", "kl", "clip_fraction", "entropy", "grad_norm", "max_ratio"}
     unmeasured |= {"mismatch", "max_mismatch", "capped"}
@@ -428,7 +481,7 @@ def test_what_was_not_measured_is_null_and_survives_a_resume(tmp_path: Path) -> 
 
 
 def test_metrics_of_before_there_was_null_are_read(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, iterations=2, loss=LossSettings(kl_coef=0.0))
+    settings = replace(SETTINGS, iterations=2, loss=loss_settings(kl_coef=0.0))
     make_toy_trainer(tmp_path, settings=settings)[0].run()
     path = latest_checkpoint(tmp_path / "checkpoints")
     assert path is not None
@@ -437,7 +490,7 @@ def test_metrics_of_before_there_was_null_are_read(tmp_path: Path) -> None:
     old = [{**row, "kl": 0.0} for row in state["history"]]
     (path / "state.json").write_text(json.dumps({**state, "history": old}))
     trainer, *_ = make_toy_trainer(tmp_path, settings=replace(settings, iterations=3))
-    assert [metrics.kl for metrics in trainer.run()] == [0.0, 0.0, None]
+    assert [metrics.update.kl for metrics in trainer.run()] == [0.0, 0.0, None]
     assert [line["kl"] for line in recorded(tmp_path)] == [0.0, 0.0, None]
 
 
@@ -462,9 +515,9 @@ class BrokenPlayer(ToyPlayer):
     def __call__(self, requests: Sequence[EpisodeRequest], temperature: float) -> list[Trajectory]:
         return [
             replace(t, stop=StopReason.ERROR, success=False, error="broken")
-            if place % self.every == 0
+            if index % self.every == 0
             else t
-            for place, t in enumerate(super().__call__(requests, temperature))
+            for index, t in enumerate(super().__call__(requests, temperature))
         ]
 
 
@@ -480,21 +533,29 @@ def test_broken_episodes_count_as_lost_and_teach_nothing(tmp_path: Path, every: 
         tasks=TASKS,
         selection=parse_selection("1", 3),
         settings=settings,
+        algorithm=ALGORITHM,
+        seed=SEED,
         run_dir=tmp_path,
     )
     (metrics,) = trainer.run()
     assert (metrics.episodes, metrics.failed) == (16, 16 // every)
     # 2 decisions in each of the sound episodes
-    assert metrics.decisions == 2 * (16 - metrics.failed)
+    assert metrics.update.decisions == 2 * (16 - metrics.failed)
 
 
-def test_setting_out_of_range_is_one_clear_line() -> None:
-    with pytest.raises(ValueError, match=r"^group_size must be at least 1, got 0$"):
-        replace(SETTINGS, group_size=0)
-    with pytest.raises(ValueError, match=r"^temperature must be above 0, got 0.0$"):
-        replace(SETTINGS, temperature=0.0)
+def test_negative_seed_is_refused(tmp_path: Path) -> None:
+    model = make_toy_model()
     with pytest.raises(ValueError, match=r"^seed must be at least 0, got -1$"):
-        replace(SETTINGS, seed=-1)
+        Trainer(
+            model,
+            ToyPlayer(model),
+            tasks=TASKS,
+            selection=parse_selection("1", 3),
+            settings=SETTINGS,
+            algorithm=ALGORITHM,
+            seed=-1,
+            run_dir=tmp_path,
+        )
 
 
 def test_nothing_selected_is_refused(tmp_path: Path) -> None:

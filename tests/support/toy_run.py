@@ -1,7 +1,8 @@
 """A whole training run in seconds: a real transformer learns to answer by the task's number.
 
-Run as a script with a folder, a dtype, a selection and a rank of adapters, it trains to the end,
-from wherever an earlier, killed run has come; torchrun may start it as several processes.
+Run as a module from the root of the repository, with a folder, a dtype, a selection and a rank of
+adapters, it trains to the end, from wherever an earlier, killed run has come; torchrun may start it
+as several processes.
 """
 
 import sys
@@ -18,27 +19,26 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from layerbench.agents.rollout import EpisodeRequest
 from layerbench.agents.types import ContextMode, Response, StopReason, Trajectory, Turn
 from layerbench.envs.types import Observation, Task
-from layerbench.rl.advantages import AdvantageSettings
-from layerbench.rl.distributed import ALONE, Ranks, connected
-from layerbench.rl.losses import LossSettings
-from layerbench.rl.schedule import TrainSettings
+from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, connected
 from layerbench.rl.selection import parse_selection
+from layerbench.rl.settings import TrainSettings
 from layerbench.rl.trainer import Trainer
+from tests.support.train_settings import advantage_settings, train_settings
 
 ANSWERS = (20, 21, 22, 23)
 END = 2
 TASKS = tuple(Task(f"task-{number}", {"number": number}) for number in range(6))
-SETTINGS = TrainSettings(
+SETTINGS = train_settings(
     iterations=4,
     tasks_per_iteration=4,
     group_size=4,
     learning_rate=1e-2,
+    layer_learning_rate=1e-2,
     minibatches=2,
     checkpoint_every=1,
-    seed=5,
-    advantages=AdvantageSettings(),
-    loss=LossSettings(kl_coef=0.01),
 )
+ALGORITHM = advantage_settings()
+SEED = 5
 
 
 class ToyPlayer:
@@ -58,19 +58,19 @@ class ToyPlayer:
             for transcript, prompt in zip(transcripts, prompts, strict=True):
                 transcript += prompt
             scores = self._scores(transcripts, temperature)
-            for place, request in enumerate(requests):
-                choice = int(generators[place].choice(4, p=np.exp(scores[place])))
-                transcripts[place] += [ANSWERS[choice], END]
-                opening = () if turns[place] else (1,)
+            for index, request in enumerate(requests):
+                choice = int(generators[index].choice(4, p=np.exp(scores[index])))
+                transcripts[index] += [ANSWERS[choice], END]
+                opening = () if turns[index] else (1,)
                 response = Response(
-                    prompt_ids=(*opening, *prompts[place]),
+                    prompt_ids=(*opening, *prompts[index]),
                     token_ids=(ANSWERS[choice], END),
-                    logprobs=(float(scores[place][choice]), 0.0),
+                    logprobs=(float(scores[index][choice]), 0.0),
                     allowed_ids=(ANSWERS, (END,)),
                     text=str(choice),
                 )
                 reward = float(choice == request.task.options["number"] % 4)
-                turns[place].append(Turn(Observation(""), response, str(choice), True, reward))
+                turns[index].append(Turn(Observation(""), response, str(choice), True, reward))
         return [
             _trajectory(request, tuple(played))
             for request, played in zip(requests, turns, strict=True)
@@ -117,7 +117,7 @@ def make_toy_trainer(
     settings: TrainSettings = SETTINGS,
     selection: str = "1",
     dtype: torch.dtype = torch.float32,
-    ranks: Ranks = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> tuple[Trainer, nn.Module, ToyPlayer]:
     """Make a trainer, which goes on with what ``run_dir`` holds."""
     model = make_toy_model(dtype)
@@ -128,8 +128,10 @@ def make_toy_trainer(
         tasks=TASKS,
         selection=parse_selection(selection, 3),
         settings=settings,
+        algorithm=ALGORITHM,
+        seed=SEED,
         run_dir=run_dir,
-        ranks=ranks,
+        processes=processes,
     )
     return trainer, model, player
 
@@ -139,9 +141,9 @@ LONG = replace(SETTINGS, iterations=20, checkpoint_every=3)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    kind: torch.dtype = getattr(torch, sys.argv[2])
+    dtype: torch.dtype = getattr(torch, sys.argv[2])
     long = replace(LONG, lora_rank=int(sys.argv[4]))
     with connected() as together:
         make_toy_trainer(
-            Path(sys.argv[1]), settings=long, selection=sys.argv[3], dtype=kind, ranks=together
+            Path(sys.argv[1]), settings=long, selection=sys.argv[3], dtype=dtype, processes=together
         )[0].run()

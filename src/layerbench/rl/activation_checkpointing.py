@@ -1,4 +1,4 @@
-"""Memory for time: what is inside a decoder block is computed again for its gradients."""
+"""Activation checkpointing of decoder blocks: less memory for one more forward pass."""
 
 import functools
 from collections.abc import Generator
@@ -12,22 +12,23 @@ from layerbench.rl.layers import decoder_blocks
 
 
 @contextmanager
-def forgetful_blocks(model: nn.Module, *, enabled: bool) -> Generator[None]:
-    """Let forwards in this context keep what goes into each decoder block, and nothing inside.
+def checkpointed_blocks(model: nn.Module, *, enabled: bool) -> Generator[None]:
+    """Let forwards in this context keep the input of each decoder block, and nothing inside it.
 
-    Not the switch that transformers' models have: that works in training mode alone, where dropout
-    would make the policy another one than has played. Blocks below the first that learns keep
-    nothing either way, since no gradient passes through them; their input needs none.
+    The rest is computed again during the backward pass. Blocks below the first one that learns
+    keep nothing either way, since no gradient passes through them.
 
     Args:
-        model: With decoder blocks; backwards may follow after the context.
+        model: A model with decoder blocks; the backward pass may follow after the context.
         enabled: False leaves the model alone.
     """
+    # transformers' own switch works in training mode alone, where dropout would make the policy
+    # another one than has played.
     blocks: list[Any] = list(decoder_blocks(model)) if enabled else []
-    # Whoever spreads a model over devices gives modules a forward of their own as well.
-    own = [block.__dict__.get("forward") for block in blocks]
+    # accelerate's device hooks also replace ``forward``; they are restored afterwards.
+    replaced = [block.__dict__.get("forward") for block in blocks]
     for block in blocks:
-        # The same numbers again, since nothing in evaluation mode is drawn at random.
+        # Generator states need not be kept: nothing is drawn at random in evaluation mode.
         block.forward = functools.partial(
             checkpoint.checkpoint,  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
             block.forward,
@@ -37,7 +38,7 @@ def forgetful_blocks(model: nn.Module, *, enabled: bool) -> Generator[None]:
     try:
         yield
     finally:
-        for block, forward in zip(blocks, own, strict=True):
+        for block, forward in zip(blocks, replaced, strict=True):
             del block.forward
             if forward is not None:
                 block.forward = forward

@@ -20,10 +20,10 @@ from layerbench.rl.types import Advantages, Group
 
 @dataclass(frozen=True, slots=True)
 class TrainingSequence:
-    """One run of tokens that the model reads, and the decisions in it.
+    """Tokens that the model reads in one pass, and the decisions in them.
 
     Attributes:
-        token_ids_T: What the model reads, up to the last decided token.
+        token_ids_T: Ids of the tokens, up to the last decided one.
         positions_D: Position of each decided token, at least 1, ascending.
         allowed: Ids that each decision was chosen from, ascending; all empty if the whole
             vocabulary was open.
@@ -38,18 +38,18 @@ class TrainingSequence:
     advantages_D: Float[np.ndarray, " D"]
 
     @property
-    def is_neutral(self) -> bool:
-        """Whether every advantage is 0, so that the surrogate loss does not depend on it."""
-        return not self.advantages_D.any()
+    def has_advantage(self) -> bool:
+        """Whether an advantage is not 0; without, the surrogate loss does not depend on it."""
+        return bool(self.advantages_D.any())
 
 
 def make_sequences(
     groups: Sequence[Group], advantages: Sequence[Advantages]
 ) -> list[TrainingSequence]:
-    """Lay out what was played as the sequences to learn from, in the order played.
+    """Turn trajectories into sequences to learn from, in the order played.
 
     A transcript becomes one sequence, a turn played with a window becomes one of its own. Forced
-    tokens are read but not learned from, and what holds no decision at all is left out.
+    tokens are read but not learned from, and sequences without a decision are left out.
 
     Raises:
         ValueError: There are not as many advantages as groups, trajectories or turns.
@@ -80,6 +80,7 @@ def collate(
     if not sequences:
         raise ValueError("a batch needs at least one sequence, got none")
     lengths = np.array([len(sequence.token_ids_T) for sequence in sequences])
+    # Any id will do as padding: causal attention never looks ahead.
     token_ids_BT = np.zeros((len(sequences), lengths.max()), dtype=np.int64)
     for row, sequence in enumerate(sequences):
         token_ids_BT[row, : lengths[row]] = sequence.token_ids_T
@@ -107,7 +108,7 @@ def micro_batches(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]
     """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
-        # Sorted by length, so the newcomer is the longest: its length is the batch's width.
+        # Sorted by length, so the sequence to add is the longest: its length is the batch's width.
         if batches and (len(batches[-1]) + 1) * lengths[index] <= max_tokens:
             batches[-1].append(index)
         else:
@@ -116,14 +117,14 @@ def micro_batches(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]
 
 
 def to_tensor(array: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """Hand an array over to a device."""
+    """Copy an array to a device."""
     return torch.from_numpy(array).to(device)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _passages(
     trajectory: Trajectory, advantages_T: Float[np.ndarray, " T"]
 ) -> Iterable[list[tuple[Response, float]]]:
-    """Cut an episode into what the model reads in one go."""
+    """Cut an episode into the parts that the model reads in one pass."""
     parts = [
         (turn.response, float(advantage))
         for turn, advantage in zip(trajectory.turns, advantages_T, strict=True)
@@ -134,7 +135,7 @@ def _passages(
 
 
 def _sequence(parts: Sequence[tuple[Response, float]]) -> TrainingSequence:
-    """Join responses and what preceded them, and note where decisions were made."""
+    """Join responses and their prompts, and collect the decisions."""
     token_ids: list[int] = []
     positions: list[int] = []
     allowed: list[tuple[int, ...]] = []
@@ -144,6 +145,7 @@ def _sequence(parts: Sequence[tuple[Response, float]]) -> TrainingSequence:
         start = len(token_ids) + len(response.prompt_ids)
         choices = response.allowed_ids or ((),) * len(response.token_ids)
         for offset, (ids, logprob) in enumerate(zip(choices, response.logprobs, strict=True)):
+            # A single allowed id is a forced token; none at all means an open vocabulary.
             if len(ids) != 1:
                 positions.append(start + offset)
                 allowed.append(ids)

@@ -1,7 +1,7 @@
-"""Training states on disk: written whole or not at all, read back exactly.
+"""Checkpoints: training states on disk, written whole or not at all, read back exactly.
 
-A checkpoint is a folder of two safetensors files and one JSON file. It holds the parameters that
-learn, and nothing of the rest of the model.
+A checkpoint is a folder of two safetensors files and one JSON file. Of the model it holds the
+parameters that learn, and no others.
 """
 
 import hashlib
@@ -31,16 +31,16 @@ _RNG, _MASTER = "rng.", "master."
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where a training run stands after some iteration.
+    """The state of a training run after an iteration.
 
     Attributes:
         iteration: Iterations completed.
         position: Tasks drawn from the training list so far.
         history: One row of metrics for each iteration completed.
-        identity: What makes two runs the same run; anything else on resume is an error.
+        identity: Settings, tasks and base model, which must be equal for a run to go on from it.
         weights: The parameters that learn, by name, as the model plays with them.
-        masters: What is stepped in the place of those coarser than float32, by their names.
-        optimizer: What the optimizer keeps for them: ``<name>.<key>``.
+        masters: Weights that are stepped in the place of those parameters: see ``MasterWeights``.
+        optimizer: The optimizer's state: ``<name>.<key>``.
         rng: States of torch's generators, by device.
     """
 
@@ -57,11 +57,11 @@ class Checkpoint:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
     """Write a checkpoint into its own folder below ``folder``, and delete all but the newest.
 
-    It appears under its name by one rename, once all of it is on the disk: whoever is killed
-    meanwhile leaves only a folder whose name starts with a dot, which the next call clears away.
+    It appears under its name by one rename, once all of it is on the disk: a process that is killed
+    before leaves only a folder whose name starts with a dot, which the next call deletes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _clear_away(folder)
+    _delete_leftovers(folder)
     final = folder / checkpoint_name(checkpoint.iteration)
     draft = folder / f".writing-{final.name}"
     draft.mkdir()
@@ -86,13 +86,15 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
     for path in (*draft.iterdir(), draft):
         _sync(path)
     if final.exists():
-        # Moved, not deleted in place: a half deleted folder would still bear a good name.
+        # Renamed before it is deleted: a half deleted folder would still have a valid name.
         final.rename(folder / f".writing-old-{final.name}")
     draft.rename(final)
+    # The rename itself is lost in a power failure until the folder is flushed.
     _sync(folder)
+    # Older ones go only when the new one is complete.
     for old in checkpoints(folder)[:-keep]:
         old.rename(folder / f".writing-old-{old.name}")
-    _clear_away(folder)
+    _delete_leftovers(folder)
     return final
 
 
@@ -101,12 +103,13 @@ def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint:
 
     Args:
         path: The checkpoint's own folder.
-        identity: The run that wants to go on from it.
+        identity: Identity of the run that goes on from it.
 
     Raises:
         ValueError: The checkpoint is damaged, of another version, or of another run.
     """
     state = _read_state(path)
+    # By way of JSON, where tuples are lists, as in the file.
     _check_identity(path, state["identity"], json.loads(json.dumps(identity)))
     stored = _read_tensors(path / OPTIMIZER)
     return Checkpoint(
@@ -122,11 +125,11 @@ def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint:
 
 
 def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
-    """Give a base model what a run had trained by a checkpoint; all else stays as it is.
+    """Copy the trained parameters of a checkpoint into the base model.
 
     Args:
         path: The checkpoint's own folder.
-        model: Is changed in place.
+        model: The base model, changed in place.
 
     Returns:
         Names of the parameters that were trained.
@@ -142,8 +145,8 @@ def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
     for name, parameter in base.items():
         if parameter.dtype != trained[name].dtype:
             raise ValueError(
-                f"checkpoint {path} holds {_kind(trained[name])}, but its base model was loaded "
-                f"as {_kind(parameter)}: give model.dtype={_kind(trained[name])}"
+                f"checkpoint {path} holds {_dtype(trained[name])}, but its base model was loaded "
+                f"as {_dtype(parameter)}: give model.dtype={_dtype(trained[name])}"
             )
     same_shapes = all(base[name].shape == trained[name].shape for name in base)
     if not same_shapes or hash_tensors(base) != identity.get("base_weights"):
@@ -166,7 +169,7 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
 def optimizer_tensors(
     optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
 ) -> dict[str, Tensor]:
-    """Copy what the optimizer keeps for each parameter, as ``<name>.<key>``."""
+    """Copy the optimizer's state of each parameter, as ``<name>.<key>``."""
     return {
         f"{name}.{key}": value.detach().cpu().clone()
         for name, parameter in parameters.items()
@@ -179,7 +182,7 @@ def restore_optimizer(
     parameters: Mapping[str, nn.Parameter],
     tensors: Mapping[str, Tensor],
 ) -> None:
-    """Give the optimizer back what ``optimizer_tensors`` copied."""
+    """Restore the state that ``optimizer_tensors`` copied."""
     for name, tensor in tensors.items():
         owner, key = name.rsplit(".", 1)
         parameter = parameters[owner]
@@ -205,8 +208,8 @@ def restore_rng(states: Mapping[str, Tensor]) -> None:
             torch.cuda.set_rng_state(state, device)
 
 
-def _clear_away(folder: Path) -> None:
-    """Delete what was never finished, or is no longer wanted."""
+def _delete_leftovers(folder: Path) -> None:
+    """Delete unfinished and replaced checkpoints."""
     for path in folder.glob(".writing-*"):
         shutil.rmtree(path)
 
@@ -228,16 +231,16 @@ def _read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _check_identity(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    for key in {**wanted, **stored}:
-        if stored.get(key) != wanted.get(key):
+def _check_identity(path: Path, stored: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    for key in {**expected, **stored}:
+        if stored.get(key) != expected.get(key):
             raise ValueError(
                 f"checkpoint {path} belongs to another run: its {key} is {stored.get(key)}, "
-                f"not {wanted.get(key)}: start anew or use another folder"
+                f"not {expected.get(key)}: start anew or use another folder"
             )
 
 
-def _kind(tensor: Tensor) -> str:
+def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
@@ -261,7 +264,7 @@ def _sha256(path: Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Have a file, or the list of a folder's files, reach the disk."""
+    """Flush a file, or a folder's list of files, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,8 +1,8 @@
-"""Several processes that train one model together, started by torchrun; or one alone.
+"""Data-parallel training: one process, or several that torchrun started.
 
-Every process holds the whole model and draws the same plan from the same seed. Each plays and
-learns from a share of its own, and hears of the others' before anything is decided, so that all of
-them take the same step. The first one alone writes files.
+Every process holds the whole model and derives the same tasks and batches from the same seed. Each
+plays and learns from a share of them; episodes and gradients are exchanged before each step, so
+that all processes take the same one. Only the first process writes files.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -18,32 +18,32 @@ from layerbench.agents import torchrun
 
 T = TypeVar("T")
 
-# Nobody waits for a process that died: torchrun ends the others. One may play for long, though.
-_PATIENCE = timedelta(days=1)
+# Long, since one process may take hours to play. When one dies, torchrun ends the others.
+_TIMEOUT = timedelta(days=1)
 
 
 @runtime_checkable
-class Ranks(Protocol):
-    """The processes of a run, as one of them sees them.
+class ProcessGroup(Protocol):
+    """The processes of a run, from the view of one of them.
 
     Attributes:
-        rank: Number of this one, from 0.
-        size: How many there are.
+        rank: Number of this process, from 0.
+        size: Number of processes.
     """
 
     rank: int
     size: int
 
     def first(self, make: Callable[[], T]) -> T:
-        """Have the first process alone make a value, and give it to all.
+        """Make a value in the first process alone, and broadcast it to all.
 
         Raises:
-            Exception: What making it raised there, in every process.
+            Exception: The error that ``make`` raised in the first process, in every process.
         """
         ...
 
     def join(self, own: Sequence[T]) -> list[T]:
-        """Put the lists of all processes together, in the order of their ranks."""
+        """Concatenate the lists of all processes, in the order of their ranks."""
         ...
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
@@ -51,8 +51,8 @@ class Ranks(Protocol):
         ...
 
 
-class Alone:
-    """A single process, which has nobody to talk to."""
+class SingleProcess:
+    """A single process, without communication."""
 
     rank = 0
     size = 1
@@ -67,13 +67,13 @@ class Alone:
         return None
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
-class Together:
-    """This process among others, by torch.distributed, whose group must have been started.
+class TorchProcessGroup:
+    """This process in torch.distributed's default group, which must have been initialised.
 
-    Objects go as pickles, from one process of a run to another of the same run.
+    Objects are exchanged as pickles, only between processes of one run.
     """
 
     def __init__(self) -> None:
@@ -81,14 +81,14 @@ class Together:
         self.size = dist.get_world_size()
 
     def first(self, make: Callable[[], T]) -> T:
-        told: list[Any] = [None]
+        outcome: list[Any] = [None]
         if self.rank == 0:
             try:
-                told = [(make(), None)]
-            except Exception as error:  # noqa: BLE001 - is raised below, here and elsewhere
-                told = [(None, error)]
-        dist.broadcast_object_list(told)  # pyright: ignore[reportUnknownMemberType]
-        value, error = cast(tuple[T, Exception | None], told[0])
+                outcome = [(make(), None)]
+            except Exception as error:  # noqa: BLE001 - raised below, in every process
+                outcome = [(None, error)]
+        dist.broadcast_object_list(outcome)  # pyright: ignore[reportUnknownMemberType]
+        value, error = cast(tuple[T, Exception | None], outcome[0])
         if error is not None:
             raise error
         return value
@@ -99,7 +99,8 @@ class Together:
         return [item for part in parts for item in part]
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Sum by one exchange of all tensors laid end to end, in their own precision."""
+        """Sum by one all-reduce of all tensors laid end to end, in their own precision."""
+        # One call for all, since every call waits for all processes.
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         dist.all_reduce(flat)  # pyright: ignore[reportUnknownMemberType]
         start = 0
@@ -109,57 +110,57 @@ class Together:
 
 
 @contextmanager
-def connected() -> Generator[Ranks]:
-    """Meet the other processes that torchrun has started, for as long as the context lasts."""
+def connected() -> Generator[ProcessGroup]:
+    """Connect the processes that torchrun started, for as long as the context lasts."""
     if torchrun.processes() == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     if torch.cuda.is_available() and torchrun.local_rank() < torch.cuda.device_count():
         torch.cuda.set_device(torchrun.local_rank())
     # Tensors on GPUs go by NCCL, everything else by gloo.
     dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_TIMEOUT
     )
     try:
-        yield Together()
+        yield TorchProcessGroup()
     finally:
         dist.destroy_process_group()
 
 
-def share(items: Sequence[T], *, by: Callable[[T], object], ranks: Ranks) -> list[T]:
-    """Pick what this process does: neighbours that are equal in ``by`` stay together.
+def share(items: Sequence[T], *, by: Callable[[T], object], processes: ProcessGroup) -> list[T]:
+    """Pick this process's share of a list: neighbours that are equal in ``by`` stay together.
 
-    The shares are of as equal numbers of such neighbours as can be, and joined in the order of the
-    ranks they are all the items in their order.
+    Shares have equal numbers of such neighbours, or one more, and concatenated in the order of the
+    ranks they are the list again.
 
-    >>> class Second(Alone):
+    >>> class Second(SingleProcess):
     ...     rank, size = 1, 2
-    >>> share(["a1", "a2", "b1", "b2", "c1"], by=lambda item: item[0], ranks=Second())
+    >>> share(["a1", "a2", "b1", "b2", "c1"], by=lambda item: item[0], processes=Second())
     ['c1']
     """
     starts = [i for i, item in enumerate(items) if i == 0 or by(item) != by(items[i - 1])]
-    whole, rest = divmod(len(starts), ranks.size)
-    first = ranks.rank * whole + min(ranks.rank, rest)
-    last = first + whole + (ranks.rank < rest)
+    whole, rest = divmod(len(starts), processes.size)
+    first = processes.rank * whole + min(processes.rank, rest)
+    last = first + whole + (processes.rank < rest)
     edges = [*starts, len(items)]
     return list(items[edges[first] : edges[last]])
 
 
-def check_agreement(own: str, ranks: Ranks, *, what: str) -> None:
-    """Make sure that all processes hold the same.
+def check_agreement(own: str, processes: ProcessGroup, *, what: str) -> None:
+    """Make sure that all processes hold equal values.
 
     Args:
-        own: What this one holds, or a hash of it.
-        ranks: The processes.
-        what: Names it.
+        own: This process's value, or a hash of it.
+        processes: The processes to compare.
+        what: Name of the value in the error.
 
     Raises:
         RuntimeError: They differ.
     """
-    found = ranks.join([own])
-    if len(set(found)) > 1:
-        short = ", ".join(one[:8] for one in found)
+    values = processes.join([own])
+    if len(set(values)) > 1:
+        short = ", ".join(value[:8] for value in values)
         raise RuntimeError(
-            f"the {ranks.size} processes hold different {what} ({short}): they need the same code, "
-            "machines of one kind, and a run folder (run_root, --out) that all of them see"
+            f"the {processes.size} processes hold different {what} ({short}): they need the same "
+            "code, machines of one kind, and a run folder (run_root, --out) that all of them see"
         )

@@ -1,7 +1,7 @@
-"""Correction for episodes that another engine sampled than the one that learns.
+"""Importance sampling correction for episodes sampled by an inference engine.
 
-An inference engine rounds otherwise than the model that learns, so that its log-probabilities are
-off even where the weights are equal, and what it sampled is off-policy by that much.
+An engine such as vLLM rounds differently from the model that learns, so that log-probabilities
+differ even with equal weights, and what the engine sampled is slightly off-policy.
 
 Shape suffixes: D decisions of a sequence.
 """
@@ -23,7 +23,7 @@ class Mismatch:
     Attributes:
         mean: Mean absolute difference of their log-probabilities (nats); None without decisions.
         largest: The largest one.
-        capped: Share of decisions whose weight met the bound; None where nothing was corrected.
+        capped: Share of decisions whose weight was cut to the bound; None without correction.
     """
 
     mean: float | None = None
@@ -45,7 +45,7 @@ def correct(
     is linear in a positive factor on its advantage, so that is where the weight goes.
 
     Args:
-        sequences: What was sampled.
+        sequences: The sampled sequences.
         scored: Log-probability (nats) of each decision as the learner has it.
         cap: Bound of the weight, at least 1.
 
@@ -54,12 +54,12 @@ def correct(
     """
     if not sequences:
         return [], Mismatch()
-    off = [
+    log_weights = [
         scored_D.astype(np.float64) - sequence.old_logprobs_D
         for sequence, scored_D in zip(sequences, scored, strict=True)
     ]
-    # Before it is exponentiated, where it could overflow.
-    weights = [np.exp(np.minimum(off_D, np.log(cap))) for off_D in off]
+    # Cut before the exponential, which could overflow.
+    weights = [np.exp(np.minimum(log_weight_D, np.log(cap))) for log_weight_D in log_weights]
     corrected = [
         dataclasses.replace(
             sequence,
@@ -68,10 +68,10 @@ def correct(
         )
         for sequence, scored_D, weight_D in zip(sequences, scored, weights, strict=True)
     ]
-    all_off = np.concatenate(off)
-    distance = np.abs(all_off)
+    all_log_weights = np.concatenate(log_weights)
+    distance = np.abs(all_log_weights)
     return corrected, Mismatch(
         mean=float(distance.mean()),
         largest=float(distance.max()),
-        capped=float((all_off > np.log(cap)).mean()),
+        capped=float((all_log_weights > np.log(cap)).mean()),
     )

@@ -18,7 +18,7 @@ BLOCK_PATHS = (
     "transformer.h",
     "gpt_neox.layers",
 )
-"""Where transformers' causal language models keep their decoder blocks."""
+"""Paths of the decoder blocks in transformers' causal language models."""
 
 
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:
@@ -31,14 +31,14 @@ def decoder_blocks(model: nn.Module) -> nn.ModuleList:
 
 
 def select_parameters(model: nn.Module, selection: LayerSelection) -> dict[str, nn.Parameter]:
-    """Freeze all of the model but the selection, and return what still learns, by name.
+    """Freeze all of the model but the selection, and return the selected parameters, by name.
 
-    Without ``full`` that is decoder blocks alone: embeddings, final norm and head are frozen, tied
-    or not. A tied matrix appears once, under its first name.
+    Only ``full`` selects more than decoder blocks: else embeddings, final norm and head are frozen,
+    tied or not. A tied matrix appears once, under its first name.
 
     Raises:
         ValueError: The model has another number of blocks than the selection was made for, or a
-            selected block shares a parameter with something frozen.
+            selected block shares a parameter with a frozen module.
     """
     path, blocks = _find_blocks(model)
     if len(blocks) != selection.num_layers:
@@ -48,6 +48,7 @@ def select_parameters(model: nn.Module, selection: LayerSelection) -> dict[str, 
         )
     # A shared parameter has several names, of which named_parameters gives only the first.
     named = list(model.named_parameters(remove_duplicate=False))
+    # Names by the parameter's id, since tied names are the same tensor.
     frozen, chosen = dict[int, str](), dict[int, str]()
     for name, parameter in named:
         learns = selection.everything or _layer_of(name, path) in selection.layers
@@ -65,14 +66,14 @@ def select_parameters(model: nn.Module, selection: LayerSelection) -> dict[str, 
 def parameter_groups(
     model: nn.Module, parameters: Mapping[str, nn.Parameter], scales: Mapping[int, float]
 ) -> list[dict[str, Any]]:
-    """Sort what learns into an optimizer's groups, one for each multiplier of the learning rate.
+    """Sort parameters into an optimizer's groups, one for each multiplier of the learning rate.
 
-    Without multipliers that is one group of all. Each group has its ``params``, in the order given,
-    and its ``scale``.
+    Without multipliers there is one group. Each has its ``params``, in the order given, and its
+    ``scale``.
 
     Args:
-        model: Whose parameters they are.
-        parameters: What learns, by name.
+        model: The model of these parameters.
+        parameters: The parameters that learn, by name.
         scales: Multipliers by decoder block; 1 for every other, and for all outside the blocks.
     """
     path, _ = _find_blocks(model)
@@ -84,42 +85,43 @@ def parameter_groups(
 
 
 class BaseWeights:
-    """A copy, on the CPU, of what the selected parameters were before training.
+    """A copy, on the CPU, of the selected parameters before training.
 
-    Everything else is frozen, so this is all it takes to bring the base model back: as the KL
-    reference, without a second model, and to measure movement.
+    All others are frozen, so the copy is enough to restore the base model: as the KL reference,
+    without a second model, and to measure movement.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
         self._tensors: dict[str, Tensor] = {
             name: parameter.detach().cpu().clone() for name, parameter in parameters.items()
         }
-        self._swapped = False
+        self._is_active = False
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
         """The weights by parameter name; not to be changed."""
-        assert not self._swapped, "the base weights are in the model now"
+        assert not self._is_active, "the base weights are in the model now"
         return self._tensors
 
     def put_back(self, model: nn.Module) -> None:
-        """Give the model its base weights for good; what it had in their place is lost."""
+        """Give the model its base weights; the trained ones are lost."""
         parameters = dict(model.named_parameters())
         with torch.no_grad():
             for name, tensor in self.tensors.items():
                 parameters[name].copy_(tensor)
 
     @contextmanager
-    def swapped_in(self, model: nn.Module) -> Generator[None]:
+    def active_in(self, model: nn.Module) -> Generator[None]:
         """Give the model its base weights for as long as the context lasts.
 
-        The present weights come back bit for bit, also after an error. Values change in place, so
-        whatever else holds the parameters sees the swap; gradients and optimizer state stay.
+        The trained weights come back bit for bit, also after an error. Values are exchanged in
+        place, so all that share the parameters see them; gradients and optimizer state stay.
         """
-        assert not self._swapped, "the base weights are in the model already"
+        assert not self._is_active, "the base weights are in the model already"
         parameters = dict(model.named_parameters())
         exchanged: list[str] = []
-        self._swapped = True
+        self._is_active = True
+        # Only what was exchanged is exchanged back: an error may come halfway.
         try:
             for name, tensor in self._tensors.items():
                 _exchange(parameters[name], tensor)
@@ -128,7 +130,7 @@ class BaseWeights:
         finally:
             for name in exchanged:
                 _exchange(parameters[name], self._tensors[name])
-            self._swapped = False
+            self._is_active = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,8 @@ class Movement:
     """How far training moved the weights: Frobenius norm of the change, over that of the base.
 
     Attributes:
-        per_layer: By decoder block, over all its parameters together; only blocks that learned.
-        per_matrix: By parameter name; those that learned, less those whose base is all 0.
+        per_layer: Movement of each decoder block that learned, over all its parameters together.
+        per_matrix: Movement by name of the parameters that learned, without those of base 0.
     """
 
     per_layer: dict[int, float]
@@ -147,11 +149,12 @@ class Movement:
 def movement(model: nn.Module, base: BaseWeights) -> Movement:
     """Measure how far each selected layer and matrix has moved from its base weights.
 
-    That is of the weights the model plays with: where they are coarser than float32, of their
-    masters as rounded, so that a checkpoint's weights alone show it again.
+    Measured on the weights that the model plays with, not on their float32 masters, so that it can
+    be computed again from a checkpoint's weights alone.
     """
     path, _ = _find_blocks(model)
     parameters = dict(model.named_parameters())
+    # Squared norms by layer.
     moved: dict[int, float] = defaultdict(float)
     size: dict[int, float] = defaultdict(float)
     per_matrix: dict[str, float] = {}
@@ -193,6 +196,6 @@ def _norm(tensor: Tensor) -> float:
 
 @torch.no_grad()
 def _exchange(parameter: nn.Parameter, tensor: Tensor) -> None:
-    present = parameter.detach().cpu().clone()
+    trained = parameter.detach().cpu().clone()
     parameter.copy_(tensor)
-    tensor.copy_(present)
+    tensor.copy_(trained)

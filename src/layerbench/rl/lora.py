@@ -3,9 +3,9 @@
 LoRA (Hu et al., 2021, arXiv:2106.09685): a matrix W of r x c becomes W + s B A, with B of r x rank,
 which starts at 0, and A of rank x c; W stays as it is. Needs peft, the extra ``lora``.
 
-The adapters sit in a second model that shares everything else with the first. That one plays, and
-has the sums, as plain weights: whatever reads, hashes, stores or exports a model sees one that was
-trained like any other.
+The adapters are in a second model, a twin that shares all other tensors with the first. The first
+model plays, and has W + s B A as plain weights, so that reading, hashing, saving and exporting it
+need to know nothing about adapters.
 """
 
 import copy
@@ -25,22 +25,22 @@ from layerbench.rl.types import LayerSelection
 ALPHA_PER_RANK = 2
 """s above: peft's ``lora_alpha`` over the rank, so that s is the same for every rank."""
 
-_ADAPTER = "default"
+_ADAPTER = "default"  # peft's name of an adapter that was given none
 
 
 def changed_parameters(
     model: nn.Module, selection: LayerSelection, *, lora_rank: int = 0
 ) -> dict[str, nn.Parameter]:
-    """Freeze what training leaves alone, and return what it changes, by name.
+    """Freeze what training does not change, and return the parameters that it does, by name.
 
-    Without adapters that is the selection. With adapters it is the matrices of the linear layers in
-    the selected blocks; none of them learns itself, so all of the model is frozen. For ``full``,
-    which has no adapters outside of blocks, they are those of ``all-layers``.
+    Without adapters these are the selection. With adapters they are the matrices of the linear
+    layers in the selected blocks; the adapters learn in their place, so all of the model is frozen.
+    There are no adapters outside of blocks: ``full`` gets those of ``all-layers``.
 
     Args:
         model: A causal language model.
         selection: Which layers learn.
-        lora_rank: Of the adapters; 0 for none.
+        lora_rank: Rank of the adapters; 0 for none.
 
     Raises:
         ValueError: As for ``select_parameters``.
@@ -55,7 +55,7 @@ def changed_parameters(
 
 
 def count_learned(changed: Mapping[str, Tensor], *, lora_rank: int = 0) -> int:
-    """Count the numbers that are learned to change these parameters.
+    """Count the learned numbers behind changed parameters: their own, or their adapters'.
 
     >>> count_learned({"weight": torch.zeros(20, 30)}), count_learned(
     ...     {"weight": torch.zeros(20, 30)}, lora_rank=4
@@ -68,11 +68,11 @@ def count_learned(changed: Mapping[str, Tensor], *, lora_rank: int = 0) -> int:
 
 
 def check_adapters(model: nn.Module, selection: LayerSelection, *, rank: int) -> None:
-    """Make sure that adapters can learn; a rank of 0, or no layers, asks for none.
+    """Make sure that the model can have adapters; a rank of 0, or no layers, needs none.
 
     Raises:
         ValueError: peft is not installed, there is no linear layer for them, or they would have
-            more parameters than a matrix that they stand for.
+            more parameters than a matrix that they replace.
     """
     if not rank or not selection.layers:
         return
@@ -84,23 +84,24 @@ def check_adapters(model: nn.Module, selection: LayerSelection, *, rank: int) ->
         )
     for name, parameter in changed.items():
         rows, columns = parameter.shape
-        most = rows * columns // (rows + columns)
-        if rank > most:
+        # An adapter has rank * (rows + columns) numbers.
+        max_rank = rows * columns // (rows + columns)
+        if rank > max_rank:
             raise ValueError(
-                f"lora_rank is {rank}, but above {most} an adapter of {name}, which is {rows} x "
-                f"{columns}, has more parameters than that itself"
+                f"lora_rank is {rank}, but above {max_rank} an adapter of {name}, which is {rows} "
+                f"x {columns}, has more parameters than that itself"
             )
 
 
 class AdapterWeights(MasterWeights):
-    """The adapters, which are stepped in the place of the matrices that they change.
+    """Adapters as master weights: stepped in the place of the matrices that they change.
 
-    They are float32 whatever the model is, and kept in checkpoints, as masters are.
+    They are float32 whatever the model's dtype, and kept in checkpoints, as masters are.
 
     Args:
         adapters: A and B of every matrix, by their own names.
         parameters: The matrices of the model that plays, by name.
-        layers: peft's layer of each of these.
+        layers: peft's layer in the twin, by the matrix's name.
     """
 
     def __init__(
@@ -114,8 +115,8 @@ class AdapterWeights(MasterWeights):
         self._parameters = parameters
         self._layers = layers
 
-    def round_off(self) -> None:
-        """Give the model that plays the sums, computed in float32 and rounded to nearest."""
+    def copy_to_model(self) -> None:
+        """Give the model that plays W + s B A, computed in float32 and rounded to nearest."""
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 layer = self._layers[name]
@@ -124,11 +125,11 @@ class AdapterWeights(MasterWeights):
 
 
 class AdaptedBase(BaseWeights):
-    """What the changed matrices were; the model that learns is the base once its adapters are off.
+    """The changed matrices before training; the twin without its adapters is the base model.
 
     Args:
         parameters: The matrices of the model that plays, by name.
-        layers: peft's layers in the model that learns.
+        layers: peft's layer in the twin, by the matrix's name.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], layers: Mapping[str, Any]) -> None:
@@ -136,8 +137,8 @@ class AdaptedBase(BaseWeights):
         self._layers = layers
 
     @contextmanager
-    def swapped_in(self, model: nn.Module) -> Generator[None]:
-        """Turn the adapters of the model that learns off for as long as the context lasts."""
+    def active_in(self, model: nn.Module) -> Generator[None]:
+        """Turn the twin's adapters off for as long as the context lasts."""
         try:
             for layer in self._layers.values():
                 layer.enable_adapters(enabled=False)
@@ -150,16 +151,16 @@ class AdaptedBase(BaseWeights):
 def adapt(
     model: nn.Module, parameters: Mapping[str, nn.Parameter], *, rank: int, seed: int
 ) -> tuple[nn.Module, AdaptedBase, AdapterWeights]:
-    """Make the model that learns: the same modules and weights, with adapters that change nothing.
+    """Make the twin that learns: the same modules and weights, with adapters that start at 0.
 
     Args:
-        model: Which plays; ``AdapterWeights.round_off`` gives it what was learned.
+        model: The model that plays; ``AdapterWeights.copy_to_model`` updates it.
         parameters: Its matrices to adapt: see ``changed_parameters``.
-        rank: Of the adapters, above 0.
-        seed: Of A, which is uniform in +-1/sqrt(c), as peft has it (Kaiming).
+        rank: Rank of the adapters, above 0.
+        seed: Seed of A, which is uniform in +-1/sqrt(c), as peft has it (Kaiming).
 
     Returns:
-        The model that learns, the way back to the base, and what to step.
+        The twin, the base weights, and the adapters to step.
 
     Raises:
         ValueError: peft is not installed.
@@ -169,11 +170,12 @@ def adapt(
     paths = [_path(name) for name in parameters]
     config = peft.LoraConfig(r=rank, lora_alpha=ALPHA_PER_RANK * rank, target_modules=paths)
     with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
-        # Made on the CPU, and of no other randomness, so that devices and earlier draws are alike.
+        # From its own seed and on the CPU, so that neither devices nor earlier draws matter.
         torch.default_generator.manual_seed(seed)
         peft.inject_adapter_in_model(config, learning)
     adapters = {name: p for name, p in learning.named_parameters() if p.requires_grad}
     assert len(adapters) == 2 * len(paths), "peft has put adapters elsewhere, too"
+    # peft makes them in the model's dtype, in which small steps would be rounded away.
     for adapter in adapters.values():
         adapter.data = adapter.data.float()
     layers = {name: learning.get_submodule(_path(name)) for name in parameters}
@@ -182,11 +184,12 @@ def adapt(
 
 def _twin(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> nn.Module:
     """Copy the modules but not their tensors, except these parameters."""
+    # deepcopy leaves what its memo holds as it is: the twin shares these tensors.
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     twin = copy.deepcopy(model, shared)
     for name, parameter in parameters.items():
-        kept = nn.Parameter(parameter.detach().clone(), requires_grad=False)
-        twin.get_submodule(_path(name)).weight = kept
+        base_weight = nn.Parameter(parameter.detach().clone(), requires_grad=False)
+        twin.get_submodule(_path(name)).weight = base_weight
     return twin
 
 

@@ -7,12 +7,11 @@ Forced tokens are no decisions: their probability is 1 under every policy, their
 Shape suffixes: D decisions (sampled tokens of all sequences), B sequences.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from layerbench.rl.settings import Aggregation, KLKind, LossSettings
 
 MAX_LOG_RATIO = 20.0
 """Log-ratios (nats) are cut to this, either way, before they are exponentiated, as in verl: a
@@ -20,77 +19,6 @@ decision that far off is clipped anyhow, and would overflow float32 otherwise.""
 
 MAX_KL = 10.0
 """Bound of one decision's KL estimate (nats), either way; there it stops pulling."""
-
-
-class KLKind(StrEnum):
-    """Estimator of the KL divergence from the reference, by one sample: see ``kl_estimate``."""
-
-    K1 = "k1"
-    K2 = "k2"
-    K3 = "k3"
-
-
-class Aggregation(StrEnum):
-    """How decisions' losses become one number.
-
-    ``GRPO`` averages within each sequence, then over sequences. ``TOKEN_MEAN`` averages over all
-    decisions of the optimizer batch (DAPO). ``DR_GRPO`` sums them and divides by the number of
-    sequences times a constant length, so that long sequences are not diluted.
-    """
-
-    GRPO = "grpo"
-    TOKEN_MEAN = "token_mean"
-    DR_GRPO = "dr_grpo"
-
-
-@dataclass(frozen=True, slots=True)
-class LossSettings:
-    """What the policy loss is made of.
-
-    Attributes:
-        clip_low: The importance ratio is clipped at 1 - clip_low.
-        clip_high: ... and at 1 + clip_high (DAPO: 0.28).
-        dual_clip: With a negative advantage a decision's loss is at most this often the
-            advantage's size; at least 1.
-        kl_coef: Weight of the KL estimate to the base model; 0 needs no reference.
-        kl_kind: Which estimate.
-        entropy_coef: Weight of the entropy bonus.
-        aggregation: How decisions' losses become one number.
-        max_tokens: Constant length of ``Aggregation.DR_GRPO``, in decisions a sequence.
-        sequence_ratio: Use one importance ratio a sequence (GSPO), not one a decision.
-        importance_cap: Bound, at least 1, of the weight that corrects a decision which another
-            engine sampled: see ``rl.correction``; 0 corrects nothing.
-
-    Raises:
-        ValueError: A value lies outside its range.
-    """
-
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    dual_clip: float = 3.0
-    kl_coef: float = 0.01
-    kl_kind: KLKind = KLKind.K3
-    entropy_coef: float = 0.0
-    aggregation: Aggregation = Aggregation.GRPO
-    max_tokens: int = 512
-    sequence_ratio: bool = False
-    importance_cap: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.clip_low < 1.0:
-            raise ValueError(f"clip_low must be at least 0 and below 1, got {self.clip_low}")
-        if self.clip_high < 0.0:
-            raise ValueError(f"clip_high must be at least 0, got {self.clip_high}")
-        if self.dual_clip < 1.0:
-            raise ValueError(f"dual_clip must be at least 1, got {self.dual_clip}")
-        if self.kl_coef < 0.0:
-            raise ValueError(f"kl_coef must be at least 0, got {self.kl_coef}")
-        if self.entropy_coef < 0.0:
-            raise ValueError(f"entropy_coef must be at least 0, got {self.entropy_coef}")
-        if self.max_tokens < 1:
-            raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens}")
-        if self.importance_cap and self.importance_cap < 1.0:
-            raise ValueError(f"importance_cap must be 0 or at least 1, got {self.importance_cap}")
 
 
 def importance_ratio(
@@ -109,6 +37,7 @@ def importance_ratio(
     if sequence_ratio:
         count_B = torch.bincount(rows_D)
         sum_B = log_ratio_D.new_zeros(len(count_B)).index_add(0, rows_D, log_ratio_D)
+        # A sequence without decisions is 0/0 here, but no row picks it.
         log_ratio_D = (sum_B / count_B)[rows_D]
     return log_ratio_D.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp()
 
@@ -132,6 +61,7 @@ def token_loss(
     )
     clipped_D = ratio_D.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
     loss_D = torch.maximum(-ratio_D * advantages_D, -clipped_D * advantages_D)
+    # Without this bound a large ratio weighs a negative advantage without limit.
     bounded_D = torch.minimum(loss_D, -settings.dual_clip * advantages_D)
     return torch.where(advantages_D < 0, bounded_D, loss_D)
 

@@ -1,4 +1,4 @@
-"""How fast each layer learns: a multiplier of the learning rate by decoder block.
+"""Multipliers of the learning rate by decoder block.
 
 *Is One Layer Enough?* (arXiv:2607.01232, section 4.1) trains all layers and doubles the learning
 rate of the best k: by hand, ``14:2,16:2``. Rates in proportion to contribution are our own.
@@ -14,7 +14,7 @@ from layerbench.rl.selection import without_spaces
 from layerbench.rl.types import LayerSelection
 
 DECIMALS = 3
-"""Of a multiplier made from contributions, which are never known better than that."""
+"""Decimals of a multiplier made from contributions, which are less precise than that."""
 
 
 def parse_scales(text: str) -> dict[int, float]:
@@ -32,6 +32,7 @@ def parse_scales(text: str) -> dict[int, float]:
     written = without_spaces(text, what="lr_scale")
     scales: dict[int, float] = {}
     for part in written.split(",") if written else ():
+        # With an exponent, as repr writes small numbers.
         match = re.fullmatch(r"(\d+):(\d+(?:\.\d*)?(?:e-?\d+)?)", part)
         if match is None:
             raise ValueError(f"lr_scale {text!r} cannot be read at {part!r}: write 10:1,15:2.5")
@@ -52,7 +53,7 @@ def spell_scales(scales: Mapping[int, float]) -> str:
 
 
 def label_scales(scales: Mapping[int, float]) -> str:
-    """Tell selections that learn at different rates apart, in a table; empty without multipliers.
+    """Label a selection by its multipliers, for a table; empty without multipliers.
 
     >>> label_scales({10: 1.0, 15: 2.5})
     ' rates 10:1,15:2.5'
@@ -69,7 +70,7 @@ def label_scales(scales: Mapping[int, float]) -> str:
 
 
 def check_scales(scales: Mapping[int, float], selection: LayerSelection) -> None:
-    """Make sure that the multipliers are of layers that learn, and let one of them learn.
+    """Make sure that the multipliers are of selected layers, and not 0 for all of them.
 
     Raises:
         ValueError: A multiplier is negative or not finite, its layer is not selected, or every
@@ -84,6 +85,7 @@ def check_scales(scales: Mapping[int, float], selection: LayerSelection) -> None
             raise ValueError(
                 f"lr_scale names layer {layer}, which the selection {selection.name} does not train"
             )
+    # With ``full`` the embeddings, norms and head learn even then.
     if (
         scales
         and not selection.everything
@@ -105,7 +107,7 @@ def contribution_scales(
     {3: 2.25, 7: 0.75, 9: 0.0}
 
     Args:
-        contributions: C by layer; of layers that do not learn, too.
+        contributions: C by layer; it may have layers that do not learn.
         layers: Decoder blocks that learn, at least one.
 
     Raises:

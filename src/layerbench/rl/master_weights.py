@@ -1,4 +1,4 @@
-"""float32 copies of what learns at a lower precision, so that small steps are not rounded away."""
+"""float32 master weights of parameters at a lower precision, so that small steps add up."""
 
 from collections.abc import Mapping
 
@@ -9,13 +9,13 @@ _FULL_BYTES = 4  # a weight of float32
 
 
 class MasterWeights:
-    """What the optimizer steps in the place of parameters coarser than float32.
+    """The weights that the optimizer steps in the place of parameters coarser than float32.
 
     A bfloat16 weight has 8 significant bits: a step of less than 1/512 of it is lost. So each
-    coarse parameter has a float32 master, which is stepped, and of which the parameter is the
-    rounded value; the model plays, and is measured, with the parameters. Those of float32 or finer
-    have no copy and are stepped themselves. A master and its gradient take 8 bytes a weight on the
-    parameter's device, beside the optimizer's state.
+    coarse parameter has a float32 master, which is stepped, and whose rounded value the
+    parameter is; the model plays, and is measured, with the parameters. Those of float32 or finer
+    have no master and are stepped themselves. A master and its gradient take 8 bytes a weight on
+    the parameter's device, beside the optimizer's state.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -30,11 +30,11 @@ class MasterWeights:
 
     @property
     def stepped(self) -> Mapping[str, nn.Parameter]:
-        """What to step, by parameter name: the master, or the parameter if it needs none."""
+        """The weight to step, by parameter name: the master, or the parameter without one."""
         return self._stepped
 
-    def take_gradients(self) -> None:
-        """Move the parameters' gradients to the masters, on top of what these have, in float32."""
+    def accumulate_gradients_fp32(self) -> None:
+        """Add the parameters' gradients to those of the masters, in float32, and clear them."""
         for name, parameter in self._coarse.items():
             gradient, master = parameter.grad, self._masters[name]
             if gradient is None:
@@ -45,14 +45,14 @@ class MasterWeights:
                 master.grad += gradient
             parameter.grad = None
 
-    def round_off(self) -> None:
+    def copy_to_model(self) -> None:
         """Give the parameters their masters' values, rounded to nearest."""
         with torch.no_grad():
             for name, parameter in self._coarse.items():
                 parameter.copy_(self._masters[name])
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Give the masters back what ``tensors`` was; the parameters stay as they are."""
+        """Set the masters to what ``tensors`` was; the parameters stay as they are."""
         with torch.no_grad():
             for name, master in self._masters.items():
                 master.copy_(tensors[name])

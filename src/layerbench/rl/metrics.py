@@ -1,4 +1,4 @@
-"""What each training iteration reports, and the file of it."""
+"""Metrics of training iterations, and their file ``metrics.jsonl``."""
 
 import dataclasses
 import json
@@ -16,30 +16,20 @@ class IterationMetrics:
     """One line of ``metrics.jsonl``.
 
     Attributes:
-        iteration: From 0.
+        iteration: Number of the iteration, from 0.
         episodes: Episodes played.
-        failed: Episodes whose environment broke down; they count as lost, and nothing is learned
-            from them.
+        failed: Episodes whose environment failed; they count as lost, and nothing is learned from
+            them.
         groups: Groups played.
         mixed_groups: Groups whose episodes did not all score the same.
         success: Share of the episodes that succeeded.
         reward: Mean reward of an episode, as the environment gave it.
         turns: Mean number of turns of an episode.
         valid: Share of the turns whose response named an admissible action; 1 without turns.
-        learning_rate: Used in this iteration.
-        loss: This and the next seven: see ``UpdateStats``; None where it was not measured.
-        kl: Nats; lines of before it could be None have 0.
-        clip_fraction: Share.
-        entropy: Nats; over the decisions learned from, not all that were played.
-        grad_norm: Before clipping.
-        max_ratio: Largest importance ratio met.
-        decisions: Decisions learned from.
-        steps: Optimizer steps taken.
+        learning_rate: Learning rate of this iteration, before any multiplier.
+        update: What the optimizer steps did.
         play_s: Seconds spent playing.
         update_s: Seconds spent on the update.
-        mismatch: This and the next two: see ``UpdateStats``; None also in lines of before.
-        max_mismatch: Nats.
-        capped: Share.
     """
 
     iteration: int
@@ -52,22 +42,12 @@ class IterationMetrics:
     turns: float
     valid: float
     learning_rate: float
-    loss: float | None
-    kl: float | None
-    clip_fraction: float | None
-    entropy: float | None
-    grad_norm: float | None
-    max_ratio: float | None
-    decisions: int
-    steps: int
+    update: UpdateStats
     play_s: float
     update_s: float
-    mismatch: float | None = None
-    max_mismatch: float | None = None
-    capped: float | None = None
 
     def comparable(self) -> "IterationMetrics":
-        """Give the same without timings: what two runs with the same seed agree on."""
+        """Give the metrics without timings: equal for two runs with the same seed."""
         return dataclasses.replace(self, play_s=0.0, update_s=0.0)
 
 
@@ -79,18 +59,18 @@ def is_mixed(trajectories: Sequence[Trajectory]) -> bool:
 def iteration_metrics(
     iteration: int,
     played: Sequence[Sequence[Trajectory]],
-    stats: UpdateStats,
+    update: UpdateStats,
     *,
     rate: float,
     play_s: float,
     update_s: float,
 ) -> IterationMetrics:
-    """Sum up an iteration.
+    """Compute the metrics of an iteration.
 
     Args:
-        iteration: From 0.
+        iteration: Number of the iteration, from 0.
         played: Its episodes by group, at least one.
-        stats: What the update reported.
+        update: What the update reported.
         rate: Learning rate used.
         play_s: Seconds spent playing.
         update_s: Seconds spent on the update.
@@ -108,9 +88,9 @@ def iteration_metrics(
         turns=len(turns) / len(episodes),
         valid=sum(turn.valid for turn in turns) / len(turns) if turns else 1.0,
         learning_rate=rate,
+        update=update,
         play_s=play_s,
         update_s=update_s,
-        **dataclasses.asdict(stats),
     )
 
 
@@ -121,13 +101,33 @@ def append_metrics(path: Path, metrics: IterationMetrics) -> None:
 
 
 def rewrite_metrics(path: Path, history: Sequence[IterationMetrics]) -> None:
-    """Replace ``metrics.jsonl``, in one go, by the lines of a history."""
+    """Replace ``metrics.jsonl``, by one rename, with the lines of a history."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
     draft.write_text("".join(map(_line, history)), encoding="utf-8")
+    # One rename: a reader, or a run killed here, has the whole old file or the whole new one.
     draft.replace(path)
 
 
+def to_row(metrics: IterationMetrics) -> dict[str, Any]:
+    """Flatten an iteration's metrics to one row: the keys of ``metrics.jsonl``."""
+    row = dataclasses.asdict(metrics)
+    times = {name: row.pop(name) for name in ("play_s", "update_s")}
+    for name, value in row.pop("update").items():
+        row[name] = value
+        # What was added to the update later stands behind the times.
+        if name == "steps":
+            row |= times
+    return row
+
+
+def from_row(row: Mapping[str, Any]) -> IterationMetrics:
+    """Read an iteration's metrics back from its row."""
+    names = {field.name for field in dataclasses.fields(UpdateStats)}
+    update = UpdateStats(**{name: value for name, value in row.items() if name in names})
+    rest = {name: value for name, value in row.items() if name not in names}
+    return IterationMetrics(**rest, update=update)
+
+
 def _line(metrics: IterationMetrics) -> str:
-    fields: Mapping[str, Any] = dataclasses.asdict(metrics)
-    return json.dumps(fields, allow_nan=False) + "\n"
+    return json.dumps(to_row(metrics), allow_nan=False) + "\n"

@@ -1,4 +1,4 @@
-"""How likely a model finds the decisions of a batch.
+"""Log-probabilities and entropies of a batch's decisions under a model.
 
 Shape suffixes: B sequences, T tokens of a sequence, D decisions, K tokens a decision was chosen
 from, U distinct tokens that any decision was chosen from, V vocabulary, H hidden size.
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from layerbench.rl.tensors import TrainingBatch
 
-# What configurations of transformers call it, and the value that changes nothing.
+# Settings of transformers that change logits behind the head, by the value that has no effect.
 _LOGIT_CHANGES = {
     "final_logit_softcapping": None,
     "logit_scale": 1.0,
@@ -23,7 +23,7 @@ _LOGIT_CHANGES = {
 def decision_scores(
     model: nn.Module, batch: TrainingBatch, *, temperature: float
 ) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
-    """Give each decision's log-probability, and the entropy of what it was drawn from, in nats.
+    """Compute each decision's log-probability, and the entropy of its distribution, in nats.
 
     One pass over the batch without a mask: padding stands after the real tokens, and causal
     attention never looks ahead. The head is applied only where decisions were made, and only to
@@ -35,16 +35,16 @@ def decision_scores(
         batch: Decisions to score.
         temperature: The one they were sampled at, above 0.
     """
-    head, asker = _head(model), batch.tokens_D.device
+    head, batch_device = _head(model), batch.tokens_D.device
     # Parts of a large model may lie on several devices.
-    place = head.weight.device
-    hidden_DH = _decision_states(model, batch).to(place)
-    tokens_D, allowed_DK = batch.tokens_D.to(place), batch.allowed_DK.to(place)
+    head_device = head.weight.device
+    hidden_DH = _decision_states(model, batch).to(head_device)
+    tokens_D, allowed_DK = batch.tokens_D.to(head_device), batch.allowed_DK.to(head_device)
     if allowed_DK.shape[1] == 0:
         logits_DV = head(hidden_DH).float() / temperature
         scores_DV = logits_DV.log_softmax(-1)
         logprobs_D = scores_DV.gather(1, tokens_D[:, None])[:, 0]
-        return logprobs_D.to(asker), -(scores_DV.exp() * scores_DV).sum(-1).to(asker)
+        return logprobs_D.to(batch_device), -(scores_DV.exp() * scores_DV).sum(-1).to(batch_device)
     ids_U, columns_DK = _distinct(allowed_DK.clamp(min=0))
     # Few of a large vocabulary's tokens are ever allowed: the full product would dwarf the rest.
     bias_U = None if head.bias is None else head.bias[ids_U]  # pyright: ignore[reportUnnecessaryComparison]
@@ -54,7 +54,7 @@ def decision_scores(
         is_allowed_DK=allowed_DK >= 0,
         is_chosen_DK=allowed_DK == tokens_D[:, None],
     )
-    return logprobs_D.to(asker), entropy_D.to(asker)
+    return logprobs_D.to(batch_device), entropy_D.to(batch_device)
 
 
 def check_head(model: nn.Module) -> None:
@@ -63,7 +63,7 @@ def check_head(model: nn.Module) -> None:
     Raises:
         ValueError: They are not, for example because the model caps or scales its logits.
     """
-    # Looked up as well, since a cap does next to nothing to small logits.
+    # The configuration is looked up as well, since a cap hardly changes small logits.
     config = getattr(model, "config", None)
     for name, harmless in _LOGIT_CHANGES.items():
         if getattr(config, name, None) not in (None, harmless):
@@ -86,12 +86,13 @@ def _unsupported(model: nn.Module) -> ValueError:
 
 
 def _decision_states(model: nn.Module, batch: TrainingBatch) -> Float[Tensor, "D H"]:
-    """Run the model, and pick the states from which the decided tokens were predicted."""
-    # The last decided token predicts nothing: it need not be read.
+    """Run the model, and pick the hidden states that predict the decided tokens."""
+    # The last decided token predicts no other: it need not be read.
     last = int(batch.positions_D.max())
     hidden_BTH = _last_states(model, batch.token_ids_BT[:, :last])
-    place = hidden_BTH.device
-    return hidden_BTH[batch.rows_D.to(place), (batch.positions_D - 1).to(place)]
+    device = hidden_BTH.device
+    # The state at a position predicts the token at the next one.
+    return hidden_BTH[batch.rows_D.to(device), (batch.positions_D - 1).to(device)]
 
 
 def _last_states(model: nn.Module, token_ids_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T H"]:
@@ -109,7 +110,7 @@ def _head(model: nn.Module) -> nn.Linear:
 
 
 def _distinct(ids_DK: Int[Tensor, "D K"]) -> tuple[Int[Tensor, " U"], Int[Tensor, "D K"]]:
-    """Number the distinct ids, and say for each id which of them it is."""
+    """List the distinct ids, and the index of each id among them."""
     return torch.unique(ids_DK, return_inverse=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 

@@ -1,4 +1,4 @@
-"""The grammar of ``--layers``: which layers learn, as text."""
+"""The grammar of ``--layers``: which layers learn, written as text."""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
 
     Raises:
         ValueError: The text is not in the grammar, names a layer twice, or asks for layers that
-            the model has not.
+            the model does not have.
     """
     written = without_spaces(text, what="layers").lower()
     every = tuple(range(num_layers))
@@ -60,10 +60,10 @@ def without_spaces(text: str, *, what: str) -> str:
 
     Args:
         text: The list.
-        what: It lists; named in errors.
+        what: Name of the listed things in errors.
 
     Raises:
-        ValueError: Only a space parts two of them: ``1 5`` is not 15.
+        ValueError: Two of them are separated by a space alone: ``1 5`` is not 15.
     """
     if re.search(r"\w\s+\w", text):
         raise ValueError(f"{what} {text!r} cannot be read at a space: part them by commas")
@@ -77,7 +77,7 @@ def spell_layers(layers: Sequence[int]) -> str:
     '2,3,20-22'
 
     Args:
-        layers: Ascending.
+        layers: Numbers of layers, ascending.
     """
     runs: list[list[int]] = []
     for layer in layers:

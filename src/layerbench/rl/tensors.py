@@ -1,4 +1,4 @@
-"""A batch as tensors, apart from the other types so that advantages need no torch.
+"""A training batch as tensors; in a file of its own so that ``types`` needs no torch.
 
 Shape suffixes: B sequences, T tokens of a sequence, D decisions (sampled, not forced, tokens of
 all sequences), K tokens a decision was chosen from.
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
-    """Sequences and the decisions in them that are learned from.
+    """Padded sequences and their decisions.
 
     Attributes:
         token_ids_BT: Right-padded token ids.
@@ -20,7 +20,8 @@ class TrainingBatch:
         rows_D: Sequence of each decision, ascending.
         positions_D: Position of the decided token in its sequence, at least 1.
         tokens_D: The decided token.
-        allowed_DK: Ids it was chosen from, padded with -1; K is 0 if the whole vocabulary was open.
+        allowed_DK: Ids that the decided token was chosen from, padded with -1; K is 0 if the whole
+            vocabulary was open.
         old_logprobs_D: Log-probability (nats) under the policy that sampled it.
         advantages_D: Advantage of the decision's turn.
     """

@@ -1,4 +1,4 @@
-"""The training loop: play, compare, batch, update, record."""
+"""The training loop: play episodes, compute advantages, batch, update, record."""
 
 import dataclasses
 import hashlib
@@ -27,42 +27,45 @@ from layerbench.rl.checkpoint import (
     save_checkpoint,
 )
 from layerbench.rl.checkpoint_files import latest_checkpoint
-from layerbench.rl.distributed import ALONE, Ranks, check_agreement
+from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, check_agreement
 from layerbench.rl.layers import BaseWeights, parameter_groups
 from layerbench.rl.lora import adapt, changed_parameters
-from layerbench.rl.lr_scales import check_scales
+from layerbench.rl.lr_scales import check_scales, parse_scales
 from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.metrics import (
     IterationMetrics,
     append_metrics,
+    from_row,
     is_mixed,
     iteration_metrics,
     rewrite_metrics,
+    to_row,
 )
 from layerbench.rl.policy import check_head
 from layerbench.rl.schedule import (
-    TrainSettings,
     adapter_seed,
     episode_seed,
     learning_rate,
+    peak_learning_rate,
     shuffle_generator,
     task_at,
 )
+from layerbench.rl.settings import AdvantageSettings, TrainSettings
 from layerbench.rl.types import Group, LayerSelection
 from layerbench.rl.update import Learner, update
 
-Player = Callable[[Sequence[EpisodeRequest], float], list[Trajectory]]
-"""Plays episodes by the model as it is now, at a temperature, in the order asked for."""
+RolloutFn = Callable[[Sequence[EpisodeRequest], float], list[Trajectory]]
+"""Plays the requested episodes, in their order, by the current model at a temperature."""
 
 MAX_ROUNDS = 10
-"""How often dynamic sampling plays more tasks for one iteration (DAPO, arXiv:2503.14476)."""
+"""Rounds of play that dynamic sampling takes at most in an iteration (DAPO, arXiv:2503.14476)."""
 
 
 class Trainer:
     """Trains the selected layers of a model on a list of tasks, and can be stopped at any time.
 
     Several processes may train one model together; the first of them writes the files, which all
-    of them read when they go on.
+    of them read on resume.
 
     Everything random follows from the seed and the iteration's number, never from what ran
     before: a run that was killed goes on from its newest checkpoint as if nothing had happened.
@@ -70,38 +73,52 @@ class Trainer:
     Args:
         model: The base model; its selected layers are changed in place.
         play: Plays episodes by that same model.
-        tasks: What to train on, in a fixed order; each once before any of them again.
+        tasks: The training tasks, in a fixed order; each is played once before any of them again.
         selection: Which layers learn.
         settings: How to train.
-        run_dir: Gets ``metrics.jsonl`` and ``checkpoints/``; what is there is continued.
-        ranks: The processes that train together; ``play`` must give all of them the same.
+        algorithm: How rewards become advantages.
+        seed: Decides the order of tasks, the episodes' sampling, the optimizer batches, and what
+            adapters begin with; at least 0.
+        run_dir: Folder of ``metrics.jsonl`` and ``checkpoints/``; a run in it is resumed.
+        processes: The processes that train together; ``play`` must give all of them the same.
 
     Raises:
         ValueError: Nothing is selected, there are no tasks, the model cannot be trained, or
-            ``run_dir`` holds another run.
+            ``run_dir`` holds another run; or the seed is negative.
     """
 
     def __init__(  # noqa: PLR0913 - none of them follows from another
         self,
         model: nn.Module,
-        play: Player,
+        play: RolloutFn,
         *,
         tasks: Sequence[Task],
         selection: LayerSelection,
         settings: TrainSettings,
+        algorithm: AdvantageSettings,
+        seed: int,
         run_dir: Path,
-        ranks: Ranks = ALONE,
+        processes: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         if not tasks:
             raise ValueError("training needs at least one task, got none")
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
         check_head(model)
         self._play = play
         self._tasks = tuple(tasks)
+        self._selection = selection
         self._settings = settings
+        self._algorithm = algorithm
+        self._seed = seed
         self._run_dir = run_dir
-        self._ranks = ranks
-        self._learner = make_learner(model, selection, settings, ranks=ranks)
-        self._identity = _identity(self._learner, selection, settings, self._tasks)
+        self._processes = processes
+        self._learner = make_learner(model, selection, settings, seed=seed, processes=processes)
+        self._identity = {
+            **_settings_identity(settings, algorithm, seed=seed),
+            **_model_identity(self._learner, selection),
+            "tasks": _hash_tasks(self._tasks),
+        }
         self._position = 0
         self._history: list[IterationMetrics] = []
         self._resume()
@@ -113,32 +130,30 @@ class Trainer:
 
     @property
     def base(self) -> BaseWeights:
-        """What the selected parameters were before training."""
+        """The selected parameters before training."""
         return self._learner.base
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """What steps the selected parameters or their masters, and holds no others.
-
-        Not to be changed.
-        """
+        """The optimizer of the selected parameters or their masters, for inspection only."""
         return self._learner.optimizer
 
     def run(
         self, progress: Callable[[IterationMetrics], None] | None = None
     ) -> tuple[IterationMetrics, ...]:
-        """Train from where the run stands to its last iteration, and return its history.
+        """Train up to the last iteration, and return the history of the whole run.
 
         Args:
             progress: Called after each iteration. It may play episodes of its own, such as an
-                evaluation: training is none the wiser.
+                evaluation: this does not affect training.
         """
         last = self._settings.iterations
         for iteration in range(len(self._history), last):
             metrics = self._iterate(iteration)
             self._history.append(metrics)
-            if self._ranks.rank == 0:
+            if self._processes.rank == 0:
                 append_metrics(self._run_dir / "metrics.jsonl", metrics)
+            # The last one always gets a checkpoint: it is the trained model.
             if (iteration + 1) % self._settings.checkpoint_every == 0 or iteration + 1 == last:
                 self._save()
             if progress is not None:
@@ -148,40 +163,45 @@ class Trainer:
     def _iterate(self, iteration: int) -> IterationMetrics:
         started = time.perf_counter()
         played, chosen = self._collect(iteration)
-        learned = time.perf_counter()
-        advantages = group_advantages(chosen, self._settings.advantages)
+        play_ended = time.perf_counter()
+        advantages = group_advantages(chosen, self._algorithm)
         sequences = make_sequences(chosen, advantages)
-        rate = learning_rate(self._settings, iteration)
-        for options in self._learner.optimizer.param_groups:
-            options["lr"] = rate * options["scale"]
+        rate = learning_rate(self._settings, self._selection, iteration)
+        for parameter_group in self._learner.optimizer.param_groups:
+            parameter_group["lr"] = rate * parameter_group["scale"]
         stats = update(
             self._learner,
             sequences,
-            self._settings.for_update(),
-            rng=shuffle_generator(self._settings.seed, iteration),
+            self._settings,
+            rng=shuffle_generator(self._seed, iteration),
         )
-        ended = time.perf_counter()
+        update_ended = time.perf_counter()
         return iteration_metrics(
-            iteration, played, stats, rate=rate, play_s=learned - started, update_s=ended - learned
+            iteration,
+            played,
+            stats,
+            rate=rate,
+            play_s=play_ended - started,
+            update_s=update_ended - play_ended,
         )
 
     def _collect(self, iteration: int) -> tuple[list[list[Trajectory]], list[Group]]:
         """Play this iteration's groups, and choose those to learn from."""
-        wanted = self._settings.tasks_per_iteration
+        num_groups = self._settings.tasks_per_iteration
         played: list[list[Trajectory]] = []
         chosen: list[Group] = []
         for attempt in range(MAX_ROUNDS if self._settings.dynamic_sampling else 1):
             tasks = [
-                task_at(self._tasks, self._position + i, seed=self._settings.seed)
-                for i in range(wanted)
+                task_at(self._tasks, self._position + i, seed=self._seed) for i in range(num_groups)
             ]
-            self._position += wanted
-            fresh = self._play_groups(tasks, stream=(iteration, attempt))
-            played += fresh
-            chosen += [group for group in map(_sound_group, fresh) if group is not None]
+            # Dropped groups use up tasks as well, so that a resumed run draws those that follow.
+            self._position += num_groups
+            groups = self._play_groups(tasks, stream=(iteration, attempt))
+            played += groups
+            chosen += [group for group in map(_learnable, groups) if group is not None]
             if self._settings.dynamic_sampling:
-                chosen = [group for group in chosen if is_mixed(group.trajectories)][:wanted]
-            if len(chosen) == wanted:
+                chosen = [group for group in chosen if is_mixed(group.trajectories)][:num_groups]
+            if len(chosen) == num_groups:
                 break
         return played, chosen
 
@@ -190,7 +210,7 @@ class Trainer:
     ) -> list[list[Trajectory]]:
         size = self._settings.group_size
         requests = [
-            EpisodeRequest(task, episode_seed(self._settings.seed, *stream, group, member))
+            EpisodeRequest(task, episode_seed(self._seed, *stream, group, member))
             for group, task in enumerate(tasks)
             for member in range(size)
         ]
@@ -199,16 +219,16 @@ class Trainer:
 
     def _save(self) -> None:
         learner = self._learner
-        if self._ranks.size > 1:
-            check_agreement(hash_tensors(learner.parameters), self._ranks, what="weights")
-        if self._ranks.rank > 0:
+        if self._processes.size > 1:
+            check_agreement(hash_tensors(learner.parameters), self._processes, what="weights")
+        if self._processes.rank > 0:
             return
         save_checkpoint(
             self._run_dir / "checkpoints",
             Checkpoint(
                 iteration=len(self._history),
                 position=self._position,
-                history=tuple(dataclasses.asdict(metrics) for metrics in self._history),
+                history=tuple(map(to_row, self._history)),
                 identity=self._identity,
                 weights=learner.parameters,
                 masters=learner.masters.tensors,
@@ -218,21 +238,22 @@ class Trainer:
         )
 
     def _resume(self) -> None:
-        """Go back to the newest checkpoint, and forget what was recorded after it."""
+        """Restore the newest checkpoint, and drop metrics recorded after it."""
         path = latest_checkpoint(self._run_dir / "checkpoints")
         if path is not None:
             checkpoint, learner = load_checkpoint(path, identity=self._identity), self._learner
             self._position = checkpoint.position
-            self._history = [IterationMetrics(**row) for row in checkpoint.history]
+            self._history = [from_row(row) for row in checkpoint.history]
             with torch.no_grad():
                 for name, parameter in learner.parameters.items():
                     parameter.copy_(checkpoint.weights[name])
             learner.masters.restore(checkpoint.masters)
             restore_optimizer(learner.optimizer, learner.masters.stepped, checkpoint.optimizer)
             restore_rng(checkpoint.rng)
-        if self._ranks.size > 1:
-            check_agreement(str(len(self._history)), self._ranks, what="checkpoints")
-        if self._ranks.rank == 0:
+        if self._processes.size > 1:
+            # On another disk a process would find other checkpoints, or none.
+            check_agreement(str(len(self._history)), self._processes, what="checkpoints")
+        if self._processes.rank == 0:
             rewrite_metrics(self._run_dir / "metrics.jsonl", self._history)
 
 
@@ -241,64 +262,67 @@ def make_learner(
     selection: LayerSelection,
     settings: TrainSettings,
     *,
-    ranks: Ranks = ALONE,
+    seed: int,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> Learner:
-    """Freeze all but the selection, remember it as it is, and give it an optimizer.
+    """Freeze all but the selection, copy it as the base, and make its optimizer.
 
-    Parameters coarser than float32 get masters, which are stepped in their place; with a rank of
+    Parameters coarser than float32 get masters, which are stepped in their place; with a
     ``lora_rank``, matrices get adapters, and nothing else of the selection learns.
-    Dropout stays off, as it was when the episodes were sampled.
 
     Raises:
         ValueError: The selection leaves nothing to learn, or it or the multipliers of the learning
             rate do not fit the model.
     """
+    # Dropout stays off, as it was when the episodes were sampled.
     model.eval()
     parameters = changed_parameters(model, selection, lora_rank=settings.lora_rank)
     if not parameters:
         raise ValueError(f"the selection {selection.name} leaves nothing to learn")
-    check_scales(settings.lr_scale, selection)
+    scales = parse_scales(settings.lr_scale)
+    check_scales(scales, selection)
     learning, base, masters = model, BaseWeights(parameters), MasterWeights(parameters)
     if settings.lora_rank:
         learning, base, masters = adapt(
-            model, parameters, rank=settings.lora_rank, seed=adapter_seed(settings.seed)
+            model, parameters, rank=settings.lora_rank, seed=adapter_seed(seed)
         )
+    # The rate is set again for each iteration, with warm-up and multipliers.
     optimizer = torch.optim.AdamW(
-        parameter_groups(learning, masters.stepped, settings.lr_scale),
-        lr=settings.learning_rate,
+        parameter_groups(learning, masters.stepped, scales),
+        lr=peak_learning_rate(settings, selection),
         weight_decay=settings.weight_decay,
     )
-    return Learner(learning, parameters, base, masters, optimizer, ranks)
+    return Learner(learning, parameters, base, masters, optimizer, processes)
 
 
-def _sound_group(trajectories: Sequence[Trajectory]) -> Group | None:
-    """Keep the episodes that ran: a breakdown says nothing about the actions before it."""
-    sound = tuple(t for t in trajectories if t.stop is not StopReason.ERROR)
-    return Group(sound) if sound else None
+def _learnable(trajectories: Sequence[Trajectory]) -> Group | None:
+    """Keep the episodes whose environment did not fail; None if there are none."""
+    # A failure of the environment is no fault of the actions before it.
+    kept = tuple(t for t in trajectories if t.stop is not StopReason.ERROR)
+    return Group(kept) if kept else None
 
 
-def _identity(
-    learner: Learner, selection: LayerSelection, settings: TrainSettings, tasks: Sequence[Task]
+def _settings_identity(
+    settings: TrainSettings, algorithm: AdvantageSettings, *, seed: int
 ) -> dict[str, Any]:
-    """Name all that decides how training goes, but not how long it lasts."""
+    """List the settings that change what is learned, but not the length of the run."""
     fields = dataclasses.asdict(settings)
-    del fields["iterations"], fields["checkpoint_every"], fields["gradient_checkpointing"]
-    # Runs from before there were multipliers, corrections and adapters go on.
-    if not settings.lr_scale:
-        del fields["lr_scale"]
-    if not settings.loss.importance_cap:
-        del fields["loss"]["importance_cap"]
-    if not settings.lora_rank:
-        del fields["lora_rank"]
-    # So do those at full precision; one that stepped coarse weights itself has no masters to go on.
-    if learner.masters.tensors:
-        fields["masters"] = "float32"
+    # A run may be resumed with other values of these; the tasks have a hash of their own.
+    for name in ("iterations", "checkpoint_every", "gradient_checkpointing", "tasks"):
+        del fields[name]
+    return {**fields, "algorithm": dataclasses.asdict(algorithm), "seed": seed}
+
+
+def _model_identity(learner: Learner, selection: LayerSelection) -> dict[str, Any]:
+    return {
+        "masters": "float32" if learner.masters.tensors else None,
+        "selection": selection.name,
+        "base_weights": hash_tensors(learner.base.tensors),
+    }
+
+
+def _hash_tasks(tasks: Sequence[Task]) -> str:
     listed = json.dumps(
         [[t.task_id, dict(t.options), t.seed] for t in tasks], sort_keys=True, default=str
     )
-    return {
-        **fields,
-        "selection": selection.name,
-        "tasks": hashlib.sha256(listed.encode()).hexdigest(),
-        "base_weights": hash_tensors(learner.base.tensors),
-    }
+    return hashlib.sha256(listed.encode()).hexdigest()

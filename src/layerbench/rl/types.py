@@ -1,4 +1,4 @@
-"""What flows from a group of episodes to an update of the model; tensors are in ``tensors.py``."""
+"""Types between a group of episodes and an update of the model; tensors are in ``tensors``."""
 
 from dataclasses import dataclass
 
@@ -26,10 +26,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Advantages:
-    """How much better each turn did than its group: one vector per trajectory, one entry a turn.
+    """Advantages of a group's turns: one vector per trajectory, one entry a turn.
 
     Attributes:
-        per_trajectory: What the loss uses.
+        per_trajectory: The advantages that the loss uses.
         episode: The part that compares whole episodes.
         step: The part that compares turns at the same anchor, unweighted; zeros without GiGPO.
     """
@@ -39,38 +39,37 @@ class Advantages:
     step: tuple[Float[np.ndarray, " _turns"], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateStats:
-    """What one iteration's optimizer steps did; means are over the decisions learned from.
+    """Metrics of one iteration's optimizer steps; means are over the decisions learned from.
 
     These are the decisions of the optimizer batches that took a step, without the sequences left
-    out of them (see ``rl.update.update``). What was not measured is None, and without a step that
-    is all but the counts.
+    out of them (see ``rl.update.update``). A metric that was not measured is None; without a step
+    only the counts are there. The fields are keys of ``metrics.jsonl``, in this order.
 
     Attributes:
         loss: Mean loss of the optimizer steps.
-        kl: Mean KL estimate to the base model (nats); None also where the loss asks for no
-            reference.
+        kl: Mean KL estimate to the base model (nats); None also where the loss needs no reference.
         clip_fraction: Share of decisions whose importance ratio was clipped.
         entropy: Mean entropy (nats) of the distribution that each decision learned from was drawn
             from.
         grad_norm: Mean gradient norm before clipping.
-        max_ratio: Largest importance ratio met.
+        max_ratio: Largest importance ratio.
         decisions: Decisions learned from, once an epoch.
         steps: Optimizer steps taken; 0 if no turn had an advantage.
         mismatch: Mean distance (nats, absolute) between a decision's log-probability as the model
             that learns has it, before it moved, and as it was sampled; of the decisions of the
             first step, or of all where they are corrected.
         max_mismatch: The largest such distance.
-        capped: Share of decisions whose correction met its bound; None without corrections.
+        capped: Share of decisions whose correction was cut to its bound; None without corrections.
     """
 
-    loss: float | None
-    kl: float | None
-    clip_fraction: float | None
-    entropy: float | None
-    grad_norm: float | None
-    max_ratio: float | None
+    loss: float | None = None
+    kl: float | None = None
+    clip_fraction: float | None = None
+    entropy: float | None = None
+    grad_norm: float | None = None
+    max_ratio: float | None = None
     decisions: int
     steps: int
     mismatch: float | None = None
@@ -80,7 +79,7 @@ class UpdateStats:
 
 @dataclass(frozen=True, slots=True)
 class LayerSelection:
-    """Which parameters learn.
+    """The parameters that learn.
 
     Attributes:
         name: The selection as the user wrote it, normalised: ``15``, ``10,15,20-23``,

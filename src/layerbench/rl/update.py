@@ -5,7 +5,7 @@ Shape suffixes: B sequences, D decisions (sampled, not forced, tokens of all seq
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -13,13 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from layerbench.rl.activation_checkpointing import forgetful_blocks
+from layerbench.rl.activation_checkpointing import checkpointed_blocks
 from layerbench.rl.batching import TrainingSequence, collate, micro_batches, to_tensor
-from layerbench.rl.distributed import ALONE, Ranks, share
+from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share
 from layerbench.rl.importance_correction import Mismatch, correct
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.losses import (
-    LossSettings,
     importance_ratio,
     is_clipped,
     kl_estimate,
@@ -28,47 +27,23 @@ from layerbench.rl.losses import (
 )
 from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.policy import decision_scores
+from layerbench.rl.settings import LossSettings, TrainSettings
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import UpdateStats
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateSettings:
-    """How one iteration's episodes become optimizer steps.
-
-    Attributes:
-        loss: What is minimised.
-        epochs: Passes over the sequences.
-        minibatches: Optimizer steps a pass.
-        micro_batch_tokens: Tokens, with padding, that go through the model at once: a matter of
-            memory and speed alone.
-        grad_clip: Largest gradient norm of a step.
-        temperature: The one the episodes were sampled at, above 0.
-        gradient_checkpointing: Compute what is inside a decoder block again for its gradients,
-            instead of keeping it: a matter of memory and speed alone.
-    """
-
-    loss: LossSettings
-    epochs: int = 1
-    minibatches: int = 1
-    micro_batch_tokens: int = 4096
-    grad_clip: float = 1.0
-    temperature: float = 1.0
-    gradient_checkpointing: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Learner:
-    """A model, and the part of it that learns.
+    """A model and all that trains it.
 
     Attributes:
-        model: A causal language model, frozen but for what is stepped.
-        parameters: What changes in the model that plays, by name: that one, or with adapters its
-            twin.
-        base: What those parameters were before training: the KL reference.
-        masters: What is stepped in their place, where they are coarser than float32 or adapted.
-        optimizer: Steps ``masters.stepped``, and holds no others.
-        ranks: The processes that learn together, each from its share of every optimizer batch.
+        model: The causal language model that learns, frozen but for what is stepped: the one that
+            plays, or with adapters its twin.
+        parameters: The parameters that change in the model that plays, by name.
+        base: Those parameters before training: the KL reference.
+        masters: Weights stepped in their place, where they are coarser than float32 or adapted.
+        optimizer: Optimizer of ``masters.stepped``, and of no others.
+        processes: The processes that learn together, each from its share of every optimizer batch.
     """
 
     model: nn.Module
@@ -76,49 +51,55 @@ class Learner:
     base: BaseWeights
     masters: MasterWeights
     optimizer: torch.optim.Optimizer
-    ranks: Ranks = ALONE
+    processes: ProcessGroup = SINGLE_PROCESS
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters lie."""
+        """Device of the parameters."""
         return next(iter(self.parameters.values())).device
 
 
 @dataclass(frozen=True, slots=True)
 class StepStats:
-    """Sums over the decisions of one or more optimizer batches; see ``UpdateStats``."""
+    """Measurements on the decisions of one or more optimizer batches, to be added by ``+``.
 
-    loss: float = 0.0
-    kl: float = 0.0
-    clipped: int = 0
-    entropy: float = 0.0
-    max_ratio: float = 0.0
-    mismatch: float = 0.0
-    max_mismatch: float = 0.0
+    Attributes:
+        decisions: Number of decisions.
+        loss: Sum of the batches' losses.
+        sums: Sums over decisions, by the field of ``UpdateStats`` that has their mean.
+        maxima: Largest values of a decision, all at least 0, by field of ``UpdateStats``.
+    """
+
     decisions: int = 0
+    loss: float = 0.0
+    sums: Mapping[str, float] = field(default_factory=dict[str, float])
+    maxima: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def __add__(self, other: "StepStats") -> "StepStats":
+        both = (self, other)
         return StepStats(
-            loss=self.loss + other.loss,
-            kl=self.kl + other.kl,
-            clipped=self.clipped + other.clipped,
-            entropy=self.entropy + other.entropy,
-            max_ratio=max(self.max_ratio, other.max_ratio),
-            mismatch=self.mismatch + other.mismatch,
-            max_mismatch=max(self.max_mismatch, other.max_mismatch),
             decisions=self.decisions + other.decisions,
+            loss=self.loss + other.loss,
+            sums={
+                name: sum(stats.sums.get(name, 0.0) for stats in both)
+                for name in {**self.sums, **other.sums}
+            },
+            maxima={
+                name: max(stats.maxima.get(name, 0.0) for stats in both)
+                for name in {**self.maxima, **other.maxima}
+            },
         )
 
 
 @dataclass(frozen=True, slots=True)
 class WeighedSequence:
-    """A sequence of an optimizer batch, with what the whole batch tells about it.
+    """A sequence of an optimizer batch, with its weights in that batch.
 
     Attributes:
         sequence: The tokens and decisions.
         weights_D: Share of each decision in the optimizer batch's loss.
         ref_logprobs_D: Log-probability (nats) of each decision under the base model; zeros if no
-            reference is asked for.
+            reference is needed.
     """
 
     sequence: TrainingSequence
@@ -129,26 +110,26 @@ class WeighedSequence:
 def update(
     learner: Learner,
     sequences: Sequence[TrainingSequence],
-    settings: UpdateSettings,
+    settings: TrainSettings,
     *,
     rng: np.random.Generator,
 ) -> UpdateStats:
     """Learn from one iteration's sequences, in shuffled optimizer batches.
 
     Sequences without any advantage count in the averages of their batch; where KL or entropy has a
-    coefficient they are run for its sake, else they have no gradient and are left out. A batch of
-    nothing else takes no step, whatever the coefficients: nothing was found out about the policy,
+    coefficient they are run for its sake, else they have no gradient and are left out. A batch
+    without any other takes no step, whatever the coefficients: it has no signal about the policy,
     and AdamW would make a full step of gradients as small as rounding errors, and decay the
     weights. So KL and entropy bound and spread what is learned, and move nothing alone.
 
-    Processes that learn together are called with the same sequences and generators, and take the
-    same steps: as one alone would, but for the order in which gradients are added up.
+    In each process of several it is called with the same sequences and an equal generator, and they
+    take the same steps: as one process would, but for the order in which gradients are added up.
 
     Args:
-        learner: Is changed in place.
-        sequences: What the policy has just played.
+        learner: The learner, changed in place.
+        sequences: The sequences that the policy has just played.
         settings: How to learn.
-        rng: Shuffles the sequences.
+        rng: Generator that shuffles the sequences.
 
     Raises:
         FloatingPointError: A gradient is not finite; the parameters are as before that step.
@@ -161,52 +142,57 @@ def update(
         for chunk in np.array_split(order, settings.minibatches):
             chosen: list[int] = chunk.tolist()
             batch = [sequences[index] for index in chosen]
-            if all(sequence.is_neutral for sequence in batch):
+            if not any(sequence.has_advantage for sequence in batch):
                 continue
             weighed = weigh(batch, [reference[index] for index in chosen], settings.loss)
             learner.optimizer.zero_grad(set_to_none=True)
-            stats = _accumulate_together(learner, weighed, settings)
+            accumulated = accumulate_gradients(learner, _own_share(weighed, learner), settings)
+            _add_up_gradients(learner)
+            stats = sum(learner.processes.join([accumulated]), StepStats())
             if mismatch is None:
-                # Nothing has moved yet, so the ratios tell how far the sampler was off.
-                mismatch = Mismatch(stats.mismatch / stats.decisions, stats.max_mismatch)
+                # No weight has changed yet, so only the sampler's rounding moves the ratios.
+                mismatch = Mismatch(
+                    stats.sums["mismatch"] / stats.decisions, stats.maxima["max_mismatch"]
+                )
             total += stats
             norms.append(_clip(learner, settings))
             learner.optimizer.step()
-            learner.masters.round_off()
+            learner.masters.copy_to_model()
+    # Frees the gradients' memory while the next episodes are played.
     learner.optimizer.zero_grad(set_to_none=True)
-    return _summarise(total, norms, settings.loss, mismatch or Mismatch())
+    return _summarise(total, norms, mismatch or Mismatch())
 
 
 def _correct(
-    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
 ) -> tuple[Sequence[TrainingSequence], Mismatch | None]:
-    """Correct what another engine sampled, if that is asked for; else the mismatch is not known."""
+    """Correct for an engine's sampling if ``importance_cap`` is set; else the mismatch is None."""
     cap = settings.loss.importance_cap
-    if not cap or all(sequence.is_neutral for sequence in sequences):
+    if not cap or not any(sequence.has_advantage for sequence in sequences):
         return sequences, None
     return correct(sequences, logprobs(learner, sequences, settings), cap=cap)
 
 
 def reference_logprobs(
-    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
 ) -> list[Float[np.ndarray, " _"]]:
-    """Score all decisions by the base model; zeros if the loss does not ask for it."""
+    """Score all decisions (nats) by the base model; zeros if the loss needs no reference."""
     if not settings.loss.kl_coef:
         return [np.zeros(len(sequence.positions_D), np.float32) for sequence in sequences]
-    with learner.base.swapped_in(learner.model):
+    with learner.base.active_in(learner.model):
         return logprobs(learner, sequences, settings)
 
 
 def logprobs(
-    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
 ) -> list[Float[np.ndarray, " _"]]:
     """Score all decisions (nats) by the model as it is, in the order of the sequences."""
-    own = share(sequences, by=id, ranks=learner.ranks)
-    return learner.ranks.join(_own_logprobs(learner, own, settings))
+    shared = share(sequences, by=id, processes=learner.processes)
+    return learner.processes.join(_own_logprobs(learner, shared, settings))
 
 
 def _own_logprobs(
-    learner: Learner, sequences: Sequence[TrainingSequence], settings: UpdateSettings
+    learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
 ) -> list[Float[np.ndarray, " _"]]:
     scores = [np.zeros(0, np.float32)] * len(sequences)
     lengths = [len(sequence.token_ids_T) for sequence in sequences]
@@ -215,10 +201,10 @@ def _own_logprobs(
             batch = collate([sequences[index] for index in indices], device=learner.device)
             logprobs_D, _ = decision_scores(learner.model, batch, temperature=settings.temperature)
             ends = np.cumsum([len(sequences[index].positions_D) for index in indices])
-            for index, own_D in zip(
+            for index, scores_D in zip(
                 indices, np.split(logprobs_D.cpu().numpy(), ends[:-1]), strict=True
             ):
-                scores[index] = own_D
+                scores[index] = scores_D
     return scores
 
 
@@ -227,13 +213,14 @@ def weigh(
     reference: Sequence[Float[np.ndarray, " _"]],
     settings: LossSettings,
 ) -> list[WeighedSequence]:
-    """Share an optimizer batch's loss out to its decisions, and drop what cannot have a gradient.
+    """Weigh an optimizer batch's decisions, and drop sequences that cannot have a gradient.
 
     Args:
         sequences: The whole optimizer batch.
         reference: Log-probabilities (nats) of its decisions under the base model.
         settings: What is minimised.
     """
+    # Weights first, over all sequences: those that are dropped still count in the averages.
     counts_B = np.array([len(sequence.positions_D) for sequence in sequences], dtype=np.int64)
     weights_D = token_weights(
         to_tensor(np.repeat(np.arange(len(sequences)), counts_B)),
@@ -243,48 +230,44 @@ def weigh(
     ).numpy()
     needs_all = settings.kl_coef > 0.0 or settings.entropy_coef > 0.0
     # The last part, after all of them, is empty.
-    own = np.split(weights_D, np.cumsum(counts_B))[:-1]
+    parts = np.split(weights_D, np.cumsum(counts_B))[:-1]
     return [
-        WeighedSequence(sequence, own_D, reference_D)
-        for sequence, own_D, reference_D in zip(sequences, own, reference, strict=True)
-        if needs_all or not sequence.is_neutral
+        WeighedSequence(sequence, part_D, reference_D)
+        for sequence, part_D, reference_D in zip(sequences, parts, reference, strict=True)
+        if needs_all or sequence.has_advantage
     ]
 
 
-def _accumulate_together(
-    learner: Learner, weighed: Sequence[WeighedSequence], settings: UpdateSettings
-) -> StepStats:
-    """Add an optimizer batch's gradient to what is stepped, each process that of its share."""
-    ranks = learner.ranks
-    if ranks.size == 1:
-        return accumulate_gradients(learner, weighed, settings)
-    # By length in turn, so that all have about the same to do.
+def _own_share(weighed: Sequence[WeighedSequence], learner: Learner) -> list[WeighedSequence]:
+    """Pick every n-th sequence by length, so that all n processes have about the same to do."""
     ordered = sorted(weighed, key=lambda item: len(item.sequence.token_ids_T))
-    stats = accumulate_gradients(learner, ordered[ranks.rank :: ranks.size], settings)
-    parameters = learner.masters.stepped.values()
-    moved = ranks.join([[parameter.grad is not None for parameter in parameters]])
-    # What has no gradient in any process has none in one process alone either, and is not stepped.
+    return ordered[learner.processes.rank :: learner.processes.size]
+
+
+def _add_up_gradients(learner: Learner) -> None:
+    """Replace the gradients of what is stepped by their sums over all processes."""
+    processes, parameters = learner.processes, list(learner.masters.stepped.values())
+    has_gradient = processes.join([[parameter.grad is not None for parameter in parameters]])
+    # AdamW skips a parameter without a gradient, but decays and moves one whose gradient is 0: so
+    # one that has none in any process must keep none, as in a single process.
     stepped = [
-        p
-        for p, by_any in zip(parameters, map(any, zip(*moved, strict=True)), strict=True)
-        if by_any
+        p for p, have in zip(parameters, zip(*has_gradient, strict=True), strict=True) if any(have)
     ]
     for parameter in stepped:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     if stepped:
-        ranks.add_up([cast(Tensor, parameter.grad) for parameter in stepped])
-    return sum(ranks.join([stats]), StepStats())
+        processes.add_up([cast(Tensor, parameter.grad) for parameter in stepped])
 
 
 def accumulate_gradients(
-    learner: Learner, weighed: Sequence[WeighedSequence], settings: UpdateSettings
+    learner: Learner, weighed: Sequence[WeighedSequence], settings: TrainSettings
 ) -> StepStats:
-    """Add an optimizer batch's gradient to what is stepped, one micro-batch after the other."""
+    """Add sequences' gradient to that of the stepped weights, one micro-batch after the other."""
     total = StepStats()
     for part in _parts(weighed, settings.micro_batch_tokens):
         batch = collate([item.sequence for item in part], device=learner.device)
-        with forgetful_blocks(learner.model, enabled=settings.gradient_checkpointing):
+        with checkpointed_blocks(learner.model, enabled=settings.gradient_checkpointing):
             loss, stats = _loss(
                 learner.model,
                 batch,
@@ -293,8 +276,8 @@ def accumulate_gradients(
                 ref_logprobs_D=_join([item.ref_logprobs_D for item in part], learner.device),
             )
         loss.backward()  # pyright: ignore[reportUnknownMemberType]
-        # At once: many micro-batches added up at a low precision would lose the small ones.
-        learner.masters.take_gradients()
+        # After each micro-batch: sums at a low precision would lose small gradients.
+        learner.masters.accumulate_gradients_fp32()
         total += stats
     return total
 
@@ -312,49 +295,48 @@ def _join(arrays: Sequence[Float[np.ndarray, " _"]], device: torch.device) -> Fl
 def _loss(
     model: nn.Module,
     batch: TrainingBatch,
-    settings: UpdateSettings,
+    settings: TrainSettings,
     *,
     weights_D: Float[Tensor, " D"],
     ref_logprobs_D: Float[Tensor, " D"],
 ) -> tuple[Float[Tensor, ""], StepStats]:
-    """Give a micro-batch's part of the loss, and sums over its decisions."""
-    spec = settings.loss
+    """Compute a micro-batch's part of the loss, and measure its decisions."""
+    loss_settings = settings.loss
     logprobs_D, entropy_D = decision_scores(model, batch, temperature=settings.temperature)
     loss_D = token_loss(
         logprobs_D,
         batch.old_logprobs_D,
         batch.advantages_D,
         rows_D=batch.rows_D,
-        settings=spec,
+        settings=loss_settings,
     )
-    kl_D = torch.zeros_like(loss_D)
-    if spec.kl_coef:
-        kl_D = kl_estimate(logprobs_D, ref_logprobs_D, kind=spec.kl_kind)
-        loss_D = loss_D + spec.kl_coef * kl_D
-    if spec.entropy_coef:
-        loss_D = loss_D - spec.entropy_coef * entropy_D
+    # Keys of sums and maxima are fields of ``UpdateStats``: a metric needs no other line.
+    sums = {"entropy": entropy_D}
+    if loss_settings.kl_coef:
+        sums["kl"] = kl_estimate(logprobs_D, ref_logprobs_D, kind=loss_settings.kl_kind)
+        loss_D = loss_D + loss_settings.kl_coef * sums["kl"]
+    if loss_settings.entropy_coef:
+        loss_D = loss_D - loss_settings.entropy_coef * entropy_D
     loss = (weights_D * loss_D).sum()
     ratio_D = importance_ratio(
         logprobs_D.detach(),
         batch.old_logprobs_D,
         rows_D=batch.rows_D,
-        sequence_ratio=spec.sequence_ratio,
+        sequence_ratio=loss_settings.sequence_ratio,
     )
-    distance_D = (logprobs_D.detach() - batch.old_logprobs_D).abs()
+    sums["clip_fraction"] = is_clipped(ratio_D, batch.advantages_D, settings=loss_settings)
+    sums["mismatch"] = (logprobs_D.detach() - batch.old_logprobs_D).abs()
+    maxima = {"max_ratio": ratio_D, "max_mismatch": sums["mismatch"]}
     return loss, StepStats(
-        loss=loss.item(),
-        kl=kl_D.detach().sum().item(),
-        clipped=int(is_clipped(ratio_D, batch.advantages_D, settings=spec).sum()),
-        entropy=entropy_D.detach().sum().item(),
-        max_ratio=ratio_D.max().item(),
-        mismatch=distance_D.sum().item(),
-        max_mismatch=distance_D.max().item(),
         decisions=len(ratio_D),
+        loss=loss.item(),
+        sums={name: float(values_D.detach().sum()) for name, values_D in sums.items()},
+        maxima={name: float(values_D.max()) for name, values_D in maxima.items()},
     )
 
 
-def _clip(learner: Learner, settings: UpdateSettings) -> float:
-    """Scale the gradient down to the largest norm allowed, and return the norm it had."""
+def _clip(learner: Learner, settings: TrainSettings) -> float:
+    """Scale the gradient down to the largest norm allowed, and return its norm before that."""
     stepped = learner.masters.stepped.values()
     norm = float(nn.utils.clip_grad_norm_(stepped, settings.grad_clip))
     if not math.isfinite(norm):
@@ -364,30 +346,17 @@ def _clip(learner: Learner, settings: UpdateSettings) -> float:
     return norm
 
 
-def _summarise(
-    total: StepStats, norms: Sequence[float], settings: LossSettings, mismatch: Mismatch
-) -> UpdateStats:
+def _summarise(total: StepStats, norms: Sequence[float], mismatch: Mismatch) -> UpdateStats:
     if not norms:
-        return UpdateStats(
-            loss=None,
-            kl=None,
-            clip_fraction=None,
-            entropy=None,
-            grad_norm=None,
-            max_ratio=None,
-            decisions=0,
-            steps=0,
-        )
+        return UpdateStats(decisions=0, steps=0)
+    measured = {name: value / total.decisions for name, value in total.sums.items()}
+    # The mismatch is that of the first step, or of the correction, not of all steps.
+    measured |= {**total.maxima, "mismatch": mismatch.mean, "max_mismatch": mismatch.largest}
     return UpdateStats(
+        **measured,
         loss=total.loss / len(norms),
-        kl=total.kl / total.decisions if settings.kl_coef else None,
-        clip_fraction=total.clipped / total.decisions,
-        entropy=total.entropy / total.decisions,
         grad_norm=math.fsum(norms) / len(norms),
-        max_ratio=total.max_ratio,
         decisions=total.decisions,
         steps=len(norms),
-        mismatch=mismatch.mean,
-        max_mismatch=mismatch.largest,
         capped=mismatch.capped,
     )

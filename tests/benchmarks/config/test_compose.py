@@ -12,10 +12,9 @@ from layerbench.benchmarks.config import compose, serialize, validate
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.runs import resolve
-from layerbench.benchmarks.runs.prepare import train_settings
+from layerbench.benchmarks.runs.prepare import algorithm_settings, train_settings
 from layerbench.envs import registry
-from layerbench.rl.advantages import Algorithm, Normalisation, Statistics
-from layerbench.rl.losses import Aggregation, KLKind
+from layerbench.rl.settings import Aggregation, Algorithm, KLKind, Normalisation, Statistics
 
 
 @pytest.mark.parametrize("preset", validate.PRESETS)
@@ -159,9 +158,10 @@ def test_an_unknown_preset_is_named() -> None:
 @pytest.mark.parametrize("preset", validate.PRESETS)
 def test_dr_grpo_divides_by_constants_alone(preset: str) -> None:
     typed = ["algorithm.name=dr_grpo"]
-    training = train_settings(resolve.load("alfworld", typed, preset=preset))
-    assert training.advantages.algorithm is Algorithm.DR_GRPO
-    assert training.advantages.normalisation is Normalisation.MEAN
+    config = resolve.load("alfworld", typed, preset=preset)
+    algorithm, training = algorithm_settings(config), train_settings(config)
+    assert algorithm.name is Algorithm.DR_GRPO
+    assert algorithm.normalisation is Normalisation.MEAN
     assert training.loss.aggregation is Aggregation.DR_GRPO
     assert training.loss.kl_coef == 0.0
     # What is typed counts for more, before or behind.

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from layerbench.benchmarks.runs.console import iteration_line
 from layerbench.rl.metrics import IterationMetrics
+from layerbench.rl.types import UpdateStats
 
 METRICS = IterationMetrics(
     iteration=1,
@@ -14,14 +15,16 @@ METRICS = IterationMetrics(
     turns=6.0,
     valid=1.0,
     learning_rate=1e-6,
-    loss=0.0125,
-    kl=0.00042,
-    clip_fraction=0.03,
-    entropy=1.234,
-    grad_norm=0.5,
-    max_ratio=1.1,
-    decisions=96,
-    steps=2,
+    update=UpdateStats(
+        loss=0.0125,
+        kl=0.00042,
+        clip_fraction=0.03,
+        entropy=1.234,
+        grad_norm=0.5,
+        max_ratio=1.1,
+        decisions=96,
+        steps=2,
+    ),
     play_s=3.25,
     update_s=0.75,
 )
@@ -35,7 +38,8 @@ def test_an_iteration_is_a_line() -> None:
 
 
 def test_what_was_not_measured_is_a_dash() -> None:
-    assert " kl -  clip 0.030 " in iteration_line(replace(METRICS, kl=None), iterations=20)
-    nothing = replace(METRICS, kl=None, clip_fraction=None, entropy=None, grad_norm=None)
+    no_kl = replace(METRICS, update=replace(METRICS.update, kl=None))
+    assert " kl -  clip 0.030 " in iteration_line(no_kl, iterations=20)
+    nothing = replace(METRICS, update=UpdateStats(decisions=0, steps=0))
     line = iteration_line(nothing, iterations=20)
     assert " kl -  clip -  entropy -  grad -  play 3.2 s " in line

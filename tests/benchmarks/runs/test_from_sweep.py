@@ -280,7 +280,7 @@ def test_a_run_records_what_it_read(
     assert record.settings["read_from"]["layers"]["asked"] == f"top:2@{own_results}"
     assert record.settings["read_from"]["lr_scale"]["asked"] == f"@{own_results}"
     state = json.loads((out / "checkpoints" / "iteration-000002" / "state.json").read_text())
-    assert state["identity"]["lr_scale"] == {"0": 1.5, "2": 0.5}
+    assert state["identity"]["lr_scale"] == "0:1.5,2:0.5"
     said = capsys.readouterr().err
     assert f"top:2@{own_results} is 0,2, by table " in said
 

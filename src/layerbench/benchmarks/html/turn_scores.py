@@ -15,16 +15,8 @@ import numpy as np
 from jaxtyping import Int
 
 from layerbench.agents.types import StopReason
-from layerbench.rl.advantages import (
-    ALGORITHMS,
-    AdvantageSettings,
-    Algorithm,
-    Normalisation,
-    Statistics,
-    TurnTable,
-    anchor_numbers,
-    discounted_returns,
-)
+from layerbench.rl.advantages import ALGORITHMS, TurnTable, anchor_numbers, discounted_returns
+from layerbench.rl.settings import AdvantageSettings, Algorithm, Normalisation, Statistics
 
 Row = Mapping[str, Any]
 """A turn as ``episodes.read`` gives it."""
@@ -60,7 +52,7 @@ def advantage_settings(settings: Mapping[str, Any]) -> AdvantageSettings:
     try:
         given = dict(settings["algorithm"])
         kinds = {
-            "algorithm": Algorithm(given.pop("name")),
+            "name": Algorithm(given.pop("name")),
             "statistics": Statistics(given.pop("statistics")),
             "normalisation": Normalisation(given.pop("normalisation")),
         }
@@ -82,7 +74,7 @@ def score_turns(rows: Sequence[Row], settings: AdvantageSettings) -> list[TurnSc
     if not scored or rows[scored[0]]["anchor"] is None:
         return scores
     table = _turn_table([rows[place] for place in scored], settings)
-    advantages = ALGORITHMS[settings.algorithm](table, settings)
+    advantages = ALGORITHMS[settings.name](table, settings)
     values_N = discounted_returns(
         table.rewards_N, trajectory_N=table.trajectory_N, discount=settings.discount
     )

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from layerbench.benchmarks.records import run_table
 from layerbench.benchmarks.records.run_record import Evaluation
 from layerbench.rl.metrics import IterationMetrics
+from layerbench.rl.types import UpdateStats
 
 _ROUNDING = 1e-4  # nats
 
@@ -130,22 +131,23 @@ def evaluation_line(evaluation: Evaluation) -> str:
 
 def iteration_line(metrics: IterationMetrics, *, iterations: int) -> str:
     """Write an iteration's metrics as a line; ``-`` is what was not measured."""
+    update = metrics.update
     return (
         f"iteration {metrics.iteration + 1}/{iterations}  "
         f"success {metrics.success:.2f} ({metrics.episodes} episodes, "
         f"{metrics.mixed_groups}/{metrics.groups} groups mixed)  reward {metrics.reward:.2f}  "
-        f"kl {_number(metrics.kl, 4)}  clip {_number(metrics.clip_fraction, 3)}  "
-        f"entropy {_number(metrics.entropy, 2)}  grad {_number(metrics.grad_norm, 2)}  "
-        f"{_mismatch(metrics)}play {metrics.play_s:.1f} s  update {metrics.update_s:.1f} s"
+        f"kl {_number(update.kl, 4)}  clip {_number(update.clip_fraction, 3)}  "
+        f"entropy {_number(update.entropy, 2)}  grad {_number(update.grad_norm, 2)}  "
+        f"{_mismatch(update)}play {metrics.play_s:.1f} s  update {metrics.update_s:.1f} s"
     )
 
 
-def _mismatch(metrics: IterationMetrics) -> str:
+def _mismatch(update: UpdateStats) -> str:
     """Say how far the engine that played was off, where that is more than float32's rounding."""
-    if metrics.capped is None and (metrics.mismatch or 0.0) < _ROUNDING:
+    if update.capped is None and (update.mismatch or 0.0) < _ROUNDING:
         return ""
-    capped = "" if metrics.capped is None else f" (capped {_number(metrics.capped, 3)})"
-    return f"mismatch {_number(metrics.mismatch, 4)}{capped}  "
+    capped = "" if update.capped is None else f" (capped {_number(update.capped, 3)})"
+    return f"mismatch {_number(update.mismatch, 4)}{capped}  "
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -13,7 +13,7 @@ from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import endpoint_run, prepare, training_run
 from layerbench.benchmarks.runs.console import ConsoleReporter, Reporter, SilentReporter
 from layerbench.benchmarks.runs.error_log import failure_log
-from layerbench.rl.distributed import Ranks, connected
+from layerbench.rl.distributed import ProcessGroup, connected
 
 
 def launch(
@@ -40,42 +40,44 @@ def launch(
         RunFailedError: The run ended early.
     """
     with ExitStack() as stack:
-        ranks = stack.enter_context(connected())
+        processes = stack.enter_context(connected())
         if reporter is None:
             # One of several processes reports.
             silent = SilentReporter()
-            reporter = silent if ranks.rank else stack.enter_context(ConsoleReporter())
-        execute = _prepare(config, base, ranks)
-        finished = ranks.first(lambda: stack.enter_context(folder.open(config, start)))
+            reporter = silent if processes.rank else stack.enter_context(ConsoleReporter())
+        execute = _prepare(config, base, processes)
+        finished = processes.first(lambda: stack.enter_context(folder.open(config, start)))
         if finished is not None:
             return finished
-        stack.enter_context(_failures_logged(folder, ranks))
+        stack.enter_context(_failures_logged(folder, processes))
         reporter.say(f"run folder {folder.path}")
         _say_what_was_read(config, reporter)
         return execute(folder, reporter)
 
 
 def _prepare(
-    config: RunConfig, base: RunFolder | None, ranks: Ranks
+    config: RunConfig, base: RunFolder | None, processes: ProcessGroup
 ) -> Callable[[RunFolder, Reporter], RunRecord]:
     """Load what a run needs; a model behind an endpoint is not asked yet."""
     if endpoints.is_endpoint(config.model.name):
-        if ranks.size > 1:
+        if processes.size > 1:
             raise SettingsError(
                 f"{config.model.name} is asked by one process: leave torchrun out, and raise "
                 "model.concurrency"
             )
         return functools.partial(endpoint_run.execute, endpoint_run.prepare(config))
-    if ranks.size > 1 and config.model.backend == "vllm":
+    if processes.size > 1 and config.model.backend == "vllm":
         raise SettingsError(
             "model.backend=vllm plays in one process: leave torchrun out, or take "
             "model.backend=transformers"
         )
-    return functools.partial(training_run.execute, prepare.prepare(config), base=base, ranks=ranks)
+    return functools.partial(
+        training_run.execute, prepare.prepare(config), base=base, processes=processes
+    )
 
 
 @contextmanager
-def _failures_logged(folder: RunFolder, ranks: Ranks) -> Generator[None]:
+def _failures_logged(folder: RunFolder, processes: ProcessGroup) -> Generator[None]:
     """Turn whatever ends a run early into a line, and write its traceback to ``error.log``."""
     with failure_log(folder.error_log) as logger:
         try:
@@ -85,10 +87,10 @@ def _failures_logged(folder: RunFolder, ranks: Ranks) -> Generator[None]:
         except EndpointError as error:
             raise RunFailedError(f"{error}: the same command goes on from here") from error
         except Exception as error:
-            logger.exception("the run failed in process %d of %d", ranks.rank, ranks.size)
+            logger.exception("the run failed in process %d of %d", processes.rank, processes.size)
             reason = str(error).strip().partition("\n")[0]
             # gloo says so in every process but the one whose error it is.
-            if ranks.size > 1 and "closed by peer" in reason:
+            if processes.size > 1 and "closed by peer" in reason:
                 raise RunFailedError(
                     f"the run failed in another process (see {folder.error_log})"
                 ) from error

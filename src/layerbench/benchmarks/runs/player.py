@@ -19,7 +19,7 @@ from layerbench.benchmarks.runs.console import Reporter
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
-from layerbench.rl.distributed import ALONE, Ranks, share
+from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share
 
 BASE, FINAL = "base", "final"
 
@@ -35,7 +35,7 @@ class Player:
         folder: Where evaluations are kept, held open by the caller.
         reporter: Hears of every step.
         pool: Where the episodes are played.
-        ranks: The processes of the run; each plays a share, the first one keeps what is played.
+        processes: The processes of the run; each plays a share, the first one keeps what is played.
         evaluations: So far, in their order.
         memory_mb: The most memory seen.
     """
@@ -46,7 +46,7 @@ class Player:
     folder: RunFolder
     reporter: Reporter
     pool: EnvPool
-    ranks: Ranks = ALONE
+    processes: ProcessGroup = SINGLE_PROCESS
     evaluations: list[Evaluation] = field(default_factory=list[Evaluation])
     memory_mb: float = 0.0
 
@@ -58,7 +58,7 @@ class Player:
     def evaluate(self, phase: str) -> None:
         """Score the agent as it is, split by split, or read the scores from the last start."""
         for split in self.config.env.eval_splits:
-            found = self.ranks.first(lambda split=split: self.folder.scores(phase, split))
+            found = self.processes.first(lambda split=split: self.folder.scores(phase, split))
             if found is None:
                 found = self._play_evaluation(phase, split)
             self.evaluations.append(found)
@@ -75,7 +75,7 @@ class Player:
             SettingsError: No episode of it had room in the context
                 for its turns.
         """
-        own = share(requests, by=lambda request: request.task.task_id, ranks=self.ranks)
+        own = share(requests, by=lambda request: request.task.task_id, processes=self.processes)
         total = len(own)
         self.reporter.playing(what, done=0, episodes=total)
         # Equal tasks of a group are loaded once, not by each of its episodes at the same time.
@@ -87,7 +87,7 @@ class Player:
             temperature=temperature,
             on_progress=lambda done: self.reporter.playing(what, done=done, episodes=total),
         )
-        played = self.ranks.join(played)
+        played = self.processes.join(played)
         check_played(played, what=what, asked=self.agent.settings)
         return played
 
@@ -112,7 +112,7 @@ class Player:
             temperature=settings.temperature,
             seconds=round(time.perf_counter() - started, 3),
         )
-        if self.ranks.rank == 0:
+        if self.processes.rank == 0:
             table = self.folder.part(phase, split, suffix="parquet")
             episodes.write(table, played, phase=phase, split=split)
             # After the table of its turns: whoever finds the scores finds both.

@@ -1,5 +1,6 @@
 """From settings to everything a run needs, loaded and checked against each other."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -23,12 +24,19 @@ from layerbench.benchmarks.models import loading
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
-from layerbench.rl.advantages import AdvantageSettings, Algorithm, Normalisation, Statistics
 from layerbench.rl.layers import decoder_blocks
 from layerbench.rl.lora import check_adapters
-from layerbench.rl.losses import Aggregation, KLKind, LossSettings
 from layerbench.rl.lr_scales import check_scales, parse_scales
-from layerbench.rl.schedule import TrainSettings
+from layerbench.rl.settings import (
+    AdvantageSettings,
+    Aggregation,
+    Algorithm,
+    KLKind,
+    LossSettings,
+    Normalisation,
+    Statistics,
+    TrainSettings,
+)
 from layerbench.rl.types import LayerSelection
 
 
@@ -45,6 +53,7 @@ class Plan:
         agent: Plays by that same model.
         selection: Which layers learn.
         training: How; not used where nothing is trained.
+        algorithm: How rewards become advantages.
     """
 
     config: RunConfig
@@ -55,6 +64,7 @@ class Plan:
     agent: LLMAgent
     selection: LayerSelection
     training: TrainSettings
+    algorithm: AdvantageSettings
 
     @property
     def trains(self) -> bool:
@@ -76,7 +86,7 @@ def prepare(config: RunConfig) -> Plan:
     model, tokenizer = loading.load(config.model)
     _check_sources(config, model)
     selection = _selection(config, model)
-    check_scales(training.lr_scale, selection)
+    check_scales(parse_scales(training.lr_scale), selection)
     check_adapters(model, selection, rank=training.lora_rank)
     return Plan(
         config=config,
@@ -87,6 +97,7 @@ def prepare(config: RunConfig) -> Plan:
         agent=_agent(config, model, tokenizer),
         selection=selection,
         training=training,
+        algorithm=algorithm_settings(config),
     )
 
 
@@ -157,62 +168,21 @@ def _selection(config: RunConfig, model: nn.Module) -> LayerSelection:
 
 
 def train_settings(config: RunConfig) -> TrainSettings:
-    """Translate the settings of training; few layers, or adapters, have rates of their own."""
-    train = config.train
-    few = config.layers not in ("full", "all-layers", "none")
-    whole = train.layer_learning_rate if few else train.learning_rate
-    return TrainSettings(
-        iterations=train.iterations,
-        tasks_per_iteration=train.tasks_per_iteration,
-        group_size=train.group_size,
-        learning_rate=train.lora_learning_rate or whole,
-        weight_decay=train.weight_decay,
-        warmup_iterations=train.warmup,
-        grad_clip=train.grad_clip,
-        epochs=train.epochs,
-        minibatches=train.minibatches,
-        micro_batch_tokens=train.micro_batch_tokens,
-        temperature=train.temperature,
-        checkpoint_every=train.checkpoint_every,
-        gradient_checkpointing=train.gradient_checkpointing,
-        dynamic_sampling=train.dynamic_sampling,
-        lr_scale=parse_scales(train.lr_scale),
-        lora_rank=train.lora_rank,
-        seed=config.seed,
-        advantages=_advantage_settings(config),
-        loss=_loss_settings(config),
-    )
+    """Translate the settings of training."""
+    values = dataclasses.asdict(config.train)
+    loss = {field.name: values.pop(field.name) for field in dataclasses.fields(LossSettings)}
+    loss["kl_kind"] = KLKind(loss["kl_kind"])
+    loss["aggregation"] = Aggregation(loss["aggregation"])
+    return TrainSettings(loss=LossSettings(**loss), **values)
 
 
-def _advantage_settings(config: RunConfig) -> AdvantageSettings:
-    algorithm = config.algorithm
-    return AdvantageSettings(
-        algorithm=Algorithm(algorithm.name),
-        discount=algorithm.discount,
-        step_weight=algorithm.step_weight,
-        statistics=Statistics(algorithm.statistics),
-        normalisation=Normalisation(algorithm.normalisation),
-        std_eps=algorithm.std_eps,
-        invalid_penalty=algorithm.invalid_penalty,
-        reward_scale=algorithm.reward_scale,
-        similarity=algorithm.similarity,
-    )
-
-
-def _loss_settings(config: RunConfig) -> LossSettings:
-    train = config.train
-    return LossSettings(
-        clip_low=train.clip_low,
-        clip_high=train.clip_high,
-        dual_clip=train.dual_clip,
-        kl_coef=train.kl_coef,
-        kl_kind=KLKind(train.kl_kind),
-        entropy_coef=train.entropy_coef,
-        aggregation=Aggregation(train.aggregation),
-        max_tokens=train.max_tokens,
-        sequence_ratio=train.sequence_ratio,
-        importance_cap=train.importance_cap,
-    )
+def algorithm_settings(config: RunConfig) -> AdvantageSettings:
+    """Translate the settings of the algorithm."""
+    values = dataclasses.asdict(config.algorithm)
+    values["name"] = Algorithm(values["name"])
+    values["statistics"] = Statistics(values["statistics"])
+    values["normalisation"] = Normalisation(values["normalisation"])
+    return AdvantageSettings(**values)
 
 
 def agent_settings(asked: AgentConfig, *, max_context_tokens: int | None = None) -> AgentSettings:

@@ -102,7 +102,7 @@ def training_record(
         state,
         model=model_record(plan, state),
         selection=_selection(plan, base),
-        hardware=hardware_record(plan, processes=player.ranks.size),
+        hardware=hardware_record(plan, processes=player.processes.size),
     )
     return dataclasses.replace(
         record,
@@ -166,7 +166,7 @@ def _training(plan: Plan, history: Sequence[IterationMetrics]) -> TrainingRecord
         tasks=len(plan.train_tasks),
         episodes=sum(metrics.episodes for metrics in history),
         turns=sum(round(metrics.turns * metrics.episodes) for metrics in history),
-        decisions=sum(metrics.decisions for metrics in history),
+        decisions=sum(metrics.update.decisions for metrics in history),
         seconds={
             "play": round(math.fsum(metrics.play_s for metrics in history), 3),
             "update": round(math.fsum(metrics.update_s for metrics in history), 3),

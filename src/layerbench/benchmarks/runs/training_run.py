@@ -14,7 +14,7 @@ from layerbench.benchmarks.runs.base_reuse import Conditions
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.runs.player import BASE, FINAL, Player, open_pool, remember
 from layerbench.benchmarks.runs.prepare import Plan
-from layerbench.rl.distributed import ALONE, Ranks
+from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.metrics import IterationMetrics
 from layerbench.rl.trainer import Trainer
@@ -26,7 +26,7 @@ def execute(
     reporter: Reporter,
     *,
     base: RunFolder | None = None,
-    ranks: Ranks = ALONE,
+    processes: ProcessGroup = SINGLE_PROCESS,
 ) -> RunRecord:
     """Run the plan to its end, from where the folder says it stands, and write the record.
 
@@ -38,15 +38,15 @@ def execute(
         folder: The run's folder, held open by the caller, or by the first process.
         reporter: Receives progress events.
         base: A run whose evaluation of the base model is reused if it is the same.
-        ranks: The processes that carry it out together.
+        processes: The processes that carry it out together.
     """
     config = plan.config
     weights = weights_hash(plan.model)
-    state = ranks.first(lambda: remember(folder, reporter, weights_sha256=weights))
+    state = processes.first(lambda: remember(folder, reporter, weights_sha256=weights))
     if base is not None:
         base_reuse.take_over(base, folder, _conditions(plan, state), reporter)
     with open_pool(config, plan.identity) as pool:
-        player = Player(config, plan.eval_tasks, plan.agent, folder, reporter, pool, ranks)
+        player = Player(config, plan.eval_tasks, plan.agent, folder, reporter, pool, processes)
         player.evaluate(BASE)
         if plan.trains:
             history, changed = _train(plan, player)
@@ -60,7 +60,7 @@ def execute(
             player.evaluate(FINAL)
         player.note_memory()
     finished = record.training_record(plan, player, state, history=history, base=changed)
-    if ranks.rank == 0:
+    if processes.rank == 0:
         episodes.merge(folder.episodes, player.parts)
         folder.finish(finished)
     return finished
@@ -91,8 +91,10 @@ def _train(plan: Plan, player: Player) -> tuple[Sequence[IterationMetrics], Base
             tasks=plan.train_tasks,
             selection=plan.selection,
             settings=plan.training,
+            algorithm=plan.algorithm,
+            seed=plan.config.seed,
             run_dir=player.folder.path,
-            ranks=player.ranks,
+            processes=player.processes,
         )
     except ValueError as error:
         raise SettingsError(f"{error}; --fresh starts {player.folder.path} anew") from error

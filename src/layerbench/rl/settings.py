@@ -1,0 +1,259 @@
+"""The settings of training, each declared once: its name, type, range and meaning.
+
+They have no defaults here. Those are in the YAML files of ``layerbench.benchmarks.config.conf``,
+whose sections ``algorithm`` and ``train`` have these names in this order; ``loss`` is flat there.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, get_type_hints
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The values that a number can have, as metadata of its type; never infinity.
+
+    Attributes:
+        low: The smallest value.
+        high: The largest value.
+        low_excluded: The number lies above ``low``.
+        high_excluded: The number lies below ``high``.
+    """
+
+    low: int | float
+    high: int | float = math.inf
+    low_excluded: bool = False
+    high_excluded: bool = False
+
+    def requirement(self, value: int | float) -> str:
+        """Say what a value outside the range must be; empty for one inside.
+
+        >>> Range(1).requirement(0), Range(0, 1).requirement(2), Range(1).requirement(1)
+        ('at least 1', 'from 0 to 1', '')
+        """
+        if not self.low <= value <= self.high or math.isinf(value):
+            is_bounded = math.isfinite(self.high)
+            return f"from {self.low} to {self.high}" if is_bounded else f"at least {self.low}"
+        if self.low_excluded and value == self.low:
+            return f"above {self.low:g}"
+        if self.high_excluded and value == self.high:
+            return f"below {self.high:g}"
+        return ""
+
+
+Count = Annotated[int, Range(0)]
+AtLeastOne = Annotated[int, Range(1)]
+NotNegative = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(0, low_excluded=True)]
+Share = Annotated[float, Range(0, 1)]
+
+
+@functools.cache
+def ranges(settings: type) -> Mapping[str, Range]:
+    """List the ranges of a settings class's numbers, by field."""
+    hints = get_type_hints(settings, include_extras=True)
+    return {
+        name: metadata
+        for name, hint in hints.items()
+        for metadata in getattr(hint, "__metadata__", ())
+        if isinstance(metadata, Range)
+    }
+
+
+def check_ranges(settings: object) -> None:
+    """Check every number of a settings object against the range in its field's type.
+
+    Raises:
+        ValueError: A value lies outside its range.
+    """
+    for name, allowed in ranges(type(settings)).items():
+        value: Any = getattr(settings, name)
+        if requirement := allowed.requirement(value):
+            raise ValueError(f"{name} must be {requirement}, got {value}")
+
+
+class Algorithm(StrEnum):
+    """Which advantage a turn gets: see ``gigpo``, ``grpo`` and ``dr_grpo`` in ``rl.advantages``."""
+
+    GIGPO = "gigpo"
+    GRPO = "grpo"
+    DR_GRPO = "dr_grpo"
+
+
+class Statistics(StrEnum):
+    """Over what the mean and standard deviation of a group's episode scores are taken.
+
+    ``PER_TRAJECTORY`` is the paper's form: each episode counts once. The other two are those of
+    verl-agent, for comparison with it: ``PER_TURN`` (its default, contrary to the paper's
+    equation 3) counts an episode once a turn, so that long ones weigh more; ``PER_FIRST_TURN``
+    counts an episode once, by its first turn's score, penalty included. Both leave a lone score as
+    it is and divide equal scores' deviations by ``std_eps`` alone.
+    """
+
+    PER_TRAJECTORY = "per_trajectory"
+    PER_FIRST_TURN = "per_first_turn"
+    PER_TURN = "per_turn"
+
+
+class Normalisation(StrEnum):
+    """Whether a centred score is divided by the standard deviation of those it is compared with."""
+
+    MEAN_STD = "mean_std"
+    MEAN = "mean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdvantageSettings:
+    """How rewards become advantages: the section ``algorithm``.
+
+    Attributes:
+        name: Which advantage.
+        discount: Factor a turn, for the returns that turns at one anchor are compared by.
+        step_weight: Weight of the turn-level part; only GiGPO has one.
+        statistics: Over what a group's mean and standard deviation are taken.
+        normalisation: Whether to divide by the standard deviation; Dr. GRPO never does.
+        std_eps: Added to the standard deviation before it divides (verl: 1e-6, TRL: 1e-4).
+        invalid_penalty: Taken off the score of an invalid turn, in scaled reward.
+        reward_scale: Factor on the environment's rewards.
+        similarity: Anchors share a group from this ratio on; 1 requires equality.
+
+    Raises:
+        ValueError: A value lies outside its range.
+    """
+
+    name: Algorithm
+    discount: Share
+    step_weight: NotNegative
+    statistics: Statistics
+    normalisation: Normalisation
+    std_eps: Positive
+    invalid_penalty: NotNegative
+    reward_scale: Positive
+    similarity: Annotated[float, Range(0, 1, low_excluded=True)]
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+class KLKind(StrEnum):
+    """Estimator of the KL divergence from the reference, by one sample: ``losses.kl_estimate``."""
+
+    K1 = "k1"
+    K2 = "k2"
+    K3 = "k3"
+
+
+class Aggregation(StrEnum):
+    """How decisions' losses become one number.
+
+    ``GRPO`` averages within each sequence, then over sequences. ``TOKEN_MEAN`` averages over all
+    decisions of the optimizer batch (DAPO). ``DR_GRPO`` sums them and divides by the number of
+    sequences times a constant length, so that long sequences are not diluted.
+    """
+
+    GRPO = "grpo"
+    TOKEN_MEAN = "token_mean"
+    DR_GRPO = "dr_grpo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSettings:
+    """What the policy loss is made of.
+
+    Attributes:
+        clip_low: The importance ratio is clipped at 1 - clip_low.
+        clip_high: ... and at 1 + clip_high (DAPO: 0.28).
+        dual_clip: With a negative advantage a decision's loss is at most this often the
+            advantage's size.
+        kl_coef: Weight of the KL estimate to the base model; 0 needs no reference.
+        kl_kind: Which estimate.
+        entropy_coef: Weight of the entropy bonus.
+        aggregation: How decisions' losses become one number.
+        max_tokens: Constant length of ``Aggregation.DR_GRPO``, in decisions a sequence.
+        sequence_ratio: Use one importance ratio a sequence (GSPO), not one a decision.
+        importance_cap: Bound, at least 1, of the weight that corrects a decision which another
+            engine sampled: see ``rl.importance_correction``; 0 corrects nothing.
+
+    Raises:
+        ValueError: A value lies outside its range.
+    """
+
+    clip_low: Annotated[float, Range(0, 1, high_excluded=True)]
+    clip_high: NotNegative
+    # Below 1 it would cut off ratios that clipping lets through.
+    dual_clip: Annotated[float, Range(1)]
+    kl_coef: NotNegative
+    kl_kind: KLKind
+    entropy_coef: NotNegative
+    aggregation: Aggregation
+    max_tokens: AtLeastOne
+    sequence_ratio: bool
+    importance_cap: NotNegative
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if 0 < self.importance_cap < 1:
+            raise ValueError(f"importance_cap must be 0 or at least 1, got {self.importance_cap}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """How a run trains: the section ``train``.
+
+    Attributes:
+        iterations: Rounds of playing and updating.
+        tasks: Length of the fixed list of training tasks.
+        tasks_per_iteration: Groups played each iteration.
+        group_size: Episodes of one task in a group.
+        learning_rate: AdamW's, after the warm-up, where all parameters or all layers learn.
+        layer_learning_rate: The same where only some layers learn.
+        warmup: Iterations in which the learning rate rises linearly; 0 for none.
+        weight_decay: AdamW's.
+        grad_clip: Largest gradient norm of an optimizer step.
+        epochs: Passes over an iteration's episodes.
+        minibatches: Optimizer steps a pass.
+        micro_batch_tokens: Tokens, with padding, that go through the model at once; changes memory
+            and speed alone.
+        temperature: Temperature at which training episodes are sampled.
+        checkpoint_every: Iterations between checkpoints; the last one always gets its own.
+        dynamic_sampling: Drop groups of equal scores, and play others in their place (DAPO).
+        loss: What is minimised.
+        lr_scale: Multiplier of the learning rate by decoder block, ``10:1,15:2`` (see
+            ``rl.lr_scales``); 1 for those not named, empty for none.
+        gradient_checkpointing: Compute what is inside a decoder block again for its gradients,
+            instead of keeping it; changes memory and speed alone.
+        lora_rank: Rank of the adapters that learn in the place of matrices; 0 for none.
+        lora_learning_rate: AdamW's for adapters; 0 takes that of whole weights.
+
+    Raises:
+        ValueError: A value lies outside its range.
+    """
+
+    iterations: AtLeastOne
+    tasks: AtLeastOne
+    tasks_per_iteration: AtLeastOne
+    # One episode cannot be compared with anything.
+    group_size: Annotated[int, Range(2)]
+    learning_rate: Positive
+    layer_learning_rate: Positive
+    warmup: Count
+    weight_decay: NotNegative
+    grad_clip: Positive
+    epochs: AtLeastOne
+    minibatches: AtLeastOne
+    micro_batch_tokens: AtLeastOne
+    # A greedy policy would play the same episode again and again, and could not learn.
+    temperature: Positive
+    checkpoint_every: AtLeastOne
+    dynamic_sampling: bool
+    loss: LossSettings
+    lr_scale: str
+    gradient_checkpointing: bool
+    lora_rank: Count
+    lora_learning_rate: NotNegative
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
