@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 from torch import nn
 
-from layerbench.agents.backends.base import Answer, Query
+from layerbench.agents.backends.base import Query, Sample
 from layerbench.agents.backends.vllm.backend import VLLMBackend
 from layerbench.agents.backends.vllm.engine import Completion, EngineSettings, Request
 from tests.support import tiny_models
@@ -41,7 +41,7 @@ def query(episode: int = 0, *, choices: tuple[tuple[int, ...], ...] = CHOICES) -
     )
 
 
-def plain_logprobs(model: nn.Module, asked: Query, answer: Answer) -> list[float]:
+def plain_logprobs(model: nn.Module, asked: Query, answer: Sample) -> list[float]:
     """Score an answer by transformers' own forward."""
     logits = tiny_models.logits(model, [*asked.context_ids, *answer.token_ids]).double()
     scores: list[float] = []

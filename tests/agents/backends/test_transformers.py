@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from layerbench.agents.backends.base import Answer, Query
+from layerbench.agents.backends.base import Query, Sample
 from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.backends.transformers.cached import CachedStepper, RecomputingStepper
 from layerbench.agents.trie import TokenTrie
@@ -53,7 +53,7 @@ def brute_force(model: nn.Module, asked: Query) -> dict[tuple[int, ...], float]:
     return scores
 
 
-def check_logprobs(model: nn.Module, asked: Query, answer: Answer) -> None:
+def check_logprobs(model: nn.Module, asked: Query, answer: Sample) -> None:
     """Compare each token's log-probability with one fresh forward over the whole sequence."""
     row = tiny_models.logits(model, [*asked.context_ids, *answer.token_ids])
     for depth, (token, logprob) in enumerate(zip(answer.token_ids, answer.logprobs, strict=True)):
@@ -67,7 +67,7 @@ def check_logprobs(model: nn.Module, asked: Query, answer: Answer) -> None:
 def test_chosen_logprobs_equal_brute_force_over_all_choices(family: str) -> None:
     model = tiny_models.model(family)
     asked = [query(episode, context=range(10, 14 + episode % 5)) for episode in range(24)]
-    answers = backend(model).answer(asked)
+    answers = backend(model).sample(asked)
     known = {one.context_ids: brute_force(model, one) for one in asked[:5]}
     for one, answer in zip(asked, answers, strict=True):
         scores = known[one.context_ids]
@@ -79,7 +79,7 @@ def test_chosen_logprobs_equal_brute_force_over_all_choices(family: str) -> None
 def test_choices_are_drawn_as_often_as_they_are_likely() -> None:
     model = tiny_models.model()
     asked = [query(episode, temperature=2.0) for episode in range(400)]
-    answers = backend(model).answer(asked)
+    answers = backend(model).sample(asked)
     for choice, score in brute_force(model, asked[0]).items():
         share = float(torch.tensor(score).exp())
         drawn = sum(answer.token_ids == choice for answer in answers) / len(answers)
@@ -89,7 +89,7 @@ def test_choices_are_drawn_as_often_as_they_are_likely() -> None:
 
 def test_forced_tokens_cost_nothing_and_say_so() -> None:
     model = tiny_models.model()
-    answer = backend(model).answer([query(0, choices=[(5, 1, 7, END)])])[0]
+    answer = backend(model).sample([query(0, choices=[(5, 1, 7, END)])])[0]
     assert answer.token_ids == (5, 1, 7, END)
     assert answer.logprobs == (0.0, 0.0, 0.0, 0.0)
     assert answer.allowed_ids == ((5,), (1,), (7,), (END,))
@@ -98,7 +98,7 @@ def test_forced_tokens_cost_nothing_and_say_so() -> None:
 def test_free_text_ends_with_the_end_token_or_at_its_limit() -> None:
     model = tiny_models.model()
     asked = [query(episode, choices=(), temperature=3.0) for episode in range(40)]
-    answers = backend(model).answer(asked)
+    answers = backend(model).sample(asked)
     for one, answer in zip(asked, answers, strict=True):
         assert answer.allowed_ids == ()
         assert END not in answer.token_ids[:-1]
@@ -109,7 +109,7 @@ def test_free_text_ends_with_the_end_token_or_at_its_limit() -> None:
 
 def test_temperature_zero_takes_the_likeliest() -> None:
     model = tiny_models.model()
-    free, chosen = backend(model).answer(
+    free, chosen = backend(model).sample(
         [query(0, choices=(), temperature=0.0), query(1, temperature=0.0)]
     )
     expected = [10, 11, 12]
@@ -124,8 +124,8 @@ def test_temperature_zero_takes_the_likeliest() -> None:
 def test_answers_do_not_depend_on_who_shares_the_batch() -> None:
     model = tiny_models.model()
     asked = [query(episode, context=range(10, 13 + episode)) for episode in range(6)]
-    together = backend(model).answer(asked)
-    alone = [backend(model).answer([one])[0] for one in reversed(asked)][::-1]
+    together = backend(model).sample(asked)
+    alone = [backend(model).sample([one])[0] for one in reversed(asked)][::-1]
     for left, right in zip(together, alone, strict=True):
         assert left.token_ids == right.token_ids
         assert left.logprobs == pytest.approx(right.logprobs, abs=1e-5)
@@ -135,15 +135,15 @@ def test_equal_calls_give_equal_bits() -> None:
     model = tiny_models.model()
     asked = [query(episode, context=range(10, 13 + episode)) for episode in range(6)]
     again = backend(model)
-    first = again.answer(asked)
+    first = again.sample(asked)
     again.release(range(6))
-    assert first == again.answer(asked) == backend(model).answer(asked)
+    assert first == again.sample(asked) == backend(model).sample(asked)
 
 
 def test_seed_decides_the_answer() -> None:
     model = tiny_models.model()
     asked = [query(episode, temperature=3.0, seed=7) for episode in range(8)]
-    assert len({answer.token_ids for answer in backend(model).answer(asked)}) == 1
+    assert len({answer.token_ids for answer in backend(model).sample(asked)}) == 1
 
 
 @pytest.mark.parametrize("stepper", [None, CachedStepper, RecomputingStepper])
@@ -158,7 +158,7 @@ def test_growing_transcripts_equal_fresh_forwards(stepper: type[CachedStepper] |
             query(episode, context=context, seed=10 * turn + episode)
             for episode, context in contexts.items()
         ]
-        for one, answer in zip(asked, talker.answer(asked), strict=True):
+        for one, answer in zip(asked, talker.sample(asked), strict=True):
             check_logprobs(model, one, answer)
             contexts[one.episode] += [*answer.token_ids, *range(20, 21 + one.episode)]
         # One leaves after each turn.
@@ -173,7 +173,7 @@ def test_context_that_changed_is_read_anew_from_there() -> None:
     for seed, context in enumerate(contexts):
         for choices in (CHOICES, ()):
             asked = query(0, context=context, choices=choices, seed=seed)
-            check_logprobs(model, asked, talker.answer([asked])[0])
+            check_logprobs(model, asked, talker.sample([asked])[0])
 
 
 def test_equal_contexts_are_read_once() -> None:
@@ -187,7 +187,7 @@ def test_equal_contexts_are_read_once() -> None:
     model = tiny_models.model()
     talker = TransformersBackend(model, eos_id=END, stepper=CountingStepper(model))
     asked = [query(episode, context=range(10, 30)) for episode in range(8)]
-    answers = talker.answer(asked)
+    answers = talker.sample(asked)
     # 19 tokens are shared; the last one is read by every row.
     assert read[:2] == [19, 8]
     for one, answer in zip(asked, answers, strict=True):
@@ -197,16 +197,16 @@ def test_equal_contexts_are_read_once() -> None:
 def test_model_is_left_in_the_mode_it_was_in() -> None:
     model = tiny_models.model()
     model.train()
-    backend(model).answer([query(0)])
+    backend(model).sample([query(0)])
     assert model.training
 
 
 def test_refuses_two_queries_of_one_episode_and_empty_contexts() -> None:
     talker = backend(tiny_models.model())
     with pytest.raises(ValueError, match="one query per episode"):
-        talker.answer([query(3), query(3)])
+        talker.sample([query(3), query(3)])
     with pytest.raises(ValueError, match="context of episode 0 is empty"):
-        talker.answer([query(0, context=())])
+        talker.sample([query(0, context=())])
 
 
 def test_steppers_agree_on_a_conversation() -> None:
@@ -214,7 +214,7 @@ def test_steppers_agree_on_a_conversation() -> None:
     asked = [query(episode, context=range(10, 13 + episode)) for episode in range(4)]
     steppers = (None, CachedStepper(model), RecomputingStepper(model))
     answers = [
-        TransformersBackend(model, eos_id=END, stepper=stepper).answer(asked)
+        TransformersBackend(model, eos_id=END, stepper=stepper).sample(asked)
         for stepper in steppers
     ]
     for left, right in itertools.combinations(answers, 2):

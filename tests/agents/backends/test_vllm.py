@@ -63,17 +63,17 @@ def test_choices_are_those_of_the_transformers_backend(
 
 def test_equal_calls_give_equal_answers(backend: VLLMBackend) -> None:
     asked = [query(0), query(1, choices=()), query(2)]
-    first = backend.answer(asked)
+    first = backend.sample(asked)
     backend.release([0, 1, 2])
     # Others in between, and another order.
-    backend.answer([query(episode) for episode in range(5, 9)])
+    backend.sample([query(episode) for episode in range(5, 9)])
     backend.release(range(5, 9))
-    assert backend.answer(asked[::-1]) == first[::-1]
+    assert backend.sample(asked[::-1]) == first[::-1]
 
 
 def test_temperature_0_takes_the_likeliest(model: nn.Module, backend: VLLMBackend) -> None:
     asked = [replace(query(0), temperature=0.0), replace(query(1, choices=()), temperature=0.0)]
-    assert backend.answer(asked) == TransformersBackend(model, eos_id=tiny_models.END).answer(asked)
+    assert backend.sample(asked) == TransformersBackend(model, eos_id=tiny_models.END).sample(asked)
 
 
 def test_no_answer_waits_for_a_longer_one(backend: VLLMBackend) -> None:
@@ -93,7 +93,7 @@ def test_released_episodes_are_not_answered(backend: VLLMBackend) -> None:
 
 
 def test_what_is_forced_is_not_asked_for(backend: VLLMBackend) -> None:
-    (answer,) = backend.answer([query(choices=((5, 8, 2),))])
+    (answer,) = backend.sample([query(choices=((5, 8, 2),))])
     assert answer.token_ids == (5, 8, 2)
     assert answer.logprobs == (0.0, 0.0, 0.0)
     assert answer.allowed_ids == ((5,), (8,), (2,))
@@ -101,12 +101,12 @@ def test_what_is_forced_is_not_asked_for(backend: VLLMBackend) -> None:
 
 def test_two_queries_of_an_episode_are_refused(backend: VLLMBackend) -> None:
     with pytest.raises(ValueError, match="one query per episode"):
-        backend.answer([query(), query()])
+        backend.sample([query(), query()])
 
 
 def test_free_text_that_is_too_hot_is_refused(backend: VLLMBackend) -> None:
     with pytest.raises(ValueError, match="up to 2, not 3"):
-        backend.answer([replace(query(choices=()), temperature=3.0)])
+        backend.sample([replace(query(choices=()), temperature=3.0)])
 
 
 def test_a_cache_that_holds_no_context_is_refused_with_what_it_would_take() -> None:

@@ -34,12 +34,12 @@ def run_of(name: str) -> Path | None:
     path = Path(name)
     inside = path.parent.parent if path.parent.name == "checkpoints" else path
     is_run = (inside / "config.yaml").is_file() and not (inside / "config.json").exists()
-    return inside if is_run and not names.is_ours(name) else None
+    return inside if is_run and not names.is_known(name) else None
 
 
 def is_trained(name: str) -> bool:
     """Tell whether a model is a base with what some run trained put into it."""
-    return not names.is_ours(name) and (run_of(name) is not None or delta.is_delta(Path(name)))
+    return not names.is_known(name) and (run_of(name) is not None or delta.is_delta(Path(name)))
 
 
 def lineage(name: str, *, revision: str) -> Lineage:
