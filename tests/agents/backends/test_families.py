@@ -35,7 +35,7 @@ def check(model: nn.Module, played: tuple[ActionMode, ContextMode], stepper: Ste
     assert min(map(min, plain)) < -0.5
 
 
-@pytest.mark.parametrize("played", model_families.PLAYED, ids="-".join)
+@pytest.mark.parametrize("played", model_families.MODES, ids="-".join)
 @pytest.mark.parametrize("name", model_families.FAMILIES)
 def test_samples_are_as_likely_as_plain_forwards_say(
     name: str, played: tuple[ActionMode, ContextMode]
@@ -46,7 +46,7 @@ def test_samples_are_as_likely_as_plain_forwards_say(
     check(model, played, stepper)
 
 
-@pytest.mark.parametrize("played", model_families.PLAYED, ids="-".join)
+@pytest.mark.parametrize("played", model_families.MODES, ids="-".join)
 @pytest.mark.parametrize("name", ["llama", "qwen2-tied", "qwen3"])
 def test_samples_of_the_cache_for_gpus_are_as_likely(
     name: str, played: tuple[ActionMode, ContextMode]

@@ -38,7 +38,7 @@ def backend(kept: VLLMBackend) -> Generator[VLLMBackend]:
 def test_samples_are_as_likely_as_plain_forwards_say(name: str) -> None:
     model = model_families.make(name, **SHAPE)
     backend = backend_of(model)
-    for played in model_families.PLAYED:
+    for played in model_families.MODES:
         trajectories = model_families.play(model, *played, backend=backend)
         for trajectory in trajectories:
             expected = model_families.plain_logprobs(model, trajectory)

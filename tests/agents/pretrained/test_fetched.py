@@ -39,14 +39,14 @@ def test_a_converted_model_computes_what_its_source_does(converted: Path) -> Non
 def test_quantised_weights_are_what_dequantising_gives(tmp_path: Path) -> None:
     from layerbench.agents.pretrained.fetched.conversion import convert  # noqa: PLC0415
 
-    kept = tiny_gguf.write(tmp_path / "tiny.gguf", tiny_gguf.model(), quantised=True)
+    written = tiny_gguf.write(tmp_path / "tiny.gguf", tiny_gguf.model(), quantised=True)
     (tmp_path / "out").mkdir()
     convert(tmp_path / "tiny.gguf", tmp_path / "out")
     loaded, _ = load_model(str(tmp_path / "out"))
     weights = loaded.state_dict()
     assert weights["lm_head.weight"].data_ptr() == weights["model.embed_tokens.weight"].data_ptr()
-    assert len(weights) == len(kept) + 1
-    for name, weight in kept.items():
+    assert len(weights) == len(written) + 1
+    for name, weight in written.items():
         assert torch.equal(weights[f"model.{name}"], weight), name
 
 
