@@ -1,4 +1,4 @@
-"""What of a live model is sent to vLLM, and when."""
+"""Weights of a live model that are sent to vLLM, and when."""
 
 from collections.abc import Generator
 
@@ -20,17 +20,17 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def kept(model: nn.Module) -> Generator[VLLMBackend]:
+def shared_backend(model: nn.Module) -> Generator[VLLMBackend]:
     backend = tiny_vllm.backend_of(model)
     yield backend
     backend.close()
 
 
 @pytest.fixture
-def backend(kept: VLLMBackend) -> VLLMBackend:
-    kept.release(range(100))
-    kept.sync.send_changes()
-    return kept
+def backend(shared_backend: VLLMBackend) -> VLLMBackend:
+    shared_backend.release(range(100))
+    shared_backend.sync.send_changes()
+    return shared_backend
 
 
 def change(model: nn.Module, part: str) -> None:
@@ -45,9 +45,9 @@ def names(model: nn.Module, part: str) -> list[str]:
 
 
 def check(model: nn.Module, backend: VLLMBackend, query: Query) -> None:
-    (answer,) = backend.sample([query])
-    expected = tiny_vllm.plain_logprobs(model, query, answer)
-    assert answer.logprobs == pytest.approx(expected, abs=1e-3)
+    (sample,) = backend.sample([query])
+    expected = tiny_vllm.plain_logprobs(model, query, sample)
+    assert sample.logprobs == pytest.approx(expected, abs=1e-3)
 
 
 def test_only_the_layer_that_changed_is_sent(model: nn.Module, backend: VLLMBackend) -> None:
@@ -76,7 +76,7 @@ def test_nothing_is_sent_twice(backend: VLLMBackend) -> None:
     assert backend.sync.send_changes() == []
 
 
-def test_weights_stay_while_episodes_are_under_way(model: nn.Module, backend: VLLMBackend) -> None:
+def test_weights_stay_while_episodes_are_live(model: nn.Module, backend: VLLMBackend) -> None:
     before = backend.sample([tiny_vllm.query()])
     change(model, "layers.0.")
     assert backend.sample([tiny_vllm.query()]) == before
@@ -84,7 +84,7 @@ def test_weights_stay_while_episodes_are_under_way(model: nn.Module, backend: VL
     assert backend.sample([tiny_vllm.query()]) != before
 
 
-def test_the_cache_is_kept_within_a_play_and_dropped_after(backend: VLLMBackend) -> None:
+def test_the_prefix_cache_lasts_for_one_rollout(backend: VLLMBackend) -> None:
     prompt = list(range(43, 3, -1)) * 2
 
     def cached() -> int:
@@ -98,7 +98,7 @@ def test_the_cache_is_kept_within_a_play_and_dropped_after(backend: VLLMBackend)
     assert cached() == 0
 
 
-def test_the_probe_tells_of_a_change_that_went_unseen(
+def test_the_probe_detects_a_change_that_went_unseen(
     model: nn.Module, backend: VLLMBackend
 ) -> None:
     unseen = next(p for n, p in model.named_parameters() if "layers.0.mlp.up_proj" in n)
