@@ -41,6 +41,7 @@ class TokenTrie:
         """
         ids = self._next.get(tuple(prefix))
         if ids is not None:
+            # In a fixed order, since a draw by inversion depends on it.
             return tuple(sorted(ids))
         siblings = self._next.get(tuple(prefix[:-1]), ())
         if not prefix or prefix[-1] not in siblings:

@@ -55,6 +55,7 @@ def load_model(
             path,
             revision=revision,
             dtype=weight_dtype,
+            # Pickled weights could run code.
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             attn_implementation=None if attention == "auto" else attention,
@@ -108,6 +109,7 @@ def weights_hash(model: nn.Module) -> str:
     for name in sorted(weights):
         weight = weights[name].detach().cpu().contiguous()
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        # As bytes, since numpy has no bfloat16.
         digest.update(weight.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 

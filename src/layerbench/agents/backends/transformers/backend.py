@@ -126,6 +126,7 @@ class TransformersBackend:
         if not drafts:
             return
         width = max(len(draft.options) for draft in drafts)
+        # Any id will do as padding: its logit is masked below.
         padded = [
             draft.options + draft.options[:1] * (width - len(draft.options)) for draft in drafts
         ]

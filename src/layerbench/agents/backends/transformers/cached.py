@@ -96,6 +96,7 @@ class CachedStepper:
             position_ids=positions_BT.to(self._device),
             past_key_values=self._cache,
             use_cache=True,
+            # Logits of all positions would be T times the vocabulary.
             logits_to_keep=1,
         )
         picked = torch.tensor([self._batch.index(row) for row in chunks])

@@ -168,6 +168,7 @@ class Engine:
             "logprobs": len(request.allowed_ids),
             "allowed_token_ids": list(request.allowed_ids),
         }
+        # `end_id` alone ends free text, and not the end tokens of the model's configuration.
         params = self._vllm.SamplingParams(
             **(one_token if request.allowed_ids else free_text), detokenize=False, ignore_eos=True
         )
@@ -233,6 +234,7 @@ class Engine:
             "kv_cache_memory_bytes": math.ceil(self.settings.cache_gb * _BYTES_PER_GB),
             "enable_prefix_caching": True,
             "logprobs_mode": "processed_logprobs",
+            # No limit: a request may want the log-probabilities of all its allowed ids.
             "max_logprobs": -1,
             "seed": 0,
             "disable_log_stats": True,
