@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from layerbench.agents.agent import LLMAgent, Moment
+from layerbench.agents.agent import EpisodeState, LLMAgent
 from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.agents.prompts.style import PromptStyle
@@ -30,14 +30,16 @@ from layerbench.envs.pool import EnvPool
 class SwappedAgent(LLMAgent):
     """Sees, in every episode, what its neighbour in the batch should see."""
 
-    def respond(self, moments: Sequence[Moment], *, temperature: float) -> Any:  # noqa: ANN401
-        """Answer with the observations' texts moved on by one place; the actions stay."""
-        texts = [moment.now.text for moment in moments]
+    def respond(self, states: Sequence[EpisodeState], *, temperature: float) -> Any:  # noqa: ANN401
+        """Respond with the observations' texts moved on by one place; the actions stay."""
+        texts = [state.observation.text for state in states]
         moved = texts[1:] + texts[:1]
         return super().respond(
             [
-                replace(moment, now=replace(moment.now, text=text)) if moment.turns else moment
-                for moment, text in zip(moments, moved, strict=True)
+                replace(state, observation=replace(state.observation, text=text))
+                if state.turns
+                else state
+                for state, text in zip(states, moved, strict=True)
             ],
             temperature=temperature,
         )

@@ -165,7 +165,7 @@ def measure_rollout(model: nn.Module, shape: Shape) -> dict[str, float]:
             )
             for episode in range(EPISODES)
         ]
-        backend.answer(queries)
+        backend.sample(queries)
         backend.release(range(EPISODES))
 
     seconds = [timed(lambda turn=turn: play(100 * turn), device) for turn in range(1 + TIMES)][1:]

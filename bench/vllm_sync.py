@@ -111,7 +111,7 @@ def measure_sync(backend: VLLMBackend, model: nn.Module, *, repeats: int) -> dic
             backend.engine.forget()
             after[what].append(disagreement(backend, model, asked))
         change(model, layer, seed=1000 + repeat)
-        seconds["probe"].append(timed(backend.sync.bring_in_step))
+        seconds["probe"].append(timed(backend.sync.send_changes))
     return {
         "one layer": summary(seconds["one"]),
         "all layers": summary(seconds["all"]),
@@ -135,7 +135,7 @@ def main() -> None:
     settings = EngineSettings(max_context_tokens=1024, cache_gb=1.0)
     eos_id = int(cast(Any, tokenizer).eos_token_id)
     backend = VLLMBackend(model, eos_id=eos_id, settings=settings)
-    first = timed(backend.sync.bring_in_step)
+    first = timed(backend.sync.send_changes)
     found = {
         "model": MODEL,
         "layer": LAYER,

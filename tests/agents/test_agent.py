@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import pytest
 
 from layerbench.agents import prompts
-from layerbench.agents.agent import AgentSettings, LLMAgent, Moment
+from layerbench.agents.agent import AgentSettings, EpisodeState, LLMAgent
 from layerbench.agents.backends.base import Query
 from layerbench.agents.backends.scripted import ScriptedBackend
 from layerbench.agents.types import ActionMode, ContextMode, Response, Turn
@@ -13,7 +13,7 @@ from tests.support import tiny_models
 from tests.support.tiny_models import END
 
 TOKENIZER = tiny_models.tokenizer()
-SEEN = Observation("key door", ("look", "take key", "open door"))
+FIRST = Observation("key door", ("look", "take key", "open door"))
 SETTINGS = AgentSettings(
     action_mode=ActionMode.CHOOSE,
     context_mode=ContextMode.TRANSCRIPT,
@@ -30,10 +30,10 @@ def ids(text: str) -> tuple[int, ...]:
     return tuple(TOKENIZER.encode(text))
 
 
-def saying(*answers: str) -> ScriptedBackend:
-    """Answer one text after another, each with an end token."""
-    left = list(answers)
-    return ScriptedBackend(lambda _query: (*ids(left.pop(0)), END))
+def saying(*texts: str) -> ScriptedBackend:
+    """Make a backend that gives one text after another, each with an end token."""
+    remaining = list(texts)
+    return ScriptedBackend(lambda _query: (*ids(remaining.pop(0)), END))
 
 
 def agent(backend: ScriptedBackend, settings: AgentSettings = SETTINGS) -> LLMAgent:
@@ -41,8 +41,10 @@ def agent(backend: ScriptedBackend, settings: AgentSettings = SETTINGS) -> LLMAg
     return LLMAgent(backend, TOKENIZER, style, settings)
 
 
-def moment(turns: Sequence[Turn] = (), *, now: Observation = SEEN, episode: int = 0) -> Moment:
-    return Moment(episode=episode, seed=5, start=SEEN, turns=turns, now=now)
+def state(
+    turns: Sequence[Turn] = (), *, observation: Observation = FIRST, episode: int = 0
+) -> EpisodeState:
+    return EpisodeState(episode=episode, seed=5, start=FIRST, turns=turns, observation=observation)
 
 
 def turn(text: str, *, seen: str = "tin", prompt: Sequence[int] = (7, 8)) -> Turn:
@@ -51,27 +53,27 @@ def turn(text: str, *, seen: str = "tin", prompt: Sequence[int] = (7, 8)) -> Tur
     return Turn(Observation(seen), response, text, valid=True, reward=0.0)
 
 
-def test_chosen_answer_is_the_action_it_stands_for() -> None:
-    decision = agent(saying("take key")).respond([moment()], temperature=1.0)[0]
-    assert decision is not None
-    assert (decision.action, decision.valid) == ("take key", True)
-    assert decision.response.text == "take key"
-    assert decision.response.token_ids == (*ids("take key"), END)
-    # Of three actions with three first tokens, the first token is the decision.
-    assert [len(allowed) for allowed in decision.response.allowed_ids] == [3, 1, 1]
+def test_chosen_response_is_its_action() -> None:
+    parsed = agent(saying("take key")).respond([state()], temperature=1.0)[0]
+    assert parsed is not None
+    assert (parsed.action, parsed.valid) == ("take key", True)
+    assert parsed.response.text == "take key"
+    assert parsed.response.token_ids == (*ids("take key"), END)
+    # Of three actions with three first tokens, the first token alone is free.
+    assert [len(allowed) for allowed in parsed.response.allowed_ids] == [3, 1, 1]
 
 
 def test_query_offers_exactly_the_admissible_actions() -> None:
     backend = saying("look")
-    agent(backend).respond([moment()], temperature=0.5)
+    agent(backend).respond([state()], temperature=0.5)
     assert backend.queries[0].temperature == 0.5
     assert backend.queries[0].choices == tuple(
-        (*ids(action), END) for action in SEEN.admissible_actions
+        (*ids(action), END) for action in FIRST.admissible_actions
     )
 
 
 @pytest.mark.parametrize(
-    ("said", "action", "valid"),
+    ("text", "action", "valid"),
     [
         ("<think> key </think> <action> take key </action>", "take key", True),
         ("<think> key </think> <action> take door </action>", "take door", False),
@@ -80,28 +82,28 @@ def test_query_offers_exactly_the_admissible_actions() -> None:
     ],
 )
 def test_free_text_counts_only_in_form_and_admissible(
-    said: str, action: str | None, valid: bool
+    text: str, action: str | None, valid: bool
 ) -> None:
-    backend = saying(said)
-    decision = agent(backend, GENERATE).respond([moment()], temperature=1.0)[0]
-    assert decision is not None
-    assert (decision.action, decision.valid) == (action, valid)
-    assert decision.response.text == said
+    backend = saying(text)
+    parsed = agent(backend, GENERATE).respond([state()], temperature=1.0)[0]
+    assert parsed is not None
+    assert (parsed.action, parsed.valid) == (action, valid)
+    assert parsed.response.text == text
     assert backend.queries[0].choices == ()
 
 
 def test_any_action_is_valid_where_the_environment_lists_none() -> None:
-    said = "<think> key </think> <action> open key </action>"
-    decision = agent(saying(said), GENERATE).respond(
-        [moment(now=Observation("key"))], temperature=1.0
+    text = "<think> key </think> <action> open key </action>"
+    parsed = agent(saying(text), GENERATE).respond(
+        [state(observation=Observation("key"))], temperature=1.0
     )[0]
-    assert decision is not None
-    assert decision.valid
+    assert parsed is not None
+    assert parsed.valid
 
 
 def test_choosing_without_listed_actions_is_an_error() -> None:
     with pytest.raises(ValueError, match="use action mode generate"):
-        agent(saying("look")).respond([moment(now=Observation("key"))], temperature=1.0)
+        agent(saying("look")).respond([state(observation=Observation("key"))], temperature=1.0)
 
 
 def test_transcript_only_grows() -> None:
@@ -109,25 +111,25 @@ def test_transcript_only_grows() -> None:
     player = agent(backend)
     turns: list[Turn] = []
     for step in range(3):
-        now = Observation(f"key {'door ' * step}", SEEN.admissible_actions)
-        decision = player.respond([moment(turns, now=now)], temperature=1.0)[0]
-        assert decision is not None
-        turns.append(Turn(now, decision.response, decision.action, valid=True, reward=0.0))
-    said: list[int] = []
+        observation = Observation(f"key {'door ' * step}", FIRST.admissible_actions)
+        parsed = player.respond([state(turns, observation=observation)], temperature=1.0)[0]
+        assert parsed is not None
+        turns.append(Turn(observation, parsed.response, parsed.action, valid=True, reward=0.0))
+    read: list[int] = []
     for query, played in zip(backend.queries, turns, strict=True):
-        assert list(query.context_ids) == said + list(played.response.prompt_ids)
-        said = [*query.context_ids, *played.response.token_ids]
+        assert list(query.context_ids) == read + list(played.response.prompt_ids)
+        read = [*query.context_ids, *played.response.token_ids]
 
 
-def test_window_tells_the_last_turns_alone() -> None:
+def test_window_shows_the_last_turns_alone() -> None:
     backend = saying("look")
     turns = [turn("take key", seen="gold"), turn("look", seen="iron"), turn("look", seen="tin")]
-    decision = agent(backend, WINDOW).respond([moment(turns)], temperature=1.0)[0]
-    assert decision is not None
+    parsed = agent(backend, WINDOW).respond([state(turns)], temperature=1.0)[0]
+    assert parsed is not None
     read = TOKENIZER.decode(list(backend.queries[0].context_ids)).split()
     assert "gold" not in read
     assert read.index("iron") < read.index("tin")
-    assert decision.response.prompt_ids == backend.queries[0].context_ids
+    assert parsed.response.prompt_ids == backend.queries[0].context_ids
 
 
 def test_window_leaves_out_the_oldest_turns_to_fit() -> None:
@@ -136,7 +138,7 @@ def test_window_leaves_out_the_oldest_turns_to_fit() -> None:
     for history in (2, 1, 0):
         backend = saying("look")
         settings = dataclasses.replace(WINDOW, history=history)
-        agent(backend, settings).respond([moment(turns)], temperature=1.0)
+        agent(backend, settings).respond([state(turns)], temperature=1.0)
         lengths.append(len(backend.queries[0].context_ids))
     assert lengths[0] > lengths[1] > lengths[2]
     for limit, expected in (
@@ -146,33 +148,33 @@ def test_window_leaves_out_the_oldest_turns_to_fit() -> None:
     ):
         backend = saying("look")
         settings = dataclasses.replace(WINDOW, max_prompt_tokens=limit)
-        agent(backend, settings).respond([moment(turns)], temperature=1.0)
+        agent(backend, settings).respond([state(turns)], temperature=1.0)
         assert len(backend.queries[0].context_ids) == expected
     settings = dataclasses.replace(WINDOW, max_prompt_tokens=lengths[2] - 1)
-    assert agent(saying(), settings).respond([moment(turns)], temperature=1.0) == [None]
+    assert agent(saying(), settings).respond([state(turns)], temperature=1.0) == [None]
 
 
-def test_full_context_is_not_asked() -> None:
+def test_full_context_gets_no_response() -> None:
     backend = saying("look")
-    agent(backend).respond([moment()], temperature=1.0)
+    agent(backend).respond([state()], temperature=1.0)
     # The longest action is two words and the end token.
     needed = len(backend.queries[0].context_ids) + 3
-    for room, answered in ((needed, True), (needed - 1, False)):
-        settings = dataclasses.replace(SETTINGS, max_context_tokens=room)
-        decision = agent(saying("look"), settings).respond([moment()], temperature=1.0)[0]
-        assert (decision is not None) is answered
+    for limit, fits in ((needed, True), (needed - 1, False)):
+        settings = dataclasses.replace(SETTINGS, max_context_tokens=limit)
+        parsed = agent(saying("look"), settings).respond([state()], temperature=1.0)[0]
+        assert (parsed is not None) is fits
 
 
-def test_full_contexts_do_not_shift_the_others_answers() -> None:
+def test_full_contexts_do_not_shift_the_others_responses() -> None:
     backend = saying("look", "open door")
-    long = Observation("key " * 995, SEEN.admissible_actions)
-    moments = [
-        moment(episode=0),
-        moment([turn("look")], now=long, episode=1),
-        moment(episode=2),
+    long = Observation("key " * 995, FIRST.admissible_actions)
+    states = [
+        state(episode=0),
+        state([turn("look")], observation=long, episode=1),
+        state(episode=2),
     ]
-    decisions = agent(backend).respond(moments, temperature=1.0)
-    assert [d.action if d else None for d in decisions] == ["look", None, "open door"]
+    responses = agent(backend).respond(states, temperature=1.0)
+    assert [p.action if p else None for p in responses] == ["look", None, "open door"]
 
 
 def test_every_turn_of_every_episode_has_its_own_noise() -> None:
@@ -180,8 +182,8 @@ def test_every_turn_of_every_episode_has_its_own_noise() -> None:
     player = agent(backend)
     for seed in (0, 1):
         for turns in ([], [turn("look")], [turn("look"), turn("look")]):
-            asked = dataclasses.replace(moment(turns), seed=seed)
-            player.respond([asked, dataclasses.replace(asked, episode=1)], temperature=1.0)
+            first = dataclasses.replace(state(turns), seed=seed)
+            player.respond([first, dataclasses.replace(first, episode=1)], temperature=1.0)
     seeds = [query.seed for query in backend.queries]
     assert len(set(seeds)) == 6
     assert seeds[0::2] == seeds[1::2]
@@ -193,10 +195,11 @@ def test_actions_with_equal_tokens_count_once() -> None:
         return query.choices[0]
 
     # Neither word is in the vocabulary, so that both become the same unknown token.
-    now = Observation("key", ("zyzzyva", "quagga", "look"))
-    decision = agent(ScriptedBackend(first_choice)).respond([moment(now=now)], temperature=1.0)[0]
-    assert decision is not None
-    assert decision.action == "zyzzyva"
+    unknown = Observation("key", ("zyzzyva", "quagga", "look"))
+    player = agent(ScriptedBackend(first_choice))
+    parsed = player.respond([state(observation=unknown)], temperature=1.0)[0]
+    assert parsed is not None
+    assert parsed.action == "zyzzyva"
 
 
 SHOP = Observation("tin", ("look[<query>]", "take key"), choices=("take key", "open door"))
@@ -205,14 +208,15 @@ SHOP = Observation("tin", ("look[<query>]", "take key"), choices=("take key", "o
 def test_an_agent_that_chooses_is_offered_choices_in_place_of_templates() -> None:
     offered: list[tuple[int, ...]] = []
 
-    def answer(query: Query) -> tuple[int, ...]:
+    def last_choice(query: Query) -> tuple[int, ...]:
         offered.extend(query.choices)
         return (*ids("open door"), END)
 
-    decision = agent(ScriptedBackend(answer)).respond([moment(now=SHOP)], temperature=1.0)[0]
+    player = agent(ScriptedBackend(last_choice))
+    parsed = player.respond([state(observation=SHOP)], temperature=1.0)[0]
     assert offered == [(*ids(text), END) for text in SHOP.choices]
-    assert decision is not None
-    assert (decision.action, decision.valid) == ("open door", True)
+    assert parsed is not None
+    assert (parsed.action, parsed.valid) == ("open door", True)
 
 
 @pytest.mark.parametrize(("action", "valid"), [("look[tin key]", True), ("look[]", False)])
@@ -220,21 +224,21 @@ def test_free_text_may_fill_in_a_template(
     action: str, valid: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = tiny_models.tokenizer()
-    said = f"<think>?</think><action>{action}</action>"
+    text = f"<think>?</think><action>{action}</action>"
 
     def decode(_token_ids: object, **_options: object) -> str:
-        return said
+        return text
 
     monkeypatch.setattr(tokenizer, "decode", decode)
     style = prompts.style("generic", ActionMode.GENERATE)
     player = LLMAgent(saying("tin"), tokenizer, style, GENERATE)
-    decision = player.respond([moment(now=SHOP)], temperature=1.0)[0]
-    assert decision is not None
-    assert (decision.action, decision.valid) == (action, valid)
+    parsed = player.respond([state(observation=SHOP)], temperature=1.0)[0]
+    assert parsed is not None
+    assert (parsed.action, parsed.valid) == (action, valid)
 
 
 @pytest.mark.parametrize(
-    ("said", "action"),
+    ("text", "action"),
     [
         ("<action> take key </action>", "take key"),
         ("<think> key </think> <action> take key </action>", None),
@@ -242,12 +246,12 @@ def test_free_text_may_fill_in_a_template(
     ],
 )
 def test_action_alone_is_in_form_where_thoughts_are_turned_off(
-    said: str, action: str | None
+    text: str, action: str | None
 ) -> None:
     tokenizer = tiny_models.tokenizer(tiny_models.FORGETFUL)
     settings = dataclasses.replace(GENERATE, thinks=False)
     style = prompts.style("generic", ActionMode.GENERATE, thinks=False)
-    player = LLMAgent(saying(said), tokenizer, style, settings)
-    decision = player.respond([moment()], temperature=1.0)[0]
-    assert decision is not None
-    assert (decision.action, decision.valid) == (action, action is not None)
+    player = LLMAgent(saying(text), tokenizer, style, settings)
+    parsed = player.respond([state()], temperature=1.0)[0]
+    assert parsed is not None
+    assert (parsed.action, parsed.valid) == (action, action is not None)

@@ -1,4 +1,4 @@
-"""The embedded model for WebShop is told all that matters, and reads what it is cloned from."""
+"""Prompts of the embedded WebShop model, and its transcripts against those of demonstrations."""
 
 from itertools import chain
 from typing import Any
@@ -20,37 +20,37 @@ from layerbench.envs.types import Observation
 from layerbench.envs.webshop.env import WebShopEnv, list_tasks
 
 STYLE = CompactWebShopStyle()
-ASKED = "Find me soft hats with color: red, and price lower than 20.00 dollars"
-HEAD = f"Instruction: [SEP] {ASKED} [SEP] Back to Search"
-START = Observation(f"WebShop [SEP] Instruction: [SEP] {ASKED} [SEP] Search")
+INSTRUCTION = "Find me soft hats with color: red, and price lower than 20.00 dollars"
+HEAD = f"Instruction: [SEP] {INSTRUCTION} [SEP] Back to Search"
+START = Observation(f"WebShop [SEP] Instruction: [SEP] {INSTRUCTION} [SEP] Search")
 
 
-def test_the_first_message_is_what_was_asked_for() -> None:
+def test_the_first_message_is_the_instruction() -> None:
     assert STYLE.first(START) == "Find me soft hats with color: red, limit 20."
 
 
-def test_results_are_told_with_prices_rounded_up() -> None:
+def test_results_have_prices_rounded_up() -> None:
     page = Observation(
         f"{HEAD} [SEP] Page 1 (Total results: 2) [SEP] Next > [SEP] A-1 [SEP] Soft Hat [SEP] $9.5 "
         "[SEP] B-2 [SEP] Hat [SEP] $20.0 to $40.0"
     )
-    told = "Page 1; A-1; Soft Hat; 10; B-2; Hat; 20."
-    assert STYLE.later(START, page) == f"{told} {STYLE.first(START)}"
+    summary = "Page 1; A-1; Soft Hat; 10; B-2; Hat; 20."
+    assert STYLE.later(START, page) == f"{summary} {STYLE.first(START)}"
 
 
-def test_an_item_is_told_without_its_buttons() -> None:
+def test_an_item_comes_without_its_buttons() -> None:
     page = Observation(
         f"{HEAD} [SEP] < Prev [SEP] color [SEP] red [SEP] Soft Hat [SEP] Price: $20.1 [SEP] "
         "Rating: N.A. [SEP] Description [SEP] Features [SEP] Reviews [SEP] Buy Now"
     )
-    told = "color; red; Soft Hat; Price: 30."
-    assert STYLE.later(START, page) == f"{told} {STYLE.first(START)}"
+    summary = "color; red; Soft Hat; Price: 30."
+    assert STYLE.later(START, page) == f"{summary} {STYLE.first(START)}"
     assert STYLE.window(START, [(START, "search[hat]")], page, 1).startswith(
         "Search. search[hat]. "
     )
 
 
-def test_the_first_page_again_and_the_last_are_told_too() -> None:
+def test_the_first_page_again_and_the_last_have_messages_too() -> None:
     assert STYLE.later(START, START).startswith("Search. Find me")
     bought = Observation("Thank you for shopping with us! [SEP] Your code: [SEP] None")
     assert STYLE.later(START, bought).startswith("Thank you for shopping with us!. ")
@@ -68,11 +68,11 @@ def test_every_instruction_and_choice_is_read_without_unknown_words(tokenizer: A
         start = Observation(text)
         for action in (info["choices"][0], "click[next >]"):
             text, _, _, _, info = env.step(action)
-            told = [STYLE.later(start, Observation(text)), *info["choices"]]
-            assert not any(tokenizer.unk_token_id in tokenizer(line).input_ids for line in told)
+            lines = [STYLE.later(start, Observation(text)), *info["choices"]]
+            assert not any(tokenizer.unk_token_id in tokenizer(line).input_ids for line in lines)
 
 
-def test_different_choices_are_different_answers(tokenizer: Any) -> None:  # noqa: ANN401
+def test_different_choices_are_different_tokens(tokenizer: Any) -> None:  # noqa: ANN401
     chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
     env = WebShopEnv()
     for task in list_tasks(split="train", count=40, seed=3):
@@ -84,7 +84,7 @@ def test_different_choices_are_different_answers(tokenizer: Any) -> None:  # noq
 
 
 @pytest.fixture(scope="module")
-def played(tokenizer: Any) -> list[Trajectory]:  # noqa: ANN401
+def trajectories(tokenizer: Any) -> list[Trajectory]:  # noqa: ANN401
     model, _ = load_model("embedded-webshop")
     chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
     settings = AgentSettings(
@@ -103,9 +103,9 @@ def played(tokenizer: Any) -> list[Trajectory]:  # noqa: ANN401
         )
 
 
-def test_the_shipped_model_buys_some_of_what_is_asked_for(played: list[Trajectory]) -> None:
+def test_the_shipped_model_buys_some_of_what_is_asked_for(trajectories: list[Trajectory]) -> None:
     # About one goal in four; none of sixteen would have a chance of 1 %.
-    assert any(trajectory.success for trajectory in played)
+    assert any(trajectory.success for trajectory in trajectories)
 
 
 def test_the_shipped_tokenizer_is_the_recipes(tokenizer: Any) -> None:  # noqa: ANN401
@@ -114,21 +114,21 @@ def test_the_shipped_tokenizer_is_the_recipes(tokenizer: Any) -> None:  # noqa: 
 
 
 def test_cloned_transcripts_are_what_rollouts_read_and_write(
-    played: list[Trajectory],
+    trajectories: list[Trajectory],
     tokenizer: Any,  # noqa: ANN401
 ) -> None:
     chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
-    assert all(turn.valid for trajectory in played for turn in trajectory.turns)
-    for trajectory in played:
+    assert all(turn.valid for trajectory in trajectories for turn in trajectory.turns)
+    for trajectory in trajectories:
         turns = trajectory.turns
-        answers = [turn.observation.text for turn in turns[1:]] + [""]
+        replies = [turn.observation.text for turn in turns[1:]] + [""]
         demonstration = Demonstration(
             task=trajectory.task_id,
             noise=0.0,
             start=turns[0].observation.text,
             turns=tuple(
-                DemonstratedTurn(str(turn.action), True, answer)
-                for turn, answer in zip(turns, answers, strict=True)
+                DemonstratedTurn(str(turn.action), True, reply)
+                for turn, reply in zip(turns, replies, strict=True)
             ),
             won=trajectory.success,
         )

@@ -15,13 +15,16 @@ TEMPLATES = {
 def test_appended_turns_equal_the_template_over_the_whole_chat(template: str) -> None:
     tokenizer = tiny_models.tokenizer(TEMPLATES[template])
     chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
-    said = ["take tin key", "open door", "look"]
-    told = ["look key door", "tin key.", "lock.", "silver door"]
-    token_ids = list(chat.opening(told[0], system="system"))
-    messages = [{"role": "system", "content": "system"}, {"role": "user", "content": told[0]}]
-    for action, message in zip(said, told[1:], strict=True):
+    actions = ["take tin key", "open door", "look"]
+    observations = ["look key door", "tin key.", "lock.", "silver door"]
+    token_ids = list(chat.opening(observations[0], system="system"))
+    messages = [
+        {"role": "system", "content": "system"},
+        {"role": "user", "content": observations[0]},
+    ]
+    for action, message in zip(actions, observations[1:], strict=True):
         token_ids += chat.action(action)
-        token_ids += chat.further(message, closed=True)
+        token_ids += chat.continuation(message, closed=True)
         messages += [
             {"role": "assistant", "content": action},
             {"role": "user", "content": message},
@@ -30,10 +33,10 @@ def test_appended_turns_equal_the_template_over_the_whole_chat(template: str) ->
     assert token_ids == tokenizer.encode(str(whole), add_special_tokens=False)
 
 
-def test_template_that_forgets_thoughts_cannot_change_what_was_said() -> None:
+def test_template_that_forgets_thoughts_cannot_change_earlier_responses() -> None:
     chat = ChatFormat(tiny_models.tokenizer(tiny_models.FORGETFUL), action_mode=ActionMode.GENERATE)
-    again = chat.further("look", closed=True)
-    assert chat.text(again).split() == [
+    token_ids = chat.continuation("look", closed=True)
+    assert chat.text(token_ids).split() == [
         "<|im_start|>",
         "user",
         "look",
@@ -43,19 +46,22 @@ def test_template_that_forgets_thoughts_cannot_change_what_was_said() -> None:
     ]
 
 
-def test_thoughts_are_wanted_only_in_generate_mode() -> None:
+def test_thoughts_are_turned_off_in_choose_mode() -> None:
     tokenizer = tiny_models.tokenizer(tiny_models.FORGETFUL)
-    freely = ChatFormat(tokenizer, action_mode=ActionMode.GENERATE)
-    chosen = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
+    generating = ChatFormat(tokenizer, action_mode=ActionMode.GENERATE)
+    choosing = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
     thought = tuple(tokenizer.encode("<think> </think>"))
-    assert chosen.opening("look", system="")[-2:] == thought
-    assert chosen.further("look", closed=True)[-2:] == thought
-    assert thought[0] not in freely.opening("look", system="")
+    assert choosing.opening("look", system="")[-2:] == thought
+    assert choosing.continuation("look", closed=True)[-2:] == thought
+    assert thought[0] not in generating.opening("look", system="")
 
 
-def test_answer_that_was_cut_off_is_closed_first() -> None:
+def test_response_that_was_cut_off_is_closed_first() -> None:
     chat = ChatFormat(tiny_models.tokenizer(), action_mode=ActionMode.GENERATE)
-    assert chat.further("look", closed=False) == (chat.end_id, *chat.further("look", closed=True))
+    assert chat.continuation("look", closed=False) == (
+        chat.end_id,
+        *chat.continuation("look", closed=True),
+    )
 
 
 def test_action_ends_with_the_end_token_and_reads_back() -> None:
@@ -82,7 +88,7 @@ def test_system_message_joins_the_first_where_a_template_refuses_it() -> None:
     assert words.split()[1:6] == ["user", "door", "look", "key", "<|im_end|>"]
 
 
-def test_template_without_answers_is_refused() -> None:
+def test_template_without_responses_is_refused() -> None:
     only_users = "{% for m in messages if m['role'] == 'user' %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(ValueError, match="chat template leaves out answers"):
         ChatFormat(tiny_models.tokenizer(only_users), action_mode=ActionMode.CHOOSE)
@@ -98,7 +104,7 @@ def test_thoughts_can_be_turned_off_in_free_text() -> None:
     chat = ChatFormat(tokenizer, action_mode=ActionMode.GENERATE, thinks=False)
     thought = tuple(tokenizer.encode("<think> </think>"))
     assert chat.opening("look", system="")[-2:] == thought
-    assert chat.further("look", closed=True)[-2:] == thought
+    assert chat.continuation("look", closed=True)[-2:] == thought
 
 
 def test_thoughts_cannot_be_turned_off_without_a_switch() -> None:

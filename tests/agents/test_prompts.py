@@ -6,11 +6,11 @@ from layerbench.envs.registry import SPECS
 from layerbench.envs.types import Observation
 
 START = Observation("You see a door.", ("look", "open door"))
-NOW = Observation("Nothing happens.", ("look", "take key"))
+LATEST = Observation("Nothing happens.", ("look", "take key"))
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.name)
-def test_every_environment_names_a_style_there_is(spec: object) -> None:
+def test_every_environment_names_an_existing_style(spec: object) -> None:
     style = prompts.style(getattr(spec, "prompts"), ActionMode.CHOOSE)  # noqa: B009
     assert "You" in style.system
 
@@ -20,31 +20,31 @@ def test_only_generate_mode_asks_for_tags() -> None:
     assert "<think>" not in prompts.style("generic", ActionMode.CHOOSE).system
 
 
-def test_messages_hold_what_is_seen_and_what_can_be_done() -> None:
+def test_messages_hold_the_observation_and_the_actions() -> None:
     style = prompts.style("generic", ActionMode.CHOOSE)
     assert style.first(START) == "You see a door.\n\nPossible actions:\nlook\nopen door"
-    assert style.later(START, NOW) == "Nothing happens.\n\nPossible actions:\nlook\ntake key"
+    assert style.later(START, LATEST) == "Nothing happens.\n\nPossible actions:\nlook\ntake key"
 
 
 def test_only_an_agent_that_chooses_is_shown_choices() -> None:
-    now = Observation("A shop.", ("search[<query>]",), choices=("search[red hat]",))
-    assert "search[<query>]" in prompts.style("generic", ActionMode.GENERATE).first(now)
-    chosen = prompts.style("generic", ActionMode.CHOOSE).first(now)
-    assert "search[red hat]" in chosen
-    assert "<query>" not in chosen
+    shop = Observation("A shop.", ("search[<query>]",), choices=("search[red hat]",))
+    assert "search[<query>]" in prompts.style("generic", ActionMode.GENERATE).first(shop)
+    message = prompts.style("generic", ActionMode.CHOOSE).first(shop)
+    assert "search[red hat]" in message
+    assert "<query>" not in message
 
 
-def test_window_tells_the_last_turns_with_their_numbers() -> None:
+def test_window_shows_the_last_turns_with_their_numbers() -> None:
     style = prompts.style("generic", ActionMode.CHOOSE)
-    told = style.window(START, [(NOW, "look"), (START, "take key")], NOW, 5)
-    assert "How the episode began:\nYou see a door." in told
-    # The fifth turn is at hand (numbered from 0), so those told are the fourth and the fifth.
-    assert "Turn 4. You saw: Nothing happens.\nYou did: look" in told
-    assert "Turn 5. You saw: You see a door.\nYou did: take key" in told
-    assert "Turn 6, now. You see: Nothing happens.\n\nPossible actions:\nlook\ntake key" in told
+    message = style.window(START, [(LATEST, "look"), (START, "take key")], LATEST, 5)
+    assert "How the episode began:\nYou see a door." in message
+    # Turn 5 from 0 is the sixth, so that the history holds the fourth and the fifth.
+    assert "Turn 4. You saw: Nothing happens.\nYou did: look" in message
+    assert "Turn 5. You saw: You see a door.\nYou did: take key" in message
+    assert "Turn 6, now. You see: Nothing happens.\n\nPossible actions:\nlook\ntake key" in message
 
 
-def test_window_of_the_first_turn_tells_nothing_twice() -> None:
+def test_window_of_the_first_turn_shows_nothing_twice() -> None:
     style = prompts.style("generic", ActionMode.CHOOSE)
     assert style.window(START, [], START, 0).count("You see a door.") == 1
 

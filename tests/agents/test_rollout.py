@@ -6,7 +6,7 @@ import pytest
 
 from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent, StreamingAgent
-from layerbench.agents.backends.base import Answer, Query
+from layerbench.agents.backends.base import Query, Sample
 from layerbench.agents.backends.scripted import ScriptedBackend
 from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
@@ -69,15 +69,15 @@ def requests(count: int) -> list[EpisodeRequest]:
 
 
 def scripted(script: Mapping[int, str], *, otherwise: str) -> ScriptedBackend:
-    """Say something else in some turns, counted from 0 by the end tokens read before."""
+    """Make a backend that gives the script's text in its turns, counted from 0, else another."""
 
-    def say(query: Query) -> list[int]:
-        # One end token closes the system message and one the first observation; each turn adds
-        # the answer's and the next observation's.
+    def respond(query: Query) -> list[int]:
+        # The turn is counted by end tokens: one closes the system message and one the first
+        # observation; each turn adds the response's and the next observation's.
         turn = (query.context_ids.count(END) - 2) // 2
         return [*TOKENIZER.encode(script.get(turn, otherwise)), END]
 
-    return ScriptedBackend(say)
+    return ScriptedBackend(respond)
 
 
 def agent(backend: Any, settings: AgentSettings = SETTINGS) -> LLMAgent:  # noqa: ANN401
@@ -89,8 +89,8 @@ def model_agent(settings: AgentSettings = SETTINGS) -> LLMAgent:
 
 
 def play(player: LLMAgent, count: int, **pool: Any) -> list[Trajectory]:  # noqa: ANN401
-    with EnvPool(**pool_settings(**pool)) as seats:
-        return play_episodes(seats, player, requests(count), temperature=1.0)
+    with EnvPool(**pool_settings(**pool)) as env_pool:
+        return play_episodes(env_pool, player, requests(count), temperature=1.0)
 
 
 def test_key_then_door_wins() -> None:
@@ -111,40 +111,40 @@ def test_turn_limit_ends_an_episode_without_success() -> None:
     assert (lost.stop, lost.success, len(lost.turns)) == (StopReason.TURN_LIMIT, False, 4)
 
 
-def test_trajectories_come_in_the_order_asked_and_slots_are_refilled() -> None:
+def test_trajectories_come_in_the_order_of_requests_and_slots_are_refilled() -> None:
     # Even rooms are won in two turns, the others never: so they leave their slots at odd times.
-    def say(query: Query) -> tuple[int, ...]:
+    def respond(query: Query) -> tuple[int, ...]:
         turn = (query.context_ids.count(END) - 2) // 2
         return query.choices[0 if query.episode % 2 else min(turn + 1, 2)]
 
-    backend = ScriptedBackend(say)
+    backend = ScriptedBackend(respond)
     progress: list[int] = []
     with EnvPool(**pool_settings(num_slots=3)) as pool:
-        played = play_episodes(
+        trajectories = play_episodes(
             pool, agent(backend), requests(8), temperature=1.0, on_progress=progress.append
         )
-    assert [t.task_id for t in played] == [task.task_id for task in TASKS]
-    assert [t.seed for t in played] == list(range(8))
-    assert [t.success for t in played] == [True, False] * 4
+    assert [t.task_id for t in trajectories] == [task.task_id for task in TASKS]
+    assert [t.seed for t in trajectories] == list(range(8))
+    assert [t.success for t in trajectories] == [True, False] * 4
     assert progress == sorted(set(progress))
     assert progress[-1] == 8
     assert sorted(backend.released) == list(range(8))
 
 
 def test_finished_episodes_leave_the_batch() -> None:
-    asked: list[int] = []
+    batch_sizes: list[int] = []
 
     class CountingBackend(ScriptedBackend):
-        def answer(self, queries: Sequence[Query]) -> list[Any]:
-            asked.append(len(queries))
-            return super().answer(queries)
+        def sample(self, queries: Sequence[Query]) -> list[Any]:
+            batch_sizes.append(len(queries))
+            return super().sample(queries)
 
     # The first episode is won in two turns, the second plays all six.
     backend = CountingBackend(
-        lambda query: query.choices[0 if query.episode else 1 + (len(asked) > 1)]
+        lambda query: query.choices[0 if query.episode else 1 + (len(batch_sizes) > 1)]
     )
     play(agent(backend), 2, num_slots=4)
-    assert asked == [2, 2, 1, 1, 1, 1]
+    assert batch_sizes == [2, 2, 1, 1, 1, 1]
 
 
 def test_free_text_that_is_no_action_is_a_turn_in_which_nothing_happens() -> None:
@@ -169,26 +169,26 @@ def test_full_context_ends_an_episode() -> None:
 def test_environment_that_breaks_costs_only_its_own_episode() -> None:
     backend = scripted({0: "take key"}, otherwise="open door")
     with BreakingPool(tasks=[TASKS[1].task_id], slots=[2], **pool_settings()) as pool:
-        played = play_episodes(pool, agent(backend), requests(5), temperature=1.0)
-    assert [t.stop for t in played[:3]] == [
+        trajectories = play_episodes(pool, agent(backend), requests(5), temperature=1.0)
+    assert [t.stop for t in trajectories[:3]] == [
         StopReason.TERMINATED,
         StopReason.ERROR,
         StopReason.ERROR,
     ]
-    assert (played[1].error, played[1].turns, played[1].task_id) == (
+    assert (trajectories[1].error, trajectories[1].turns, trajectories[1].task_id) == (
         "no such room",
         (),
         TASKS[1].task_id,
     )
-    # What was answered before the floor gave way is kept.
-    assert (played[2].error, len(played[2].turns)) == ("the floor gave way", 1)
-    assert played[0].success
-    assert not played[2].success
+    # The turn in which the floor gave way is kept.
+    assert (trajectories[2].error, len(trajectories[2].turns)) == ("the floor gave way", 1)
+    assert trajectories[0].success
+    assert not trajectories[2].success
     # Every episode but the one that never started was released.
     assert sorted(set(backend.released)) == [0, 2, 3, 4]
 
 
-def test_interrupted_play_releases_what_was_live() -> None:
+def test_interrupted_play_releases_live_episodes() -> None:
     def stop(query: Query) -> Sequence[int]:
         if query.episode == 1:
             raise KeyboardInterrupt
@@ -208,9 +208,9 @@ def test_logprobs_of_played_episodes_equal_full_forwards(
     settings = dataclasses.replace(SETTINGS, context_mode=context, action_mode=action)
     model = tiny_models.model()
     player = agent(TransformersBackend(model, eos_id=END), settings)
-    for played in play(player, 3, max_turns=3, num_slots=2):
+    for trajectory in play(player, 3, max_turns=3, num_slots=2):
         read: list[int] = []
-        for turn in played.turns:
+        for turn in trajectory.turns:
             response = turn.response
             if context is ContextMode.WINDOW:
                 read = []
@@ -241,42 +241,42 @@ def test_trajectory_depends_on_its_own_request_not_on_the_batch() -> None:
 
 
 class OneAtATime:
-    """Answers one query at a time, the latest first."""
+    """Streams one response at a time, to the latest query first."""
 
     def __init__(self, backend: TransformersBackend) -> None:
         self._backend = backend
-        self._asked: list[Query] = []
-        self.under_way: list[int] = []
+        self._pending: list[Query] = []
+        self.pending_counts: list[int] = []
 
-    def answer(self, queries: Sequence[Query]) -> list[Answer]:
-        return self._backend.answer(queries)
+    def sample(self, queries: Sequence[Query]) -> list[Sample]:
+        return self._backend.sample(queries)
 
     def release(self, episodes: Iterable[int]) -> None:
-        gone = set(episodes)
-        self._asked = [query for query in self._asked if query.episode not in gone]
-        self._backend.release(gone)
+        released = set(episodes)
+        self._pending = [query for query in self._pending if query.episode not in released]
+        self._backend.release(released)
 
     def submit(self, queries: Sequence[Query]) -> None:
-        self._asked += queries
+        self._pending += queries
 
-    def collect(self) -> dict[int, Answer]:
-        self.under_way.append(len(self._asked))
-        query = self._asked.pop()
-        return {query.episode: self._backend.answer([query])[0]}
+    def collect(self) -> dict[int, Sample]:
+        self.pending_counts.append(len(self._pending))
+        query = self._pending.pop()
+        return {query.episode: self._backend.sample([query])[0]}
 
 
 @pytest.mark.parametrize("max_context_tokens", [1000, 140])
-def test_answers_that_come_one_by_one_make_the_same_episodes(max_context_tokens: int) -> None:
+def test_streamed_responses_make_the_same_episodes(max_context_tokens: int) -> None:
     settings = dataclasses.replace(SETTINGS, max_context_tokens=max_context_tokens)
     backend = OneAtATime(TransformersBackend(tiny_models.model(), eos_id=END))
     style = prompts.style("keydoor", settings.action_mode)
-    played = play(StreamingAgent(backend, TOKENIZER, style, settings), 7)
+    trajectories = play(StreamingAgent(backend, TOKENIZER, style, settings), 7)
     rounds = play(model_agent(settings), 7)
-    assert [[turn.action for turn in t.turns] for t in played] == [
+    assert [[turn.action for turn in t.turns] for t in trajectories] == [
         [turn.action for turn in t.turns] for t in rounds
     ]
-    assert [(t.task_id, t.stop, t.success) for t in played] == [
+    assert [(t.task_id, t.stop, t.success) for t in trajectories] == [
         (t.task_id, t.stop, t.success) for t in rounds
     ]
-    # Where the latest is answered first, others wait in the two other slots all the while.
-    assert backend.under_way[:3] == [3, 3, 3]
+    # The latest query is always served first, so those in the two other slots stay pending.
+    assert backend.pending_counts[:3] == [3, 3, 3]

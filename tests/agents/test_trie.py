@@ -9,19 +9,19 @@ END = 9
 
 @settings(deadline=None, max_examples=50)
 @given(st.sets(st.lists(st.integers(0, 3), max_size=4).map(tuple), min_size=1))
-def test_paths_through_the_trie_are_exactly_its_sequences(answers: set[tuple[int, ...]]) -> None:
-    sequences = {(*answer, END) for answer in answers}
+def test_paths_through_the_trie_are_exactly_its_sequences(stems: set[tuple[int, ...]]) -> None:
+    sequences = {(*stem, END) for stem in stems}
     trie = TokenTrie(sequences)
-    found: set[tuple[int, ...]] = set()
+    complete: set[tuple[int, ...]] = set()
     open_ends: list[tuple[int, ...]] = [()]
     while open_ends:
         prefix = open_ends.pop()
         ids = trie.allowed(prefix)
         assert list(ids) == sorted(set(ids))
         if not ids:
-            found.add(prefix)
+            complete.add(prefix)
         open_ends += [(*prefix, token) for token in ids]
-    assert found == sequences
+    assert complete == sequences
 
 
 def test_prefix_outside_the_trie_is_an_error() -> None:

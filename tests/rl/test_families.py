@@ -54,7 +54,7 @@ def plain_decisions(model: nn.Module, group: Group) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("played", model_families.PLAYED, ids="-".join)
+@pytest.mark.parametrize("played", model_families.MODES, ids="-".join)
 @pytest.mark.parametrize("name", model_families.FAMILIES)
 def test_training_scores_what_was_sampled_as_plain_forwards_do(
     name: str, played: tuple[ActionMode, ContextMode]

@@ -1,4 +1,4 @@
-"""An HTTP server on this machine that speaks the chat completions protocol, as it is told to."""
+"""A local HTTP server of the chat completions protocol, with scripted replies."""
 
 import json
 import threading
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# So that nobody waits for the client's own delays.
-SOON = {"retry-after-ms": "1"}
+# Overrides the client's own delays before a retry.
+RETRY_AT_ONCE = {"retry-after-ms": "1"}
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent back; text is sent as it is, anything else as JSON."""
+    """A response of the server; text is sent as it is, anything else as JSON."""
 
     payload: Any
     status: int = 200
@@ -25,7 +25,7 @@ Answering = Callable[[Mapping[str, Any]], Reply]
 
 
 class ChatServer(ThreadingHTTPServer):
-    """Answers by a function, and remembers what it was asked."""
+    """Replies by a function, and records the requests."""
 
     daemon_threads = True
 
@@ -34,8 +34,8 @@ class ChatServer(ThreadingHTTPServer):
         self.answering: Answering = answering
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        self.under_way = 0
-        self.most_under_way = 0
+        self.open = 0
+        self.max_open = 0
         self.lock = threading.Lock()
 
     @property
@@ -43,7 +43,7 @@ class ChatServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients that give up leave broken pipes."""
+        """Print nothing: clients that give up leave broken pipes."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -57,24 +57,24 @@ class _Handler(BaseHTTPRequestHandler):
         with server.lock:
             server.bodies.append(body)
             server.headers.append({name.lower(): value for name, value in self.headers.items()})
-            server.under_way += 1
-            server.most_under_way = max(server.most_under_way, server.under_way)
+            server.open += 1
+            server.max_open = max(server.max_open, server.open)
         try:
             reply = server.answering(body)
         finally:
             with server.lock:
-                server.under_way -= 1
+                server.open -= 1
         is_text = isinstance(reply.payload, str)
-        sent = (reply.payload if is_text else json.dumps(reply.payload)).encode()
+        content = (reply.payload if is_text else json.dumps(reply.payload)).encode()
         self.send_response(reply.status)
         headers = {"content-type": "application/json", **reply.headers}
-        for name, value in (*headers.items(), ("content-length", str(len(sent)))):
+        for name, value in (*headers.items(), ("content-length", str(len(content)))):
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(sent)
+        self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""
+        """Print nothing."""
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def serving(answering: Answering) -> Generator[ChatServer]:
 
 
 def completion(content: object, **more: object) -> Reply:
-    """Send one message, which cost 30 tokens of prompt and 5 of completion."""
+    """Make a reply of one message, for 30 tokens of prompt and 5 of completion."""
     return Reply(
         {
             "id": "chatcmpl-1",
@@ -112,5 +112,5 @@ def completion(content: object, **more: object) -> Reply:
 
 
 def failure(status: int, message: str, **more: object) -> Reply:
-    """Send an error as OpenAI words it; where the client asks again, it does so at once."""
-    return Reply({"error": {"message": message, **more}}, status, SOON)
+    """Make an error in OpenAI's format; retries of the client follow at once."""
+    return Reply({"error": {"message": message, **more}}, status, RETRY_AT_ONCE)

@@ -1,4 +1,4 @@
-"""Families of models, tiny and random, that play KeyDoor; and what plain forwards say of that."""
+"""Tiny random models of each family that play KeyDoor, and log-probabilities by plain forwards."""
 
 import functools
 from typing import Any
@@ -27,9 +27,9 @@ FAMILIES: dict[str, tuple[str, bool]] = {
     "gemma3": ("gemma3", False),
     "gemma3-tied": ("gemma3", True),
 }
-"""By name: the architecture, and whether its head is its embedding. All have grouped queries."""
+"""Architecture and whether the head is tied, by name. All have grouped queries."""
 
-PLAYED = [(action, context) for action in ActionMode for context in ContextMode]
+MODES = [(action, context) for action in ActionMode for context in ContextMode]
 TEMPERATURE = 2.0
 NUM_LAYERS = 3
 
@@ -70,12 +70,12 @@ def play(
         plain = backend or TransformersBackend(model, eos_id=tiny_models.END, stepper=stepper)
         agent = LLMAgent(plain, tiny_models.tokenizer(), style, settings)
     with EnvPool("layerbench/KeyDoor-v0", {}, max_turns=3, num_slots=4, num_workers=0) as pool:
-        asked = [EpisodeRequest(_task(), seed) for seed in range(episodes)]
-        return play_episodes(pool, agent, asked, temperature=TEMPERATURE)
+        requests = [EpisodeRequest(_task(), seed) for seed in range(episodes)]
+        return play_episodes(pool, agent, requests, temperature=TEMPERATURE)
 
 
 def plain_logprobs(model: nn.Module, trajectory: Trajectory) -> list[float]:
-    """Score every sampled token by transformers' own forward over all that was read before it."""
+    """Score every sampled token by transformers' own forward over all tokens before it."""
     scores: list[float] = []
     read: list[int] = []
     for turn in trajectory.turns:
@@ -84,15 +84,15 @@ def plain_logprobs(model: nn.Module, trajectory: Trajectory) -> list[float]:
         read = [*before, *response.prompt_ids, *response.token_ids]
         logits = tiny_models.logits(model, read).double() / TEMPERATURE
         first = len(read) - len(response.token_ids)
-        for place, token in enumerate(response.token_ids):
-            at = logits[first + place - 1]
-            allowed = response.allowed_ids[place] if response.allowed_ids else range(len(at))
-            scores.append(float(at[list(allowed)].log_softmax(-1)[list(allowed).index(token)]))
+        for position, token in enumerate(response.token_ids):
+            row = logits[first + position - 1]
+            allowed = response.allowed_ids[position] if response.allowed_ids else range(len(row))
+            scores.append(float(row[list(allowed)].log_softmax(-1)[list(allowed).index(token)]))
     return scores
 
 
 def sampled_logprobs(trajectory: Trajectory) -> list[float]:
-    """List what the backend said of the same tokens."""
+    """List the log-probabilities that the backend gave for the same tokens."""
     return [logprob for turn in trajectory.turns for logprob in turn.response.logprobs]
 
 

@@ -38,7 +38,8 @@ def tokens() -> list[str]:
 
 
 def model() -> LlamaForCausalLM:
-    """Make the model: 2 layers, 32 channels, of which a block of Q4_1 has as many."""
+    """Make the model, of 2 layers and 32 channels."""
+    # Q4_1 quantises blocks of 32 numbers, so that no row can be shorter.
     torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     config = LlamaConfig(
         vocab_size=len(tokens()),
@@ -62,10 +63,10 @@ def model() -> LlamaForCausalLM:
 def write(
     path: Path, source: LlamaForCausalLM, *, quantised: bool, arch: str = "llama"
 ) -> dict[str, Tensor]:
-    """Write a model, its matrices in Q4_1 if asked to.
+    """Write a model as a GGUF, its matrices in Q4_1 if ``quantised``.
 
     Returns:
-        The weights that reading it should give, by transformers' names.
+        The weights that the GGUF holds, by transformers' names.
     """
     gguf: Any = pytest.importorskip("gguf")
     writer = gguf.GGUFWriter(path, arch)
@@ -78,30 +79,30 @@ def write(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(50000.0)
     _write_tokenizer(writer, gguf.TokenType)
-    kept: dict[str, Tensor] = {}
-    kind = gguf.GGMLQuantizationType.Q4_1
+    weights: dict[str, Tensor] = {}
+    q4_1 = gguf.GGMLQuantizationType.Q4_1
     for name, weight in source.model.named_parameters():
         rows = _permuted(name, weight.detach().numpy())
         if quantised and rows.ndim == 2:
-            packed = gguf.quantize(rows, kind)
-            writer.add_tensor(_named(name), packed, raw_dtype=kind)
-            rows = gguf.dequantize(packed, kind)
+            packed = gguf.quantize(rows, q4_1)
+            writer.add_tensor(_named(name), packed, raw_dtype=q4_1)
+            rows = gguf.dequantize(packed, q4_1)
         else:
             writer.add_tensor(_named(name), rows)
-        kept[name] = torch.tensor(_permuted(name, rows, back=True))
+        weights[name] = torch.tensor(_permuted(name, rows, back=True))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return kept
+    return weights
 
 
-def _write_tokenizer(writer: Any, kinds: Any) -> None:  # noqa: ANN401 - of an extra
+def _write_tokenizer(writer: Any, types: Any) -> None:  # noqa: ANN401 - of an extra
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens())
-    normal = [kinds.NORMAL] * (len(tokens()) - len(SPECIALS))
-    writer.add_token_types([*[kinds.CONTROL] * len(SPECIALS), *normal])
+    normal = [types.NORMAL] * (len(tokens()) - len(SPECIALS))
+    writer.add_token_types([*[types.CONTROL] * len(SPECIALS), *normal])
     writer.add_token_merges([" ".join(merge) for merge in MERGES])
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
@@ -129,6 +130,6 @@ def _permuted(name: str, rows: np.ndarray, *, back: bool = False) -> np.ndarray:
             order += [start + offset, start + offset + half]
     if not back:
         return rows[order]
-    undone = np.empty_like(rows)
-    undone[order] = rows
-    return undone
+    restored = np.empty_like(rows)
+    restored[order] = rows
+    return restored

@@ -30,8 +30,8 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|> assistant\n{% endif %}"
 )
 
-# Qwen3's manner: an answer's thoughts are left out as soon as another message follows it, and
-# no thoughts are wanted where the generation prompt holds empty ones.
+# As Qwen3's template: the thoughts of a response are left out once another message follows it, and
+# empty thoughts in the generation prompt turn them off.
 FORGETFUL = (
     "{% for message in messages %}"
     "<|im_start|> {{ message['role'] }}\n"
@@ -52,7 +52,7 @@ COMPACT = (
     "{% if add_generation_prompt %}<act>{% endif %}"
 )
 
-# Two layers that see 6 tokens for one that sees all, and a scale of its own.
+# Two layers with a window of 6 tokens for one with full attention, and a scale of its own.
 GEMMA: dict[str, Any] = {
     "sliding_window": 6,
     "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
@@ -60,7 +60,7 @@ GEMMA: dict[str, Any] = {
 }
 
 END = 2
-"""Ends an answer: the place of its token among the special ones."""
+"""Id of the token that ends a response."""
 
 _SPECIALS = ("<pad>", "<|im_start|>", "<|im_end|>", "<act>", "<unk>")
 _WORDS = (
@@ -73,7 +73,7 @@ _WORDS = (
 
 
 def tokenizer(template: str | None = CHATML, *, eos: str = "<|im_end|>") -> Tokenizer:
-    """Make a tokenizer with one token a word and a line, for most of what KeyDoor says."""
+    """Make a tokenizer with one token a word and a line, for most of KeyDoor's words."""
     ids = {word: index for index, word in enumerate((*_SPECIALS, *_WORDS))}
     words = tokenizers.Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore[reportAttributeAccessIssue]
@@ -90,8 +90,8 @@ def tokenizer(template: str | None = CHATML, *, eos: str = "<|im_end|>") -> Toke
     return cast(Tokenizer, fast)
 
 
-def model(family: str = "qwen3", *, num_layers: int = 3, **more: object) -> nn.Module:
-    """Make a randomly initialised model: the same one each time, and sure of what it says."""
+def model(family: str = "qwen3", *, num_layers: int = 3, **overrides: object) -> nn.Module:
+    """Make a randomly initialised model: the same one each time, with peaked distributions."""
     torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     sizes: dict[str, Any] = {
         "vocab_size": 50,
@@ -106,7 +106,7 @@ def model(family: str = "qwen3", *, num_layers: int = 3, **more: object) -> nn.M
         "bos_token_id": None,
         "eos_token_id": 2,
         "pad_token_id": 0,
-    } | more
+    } | overrides
     makers = {
         "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**sizes)),
         "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**sizes)),
@@ -117,7 +117,7 @@ def model(family: str = "qwen3", *, num_layers: int = 3, **more: object) -> nn.M
     return makers[family]().eval()
 
 
-def logits(whole: nn.Module, token_ids: list[int]) -> torch.Tensor:
+def logits(causal_lm: nn.Module, token_ids: list[int]) -> torch.Tensor:
     """Compute the model's own logits at every position, in one forward without a cache."""
     with torch.no_grad():
-        return whole(input_ids=torch.tensor([token_ids]), use_cache=False).logits[0]
+        return causal_lm(input_ids=torch.tensor([token_ids]), use_cache=False).logits[0]

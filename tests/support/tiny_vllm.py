@@ -1,11 +1,11 @@
-"""What tests of vLLM share."""
+"""Backends and queries for tests of vLLM."""
 
 import importlib.util
 
 import pytest
 from torch import nn
 
-from layerbench.agents.backends.base import Answer, Query
+from layerbench.agents.backends.base import Query, Sample
 from layerbench.agents.backends.vllm.backend import VLLMBackend
 from layerbench.agents.backends.vllm.engine import Completion, EngineSettings, Request
 from tests.support import tiny_models
@@ -19,7 +19,7 @@ MARKS = [
 ]
 
 SHAPE = {"hidden_size": 128, "head_dim": 32}
-"""vLLM has attention for the CPU for heads of 32 and more."""
+"""vLLM's attention on a CPU needs heads of 32 and more."""
 
 CHOICES = ((5, 8, 2), (5, 9, 2), (7, 2))
 _TEMPERATURE = 1.5
@@ -41,19 +41,21 @@ def query(episode: int = 0, *, choices: tuple[tuple[int, ...], ...] = CHOICES) -
     )
 
 
-def plain_logprobs(model: nn.Module, asked: Query, answer: Answer) -> list[float]:
-    """Score an answer by transformers' own forward."""
-    logits = tiny_models.logits(model, [*asked.context_ids, *answer.token_ids]).double()
+def plain_logprobs(model: nn.Module, query: Query, sample: Sample) -> list[float]:
+    """Score a response by transformers' own forward."""
+    logits = tiny_models.logits(model, [*query.context_ids, *sample.token_ids]).double()
     scores: list[float] = []
-    for place, token in enumerate(answer.token_ids):
-        at = logits[len(asked.context_ids) + place - 1] / asked.temperature
-        allowed = list(answer.allowed_ids[place]) if answer.allowed_ids else list(range(len(at)))
-        scores.append(float(at[allowed].log_softmax(-1)[allowed.index(token)]))
+    for position, token in enumerate(sample.token_ids):
+        row = logits[len(query.context_ids) + position - 1] / query.temperature
+        allowed = (
+            list(sample.allowed_ids[position]) if sample.allowed_ids else list(range(len(row)))
+        )
+        scores.append(float(row[allowed].log_softmax(-1)[allowed.index(token)]))
     return scores
 
 
 def run(backend: VLLMBackend, request: Request) -> list[Completion]:
-    """Put a request to a backend's engine, past the backend."""
+    """Run a request in a backend's engine directly."""
     engine = backend.engine
     engine.add(request)
     while not (complete := engine.step()):

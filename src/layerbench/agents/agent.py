@@ -1,4 +1,4 @@
-"""An agent that asks a language model what to do."""
+"""LLM agents: prompts from observations, responses from a backend, actions from responses."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from layerbench.agents.backends.base import Answer, Backend, Query, StreamingBackend
+from layerbench.agents.backends.base import Backend, Query, Sample, StreamingBackend
 from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.parsing import parse_action
 from layerbench.agents.prompts import PromptStyle
@@ -17,12 +17,12 @@ from layerbench.envs.types import Observation
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """How the model is asked.
+    """How prompts are built and responses are sampled.
 
     Attributes:
         action_mode: How a response becomes an action.
-        context_mode: What the model reads before it answers.
-        history: Turns told in a window prompt, at most.
+        context_mode: What the model reads before a response.
+        history: Maximum number of past turns in a window prompt.
         max_prompt_tokens: Length of a window prompt; the oldest turns are left out to keep it.
         max_response_tokens: Length of free text, its end token included.
         max_context_tokens: Length of all the model reads and writes in one sequence.
@@ -39,27 +39,27 @@ class AgentSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class EpisodeState:
     """An episode at the point where an action is due.
 
     Attributes:
-        episode: Number that no other episode under way has.
-        seed: Of the episode's sampling.
-        start: What was seen first.
-        turns: What has been played.
-        now: What is to be answered.
+        episode: Number that no other live episode has.
+        seed: Seed of the episode's sampling.
+        start: The first observation.
+        turns: The turns played so far.
+        observation: The latest observation, which the action responds to.
     """
 
     episode: int
     seed: int
     start: Observation
     turns: Sequence[Turn]
-    now: Observation
+    observation: Observation
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What the agent answered to one moment; see ``Turn`` for the fields."""
+class ParsedResponse:
+    """A response and the action read from it; see ``Turn`` for the fields."""
 
     response: Response
     action: str | None
@@ -68,15 +68,17 @@ class Decision:
 
 @runtime_checkable
 class Agent(Protocol):
-    """Decides what is done in episodes under way."""
+    """Chooses the actions of live episodes."""
 
     @property
     def settings(self) -> AgentSettings:
-        """How its model is asked."""
+        """How prompts are built and responses are sampled."""
         ...
 
-    def respond(self, moments: Sequence[Moment], *, temperature: float) -> list[Decision | None]:
-        """Decide at several moments side by side; None where the context has no room left."""
+    def respond(
+        self, states: Sequence[EpisodeState], *, temperature: float
+    ) -> list[ParsedResponse | None]:
+        """Respond in several episodes side by side; None where the context has no room left."""
         ...
 
     def release(self, episodes: Iterable[int]) -> None:
@@ -84,30 +86,36 @@ class Agent(Protocol):
         ...
 
 
-def noise(moment: Moment) -> np.random.SeedSequence:
-    """Seed the sampling of one answer: by the episode and the turn alone."""
-    return np.random.SeedSequence([moment.seed, len(moment.turns)])
+def seed_sequence(state: EpisodeState) -> np.random.SeedSequence:
+    """Seed the sampling of one response: by the episode and the turn alone."""
+    return np.random.SeedSequence([state.seed, len(state.turns)])
 
 
-def window(style: PromptStyle, moment: Moment, *, told: int) -> str:
-    """Word a prompt that tells so many of the last turns."""
+def window_message(style: PromptStyle, state: EpisodeState, *, num_turns: int) -> str:
+    """Word a window prompt that shows the last turns."""
     history = [
         (turn.observation, turn.action or turn.response.text)
-        for turn in moment.turns[len(moment.turns) - told :]
+        for turn in state.turns[len(state.turns) - num_turns :]
     ]
-    return style.window(moment.start, history, moment.now, len(moment.turns))
+    return style.window(state.start, history, state.observation, len(state.turns))
 
 
-def decide(moment: Moment, response: Response, action: str | None) -> Decision:
-    """See whether what was read from an answer is admissible, where actions are listed."""
-    listed = (*moment.now.choices, *moment.now.admissible_actions)
+def validated(state: EpisodeState, response: Response, action: str | None) -> ParsedResponse:
+    """Check an action against the admissible ones, where the environment lists them."""
+    listed = (*state.observation.choices, *state.observation.admissible_actions)
     valid = action is not None and (not listed or admits(listed, action))
-    return Decision(response, action, valid)
+    return ParsedResponse(response, action, valid)
 
 
 @dataclass(frozen=True, slots=True)
 class _Prompt:
-    """What goes to the model: ``new_ids`` is the end of ``context_ids`` that this turn added."""
+    """A prompt in tokens.
+
+    Attributes:
+        context_ids: All that the model reads.
+        new_ids: The end of ``context_ids`` that this turn added.
+        actions: Responses to choose from, by token ids; empty for free text.
+    """
 
     context_ids: tuple[int, ...]
     new_ids: tuple[int, ...]
@@ -115,10 +123,10 @@ class _Prompt:
 
 
 class LLMAgent:
-    """Words prompts, has a backend answer them, and reads actions from the answers.
+    """Builds prompts, has a backend sample responses, and reads actions from these.
 
-    It keeps nothing between calls: what it says depends on the moment, the model and the
-    temperature alone.
+    It keeps nothing between calls: a response depends on the state, the model and the temperature
+    alone.
     """
 
     def __init__(
@@ -131,17 +139,19 @@ class LLMAgent:
             tokenizer, action_mode=settings.action_mode, thinks=settings.thinks
         )
 
-    def respond(self, moments: Sequence[Moment], *, temperature: float) -> list[Decision | None]:
-        """Decide at several moments side by side; None where the context has no room left.
+    def respond(
+        self, states: Sequence[EpisodeState], *, temperature: float
+    ) -> list[ParsedResponse | None]:
+        """Respond in several episodes side by side; None where the context has no room left.
 
         Raises:
             ValueError: Actions are to be chosen where the environment lists none.
         """
-        prompts = [self._prompt(moment) for moment in moments]
-        answers = iter(self._backend.answer(self._queries(moments, prompts, temperature)))
+        prompts = [self._prompt(state) for state in states]
+        samples = iter(self._backend.sample(self._queries(states, prompts, temperature)))
         return [
-            None if prompt is None else self._decide(moment, prompt, next(answers))
-            for moment, prompt in zip(moments, prompts, strict=True)
+            None if prompt is None else self._parse(state, prompt, next(samples))
+            for state, prompt in zip(states, prompts, strict=True)
         ]
 
     def release(self, episodes: Iterable[int]) -> None:
@@ -149,90 +159,91 @@ class LLMAgent:
         self._backend.release(episodes)
 
     def _queries(
-        self, moments: Sequence[Moment], prompts: Sequence[_Prompt | None], temperature: float
+        self, states: Sequence[EpisodeState], prompts: Sequence[_Prompt | None], temperature: float
     ) -> list[Query]:
         return [
-            self._query(moment, prompt, temperature)
-            for moment, prompt in zip(moments, prompts, strict=True)
+            Query(
+                episode=state.episode,
+                context_ids=prompt.context_ids,
+                choices=tuple(prompt.actions),
+                max_new_tokens=self.settings.max_response_tokens,
+                temperature=temperature,
+                seed=int(seed_sequence(state).generate_state(1, np.uint64)[0]),
+            )
+            for state, prompt in zip(states, prompts, strict=True)
             if prompt is not None
         ]
 
-    def _prompt(self, moment: Moment) -> _Prompt | None:
+    def _prompt(self, state: EpisodeState) -> _Prompt | None:
         if self.settings.context_mode is ContextMode.TRANSCRIPT:
-            context_ids, new_ids = self._transcript(moment)
+            context_ids, new_ids = self._transcript(state)
         else:
-            context_ids = new_ids = self._window(moment)
+            context_ids = new_ids = self._window(state)
             if len(context_ids) > self.settings.max_prompt_tokens:
                 return None
-        actions = self._actions(moment.now)
+        actions = self._actions(state.observation)
         longest = max(map(len, actions), default=self.settings.max_response_tokens)
         if len(context_ids) + longest > self.settings.max_context_tokens:
             return None
         return _Prompt(context_ids, new_ids, actions)
 
-    def _transcript(self, moment: Moment) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Append to what was read and said before, as it was."""
-        if not moment.turns:
+    def _transcript(self, state: EpisodeState) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Append the latest observation to all tokens read and written before."""
+        if not state.turns:
             opening = self._format.opening(
-                self._style.first(moment.start), system=self._style.system
+                self._style.first(state.start), system=self._style.system
             )
             return opening, opening
-        said = moment.turns[-1].response.token_ids
-        new_ids = self._format.further(
-            self._style.later(moment.start, moment.now), closed=said[-1] == self._format.end_id
+        last_ids = state.turns[-1].response.token_ids
+        new_ids = self._format.continuation(
+            self._style.later(state.start, state.observation),
+            closed=last_ids[-1] == self._format.end_id,
         )
+        # The sampled ids themselves: text that is tokenized again may come out as other tokens,
+        # whose log-probabilities the learner would then compare with these.
         context_ids = list[int]()
-        for turn in moment.turns:
+        for turn in state.turns:
             context_ids += turn.response.prompt_ids
             context_ids += turn.response.token_ids
         return (*context_ids, *new_ids), new_ids
 
-    def _window(self, moment: Moment) -> tuple[int, ...]:
-        """Tell as many of the last turns as fit; if none do, the prompt is still too long."""
+    def _window(self, state: EpisodeState) -> tuple[int, ...]:
+        """Show as many of the last turns as fit; if none do, the prompt is still too long."""
         token_ids: tuple[int, ...] = ()
-        for told in range(min(self.settings.history, len(moment.turns)), -1, -1):
-            message = window(self._style, moment, told=told)
+        for num_turns in range(min(self.settings.history, len(state.turns)), -1, -1):
+            message = window_message(self._style, state, num_turns=num_turns)
             token_ids = self._format.opening(message, system=self._style.system)
             if len(token_ids) <= self.settings.max_prompt_tokens:
                 break
         return token_ids
 
-    def _actions(self, now: Observation) -> dict[tuple[int, ...], str]:
-        """Map answers to actions where one is to be chosen; of equal answers the first counts."""
+    def _actions(self, observation: Observation) -> dict[tuple[int, ...], str]:
+        """Map token ids to actions; empty for free text."""
         if self.settings.action_mode is ActionMode.GENERATE:
             return {}
-        choices = now.choices or now.admissible_actions
+        choices = observation.choices or observation.admissible_actions
         if not choices:
             raise ValueError(
                 "the environment lists no actions to choose from: use action mode generate"
             )
         actions: dict[tuple[int, ...], str] = {}
         for action in choices:
+            # A tokenizer that drops words can give two actions the same ids: the first counts.
             actions.setdefault(self._format.action(action), action)
         return actions
 
-    def _query(self, moment: Moment, prompt: _Prompt, temperature: float) -> Query:
-        return Query(
-            episode=moment.episode,
-            context_ids=prompt.context_ids,
-            choices=tuple(prompt.actions),
-            max_new_tokens=self.settings.max_response_tokens,
-            temperature=temperature,
-            seed=int(noise(moment).generate_state(1, np.uint64)[0]),
-        )
-
-    def _decide(self, moment: Moment, prompt: _Prompt, answer: Answer) -> Decision:
-        chosen = prompt.actions.get(answer.token_ids)
-        text = chosen if chosen is not None else self._format.text(answer.token_ids)
+    def _parse(self, state: EpisodeState, prompt: _Prompt, sample: Sample) -> ParsedResponse:
+        chosen = prompt.actions.get(sample.token_ids)
+        text = chosen if chosen is not None else self._format.text(sample.token_ids)
         action = chosen if chosen is not None else parse_action(text, thinks=self.settings.thinks)
         response = Response(
-            prompt.new_ids, answer.token_ids, answer.logprobs, answer.allowed_ids, text
+            prompt.new_ids, sample.token_ids, sample.logprobs, sample.allowed_ids, text
         )
-        return decide(moment, response, action)
+        return validated(state, response, action)
 
 
 class StreamingAgent(LLMAgent):
-    """Decides in each episode as soon as its answer is there, while others are under way."""
+    """Gives each episode's response as soon as it is complete, while others are being sampled."""
 
     def __init__(
         self,
@@ -243,38 +254,39 @@ class StreamingAgent(LLMAgent):
     ) -> None:
         super().__init__(backend, tokenizer, style, settings)
         self._streaming = backend
-        self._asked: dict[int, tuple[Moment, _Prompt]] = {}
-        self._full: list[int] = []
+        self._pending: dict[int, tuple[EpisodeState, _Prompt]] = {}
+        self._overlong: list[int] = []
 
-    def begin(self, moments: Sequence[Moment], *, temperature: float) -> None:
-        """Ask at several moments, none of an episode that is being asked already.
+    def begin(self, states: Sequence[EpisodeState], *, temperature: float) -> None:
+        """Start responses in several episodes, none of which has one pending.
 
         Raises:
             ValueError: Actions are to be chosen where the environment lists none.
         """
-        prompts = [self._prompt(moment) for moment in moments]
-        self._streaming.submit(self._queries(moments, prompts, temperature))
-        for moment, prompt in zip(moments, prompts, strict=True):
+        prompts = [self._prompt(state) for state in states]
+        self._streaming.submit(self._queries(states, prompts, temperature))
+        for state, prompt in zip(states, prompts, strict=True):
             if prompt is None:
-                self._full.append(moment.episode)
+                self._overlong.append(state.episode)
             else:
-                self._asked[moment.episode] = (moment, prompt)
+                self._pending[state.episode] = (state, prompt)
 
-    def finished(self) -> dict[int, Decision | None]:
-        """Wait for at least one decision, and give those that are there, by episode.
+    def finished(self) -> dict[int, ParsedResponse | None]:
+        """Wait for at least one response, and give all that are complete, by episode.
 
         None where the context has no room left.
         """
-        decided: dict[int, Decision | None] = dict.fromkeys(self._full)
-        self._full = []
-        if decided:
-            return decided
-        for episode, answer in self._streaming.collect().items():
-            decided[episode] = self._decide(*self._asked.pop(episode), answer)
-        return decided
+        responses: dict[int, ParsedResponse | None] = dict.fromkeys(self._overlong)
+        self._overlong = []
+        # Not both at once: the backend would wait for a response, or have none to wait for.
+        if responses:
+            return responses
+        for episode, sample in self._streaming.collect().items():
+            responses[episode] = self._parse(*self._pending.pop(episode), sample)
+        return responses
 
     def release(self, episodes: Iterable[int]) -> None:
-        gone = list(episodes)
-        for episode in gone:
-            self._asked.pop(episode, None)
-        super().release(gone)
+        ended = list(episodes)
+        for episode in ended:
+            self._pending.pop(episode, None)
+        super().release(ended)

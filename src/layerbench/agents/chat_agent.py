@@ -1,8 +1,15 @@
-"""An agent whose model answers in text alone, so that nothing of it can be learned from."""
+"""An agent whose model returns text alone: no token ids or log-probabilities to train on."""
 
 from collections.abc import Iterable, Sequence
 
-from layerbench.agents.agent import AgentSettings, Decision, Moment, decide, noise, window
+from layerbench.agents.agent import (
+    AgentSettings,
+    EpisodeState,
+    ParsedResponse,
+    seed_sequence,
+    validated,
+    window_message,
+)
 from layerbench.agents.backends.endpoint import Chat, ChatAnswer, ChatQuery
 from layerbench.agents.parsing import parse_action
 from layerbench.agents.prompts import PromptStyle
@@ -10,9 +17,9 @@ from layerbench.agents.types import Response
 
 
 class ChatAgent:
-    """Words window prompts, has a model answer them, and reads actions from its free text.
+    """Builds window prompts, sends them to a chat model, and reads actions from its free text.
 
-    Lengths of prompts are the model's own affair: nobody else knows its tokens.
+    Prompts are not cut to a number of tokens, since the model's tokenizer is unknown here.
     """
 
     def __init__(self, chat: Chat, style: PromptStyle, settings: AgentSettings) -> None:
@@ -20,37 +27,39 @@ class ChatAgent:
         self._chat = chat
         self._style = style
 
-    def respond(self, moments: Sequence[Moment], *, temperature: float) -> list[Decision | None]:
-        """Decide at several moments side by side; None where a prompt is too long for the model.
+    def respond(
+        self, states: Sequence[EpisodeState], *, temperature: float
+    ) -> list[ParsedResponse | None]:
+        """Respond in several episodes; None where a prompt is too long for the model.
 
         Raises:
-            EndpointError: Nobody answers.
+            EndpointError: The endpoint fails.
         """
-        answers = self._chat.ask([self.query(moment, temperature) for moment in moments])
+        answers = self._chat.ask([self.query(state, temperature) for state in states])
         return [
-            None if answer is None else self._decide(moment, answer)
-            for moment, answer in zip(moments, answers, strict=True)
+            None if answer is None else self._parse(state, answer)
+            for state, answer in zip(states, answers, strict=True)
         ]
 
     def release(self, episodes: Iterable[int]) -> None:
         """Do nothing: no episode is kept."""
 
-    def query(self, moment: Moment, temperature: float) -> ChatQuery:
-        """Word what the model is asked at a moment."""
-        told = min(self.settings.history, len(moment.turns))
+    def query(self, state: EpisodeState, temperature: float) -> ChatQuery:
+        """Build the query for an episode's next response."""
+        num_turns = min(self.settings.history, len(state.turns))
         return ChatQuery(
             system=self._style.system,
-            message=window(self._style, moment, told=told),
+            message=window_message(self._style, state, num_turns=num_turns),
             max_tokens=self.settings.max_response_tokens,
             temperature=temperature,
             # Not every endpoint takes more than 31 bits.
-            seed=int(noise(moment).generate_state(1)[0]) >> 1,
+            seed=int(seed_sequence(state).generate_state(1)[0]) >> 1,
         )
 
-    def _decide(self, moment: Moment, answer: ChatAnswer) -> Decision:
+    def _parse(self, state: EpisodeState, answer: ChatAnswer) -> ParsedResponse:
         text, thinks = answer.text, self.settings.thinks
         if thinks and answer.thoughts and "<think>" not in text:
-            # The endpoint took apart what the model had said as one.
+            # Some endpoints move the thoughts of one response to a field of their own.
             text = f"<think>{answer.thoughts}</think>{text}"
         response = Response((), (), (), (), text)
-        return decide(moment, response, parse_action(text, thinks=thinks))
+        return validated(state, response, parse_action(text, thinks=thinks))

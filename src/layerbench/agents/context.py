@@ -1,9 +1,8 @@
-"""From messages to token ids, through a tokenizer's chat template.
+"""Chat messages as token ids, by a tokenizer's chat template.
 
-Token ids of a transcript are only ever appended to: a template is asked once what it writes
-between an answer and the next one, and never renders an answer that was sampled. Templates that
-rewrite earlier answers, or drop the thoughts in them, would make what the model reads differ
-from what it said.
+Token ids of a transcript are only ever appended to: what a template writes between two responses
+is found once, and a sampled response is never rendered. Templates that rewrite earlier responses,
+or drop the thoughts in them, would make what the model reads differ from what it wrote.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,20 +12,20 @@ from jinja2 import TemplateError
 
 from layerbench.agents.types import ActionMode
 
-_ANSWER = "@answer@"
+_RESPONSE = "@answer@"
 _MESSAGE = "@message@"
 
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What is asked of a transformers tokenizer; it declares little of this more closely."""
+    """The part of a transformers tokenizer that is used; transformers types it as loosely."""
 
     def get_added_vocab(self) -> Any:  # noqa: ANN401
-        """Map the tokens that no text is split into, such as those of the template, to ids."""
+        """Map special tokens, such as those of the template, to their ids."""
         ...
 
     def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """Write messages as the model was trained to read them."""
+        """Render messages in the format that the model was trained on."""
         ...
 
     def encode(self, text: Any, **kwargs: Any) -> Any:  # noqa: ANN401
@@ -42,14 +41,14 @@ class ChatFormat:
     """A tokenizer's chat template, taken apart.
 
     Args:
-        tokenizer: With a chat template.
-        action_mode: Models that can think before they answer are told not to where the answer
-            is chosen.
-        thinks: Where it is free text they may; else they are told not to there as well.
+        tokenizer: A tokenizer with a chat template.
+        action_mode: How a response becomes an action; ``CHOOSE`` turns thoughts off, where the
+            template has a switch for them.
+        thinks: Free text may begin with thoughts; false turns them off there as well.
 
     Raises:
-        ValueError: There is no chat template, it leaves answers out, or it has no switch for
-            thoughts that are not wanted in free text.
+        ValueError: There is no chat template, it leaves responses out, or it has no switch for
+            thoughts where ``thinks`` is false.
     """
 
     def __init__(
@@ -61,13 +60,13 @@ class ChatFormat:
         rendered = self._render(
             [
                 {"role": "user", "content": "?"},
-                {"role": "assistant", "content": _ANSWER},
+                {"role": "assistant", "content": _RESPONSE},
                 {"role": "user", "content": _MESSAGE},
             ]
         )
-        before, found, after = rendered.rpartition(_ANSWER)
-        closing, then, opening = after.partition(_MESSAGE)
-        if not (before and found and then):
+        before, response, after = rendered.rpartition(_RESPONSE)
+        closing, message, opening = after.partition(_MESSAGE)
+        if not (before and response and message):
             raise ValueError("the tokenizer's chat template leaves out answers or messages")
         self._between = (closing, opening)
         self.end_id = self._find_end(closing)
@@ -75,7 +74,7 @@ class ChatFormat:
             self._check_switch()
 
     def opening(self, message: str, *, system: str) -> tuple[int, ...]:
-        """Give the token ids of a chat up to its first answer."""
+        """Give the token ids of a chat up to its first response."""
         user = {"role": "user", "content": message}
         if not system:
             return self._encode(self._render([user]))
@@ -86,12 +85,12 @@ class ChatFormat:
             text = self._render([{"role": "user", "content": f"{system}\n\n{message}"}])
         return self._encode(text)
 
-    def further(self, message: str, *, closed: bool) -> tuple[int, ...]:
-        """Give the token ids between an answer and the next one.
+    def continuation(self, message: str, *, closed: bool) -> tuple[int, ...]:
+        """Give the token ids between a response and the next one.
 
         Args:
-            message: What the model is told in between.
-            closed: The answer ended with the end token, which is not said twice.
+            message: The user's message in between.
+            closed: The response ended with the end token, which is then left out here.
         """
         closing, opening = self._between
         token_ids = self._encode(f"{closing}{message.strip()}{opening}")
@@ -100,32 +99,32 @@ class ChatFormat:
         return token_ids
 
     def action(self, text: str) -> tuple[int, ...]:
-        """Give the token ids of an action as a whole answer, end token included."""
+        """Give the token ids of an action as a whole response, end token included."""
         if text not in self._actions:
             self._actions[text] = (*self._encode(text), self.end_id)
         return self._actions[text]
 
     def text(self, token_ids: Sequence[int]) -> str:
-        """Give a whole answer as text, without its end token."""
-        words = token_ids[:-1] if token_ids and token_ids[-1] == self.end_id else token_ids
-        return str(self._tokenizer.decode(list(words)))
+        """Give a whole response as text, without its end token."""
+        open_ids = token_ids[:-1] if token_ids and token_ids[-1] == self.end_id else token_ids
+        return str(self._tokenizer.decode(list(open_ids)))
 
     def _check_switch(self) -> None:
-        asked = [{"role": "user", "content": _MESSAGE}]
-        if self._render(asked) == self._render(asked, enable_thinking=True):
+        messages = [{"role": "user", "content": _MESSAGE}]
+        if self._render(messages) == self._render(messages, enable_thinking=True):
             raise ValueError(
                 "the tokenizer's chat template has no switch for thoughts (enable_thinking): "
                 "leave agent.thinking=true"
             )
 
     def _find_end(self, closing: str) -> int:
-        """Find the token that ends an answer: the first special one the template puts there.
+        """Find the token that ends a response: the first special one the template puts there.
 
         It is not always the tokenizer's end token, which may end a document instead.
         """
         special = set(self._tokenizer.get_added_vocab().values())
-        after = [token for token in self._encode(closing)[:2] if token in special]
-        end = after[0] if after else getattr(self._tokenizer, "eos_token_id", None)
+        ends = [token for token in self._encode(closing)[:2] if token in special]
+        end = ends[0] if ends else getattr(self._tokenizer, "eos_token_id", None)
         if end is None:
             raise ValueError("the tokenizer names no token that ends an answer")
         return int(end)

@@ -1,10 +1,10 @@
-"""Playing many episodes side by side."""
+"""Rollouts: many episodes played side by side, one turn of each at a time."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from layerbench.agents.agent import Agent, Decision, Moment, StreamingAgent
+from layerbench.agents.agent import Agent, EpisodeState, ParsedResponse, StreamingAgent
 from layerbench.agents.types import ContextMode, StopReason, Trajectory, Turn
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, Observation, StepResult, Task, TaskStart
@@ -15,8 +15,8 @@ class EpisodeRequest:
     """One episode to be played.
 
     Attributes:
-        task: What is played.
-        seed: Of the sampling of responses, non-negative.
+        task: The task to play.
+        seed: Seed for the sampling of responses, non-negative.
     """
 
     task: Task
@@ -33,19 +33,19 @@ def play_episodes(
 ) -> list[Trajectory]:
     """Play an episode for each request, as many at once as the pool has slots.
 
-    Every round, the agent answers for all episodes under way at once, and the pool plays the
-    actions. An episode that ends leaves the round, and the next request takes its slot. Where an
-    environment breaks down, its episode ends as an error and the others go on.
+    Every round, the agent responds in all live episodes at once, and the pool plays the actions.
+    When an episode ends, the next request takes its slot. If an environment breaks down, its
+    episode ends as an error and the others go on.
 
-    A streaming agent lets no episode wait for another's answer: each round plays those that are
-    decided, and asks for these again while the others are still being answered.
+    With a streaming agent no episode waits for another's response: each round plays the actions
+    that are complete, and the next responses of these episodes start beside those still sampled.
 
     Args:
-        pool: Where the episodes are played; what was under way in it is dropped.
-        agent: Answers; afterwards it keeps nothing of these episodes.
-        requests: In the order of the trajectories that come back.
-        temperature: Of the sampling; 0 takes the likeliest token.
-        on_progress: Called after each round in which episodes ended, with how many have so far.
+        pool: Slots of environments; episodes that were live in it are dropped.
+        agent: Chooses the actions; afterwards it keeps nothing of these episodes.
+        requests: The episodes to play, in the order of the returned trajectories.
+        temperature: Sampling temperature; 0 takes the likeliest token.
+        on_progress: Called after each round in which episodes ended, with their number so far.
     """
     rounds = _Rounds(pool, agent, requests, temperature)
     try:
@@ -62,26 +62,26 @@ def play_episodes(
 
 @dataclass(slots=True)
 class _Episode:
-    """An episode under way; ``now`` is what its next action answers."""
+    """A live episode; ``observation`` is the latest one."""
 
     number: int
     request: EpisodeRequest
     start: TaskStart
-    now: Observation
+    observation: Observation
     turns: list[Turn] = field(default_factory=list[Turn])
 
-    def moment(self) -> Moment:
-        return Moment(
+    def state(self) -> EpisodeState:
+        return EpisodeState(
             episode=self.number,
             seed=self.request.seed,
             start=self.start.observation,
             turns=self.turns,
-            now=self.now,
+            observation=self.observation,
         )
 
 
 class _Rounds:
-    """Which request is where: waiting, live in a slot, or finished."""
+    """The requests by progress: waiting, live in a slot, or finished."""
 
     def __init__(
         self, pool: EnvPool, agent: Agent, requests: Sequence[EpisodeRequest], temperature: float
@@ -91,7 +91,7 @@ class _Rounds:
         self._temperature = temperature
         self._context = agent.settings.context_mode
         self._waiting = deque(enumerate(requests))
-        self._asked = set[int]()
+        self._pending = set[int]()
         self.live: dict[int, _Episode] = {}
         self.finished: dict[int, Trajectory] = {}
 
@@ -102,59 +102,59 @@ class _Rounds:
     def fill(self) -> None:
         """Start waiting requests in the free slots."""
         free = [slot for slot in range(self._pool.num_slots) if slot not in self.live]
-        seated = {slot: self._waiting.popleft() for slot in free[: len(self._waiting)]}
-        if not seated:
+        started = {slot: self._waiting.popleft() for slot in free[: len(self._waiting)]}
+        if not started:
             return
-        starts = self._pool.reset({slot: request.task for slot, (_, request) in seated.items()})
-        for slot, (number, request) in seated.items():
+        starts = self._pool.reset({slot: request.task for slot, (_, request) in started.items()})
+        for slot, (number, request) in started.items():
             start = starts[slot]
             if isinstance(start, EpisodeFailure):
-                self.finished[number] = _unstarted(request, start, self._context)
+                self.finished[number] = _failed_start(request, start, self._context)
             else:
                 self.live[slot] = _Episode(number, request, start, start.observation)
         self.live = dict(sorted(self.live.items()))
 
     def play(self) -> None:
-        """Have the agent answer for live episodes, and play its actions."""
+        """Have the agent respond in live episodes, and play its actions."""
         if not self.live:
             return
-        decisions: dict[int, Decision] = {}
-        for slot, decision in self._decide().items():
-            if decision is None:
+        responses: dict[int, ParsedResponse] = {}
+        for slot, parsed in self._respond().items():
+            if parsed is None:
                 self._finish(slot, StopReason.CONTEXT_FULL)
             else:
-                decisions[slot] = decision
-        # What could not be read as an action is sent as none: environments answer it as they
-        # answer any action that is not possible, and the turn counts.
-        results = self._pool.step(
-            {slot: decision.action or "" for slot, decision in decisions.items()}
-        )
-        for slot, decision in decisions.items():
-            self._advance(slot, decision, results[slot])
+                responses[slot] = parsed
+        # A response without an action is played as an empty one: environments treat it like any
+        # action that is not possible, and the turn counts.
+        results = self._pool.step({slot: parsed.action or "" for slot, parsed in responses.items()})
+        for slot, parsed in responses.items():
+            self._advance(slot, parsed, results[slot])
 
-    def _decide(self) -> dict[int, Decision | None]:
-        """Ask wherever an answer is due, and give by slot those that are there."""
-        slots = {e.number: slot for slot, e in self.live.items() if e.number not in self._asked}
-        moments = [self.live[slot].moment() for slot in slots.values()]
+    def _respond(self) -> dict[int, ParsedResponse | None]:
+        """Start the responses that are due, and give those that are complete, by slot."""
+        slots = {e.number: slot for slot, e in self.live.items() if e.number not in self._pending}
+        states = [self.live[slot].state() for slot in slots.values()]
         if not isinstance(self._agent, StreamingAgent):
-            answered = self._agent.respond(moments, temperature=self._temperature)
-            return dict(zip(slots.values(), answered, strict=True))
-        self._agent.begin(moments, temperature=self._temperature)
-        self._asked |= slots.keys()
+            responses = self._agent.respond(states, temperature=self._temperature)
+            return dict(zip(slots.values(), responses, strict=True))
+        self._agent.begin(states, temperature=self._temperature)
+        self._pending |= slots.keys()
         finished = self._agent.finished()
-        self._asked -= finished.keys()
-        places = {episode.number: slot for slot, episode in self.live.items()}
-        return {places[number]: decision for number, decision in finished.items()}
+        self._pending -= finished.keys()
+        slot_of = {episode.number: slot for slot, episode in self.live.items()}
+        return {slot_of[number]: parsed for number, parsed in finished.items()}
 
-    def _advance(self, slot: int, decision: Decision, result: StepResult | EpisodeFailure) -> None:
+    def _advance(
+        self, slot: int, parsed: ParsedResponse, result: StepResult | EpisodeFailure
+    ) -> None:
         episode = self.live[slot]
         failed = isinstance(result, EpisodeFailure)
         episode.turns.append(
             Turn(
-                observation=episode.now,
-                response=decision.response,
-                action=decision.action,
-                valid=decision.valid,
+                observation=episode.observation,
+                response=parsed.response,
+                action=parsed.action,
+                valid=parsed.valid,
                 reward=0.0 if failed else result.reward,
             )
         )
@@ -165,7 +165,7 @@ class _Rounds:
         elif result.truncated:
             self._finish(slot, StopReason.TURN_LIMIT, success=result.success)
         else:
-            episode.now = result.observation
+            episode.observation = result.observation
 
     def _finish(
         self, slot: int, stop: StopReason, *, success: bool = False, error: str = ""
@@ -184,7 +184,7 @@ class _Rounds:
         )
 
 
-def _unstarted(
+def _failed_start(
     request: EpisodeRequest, failure: EpisodeFailure, context: ContextMode
 ) -> Trajectory:
     return Trajectory(

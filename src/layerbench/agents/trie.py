@@ -1,10 +1,10 @@
-"""The tree of token sequences a constrained answer may follow."""
+"""A trie of token sequences, for constrained decoding."""
 
 from collections.abc import Iterable, Sequence
 
 
 class TokenTrie:
-    """A set of token sequences, asked one token at a time.
+    """A set of token sequences, looked up one token at a time.
 
     No sequence may be the beginning of another, since then its end would be ambiguous; sequences
     that all close with the same end token keep that rule by themselves. Repeats count once.
@@ -14,23 +14,24 @@ class TokenTrie:
     ((5, 7), (1, 2), (9,), ())
 
     Args:
-        sequences: What may be answered, each with its end token.
+        sequences: The allowed responses, each with its end token.
 
     Raises:
         ValueError: There is no sequence, one is empty, or one is the beginning of another.
     """
 
     def __init__(self, sequences: Iterable[Sequence[int]]) -> None:
-        whole = {tuple(sequence) for sequence in sequences}
-        if not whole or () in whole:
-            raise ValueError(f"a trie needs sequences of at least one token, got {sorted(whole)}")
+        unique = {tuple(sequence) for sequence in sequences}
+        if not unique or () in unique:
+            raise ValueError(f"a trie needs sequences of at least one token, got {sorted(unique)}")
         self._next: dict[tuple[int, ...], set[int]] = {}
-        for sequence in whole:
+        for sequence in unique:
             for depth, token in enumerate(sequence):
                 self._next.setdefault(sequence[:depth], set()).add(token)
-        begun = sorted(whole & self._next.keys())
-        if begun:
-            raise ValueError(f"sequence {begun[0]} is the beginning of another one")
+        # A sequence that goes on is a key here; a complete one is not.
+        prefixes = sorted(unique & self._next.keys())
+        if prefixes:
+            raise ValueError(f"sequence {prefixes[0]} is the beginning of another one")
 
     def allowed(self, prefix: Sequence[int]) -> tuple[int, ...]:
         """List the ids that may follow, ascending; none if the prefix is complete.
@@ -40,8 +41,9 @@ class TokenTrie:
         """
         ids = self._next.get(tuple(prefix))
         if ids is not None:
+            # In a fixed order, since a draw by inversion depends on it.
             return tuple(sorted(ids))
-        parent = self._next.get(tuple(prefix[:-1]), ())
-        if not prefix or prefix[-1] not in parent:
+        siblings = self._next.get(tuple(prefix[:-1]), ())
+        if not prefix or prefix[-1] not in siblings:
             raise KeyError(f"no sequence of the trie begins with {tuple(prefix)}")
         return ()

@@ -1,4 +1,4 @@
-"""What playing an episode leaves behind."""
+"""Trajectories of episodes: turns, responses, and how they were sampled."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +27,7 @@ class ActionMode(StrEnum):
 
 
 class ContextMode(StrEnum):
-    """What the model reads before it answers.
+    """What the model reads before a response.
 
     ``WINDOW`` builds one prompt a turn, with the last few turns. ``TRANSCRIPT`` lets the episode
     grow as one chat, so that each turn only adds tokens.
@@ -39,17 +39,17 @@ class ContextMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One sampled answer to one observation.
+    """One sampled response to one observation.
 
     Attributes:
-        prompt_ids: Token ids that preceded the answer: in window mode the whole prompt, in
+        prompt_ids: Token ids that preceded the response: in window mode the whole prompt, in
             transcript mode only what this turn added to the transcript.
-        token_ids: Token ids of the answer.
+        token_ids: Token ids of the response.
         logprobs: Log-probability (nats) of each token under the policy that sampled it, at its
             temperature; 0 where the token was forced. Same length as ``token_ids``.
         allowed_ids: For each token, the ids it was chosen from, ascending; a single id marks a
             forced token. Empty if the whole vocabulary was open (free text).
-        text: The answer as text.
+        text: The response as text.
     """
 
     prompt_ids: tuple[int, ...]
@@ -61,12 +61,12 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One exchange: the agent saw, answered, and the environment replied.
+    """One turn: an observation, the response to it, and the reward.
 
     Attributes:
-        observation: What the agent saw.
-        response: What the model sampled.
-        action: What was sent to the environment; None if no action could be parsed.
+        observation: The observation before the response.
+        response: The sampled response.
+        action: The action sent to the environment; None if no action could be parsed.
         valid: The response parsed, and named an admissible action where the environment lists
             them.
         reward: The environment's reward for this action.
@@ -84,14 +84,14 @@ class Trajectory:
     """One episode from reset to its end.
 
     Attributes:
-        task_id: Which task was played; trajectories of one group share it.
-        task_type: The kind of task, or empty.
+        task_id: The task that was played; trajectories of one group share it.
+        task_type: The type of the task, or empty.
         seed: Seed of the sampling of this episode's responses.
         context: How ``Response.prompt_ids`` are to be read.
-        turns: In the order played; empty only if the environment failed before the first answer.
+        turns: In the order played; empty only if the environment failed before the first response.
         stop: Why the episode ended.
         success: The goal held at the end.
-        error: One line on what went wrong if ``stop`` is ``ERROR``, else empty.
+        error: One line on the failure if ``stop`` is ``ERROR``, else empty.
     """
 
     task_id: str

@@ -25,7 +25,7 @@ KEY = "sk-0123456789abcdef"
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_local_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -42,14 +42,14 @@ def returning(reply: Reply) -> Answering:
     return lambda _: reply
 
 
-def unheard(_: ChatQuery, __: ChatAnswer) -> None:
-    """Take no notice of an answer."""
+def ignore(_: ChatQuery, __: ChatAnswer) -> None:
+    """Do nothing with an answer."""
 
 
 def ask(answering: Answering, *queries: ChatQuery) -> list[ChatAnswer | None]:
-    """Ask a server of one's own."""
+    """Send queries to a new server."""
     with serving(answering) as server:
-        return client(server.url).ask(queries or (query(),), unheard)
+        return client(server.url).ask(queries or (query(),), ignore)
 
 
 def text(answering: Answering, **more: Any) -> str:  # noqa: ANN401
@@ -58,7 +58,7 @@ def text(answering: Answering, **more: Any) -> str:  # noqa: ANN401
     return answer.text
 
 
-def test_an_answer_comes_with_what_the_endpoint_says_of_it() -> None:
+def test_an_answer_comes_with_the_endpoints_model_and_counts() -> None:
     (answer,) = ask(lambda _: completion("<action>look</action>"))
     assert answer == ChatAnswer("<action>look</action>", "", "tiny-2026", 30, 5)
 
@@ -73,7 +73,7 @@ def test_a_notebook_with_a_loop_of_its_own_can_ask() -> None:
 
 def test_the_request_holds_messages_temperature_length_and_seed() -> None:
     with serving(lambda _: completion("")) as server:
-        client(server.url).ask([query(), query(system="")], unheard)
+        client(server.url).ask([query(), query(system="")], ignore)
     first, second = sorted(server.bodies, key=lambda body: -len(body["messages"]))
     assert first == {
         "model": "tiny",
@@ -94,11 +94,11 @@ def test_the_key_is_that_of_the_environment(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with serving(lambda _: completion("")) as server:
-        client(server.url).ask([query()], unheard)
+        client(server.url).ask([query()], ignore)
     assert server.headers[0]["authorization"] == f"Bearer {sent}"
 
 
-def test_a_key_that_can_be_none_is_refused_without_being_shown(
+def test_a_malformed_key_is_refused_without_being_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-0123\N{HORIZONTAL ELLIPSIS}")
@@ -113,58 +113,59 @@ def test_a_missing_client_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_what_may_pass_is_asked_again(status: int) -> None:
+def test_errors_that_may_pass_are_retried(status: int) -> None:
     replies = iter([failure(status, "busy"), failure(status, "busy"), completion("done")])
     assert text(lambda _: next(replies)) == "done"
 
 
-def test_what_does_not_pass_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_that_does_not_pass_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "RETRIES", 2)
     with serving(lambda _: failure(500, "out\nof \x1b[31mmemory")) as server:
         with pytest.raises(EndpointError) as caught:
-            client(server.url).ask([query()], unheard)
+            client(server.url).ask([query()], ignore)
         assert str(caught.value) == (f"{server.url} answered 500 for model tiny: out of [31mmemory")
     assert len(server.bodies) == 3
 
 
-def test_nobody_there_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_endpoint_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "RETRIES", 1)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+    with socket.socket() as reserved:
+        # Bound, so that no other program takes the port, but not listening.
+        reserved.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{reserved.getsockname()[1]}/v1"
         with pytest.raises(EndpointError, match=f"^{url} cannot be reached, asked 2 times$"):
-            client(url).ask([query()], unheard)
+            client(url).ask([query()], ignore)
 
 
 def test_an_answer_that_never_comes_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "RETRIES", 0)
     monkeypatch.setattr(endpoint, "TIMEOUT_S", 0.2)
-    over = threading.Event()
+    test_over = threading.Event()
 
     def hang(_: Mapping[str, Any]) -> Reply:
-        over.wait()
+        test_over.wait()
         return completion("late")
 
     with serving(hang) as server:
         with pytest.raises(EndpointError, match=r"did not answer within 0\.2 s, asked 1 times"):
-            client(server.url).ask([query()], unheard)
-        over.set()
+            client(server.url).ask([query()], ignore)
+        test_over.set()
 
 
-def test_after_a_failure_nothing_more_is_asked_and_what_came_is_heard() -> None:
+def test_after_a_failure_nothing_more_is_sent_and_earlier_answers_are_passed_on() -> None:
     def second_fails(body: Mapping[str, Any]) -> Reply:
         return failure(404, "no such model") if body["seed"] == 1 else completion("done")
 
-    heard: list[int] = []
+    answered: list[int] = []
     with serving(second_fails) as server, pytest.raises(EndpointError, match="404"):
         client(server.url, concurrency=1).ask(
-            [query(seed) for seed in range(4)], lambda asked, _: heard.append(asked.seed)
+            [query(seed) for seed in range(4)], lambda query, _: answered.append(query.seed)
         )
     assert [body["seed"] for body in server.bodies] == [0, 1]
-    assert heard == [0]
+    assert answered == [0]
 
 
-def test_a_wrong_key_is_said_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_is_reported_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with pytest.raises(EndpointError, match="set OPENAI_API_KEY to its key") as caught:
         ask(lambda _: failure(401, f"wrong key {KEY}"))
@@ -181,7 +182,7 @@ def test_a_key_that_is_echoed_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def refusing(*names: str) -> Answering:
-    """Make a server that knows none of these parameters."""
+    """Make a server that refuses these parameters."""
 
     def answering(body: Mapping[str, Any]) -> Reply:
         for name in names:
@@ -200,7 +201,7 @@ def test_a_model_that_wants_another_name_for_the_length_gets_it() -> None:
 def test_a_seed_that_is_refused_is_left_out_from_then_on() -> None:
     with serving(refusing("seed")) as server:
         endpoint_client = client(server.url, concurrency=1)
-        endpoint_client.ask([query(1), query(2)], unheard)
+        endpoint_client.ask([query(1), query(2)], ignore)
     assert [body.get("seed") for body in server.bodies] == [1, None, None]
 
 
@@ -243,14 +244,14 @@ MALFORMED: list[Any] = [
 
 
 @pytest.mark.parametrize("payload", MALFORMED)
-def test_what_is_no_answer_ends_in_one_short_line(payload: object) -> None:
+def test_a_malformed_answer_ends_in_one_short_line(payload: object) -> None:
     with pytest.raises(EndpointError, match="answered with no message") as caught:
         ask(lambda _: Reply(payload))
     assert len(str(caught.value)) < 500
     assert "\n" not in str(caught.value)
 
 
-def test_counts_and_names_that_are_none_are_left_open() -> None:
+def test_malformed_counts_and_names_are_left_open() -> None:
     usages: list[Any] = [None, [], {}, {"prompt_tokens": True, "completion_tokens": -1}]
     for usage in usages:
         reply = Reply({**completion("look").payload, "usage": usage, "model": 5})
@@ -275,13 +276,13 @@ def test_a_name_cannot_steer_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
-def test_thoughts_that_come_apart_are_kept_apart(name: str) -> None:
+def test_thoughts_in_a_field_of_their_own_are_kept_apart(name: str) -> None:
     (answer,) = ask(lambda _: completion("look", **{name: "I see."}))
     assert answer is not None
     assert (answer.text, answer.thoughts) == ("look", "I see.")
 
 
-def test_answers_come_in_the_order_asked_and_never_too_many_at_once() -> None:
+def test_answers_come_in_the_order_of_queries_and_never_too_many_at_once() -> None:
     delays = itertools.cycle([0.04, 0.0, 0.02])
 
     def answering(body: Mapping[str, Any]) -> Reply:
@@ -289,8 +290,6 @@ def test_answers_come_in_the_order_asked_and_never_too_many_at_once() -> None:
         return completion(str(body["seed"]))
 
     with serving(answering) as server:
-        answers = client(server.url, concurrency=3).ask(
-            [query(seed) for seed in range(12)], unheard
-        )
+        answers = client(server.url, concurrency=3).ask([query(seed) for seed in range(12)], ignore)
     assert [answer and answer.text for answer in answers] == [str(seed) for seed in range(12)]
-    assert server.most_under_way in (2, 3)
+    assert server.max_open in (2, 3)

@@ -1,4 +1,4 @@
-"""What each family's backend says of its samples, against plain transformers forwards."""
+"""Log-probabilities of each family's samples, against plain forwards of transformers."""
 
 from typing import Any
 
@@ -26,33 +26,33 @@ from tests.support import model_families, tiny_models
 STEPPERS = {"llama": LeanStepper, "qwen2": LeanStepper, "qwen3": LeanStepper}
 
 
-def check(model: nn.Module, played: tuple[ActionMode, ContextMode], stepper: Stepper) -> None:
-    trajectories = model_families.play(model, *played, stepper=stepper)
+def check(model: nn.Module, modes: tuple[ActionMode, ContextMode], stepper: Stepper) -> None:
+    trajectories = model_families.play(model, *modes, stepper=stepper)
     plain = [model_families.plain_logprobs(model, trajectory) for trajectory in trajectories]
     for trajectory, expected in zip(trajectories, plain, strict=True):
         assert model_families.sampled_logprobs(trajectory) == pytest.approx(expected, abs=1e-5)
-    # Not all was certain.
+    # The test would mean nothing if every token had been certain.
     assert min(map(min, plain)) < -0.5
 
 
-@pytest.mark.parametrize("played", model_families.PLAYED, ids="-".join)
+@pytest.mark.parametrize("modes", model_families.MODES, ids="-".join)
 @pytest.mark.parametrize("name", model_families.FAMILIES)
 def test_samples_are_as_likely_as_plain_forwards_say(
-    name: str, played: tuple[ActionMode, ContextMode]
+    name: str, modes: tuple[ActionMode, ContextMode]
 ) -> None:
     model = model_families.make(name)
     stepper = pick_stepper(model)
     assert type(stepper) is STEPPERS.get(name.removesuffix("-tied"), RecomputingStepper)
-    check(model, played, stepper)
+    check(model, modes, stepper)
 
 
-@pytest.mark.parametrize("played", model_families.PLAYED, ids="-".join)
+@pytest.mark.parametrize("modes", model_families.MODES, ids="-".join)
 @pytest.mark.parametrize("name", ["llama", "qwen2-tied", "qwen3"])
 def test_samples_of_the_cache_for_gpus_are_as_likely(
-    name: str, played: tuple[ActionMode, ContextMode]
+    name: str, modes: tuple[ActionMode, ContextMode]
 ) -> None:
     model = model_families.make(name)
-    check(model, played, CachedStepper(model))
+    check(model, modes, CachedStepper(model))
 
 
 def test_sliding_layers_matter_to_what_is_compared() -> None:

@@ -19,9 +19,9 @@ def draft(*choices: tuple[int, ...]) -> Draft:
 def test_a_lone_choice_is_complete_from_the_start() -> None:
     lone = draft((5, 1, END))
     assert lone.done
-    assert lone.answer().token_ids == (5, 1, END)
-    assert lone.answer().logprobs == (0.0, 0.0, 0.0)
-    assert lone.answer().allowed_ids == ((5,), (1,), (END,))
+    assert lone.result().token_ids == (5, 1, END)
+    assert lone.result().logprobs == (0.0, 0.0, 0.0)
+    assert lone.result().allowed_ids == ((5,), (1,), (END,))
 
 
 def test_forced_tokens_follow_a_chosen_one() -> None:
@@ -29,9 +29,9 @@ def test_forced_tokens_follow_a_chosen_one() -> None:
     assert (split.token_ids, split.options, split.done) == ([5], (1, 9), False)
     split.choose(0, -0.7)
     assert split.done
-    assert split.answer().token_ids == (5, 1, 8, END)
-    assert split.answer().logprobs == (0.0, -0.7, 0.0, 0.0)
-    assert split.answer().allowed_ids == ((5,), (1, 9), (8,), (END,))
+    assert split.result().token_ids == (5, 1, 8, END)
+    assert split.result().logprobs == (0.0, -0.7, 0.0, 0.0)
+    assert split.result().allowed_ids == ((5,), (1, 9), (8,), (END,))
 
 
 def test_free_text_forces_nothing() -> None:

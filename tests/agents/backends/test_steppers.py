@@ -16,7 +16,7 @@ FAMILIES = ("qwen3", "qwen2", "llama")
 
 
 class Reader:
-    """Feeds a stepper, remembers what each row has read, and checks every answer."""
+    """Feeds a stepper, records each row's tokens, and checks the logits of every call."""
 
     def __init__(self, stepper: Stepper, model: nn.Module) -> None:
         self.stepper = stepper
@@ -35,8 +35,8 @@ class Reader:
 
     def extend(self, widths: dict[int, int]) -> None:
         chunks = {row: self.chunk(width) for row, width in widths.items()}
-        found = self.stepper.extend(chunks)
-        for row, row_logits in zip(chunks, found, strict=True):
+        logits = self.stepper.extend(chunks)
+        for row, row_logits in zip(chunks, logits, strict=True):
             self.read[row] += chunks[row]
             expected = tiny_models.logits(self.model, self.read[row])[-1]
             torch.testing.assert_close(row_logits, expected, atol=1e-5, rtol=0)
@@ -64,9 +64,9 @@ def test_dropped_rows_leave_the_others_as_they_were(make: Callable[[nn.Module], 
     reader = Reader(make(model), model)
     reader.open(4)
     reader.extend(dict(zip(reader.read, (3, 9, 1, 5), strict=True)))
-    gone = sorted(reader.read)[1:3]
-    reader.stepper.drop(gone)
-    for row in gone:
+    dropped = sorted(reader.read)[1:3]
+    reader.stepper.drop(dropped)
+    for row in dropped:
         del reader.read[row]
     reader.open(2)
     reader.extend(dict.fromkeys(sorted(reader.read), 4))
@@ -91,10 +91,10 @@ def test_copied_row_reads_on_by_itself(make: Callable[[nn.Module], Stepper]) -> 
     reader.open(2)
     first, second = reader.read
     reader.extend({first: 6, second: 3})
-    twin = reader.stepper.copy(first)
-    reader.read[twin] = list(reader.read[first])
-    reader.extend({first: 2, twin: 1})
-    reader.extend({twin: 5, second: 1})
+    copied = reader.stepper.copy(first)
+    reader.read[copied] = list(reader.read[first])
+    reader.extend({first: 2, copied: 1})
+    reader.extend({copied: 5, second: 1})
 
 
 def test_candidates_are_scored_as_in_the_whole_vocabulary(
@@ -107,12 +107,12 @@ def test_candidates_are_scored_as_in_the_whole_vocabulary(
         stepper = make(model)
         rows = [stepper.open(), stepper.open()]
         chunks = {rows[1]: [3, 4, 5], rows[0]: [6]}
-        found = stepper.extend(chunks, candidates)
+        logits = stepper.extend(chunks, candidates)
         expected = torch.stack([tiny_models.logits(model, ids)[-1] for ids in chunks.values()])
-        torch.testing.assert_close(found, expected.gather(1, candidates), atol=1e-5, rtol=0)
+        torch.testing.assert_close(logits, expected.gather(1, candidates), atol=1e-5, rtol=0)
 
 
-def test_lean_loop_sees_a_training_step() -> None:
+def test_lean_loop_uses_the_weights_after_a_training_step() -> None:
     model = tiny_models.model()
     reader = Reader(LeanStepper(model), model)
     reader.open(1)
@@ -169,7 +169,7 @@ def test_holes_are_packed_away() -> None:
     assert stepper._real_BN.shape[1] < 72  # pyright: ignore[reportPrivateUsage]
 
 
-def test_memory_goes_with_the_last_row() -> None:
+def test_the_last_row_frees_the_memory() -> None:
     stepper = LeanStepper(tiny_models.model())
     row = stepper.open()
     stepper.extend({row: [1, 2, 3]})
@@ -210,7 +210,7 @@ def test_lean_loop_knows_biases() -> None:
     reader.extend({0: 5})
 
 
-def test_stepper_is_picked_by_what_the_model_is() -> None:
+def test_stepper_is_picked_by_the_models_attention_and_dtype() -> None:
     assert isinstance(pick_stepper(tiny_models.model()), LeanStepper)
     assert isinstance(pick_stepper(tiny_models.model().double()), CachedStepper)
     assert isinstance(

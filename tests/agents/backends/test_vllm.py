@@ -22,24 +22,24 @@ def model() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def kept(model: nn.Module) -> Generator[VLLMBackend]:
+def shared_backend(model: nn.Module) -> Generator[VLLMBackend]:
     backend = backend_of(model)
     yield backend
     backend.close()
 
 
 @pytest.fixture
-def backend(kept: VLLMBackend) -> Generator[VLLMBackend]:
-    yield kept
-    kept.release(range(100))
+def backend(shared_backend: VLLMBackend) -> Generator[VLLMBackend]:
+    yield shared_backend
+    shared_backend.release(range(100))
 
 
 @pytest.mark.parametrize("name", model_families.FAMILIES)
 def test_samples_are_as_likely_as_plain_forwards_say(name: str) -> None:
     model = model_families.make(name, **SHAPE)
     backend = backend_of(model)
-    for played in model_families.PLAYED:
-        trajectories = model_families.play(model, *played, backend=backend)
+    for modes in model_families.MODES:
+        trajectories = model_families.play(model, *modes, backend=backend)
         for trajectory in trajectories:
             expected = model_families.plain_logprobs(model, trajectory)
             assert model_families.sampled_logprobs(trajectory) == pytest.approx(expected, abs=1e-3)
@@ -50,63 +50,65 @@ def test_samples_are_as_likely_as_plain_forwards_say(name: str) -> None:
 def test_choices_are_those_of_the_transformers_backend(
     model: nn.Module, backend: VLLMBackend, context: ContextMode
 ) -> None:
-    ours = model_families.play(model, ActionMode.CHOOSE, context, backend=backend)
-    theirs = model_families.play(model, ActionMode.CHOOSE, context)
-    assert [[turn.action for turn in t.turns] for t in ours] == [
-        [turn.action for turn in t.turns] for t in theirs
+    sampled = model_families.play(model, ActionMode.CHOOSE, context, backend=backend)
+    expected = model_families.play(model, ActionMode.CHOOSE, context)
+    assert [[turn.action for turn in t.turns] for t in sampled] == [
+        [turn.action for turn in t.turns] for t in expected
     ]
-    for our, their in zip(ours, theirs, strict=True):
-        assert [turn.response.allowed_ids for turn in our.turns] == [
-            turn.response.allowed_ids for turn in their.turns
+    for left, right in zip(sampled, expected, strict=True):
+        assert [turn.response.allowed_ids for turn in left.turns] == [
+            turn.response.allowed_ids for turn in right.turns
         ]
 
 
-def test_equal_calls_give_equal_answers(backend: VLLMBackend) -> None:
-    asked = [query(0), query(1, choices=()), query(2)]
-    first = backend.answer(asked)
+def test_equal_calls_give_equal_samples(backend: VLLMBackend) -> None:
+    queries = [query(0), query(1, choices=()), query(2)]
+    first = backend.sample(queries)
     backend.release([0, 1, 2])
-    # Others in between, and another order.
-    backend.answer([query(episode) for episode in range(5, 9)])
+    # Other queries in between, and another order.
+    backend.sample([query(episode) for episode in range(5, 9)])
     backend.release(range(5, 9))
-    assert backend.answer(asked[::-1]) == first[::-1]
+    assert backend.sample(queries[::-1]) == first[::-1]
 
 
 def test_temperature_0_takes_the_likeliest(model: nn.Module, backend: VLLMBackend) -> None:
-    asked = [replace(query(0), temperature=0.0), replace(query(1, choices=()), temperature=0.0)]
-    assert backend.answer(asked) == TransformersBackend(model, eos_id=tiny_models.END).answer(asked)
+    queries = [replace(query(0), temperature=0.0), replace(query(1, choices=()), temperature=0.0)]
+    assert backend.sample(queries) == TransformersBackend(model, eos_id=tiny_models.END).sample(
+        queries
+    )
 
 
-def test_no_answer_waits_for_a_longer_one(backend: VLLMBackend) -> None:
+def test_no_response_waits_for_a_longer_one(backend: VLLMBackend) -> None:
     long = replace(query(0, choices=()), max_new_tokens=60)
     backend.submit([long, query(1)])
     assert list(backend.collect()) == [1]
     backend.submit([query(2)])
     assert list(backend.collect()) == [2]
-    (token_ids,) = [answer.token_ids for answer in backend.collect().values()]
+    (token_ids,) = [sample.token_ids for sample in backend.collect().values()]
     assert len(token_ids) > len(CHOICES[0])
 
 
-def test_released_episodes_are_not_answered(backend: VLLMBackend) -> None:
+def test_released_episodes_get_no_response(backend: VLLMBackend) -> None:
     backend.submit([replace(query(0, choices=()), max_new_tokens=60), query(1)])
     backend.release([0])
     assert list(backend.collect()) == [1]
 
 
-def test_what_is_forced_is_not_asked_for(backend: VLLMBackend) -> None:
-    (answer,) = backend.answer([query(choices=((5, 8, 2),))])
-    assert answer.token_ids == (5, 8, 2)
-    assert answer.logprobs == (0.0, 0.0, 0.0)
-    assert answer.allowed_ids == ((5,), (8,), (2,))
+def test_forced_tokens_need_no_request(backend: VLLMBackend) -> None:
+    (sample,) = backend.sample([query(choices=((5, 8, 2),))])
+    assert sample.token_ids == (5, 8, 2)
+    assert sample.logprobs == (0.0, 0.0, 0.0)
+    assert sample.allowed_ids == ((5,), (8,), (2,))
 
 
 def test_two_queries_of_an_episode_are_refused(backend: VLLMBackend) -> None:
     with pytest.raises(ValueError, match="one query per episode"):
-        backend.answer([query(), query()])
+        backend.sample([query(), query()])
 
 
 def test_free_text_that_is_too_hot_is_refused(backend: VLLMBackend) -> None:
     with pytest.raises(ValueError, match="up to 2, not 3"):
-        backend.answer([replace(query(choices=()), temperature=3.0)])
+        backend.sample([replace(query(choices=()), temperature=3.0)])
 
 
 def test_a_cache_that_holds_no_context_is_refused_with_what_it_would_take() -> None:

@@ -1,4 +1,4 @@
-"""What of a live model is sent to vLLM, and when."""
+"""Weights of a live model that are sent to vLLM, and when."""
 
 from collections.abc import Generator
 
@@ -20,17 +20,17 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def kept(model: nn.Module) -> Generator[VLLMBackend]:
+def shared_backend(model: nn.Module) -> Generator[VLLMBackend]:
     backend = tiny_vllm.backend_of(model)
     yield backend
     backend.close()
 
 
 @pytest.fixture
-def backend(kept: VLLMBackend) -> VLLMBackend:
-    kept.release(range(100))
-    kept.sync.bring_in_step()
-    return kept
+def backend(shared_backend: VLLMBackend) -> VLLMBackend:
+    shared_backend.release(range(100))
+    shared_backend.sync.send_changes()
+    return shared_backend
 
 
 def change(model: nn.Module, part: str) -> None:
@@ -45,9 +45,9 @@ def names(model: nn.Module, part: str) -> list[str]:
 
 
 def check(model: nn.Module, backend: VLLMBackend, query: Query) -> None:
-    (answer,) = backend.answer([query])
-    expected = tiny_vllm.plain_logprobs(model, query, answer)
-    assert answer.logprobs == pytest.approx(expected, abs=1e-3)
+    (sample,) = backend.sample([query])
+    expected = tiny_vllm.plain_logprobs(model, query, sample)
+    assert sample.logprobs == pytest.approx(expected, abs=1e-3)
 
 
 def test_only_the_layer_that_changed_is_sent(model: nn.Module, backend: VLLMBackend) -> None:
@@ -56,49 +56,49 @@ def test_only_the_layer_that_changed_is_sent(model: nn.Module, backend: VLLMBack
     backend.release([0])
     check(model, backend, tiny_vllm.query())
     change(model, "layers.1.")
-    assert backend.sync.bring_in_step() == names(model, "layers.1.")
+    assert backend.sync.send_changes() == names(model, "layers.1.")
 
 
 def test_a_layer_goes_as_a_whole(model: nn.Module, backend: VLLMBackend) -> None:
     # vLLM keeps queries, keys and values as one.
     change(model, "layers.2.self_attn.k_proj")
-    assert backend.sync.bring_in_step() == names(model, "layers.2.")
+    assert backend.sync.send_changes() == names(model, "layers.2.")
     check(model, backend, tiny_vllm.query())
 
 
 def test_embeddings_norm_and_head_follow(model: nn.Module, backend: VLLMBackend) -> None:
     change(model, "")
-    assert backend.sync.bring_in_step() == names(model, "")
+    assert backend.sync.send_changes() == names(model, "")
     check(model, backend, tiny_vllm.query())
 
 
 def test_nothing_is_sent_twice(backend: VLLMBackend) -> None:
-    assert backend.sync.bring_in_step() == []
+    assert backend.sync.send_changes() == []
 
 
-def test_weights_stay_while_episodes_are_under_way(model: nn.Module, backend: VLLMBackend) -> None:
-    before = backend.answer([tiny_vllm.query()])
+def test_weights_stay_while_episodes_are_live(model: nn.Module, backend: VLLMBackend) -> None:
+    before = backend.sample([tiny_vllm.query()])
     change(model, "layers.0.")
-    assert backend.answer([tiny_vllm.query()]) == before
+    assert backend.sample([tiny_vllm.query()]) == before
     backend.release([0])
-    assert backend.answer([tiny_vllm.query()]) != before
+    assert backend.sample([tiny_vllm.query()]) != before
 
 
-def test_the_cache_is_kept_within_a_play_and_dropped_after(backend: VLLMBackend) -> None:
+def test_the_prefix_cache_lasts_for_one_rollout(backend: VLLMBackend) -> None:
     prompt = list(range(43, 3, -1)) * 2
 
     def cached() -> int:
         (completion,) = tiny_vllm.run(backend, Request("prompt", prompt, (5, 6)))
         return completion.cached_tokens
 
-    backend.answer([tiny_vllm.query()])
+    backend.sample([tiny_vllm.query()])
     assert [cached(), cached()] == [0, 64]
     backend.release([0])
-    backend.answer([tiny_vllm.query()])
+    backend.sample([tiny_vllm.query()])
     assert cached() == 0
 
 
-def test_the_probe_tells_of_a_change_that_went_unseen(
+def test_the_probe_detects_a_change_that_went_unseen(
     model: nn.Module, backend: VLLMBackend
 ) -> None:
     unseen = next(p for n, p in model.named_parameters() if "layers.0.mlp.up_proj" in n)
@@ -106,8 +106,8 @@ def test_the_probe_tells_of_a_change_that_went_unseen(
     unseen.data.mul_(-1)
     change(model, "layers.1.")
     with pytest.raises(EngineError, match=r"disagree .* differ by .* model\.backend=transformers"):
-        backend.sync.bring_in_step()
+        backend.sync.send_changes()
     unseen.data.copy_(before)
     change(model, "layers.1.")
-    backend.sync.bring_in_step()
+    backend.sync.send_changes()
     assert backend.sync.difference == pytest.approx(0, abs=1e-3)

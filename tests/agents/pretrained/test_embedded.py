@@ -1,4 +1,4 @@
-"""The embedded model loads, plays, and reads what it was cloned to read."""
+"""The embedded model loads, plays, and reads transcripts like those it was cloned from."""
 
 from itertools import chain
 from typing import Any
@@ -20,7 +20,7 @@ from layerbench.envs.pool import EnvPool
 
 
 @pytest.fixture(scope="module")
-def played() -> list[Trajectory]:
+def trajectories() -> list[Trajectory]:
     model, tokenizer = load_model("embedded")
     chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
     settings = AgentSettings(
@@ -42,24 +42,26 @@ def played() -> list[Trajectory]:
         )
 
 
-def test_it_wins_some_games_it_has_not_seen(played: list[Trajectory]) -> None:
+def test_it_wins_some_games_it_has_not_seen(trajectories: list[Trajectory]) -> None:
     # About one game in three; none of twelve would have a chance of under 1 %.
-    assert any(trajectory.success for trajectory in played)
-    assert all(turn.valid for trajectory in played for turn in trajectory.turns)
+    assert any(trajectory.success for trajectory in trajectories)
+    assert all(turn.valid for trajectory in trajectories for turn in trajectory.turns)
 
 
-def test_cloned_transcripts_are_what_rollouts_read_and_write(played: list[Trajectory]) -> None:
+def test_cloned_transcripts_are_what_rollouts_read_and_write(
+    trajectories: list[Trajectory],
+) -> None:
     chat = ChatFormat(recipe.build_tokenizer(), action_mode=ActionMode.CHOOSE)
-    for trajectory in played:
+    for trajectory in trajectories:
         turns = trajectory.turns
-        answers = [turn.observation.text for turn in turns[1:]] + [""]
+        replies = [turn.observation.text for turn in turns[1:]] + [""]
         demonstration = Demonstration(
             task=trajectory.task_id,
             noise=0.0,
             start=turns[0].observation.text,
             turns=tuple(
-                DemonstratedTurn(str(turn.action), True, answer)
-                for turn, answer in zip(turns, answers, strict=True)
+                DemonstratedTurn(str(turn.action), True, reply)
+                for turn, reply in zip(turns, replies, strict=True)
             ),
             won=trajectory.success,
         )

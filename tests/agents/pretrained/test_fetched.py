@@ -1,4 +1,4 @@
-"""A GGUF becomes the model that it was made of, and what was fetched has a name."""
+"""Conversion of a GGUF, and the names of downloaded models."""
 
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,14 @@ def test_a_converted_model_computes_what_its_source_does(converted: Path) -> Non
 def test_quantised_weights_are_what_dequantising_gives(tmp_path: Path) -> None:
     from layerbench.agents.pretrained.fetched.conversion import convert  # noqa: PLC0415
 
-    kept = tiny_gguf.write(tmp_path / "tiny.gguf", tiny_gguf.model(), quantised=True)
+    written = tiny_gguf.write(tmp_path / "tiny.gguf", tiny_gguf.model(), quantised=True)
     (tmp_path / "out").mkdir()
     convert(tmp_path / "tiny.gguf", tmp_path / "out")
     loaded, _ = load_model(str(tmp_path / "out"))
     weights = loaded.state_dict()
     assert weights["lm_head.weight"].data_ptr() == weights["model.embed_tokens.weight"].data_ptr()
-    assert len(weights) == len(kept) + 1
-    for name, weight in kept.items():
+    assert len(weights) == len(written) + 1
+    for name, weight in written.items():
         assert torch.equal(weights[f"model.{name}"], weight), name
 
 
@@ -54,10 +54,10 @@ def test_a_converted_tokenizer_takes_digits_apart_and_merges(converted: Path) ->
     _, tokenizer = load_model(str(converted))
     ids = {token: index for index, token in enumerate(tiny_gguf.tokens())}
     # Two spaces before a digit stay together, as the digit is taken off first.
-    wanted = [
+    expected = [
         ids[t] for t in ("<|im_start|>", "and", "\u0120and", "\u0120", "1", "2", "<|im_end|>")
     ]
-    assert tokenizer.encode("<|im_start|>and and 12<|im_end|>") == wanted
+    assert tokenizer.encode("<|im_start|>and and 12<|im_end|>") == expected
     text = "A caf\u00e9, 3 mugs\n\n  and \u4e2d"
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
@@ -94,14 +94,14 @@ def test_a_folder_in_the_working_directory_is_not_meant(
     (tmp_path / SMOLLM2).mkdir()
     fetched.folder(SMOLLM2).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert names.place(SMOLLM2) == str(tmp_path / "cache" / "models" / SMOLLM2)
-    assert names.place(f"./{SMOLLM2}") == f"./{SMOLLM2}"
-    assert not names.is_ours(f"./{SMOLLM2}")
+    assert names.resolve(SMOLLM2) == str(tmp_path / "cache" / "models" / SMOLLM2)
+    assert names.resolve(f"./{SMOLLM2}") == f"./{SMOLLM2}"
+    assert not names.is_known(f"./{SMOLLM2}")
 
 
 @pytest.fixture(scope="module")
 def smollm2() -> tuple[Any, Any]:
-    """The real model, where it was fetched."""
+    """Load the real model; skip where it was not downloaded."""
     if not fetched.folder(SMOLLM2).is_dir():
         pytest.skip(f"{SMOLLM2} is not in the cache: layerbench models fetch {SMOLLM2}")
     return load_model(SMOLLM2)

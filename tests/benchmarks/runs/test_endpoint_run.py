@@ -136,7 +136,7 @@ def test_the_tasks_are_those_of_a_local_model(finished: Finished, tmp_path: Path
 def test_one_request_at_a_time_gives_the_same_record(finished: Finished, tmp_path: Path) -> None:
     with serving(player) as server:
         assert cli.main(command(server.url, tmp_path / "one", "model.concurrency=1")) == 0
-    assert server.most_under_way == 1
+    assert server.max_open == 1
     assert comparable(tmp_path / "one") == comparable(finished[0])
     assert episodes.read(tmp_path / "one" / "episodes.parquet") == episodes.read(
         finished[0] / "episodes.parquet"

@@ -1,7 +1,6 @@
-"""A model behind an OpenAI-compatible chat endpoint; its answers are text nobody vouches for.
+"""Client of an OpenAI-compatible chat endpoint, whose answers are untrusted text.
 
-The key is the client's own affair: it comes from ``OPENAI_API_KEY``, and goes nowhere but to the
-endpoint.
+The key comes from ``OPENAI_API_KEY``, and goes nowhere but to the endpoint.
 """
 
 import asyncio
@@ -16,37 +15,37 @@ from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 _T = TypeVar("_T")
 
 RETRIES = 5
-"""How often the client asks again, after 0.5 s and then ever longer, where an error may pass."""
+"""Number of retries after a passing error, the first after 0.5 s, then at growing intervals."""
 
 TIMEOUT_S = 600.0
-"""For one answer: a small machine may have a queue of them."""
+"""Time limit of one answer: on a small machine it may wait in a queue."""
 
 _CONNECT_TIMEOUT_S = 10.0
-# An answer of so many characters a token is not what was asked for, whatever counts its tokens.
-_CHARS_PER_TOKEN = 16
-_LONGEST_NAME = 100
-_LONGEST_MESSAGE = 300
-# What is shorter guards nothing, and could be an ordinary word of an answer.
-_SHORTEST_SECRET = 8
-# What some models do not take: the others are told it.
-_DISPENSABLE = frozenset({"max_tokens", "seed"})
+# Answers are cut off at this many characters a token, since an endpoint may ignore `max_tokens`.
+_MAX_CHARS_PER_TOKEN = 16
+_MAX_NAME_CHARS = 100
+_MAX_MESSAGE_CHARS = 300
+# A shorter key is a placeholder, and could be an ordinary word of an answer.
+_MIN_SECRET_CHARS = 8
+# Fields of a request that some models refuse: it is then sent again without them.
+_OPTIONAL_FIELDS = frozenset({"max_tokens", "seed"})
 _TOO_LONG = ("context_length_exceeded", "exceed_context_size_error", "maximum context length")
 
 
 class EndpointError(Exception):
-    """The endpoint does not answer, or not as it should, also when asked again."""
+    """The endpoint does not answer, or not as it should, also after retries."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatQuery:
-    """One answer wanted.
+    """A prompt, and how to sample the answer to it.
 
     Attributes:
         system: The system message; empty for none.
         message: The user's message.
         max_tokens: Length at which the answer is cut off.
-        temperature: Of the sampling.
-        seed: Of the sampling, below 2**31; endpoints follow it as well as they can, or not at all.
+        temperature: Sampling temperature.
+        seed: Sampling seed, below 2**31; endpoints follow it as well as they can, or not at all.
     """
 
     system: str
@@ -58,13 +57,13 @@ class ChatQuery:
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """One answer, cut to a length and free of what no file can hold.
+    """One answer, cut to a length, with characters that UTF-8 cannot encode replaced.
 
     Attributes:
-        text: What the model said; may be empty.
-        thoughts: What it thought, where the endpoint gives that apart from the text; may be empty.
-        model: The endpoint's name for the model, often more exact than the one it was asked by.
-        prompt_tokens: As the endpoint counts them; None if it does not say.
+        text: The model's answer; may be empty.
+        thoughts: Its reasoning, where the endpoint gives that apart from the text; may be empty.
+        model: The endpoint's name for the model, often more exact than the requested one.
+        prompt_tokens: The endpoint's count; None if it reports none.
         completion_tokens: Likewise, thoughts included.
     """
 
@@ -77,24 +76,24 @@ class ChatAnswer:
 
 @runtime_checkable
 class Chat(Protocol):
-    """Somebody who answers."""
+    """A chat model."""
 
     def ask(self, queries: Sequence[ChatQuery]) -> list[ChatAnswer | None]:
         """Answer every query, in order; None where a query is too long for the model.
 
         Raises:
-            EndpointError: Some could not be answered.
+            EndpointError: A query could not be answered.
         """
         ...
 
 
 class ChatEndpoint:
-    """Asks an endpoint, several queries at a time.
+    """Sends queries to an endpoint, several at a time.
 
     Args:
-        base_url: Up to and without ``/chat/completions``.
-        model: The endpoint's name for it.
-        concurrency: Queries under way at once.
+        base_url: The endpoint's URL, without ``/chat/completions``.
+        model: The endpoint's name for the model.
+        concurrency: Maximum number of open requests.
 
     Raises:
         ValueError: The client is not installed, or the key cannot be one.
@@ -116,41 +115,42 @@ class ChatEndpoint:
         self._refused: frozenset[str] = frozenset()
 
     def ask(
-        self, queries: Sequence[ChatQuery], hear: Callable[[ChatQuery, ChatAnswer], None]
+        self, queries: Sequence[ChatQuery], on_answer: Callable[[ChatQuery, ChatAnswer], None]
     ) -> list[ChatAnswer | None]:
         """Answer every query, in order; None where a query is too long for the model.
 
         Args:
-            queries: All that is to be asked now.
-            hear: Called with every answer as soon as it is there.
+            queries: The queries of this call.
+            on_answer: Called with each answer as soon as it arrives.
 
         Raises:
-            EndpointError: Some could not be answered; what was under way then has been heard.
+            EndpointError: A query could not be answered; those open at that time were finished.
         """
-        return _finish(self._ask(queries, hear))
+        return _run(self._ask(queries, on_answer))
 
     async def _ask(
-        self, queries: Sequence[ChatQuery], hear: Callable[[ChatQuery, ChatAnswer], None]
+        self, queries: Sequence[ChatQuery], on_answer: Callable[[ChatQuery, ChatAnswer], None]
     ) -> list[ChatAnswer | None]:
         gate = asyncio.Semaphore(self._concurrency)
         failures: list[EndpointError] = []
 
-        async def answer(query: ChatQuery) -> ChatAnswer | None:
+        async def answer_one(query: ChatQuery) -> ChatAnswer | None:
             async with gate:
+                # After a failure nothing more is sent: each request may cost money.
                 if failures:
                     return None
                 try:
-                    found = await self._complete(client, query)
+                    answered = await self._complete(client, query)
                 except EndpointError as error:
                     failures.append(error)
                     return None
-            if found is not None:
-                hear(query, found)
-            return found
+            if answered is not None:
+                on_answer(query, answered)
+            return answered
 
         # One client a call: its connections belong to this call's event loop.
         async with self._client() as client:
-            answers = await asyncio.gather(*map(answer, queries))
+            answers = await asyncio.gather(*map(answer_one, queries))
         if failures:
             raise failures[0]
         return list(answers)
@@ -158,7 +158,7 @@ class ChatEndpoint:
     def _client(self) -> Any:  # noqa: ANN401
         return self._openai.AsyncOpenAI(
             base_url=self._base_url,
-            # The client wants one, and endpoints that need none do not look at it.
+            # The client refuses to start without a key, which local servers do not look at.
             api_key=self._key or "none",
             max_retries=RETRIES,
             timeout=self._openai.Timeout(TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
@@ -168,20 +168,20 @@ class ChatEndpoint:
         while True:
             body = self._body(query)
             try:
-                # Raw, because the client would fill its types with whatever came.
+                # Raw: the client does not validate, and would put any JSON into its types.
                 raw = await client.chat.completions.with_raw_response.create(**body)
             except self._openai.BadRequestError as error:
                 if _is_too_long(error):
                     return None
-                refused = _DISPENSABLE & {error.param} & body.keys()
+                refused = _OPTIONAL_FIELDS & {error.param} & body.keys()
                 if not refused:
                     raise self._failure(error) from None
                 self._refused |= refused
             except self._openai.OpenAIError as error:
-                # Not from it: it holds the request, and that the key.
+                # Without its cause, which holds the request, and so the key.
                 raise self._failure(error) from None
             else:
-                return self._read(raw.text, longest=_CHARS_PER_TOKEN * query.max_tokens)
+                return self._read(raw.text, longest=_MAX_CHARS_PER_TOKEN * query.max_tokens)
 
     def _body(self, query: ChatQuery) -> dict[str, Any]:
         system = [{"role": "system", "content": query.system}] if query.system else []
@@ -195,7 +195,7 @@ class ChatEndpoint:
         for name in self._refused:
             del body[name]
         if "max_tokens" in self._refused:
-            # What newer models of OpenAI call it.
+            # The field's name for newer models of OpenAI.
             body["max_completion_tokens"] = query.max_tokens
         return body
 
@@ -212,7 +212,7 @@ class ChatEndpoint:
                     return ChatAnswer(
                         text=self._clean(content, longest),
                         thoughts=self._clean(thoughts, longest),
-                        model=_printable(self._clean(model, _LONGEST_NAME)),
+                        model=_printable(self._clean(model, _MAX_NAME_CHARS)),
                         prompt_tokens=_count(data.get("usage"), "prompt_tokens"),
                         completion_tokens=_count(data.get("usage"), "completion_tokens"),
                     )
@@ -226,8 +226,8 @@ class ChatEndpoint:
     def _failure(self, error: Any) -> EndpointError:  # noqa: ANN401
         status = getattr(error, "status_code", None)
         if status is None:
-            late = isinstance(error, self._openai.APITimeoutError)
-            what = f"did not answer within {TIMEOUT_S:g} s" if late else "cannot be reached"
+            timed_out = isinstance(error, self._openai.APITimeoutError)
+            what = f"did not answer within {TIMEOUT_S:g} s" if timed_out else "cannot be reached"
             return EndpointError(f"{self._base_url} {what}, asked {RETRIES + 1} times")
         message = str(error.message).removeprefix(f"Error code: {status} - ")
         advice = "; set OPENAI_API_KEY to its key" if status == 401 else ""
@@ -237,37 +237,39 @@ class ChatEndpoint:
         )
 
     def _quote(self, text: str) -> str:
-        return _printable(" ".join(self._clean(text, _LONGEST_MESSAGE).split()))
+        return _printable(" ".join(self._clean(text, _MAX_MESSAGE_CHARS).split()))
 
     def _clean(self, text: object, longest: int) -> str:
-        """Take what an endpoint sent as text that can be kept, without the key if it echoes it."""
+        """Cut text to a length, make it encodable, and hide the key if the endpoint echoed it."""
         if not isinstance(text, str):
             return ""
-        if len(self._key) >= _SHORTEST_SECRET:
+        if len(self._key) >= _MIN_SECRET_CHARS:
             text = text.replace(self._key, "[key]")
         return text[:longest].encode("utf-8", "replace").decode()
 
 
-def _finish(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run ``work`` to its end, also where this thread has an event loop already (a notebook)."""
+def _run(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine to its end, also where this thread has an event loop already (a notebook)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return asyncio.run(coroutine)
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        return thread.submit(asyncio.run, coroutine).result()
 
 
 def _is_too_long(error: Any) -> bool:  # noqa: ANN401
-    said = f"{error.code} {error.type} {error.message}".lower()
-    return any(words in said for words in _TOO_LONG)
+    # Servers agree on no error code for this, so that the message counts as well.
+    description = f"{error.code} {error.type} {error.message}".lower()
+    return any(phrase in description for phrase in _TOO_LONG)
 
 
 def _count(usage: object, name: str) -> int | None:
-    found = cast(Mapping[str, object], usage).get(name) if isinstance(usage, Mapping) else None
-    return found if type(found) is int and found >= 0 else None
+    count = cast(Mapping[str, object], usage).get(name) if isinstance(usage, Mapping) else None
+    # Not isinstance, which would take `true` for a count.
+    return count if type(count) is int and count >= 0 else None
 
 
 def _printable(text: str) -> str:
-    """Leave out what a terminal would obey."""
+    """Leave out control characters, which a terminal would act on."""
     return "".join(c for c in text if c.isprintable())

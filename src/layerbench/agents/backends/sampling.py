@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerbench.agents.backends.base import Answer, Query
+from layerbench.agents.backends.base import Query, Sample
 from layerbench.agents.trie import TokenTrie
 
 
@@ -26,7 +26,7 @@ class Draft:
         query: The request.
         trie: Token sequences that it may become; None for free text.
         noise: Gives one uniform number for each token that is drawn.
-        token_ids: Tokens so far; ``logprobs`` and ``allowed_ids`` as in ``Answer``.
+        token_ids: Tokens so far; ``logprobs`` and ``allowed_ids`` as in ``Sample``.
         options: Ids that the next token is drawn from; empty for free text, or at the end.
         done: The response is complete.
     """
@@ -59,9 +59,9 @@ class Draft:
         self._append_option(index, logprob)
         self._follow_trie()
 
-    def answer(self) -> Answer:
+    def result(self) -> Sample:
         """Give the complete response."""
-        return Answer(tuple(self.token_ids), tuple(self.logprobs), tuple(self.allowed_ids))
+        return Sample(tuple(self.token_ids), tuple(self.logprobs), tuple(self.allowed_ids))
 
     def _follow_trie(self) -> None:
         """Append forced tokens up to the next free one, or the end."""
@@ -103,7 +103,7 @@ def draw(logits: Sequence[float], *, temperature: float, noise: float) -> tuple[
     total = math.log(math.fsum(map(math.exp, scaled)))
     cumulative = list(accumulate(math.exp(logit - total) for logit in scaled))
     drawn = bisect_right(cumulative, noise * cumulative[-1])
-    # Rounding can put the target at the very end, beyond every index.
+    # Rounding can put the target at the very end, past every index.
     index = drawn if drawn < len(logits) else likeliest
     return index, scaled[index] - total
 

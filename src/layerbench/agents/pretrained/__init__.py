@@ -1,1 +1,1 @@
-"""Pretrained models: loaded by name, and those that come along or are fetched."""
+"""Pretrained models: loading by name, the embedded ones, and those that are downloaded."""

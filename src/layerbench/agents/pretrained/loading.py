@@ -32,41 +32,43 @@ def load_model(
     """Load a causal language model and its tokenizer; weights come from safetensors only.
 
     Args:
-        name: One that ``layerbench.agents.pretrained.names`` knows, a folder, or a name on the Hub.
+        name: A name in ``layerbench.agents.pretrained.names``, a folder, or a name on the Hub.
         revision: Branch, tag or commit on the Hub.
         dtype: ``auto`` takes float32 on the CPU, where bfloat16 is far slower, else bfloat16; or
             a name such as ``float32``.
-        device: As torch names it; ``auto`` takes CUDA if there is some. Of several processes that
-            torchrun started, each takes a GPU of its own. ``split`` lays the layers out over all
-            GPUs, one after the other, for a model that none of them can hold.
+        device: A device of torch; ``auto`` takes CUDA if available. Each process of torchrun takes
+            a GPU of its own. ``split`` distributes the layers over all GPUs, one after the other,
+            for a model that none of them can hold.
         trust_remote_code: Run code that comes with the model.
-        attention: As transformers names implementations of it; ``auto`` leaves the choice there.
+        attention: An implementation of attention in transformers; ``auto`` leaves the choice to it.
 
     Raises:
         ValueError: There is no such model, device, dtype or implementation of attention.
     """
-    place = None if device == SPLIT else _find_device(device)
-    if place is None:
+    target = None if device == SPLIT else _find_device(device)
+    if target is None:
         _check_split()
-    kind = _find_dtype(dtype, place)
-    path = names.place(name)
+    weight_dtype = _find_dtype(dtype, target)
+    path = names.resolve(name)
     try:
         model = cast(Any, AutoModelForCausalLM).from_pretrained(
             path,
             revision=revision,
-            dtype=kind,
+            dtype=weight_dtype,
+            # Pickled weights could run code.
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             attn_implementation=None if attention == "auto" else attention,
-            device_map="auto" if place is None else None,
+            device_map="auto" if target is None else None,
         )
         tokenizer = cast(Any, AutoTokenizer).from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code
         )
     except (ImportError, OSError, ValueError) as problem:
         raise _not_loaded(name, problem) from problem
-    if place is not None:
-        model = model.to(place)
+    if target is not None:
+        model = model.to(target)
+    # accelerate leaves weights that fit on no GPU to the CPU or the disk, as meta tensors.
     elif any(parameter.is_meta for parameter in model.parameters()):
         raise ValueError(
             f"model '{name}' does not fit on the {torch.cuda.device_count()} GPUs here"
@@ -80,14 +82,14 @@ def load_skeleton(
     """Build a model without its weights, which takes no memory, to look at its structure.
 
     Args:
-        name: One that ``layerbench.agents.pretrained.names`` knows, a folder, or a name on the Hub.
+        name: A name in ``layerbench.agents.pretrained.names``, a folder, or a name on the Hub.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run code that comes with the model.
 
     Raises:
         ValueError: There is no such model.
     """
-    path = names.place(name)
+    path = names.resolve(name)
     try:
         config = cast(Any, AutoConfig).from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code
@@ -101,18 +103,19 @@ def load_skeleton(
 
 
 def weights_hash(model: nn.Module) -> str:
-    """Compute the SHA-256 of a model's weights: names, kinds, shapes and bytes, by name."""
+    """Compute the SHA-256 of a model's weights: names, dtypes, shapes and bytes, sorted by name."""
     digest = hashlib.sha256()
     weights = cast(dict[str, Tensor], model.state_dict())
     for name in sorted(weights):
         weight = weights[name].detach().cpu().contiguous()
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        # As bytes, since numpy has no bfloat16.
         digest.update(weight.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def _not_loaded(name: str, problem: Exception) -> ValueError:
-    # transformers tells at length, of an unknown kind of model with all that it knows.
+    # Messages of transformers can be very long: one lists every architecture that it knows.
     reason = str(problem).strip().partition("\n")[0][:300]
     if name.startswith(("/", "./", "../", "~")) and not Path(name).exists():
         reason = "there is no such folder"
@@ -133,7 +136,7 @@ def _find_device(name: str) -> torch.device:
         )
     try:
         device = torch.device(name)
-        # A name that torch knows may be that of a device which is not here.
+        # torch accepts names of devices that this machine does not have: an allocation tells.
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ImportError) as problem:
         raise ValueError(f"no device '{name}' here: use auto, cpu, cuda or cuda:N") from problem
@@ -155,7 +158,7 @@ def _find_dtype(name: str, device: torch.device | None) -> torch.dtype:
     if name == "auto":
         on_cpu = device is not None and device.type == "cpu"
         return torch.float32 if on_cpu else torch.bfloat16
-    kind = getattr(torch, name, None)
-    if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
+    weight_dtype = getattr(torch, name, None)
+    if not isinstance(weight_dtype, torch.dtype) or not weight_dtype.is_floating_point:
         raise ValueError(f"no dtype '{name}': use auto, float32, bfloat16 or float16")
-    return kind
+    return weight_dtype

@@ -1,21 +1,21 @@
-"""Models that layerbench knows by names of its own, wherever a model is named.
+"""Names of the models that layerbench embeds or downloads.
 
-A folder of the same name in the working directory is never meant: ``./NAME`` names that.
+Such a name never means a folder in the working directory: ``./NAME`` does.
 """
 
 from layerbench.agents.pretrained import embedded, fetched
 
 
-def is_ours(name: str) -> bool:
-    """Tell whether a name is one of layerbench's, not a folder's or one on the Hub."""
+def is_known(name: str) -> bool:
+    """Tell whether a name is one of layerbench's, and not of a folder or on the Hub."""
     return name in embedded.FOLDERS or name in fetched.SOURCES
 
 
-def place(name: str) -> str:
-    """Give what transformers loads for a name: a folder for one of ours, else the name itself.
+def resolve(name: str) -> str:
+    """Resolve a name for transformers: to a folder if it is known, else to itself.
 
     Raises:
-        NotFetchedError: It is a model that was not fetched.
+        NotFetchedError: The model was not downloaded yet.
     """
     if name in embedded.FOLDERS:
         return str(embedded.model_dir(name))

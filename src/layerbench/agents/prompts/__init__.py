@@ -1,4 +1,4 @@
-"""Prompts: one file of words for each environment, and the styles that put them together."""
+"""Prompts: one file of rules for each environment, and the styles that build messages."""
 
 from layerbench.agents.prompts import alfworld, generic, keydoor, webshop
 from layerbench.agents.prompts.chat import ChatStyle
@@ -18,11 +18,11 @@ _RULES = {
 _COMPACT = {"compact": CompactStyle, "compact-webshop": CompactWebShopStyle}
 
 STYLES = (*_RULES, *_COMPACT)
-"""Names that ``style`` knows."""
+"""Prompt styles by name."""
 
 
 def style(name: str, action_mode: ActionMode, *, thinks: bool = True) -> PromptStyle:
-    """Make a prompt style by name; compact ones say nothing about the form of an answer.
+    """Make a prompt style by name; compact ones say nothing about the form of a response.
 
     Args:
         name: One of ``STYLES``.

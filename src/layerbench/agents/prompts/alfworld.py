@@ -1,4 +1,4 @@
-"""ALFWorld in our words."""
+"""Rules of ALFWorld for the system message."""
 
 RULES = (
     "You act in a household described in text, and have one task, which is named at the start. "

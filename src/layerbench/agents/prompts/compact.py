@@ -1,4 +1,4 @@
-"""The embedded model's prompt: the observation, then the task again, close to the decision."""
+"""Prompts of the embedded ALFWorld model: the observation, then the task again."""
 
 import re
 from collections.abc import Sequence
@@ -10,34 +10,37 @@ _TASK = re.compile(r"Your task is to: (?P<task>.*?)\.?\s*$", re.DOTALL)
 
 
 class CompactStyle:
-    """ALFWorld in few words, for a model with a vocabulary of a few hundred."""
+    """ALFWorld in few words, for a model with a vocabulary of a few hundred.
+
+    Every message ends with the task, so that a small model finds it next to the action.
+    """
 
     system = ""
 
     def first(self, start: Observation) -> str:
-        """Give the receptacles in the room and the task."""
+        """Show the receptacles in the room and the task."""
         listing = _LISTING.search(start.text)
         room = listing["listing"] if listing else start.text
         return f"Room: {room}. Task: {_task(start)}."
 
-    def later(self, start: Observation, now: Observation) -> str:
-        """Give what the last action led to, and the task."""
-        return f"{now.text} Task: {_task(start)}."
+    def later(self, start: Observation, observation: Observation) -> str:
+        """Show the observation after the last action, and the task."""
+        return f"{observation.text} Task: {_task(start)}."
 
     def window(
         self,
         start: Observation,
         history: Sequence[tuple[Observation, str]],
-        now: Observation,
+        observation: Observation,
         turn: int,
     ) -> str:
-        """Give the opening, the last turns and the present observation."""
-        told = [f"{action}. {seen.text}" for seen, action in history]
+        """Show the first observation, the last turns and the latest observation."""
+        past = [f"{action}. {before.text}" for before, action in history]
         if turn == 0:
             return self.first(start)
-        return " ".join([self.first(start), *told, self.later(start, now)])
+        return " ".join([self.first(start), *past, self.later(start, observation)])
 
 
 def _task(start: Observation) -> str:
-    found = _TASK.search(start.text.strip())
-    return found["task"] if found else start.text
+    match = _TASK.search(start.text.strip())
+    return match["task"] if match else start.text

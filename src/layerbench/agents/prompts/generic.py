@@ -1,4 +1,4 @@
-"""Words for an environment that has none of its own."""
+"""Rules for the system message of an environment without a file of its own."""
 
 RULES = (
     "You act in a world described in text, one action at a time, to reach the goal you are given. "

@@ -1,4 +1,4 @@
-"""What every way of wording prompts offers."""
+"""Protocol for prompt styles."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -8,7 +8,7 @@ from layerbench.envs.types import Observation
 
 @runtime_checkable
 class PromptStyle(Protocol):
-    """Observations and history as messages, without any chat template."""
+    """Observations and past turns as messages, without any chat template."""
 
     @property
     def system(self) -> str:
@@ -19,23 +19,23 @@ class PromptStyle(Protocol):
         """Word the first message of a transcript."""
         ...
 
-    def later(self, start: Observation, now: Observation) -> str:
-        """Word a later message of a transcript, which the model reads after all before."""
+    def later(self, start: Observation, observation: Observation) -> str:
+        """Word a later message of a transcript; the model still reads all earlier ones."""
         ...
 
     def window(
         self,
         start: Observation,
         history: Sequence[tuple[Observation, str]],
-        now: Observation,
+        observation: Observation,
         turn: int,
     ) -> str:
-        """Word the only message of a prompt that tells the last turns.
+        """Word a prompt of one message, which shows the last turns.
 
         Args:
             start: The first observation of the episode.
-            history: The last turns: what was seen, and the action it was answered with.
-            now: What is to be answered.
-            turn: Its number, from 0.
+            history: Observation and action of each of the last turns, oldest first.
+            observation: The latest observation, which the response is to.
+            turn: Number of the turn, from 0.
         """
         ...

@@ -1,4 +1,4 @@
-"""WebShop in our words."""
+"""Rules of WebShop for the system message."""
 
 RULES = (
     "You shop online for what an instruction asks: a kind of product with certain features, "

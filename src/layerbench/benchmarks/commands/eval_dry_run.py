@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from layerbench.agents.agent import Moment
+from layerbench.agents.agent import EpisodeState
 from layerbench.agents.backends.endpoint import ChatAnswer, ChatQuery, EndpointError
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.leaderboard.cells import plain
@@ -52,8 +52,8 @@ def _first_queries(
             if isinstance(start, EpisodeFailure):
                 raise ValueError(f"task {task.task_id} cannot be started: {start.reason}")
             seen = start.observation
-            moment = Moment(episode=0, seed=0, start=seen, turns=(), now=seen)
-            found.append(agent.query(moment, config.eval.temperature))
+            state = EpisodeState(episode=0, seed=0, start=seen, turns=(), observation=seen)
+            found.append(agent.query(state, config.eval.temperature))
     return found
 
 

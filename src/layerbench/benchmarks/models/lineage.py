@@ -28,7 +28,7 @@ class Lineage:
 
 def is_trained(name: str) -> bool:
     """Tell whether a model is a base with what some run trained put into it."""
-    return not names.is_ours(name) and (run_of(name) is not None or delta.is_delta(Path(name)))
+    return not names.is_known(name) and (run_of(name) is not None or delta.is_delta(Path(name)))
 
 
 def newest_checkpoint(run: Path) -> Path:

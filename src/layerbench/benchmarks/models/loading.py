@@ -41,7 +41,7 @@ def load_base(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
     """
     source = lineage.lineage(settings.name, revision=settings.revision)
     path = Path(source.base)
-    if not names.is_ours(source.base) and path.is_dir() and not (path / "config.json").exists():
+    if not names.is_known(source.base) and path.is_dir() and not (path / "config.json").exists():
         raise SettingsError(
             f"{path} holds no model (config.json) and no run (config.yaml): name another folder"
         )

@@ -46,7 +46,7 @@ def write(record: RunRecord, base: Base, *, whole: bool) -> str:
 
 def is_local(name: str) -> bool:
     """Tell whether a base is a folder of this machine, and neither on the Hub nor in layerbench."""
-    return not names.is_ours(name) and Path(name).is_dir()
+    return not names.is_known(name) and Path(name).is_dir()
 
 
 def _metadata(base: Base, *, whole: bool) -> str:
@@ -157,7 +157,7 @@ def _what_learned(record: RunRecord) -> str:
 
 
 def _is_on_the_hub(base: Base) -> bool:
-    return not names.is_ours(base.name) and not is_local(base.name)
+    return not names.is_known(base.name) and not is_local(base.name)
 
 
 def _short(name: str) -> str:

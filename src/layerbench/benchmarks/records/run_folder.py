@@ -322,7 +322,7 @@ def run_of(name: str) -> Path | None:
     path = Path(name)
     inside = path.parent.parent if path.parent.name == "checkpoints" else path
     is_run = (inside / "config.yaml").is_file() and not (inside / "config.json").exists()
-    return inside if is_run and not names.is_ours(name) else None
+    return inside if is_run and not names.is_known(name) else None
 
 
 def read_settings(run: Path) -> dict[str, Json]:

@@ -63,7 +63,7 @@ def _base_model(submission: Submission) -> nn.Module:
     """
     settings = submission.config.model
     source = lineage.lineage(settings.name, revision=settings.revision)
-    if not names.is_ours(source.base) and not Path(source.base).is_dir():
+    if not names.is_known(source.base) and not Path(source.base).is_dir():
         if source.trained:
             raise ValueError(f"the base of {settings.name!r} is not a folder on this machine")
         settings = replace(settings, name=_snapshot(settings.name, settings.revision))

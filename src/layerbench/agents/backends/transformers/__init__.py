@@ -1,1 +1,1 @@
-"""Sampling by transformers, with key-value caches of our own."""
+"""Sampling from transformers models, with key-value caches for rows of different lengths."""

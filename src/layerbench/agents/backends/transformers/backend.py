@@ -1,4 +1,4 @@
-"""Answers from a causal language model of transformers.
+"""Backend that samples from a causal language model of transformers.
 
 Shape suffixes: R rows sampled at once, K ids to choose from.
 """
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from layerbench.agents.backends.base import Answer, Query
+from layerbench.agents.backends.base import Query, Sample
 from layerbench.agents.backends.sampling import Draft, draw_rows
 from layerbench.agents.backends.transformers.cached import (
     CachedStepper,
@@ -23,19 +23,19 @@ from layerbench.agents.backends.transformers.stepper import Stepper
 
 @dataclass(slots=True)
 class _Row:
-    """An episode's row of the cache, and what it has read."""
+    """An episode's row of the stepper, and the tokens that it has read."""
 
     number: int
     token_ids: list[int]
 
 
 class TransformersBackend:
-    """Samples from a live model, keeping what each episode's row has read between turns.
+    """Samples from a live model; each episode keeps its row of the cache between turns.
 
     Args:
-        model: A causal language model; put into evaluation mode while it answers.
-        eos_id: Ends free text.
-        stepper: How to read; by default the fastest that is right for the model.
+        model: A causal language model; in evaluation mode while it samples.
+        eos_id: Token that ends free text.
+        stepper: Incremental decoding; by default the fastest that is right for the model.
     """
 
     def __init__(self, model: nn.Module, *, eos_id: int, stepper: Stepper | None = None) -> None:
@@ -44,11 +44,11 @@ class TransformersBackend:
         self._stepper = stepper if stepper is not None else pick_stepper(model)
         self._rows: dict[int, _Row] = {}
 
-    def answer(self, queries: Sequence[Query]) -> list[Answer]:
-        """Sample an answer to each query, all of them side by side.
+    def sample(self, queries: Sequence[Query]) -> list[Sample]:
+        """Sample a response to each query, all of them side by side.
 
-        The noise of an answer comes from its query's seed alone, by inversion of the cumulative
-        distribution, so that it does not depend on the other queries.
+        The noise of a response comes from its query's seed alone, so that it does not depend on
+        the other queries.
 
         Raises:
             ValueError: Two queries are of the same episode, or a context is empty.
@@ -59,36 +59,39 @@ class TransformersBackend:
         training = self._model.training
         if training:
             self._model.eval()
-        self._share_openings(queries)
+        self._share_prompts(queries)
         drafts = [self._start(query) for query in queries]
         while live := [draft for draft in drafts if not draft.done]:
             self._choose([draft for draft in live if draft.trie is not None])
             self._write([draft for draft in live if draft.trie is None])
         if training:
             self._model.train()
-        return [draft.answer() for draft in drafts]
+        return [draft.result() for draft in drafts]
 
     def release(self, episodes: Iterable[int]) -> None:
         """Drop the rows of these episodes."""
         rows = [self._rows.pop(episode) for episode in episodes if episode in self._rows]
         self._stepper.drop([row.number for row in rows])
 
-    def _share_openings(self, queries: Sequence[Query]) -> None:
-        """Read a context that several fresh episodes begin with once, and copy what was kept.
+    def _share_prompts(self, queries: Sequence[Query]) -> None:
+        """Read a prompt that several new episodes have in common once, and copy its cache.
 
-        A group plays one task, so its first prompts are equal. The last token is left to each
-        episode, whose logits it asks for anyway.
+        A group plays one task, so its first prompts are equal. Each episode reads the last token
+        itself, since it needs the logits after it.
         """
-        begun: dict[tuple[int, ...], list[int]] = {}
+        episodes_by_prompt: dict[tuple[int, ...], list[int]] = {}
         for query in queries:
             if query.episode not in self._rows and len(query.context_ids) > 1:
-                begun.setdefault(query.context_ids[:-1], []).append(query.episode)
-        shared = {ids: episodes for ids, episodes in begun.items() if len(episodes) > 1}
+                episodes_by_prompt.setdefault(query.context_ids[:-1], []).append(query.episode)
+        shared = {
+            ids: episodes for ids, episodes in episodes_by_prompt.items() if len(episodes) > 1
+        }
         if not shared:
             return
         firsts = {ids: self._stepper.open() for ids in shared}
-        nothing = torch.zeros(len(shared), 1, dtype=torch.long)
-        self._stepper.extend({firsts[ids]: ids for ids in shared}, nothing)
+        # The logits are not used: one candidate is the least that can be scored.
+        candidates_R1 = torch.zeros(len(shared), 1, dtype=torch.long)
+        self._stepper.extend({firsts[ids]: ids for ids in shared}, candidates_R1)
         for ids, episodes in shared.items():
             numbers = [firsts[ids], *(self._stepper.copy(firsts[ids]) for _ in episodes[1:])]
             for episode, number in zip(episodes, numbers, strict=True):
@@ -99,7 +102,7 @@ class TransformersBackend:
         row = self._rows.get(query.episode)
         if row is None:
             row = self._rows[query.episode] = _Row(self._stepper.open(), [])
-        # The last token is read again where the row has it already: its logits are wanted.
+        # At least the last token is read, also if the row has it already: its logits are needed.
         shared = min(_common_prefix(row.token_ids, query.context_ids), len(query.context_ids) - 1)
         if shared < len(row.token_ids):
             self._stepper.truncate(row.number, length=shared)
@@ -122,13 +125,16 @@ class TransformersBackend:
         """Sample each draft's next token among its options, then follow what that forces."""
         if not drafts:
             return
-        most = max(len(draft.options) for draft in drafts)
+        width = max(len(draft.options) for draft in drafts)
+        # Any id will do as padding: its logit is masked below.
         padded = [
-            draft.options + draft.options[:1] * (most - len(draft.options)) for draft in drafts
+            draft.options + draft.options[:1] * (width - len(draft.options)) for draft in drafts
         ]
         logits_RK = self._read(drafts, torch.tensor(padded))
-        shut_RK = torch.tensor([[k >= len(draft.options) for k in range(most)] for draft in drafts])
-        logits_RK = logits_RK.cpu().masked_fill(shut_RK, float("-inf"))
+        padding_RK = torch.tensor(
+            [[k >= len(draft.options) for k in range(width)] for draft in drafts]
+        )
+        logits_RK = logits_RK.cpu().masked_fill(padding_RK, float("-inf"))
         for draft, (index, logprob) in zip(drafts, _draw(logits_RK, drafts), strict=True):
             draft.choose(index, logprob)
 
@@ -140,8 +146,8 @@ class TransformersBackend:
         for draft, (token, logprob) in zip(drafts, _draw(logits_RK, drafts), strict=True):
             draft.token_ids.append(token)
             draft.logprobs.append(logprob)
-            full = len(draft.token_ids) >= draft.query.max_new_tokens
-            draft.done = token == self._eos_id or full
+            cut_off = len(draft.token_ids) >= draft.query.max_new_tokens
+            draft.done = token == self._eos_id or cut_off
 
 
 def _draw(logits_RK: Float[Tensor, "R K"], drafts: Sequence[Draft]) -> list[tuple[int, float]]:
@@ -166,7 +172,7 @@ def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
 
 
 def pick_stepper(model: nn.Module) -> Stepper:
-    """Pick the fastest way of reading that is right for a model."""
+    """Pick the fastest stepper that is right for a model."""
     if is_lean(model):
         return LeanStepper(model)
     return CachedStepper(model) if has_full_attention(model) else RecomputingStepper(model)

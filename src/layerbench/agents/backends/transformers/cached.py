@@ -1,4 +1,4 @@
-"""Reading on with any causal model of transformers.
+"""Steppers for any causal language model of transformers, with its own cache or with none.
 
 Shape suffixes: B rows of the batch, T tokens fed at once, N cached positions, R rows read, K
 candidate ids.
@@ -14,10 +14,11 @@ from transformers import DynamicCache
 
 
 class CachedStepper:
-    """A key-value cache of transformers in which rows of different lengths have holes.
+    """A key-value cache of transformers for rows of different lengths.
 
     Chunks are padded on the left, so that every row's logits are the last ones; the padding's
-    keys stay in the cache, masked. When more than half of the cache is holes it is packed anew.
+    keys stay in the cache as masked holes. When more than half of the longest row's positions
+    are holes, the cache is packed.
 
     Args:
         model: Any causal language model whose layers all attend to everything before them.
@@ -55,20 +56,20 @@ class CachedStepper:
 
     @torch.inference_mode()
     def copy(self, row: int) -> int:
-        """Start another row that has read the same."""
-        twin = self.open()
+        """Start another row with the same tokens."""
+        target = self.open()
         if row in self._batch:
-            self._opened.remove(twin)
+            self._opened.remove(target)
             self._select([*range(len(self._batch)), self._batch.index(row)])
-            self._batch.append(twin)
-        return twin
+            self._batch.append(target)
+        return target
 
     @torch.inference_mode()
     def drop(self, rows: Iterable[int]) -> None:
-        """Forget rows; with the last one the memory goes too."""
-        gone = set(rows)
-        self._opened = [row for row in self._opened if row not in gone]
-        kept = [index for index, row in enumerate(self._batch) if row not in gone]
+        """Forget rows; the last one frees the memory."""
+        dropped = set(rows)
+        self._opened = [row for row in self._opened if row not in dropped]
+        kept = [index for index, row in enumerate(self._batch) if row not in dropped]
         if not kept:
             self._batch = []
             self._cache = DynamicCache()
@@ -81,8 +82,8 @@ class CachedStepper:
     def extend(
         self, chunks: Mapping[int, Sequence[int]], candidates_RK: Int[Tensor, "R K"] | None = None
     ) -> Float[Tensor, "R K"]:
-        """Read more of some rows, and score what may come next."""
-        self._admit()
+        """Append tokens to some rows, and score what may come next."""
+        self._add_opened()
         if self._real_BN.shape[1] > 2 * int(self._real_BN.sum(1).max()):
             self._pack()
         ids_BT, real_BT = self._pad(chunks)
@@ -95,6 +96,7 @@ class CachedStepper:
             position_ids=positions_BT.to(self._device),
             past_key_values=self._cache,
             use_cache=True,
+            # Logits of all positions would be T times the vocabulary.
             logits_to_keep=1,
         )
         picked = torch.tensor([self._batch.index(row) for row in chunks])
@@ -114,38 +116,39 @@ class CachedStepper:
                 real_BT[index, -len(chunk) :] = True
         return ids_BT, real_BT
 
-    def _admit(self) -> None:
-        """Give every row opened since the last call its place in the batch, all holes."""
-        fresh = len(self._opened)
+    def _add_opened(self) -> None:
+        """Add the rows opened since the last call to the batch, filled with holes."""
+        count = len(self._opened)
         for layer in self._layers():
             for name in ("keys", "values"):
-                held = getattr(layer, name)
-                blank = held.new_zeros((fresh, *held.shape[1:]))
-                setattr(layer, name, torch.cat([held, blank]))
-        blank_BN = torch.zeros(fresh, self._real_BN.shape[1], dtype=torch.bool)
+                cached = getattr(layer, name)
+                blank = cached.new_zeros((count, *cached.shape[1:]))
+                setattr(layer, name, torch.cat([cached, blank]))
+        blank_BN = torch.zeros(count, self._real_BN.shape[1], dtype=torch.bool)
         self._real_BN = torch.cat([self._real_BN, blank_BN])
         self._batch += self._opened
         self._opened = []
 
     def _select(self, indices: Sequence[int]) -> None:
-        chosen = torch.tensor(indices)
-        self._real_BN = self._real_BN[chosen]
+        rows = torch.tensor(indices)
+        self._real_BN = self._real_BN[rows]
         for layer in self._layers():
             for name in ("keys", "values"):
-                held = getattr(layer, name)
-                setattr(layer, name, held[chosen.to(held.device)])
+                cached = getattr(layer, name)
+                setattr(layer, name, cached[rows.to(cached.device)])
 
     def _pack(self) -> None:
-        """Move every row's tokens to the right end, and cut off what is holes in all rows."""
+        """Move every row's tokens to the right end, and cut off positions without any."""
+        # A stable sort by "is a token" puts holes first and keeps the order of the tokens.
         order_BN = self._real_BN.int().sort(dim=1, stable=True).indices
         order_BN = order_BN[:, -int(self._real_BN.sum(1).max()) :]
         self._real_BN = self._real_BN.gather(1, order_BN)
         index = order_BN[:, None, :, None]
         for layer in self._layers():
             for name in ("keys", "values"):
-                held = getattr(layer, name)
-                shape = (-1, held.shape[1], -1, held.shape[3])
-                setattr(layer, name, held.gather(2, index.expand(shape).to(held.device)))
+                cached = getattr(layer, name)
+                shape = (-1, cached.shape[1], -1, cached.shape[3])
+                setattr(layer, name, cached.gather(2, index.expand(shape).to(cached.device)))
 
     def _layers(self) -> list[Any]:
         layers = cast(list[Any], self._cache.layers)
@@ -153,9 +156,9 @@ class CachedStepper:
 
 
 class RecomputingStepper:
-    """No cache at all: every call reads every row from its start.
+    """Recomputes every row from its start in each call, without a cache.
 
-    Right for any causal model, and slow: what the others are compared with.
+    Right for any causal model, and slow: the reference in the tests of the others.
 
     Args:
         model: Any causal language model.
@@ -164,53 +167,53 @@ class RecomputingStepper:
     def __init__(self, model: nn.Module) -> None:
         self._model: Any = model
         self._device = next(model.parameters()).device
-        self._texts: dict[int, list[int]] = {}
+        self._token_ids: dict[int, list[int]] = {}
         self._next_row = 0
 
     def open(self) -> int:
         """Start an empty row."""
         self._next_row += 1
-        self._texts[self._next_row] = []
+        self._token_ids[self._next_row] = []
         return self._next_row
 
     def truncate(self, row: int, *, length: int) -> None:
         """Forget all but the first tokens of a row."""
-        del self._texts[row][length:]
+        del self._token_ids[row][length:]
 
     def copy(self, row: int) -> int:
-        """Start another row that has read the same."""
-        twin = self.open()
-        self._texts[twin] = list(self._texts[row])
-        return twin
+        """Start another row with the same tokens."""
+        target = self.open()
+        self._token_ids[target] = list(self._token_ids[row])
+        return target
 
     def drop(self, rows: Iterable[int]) -> None:
         """Forget rows."""
         for row in rows:
-            del self._texts[row]
+            del self._token_ids[row]
 
     @torch.inference_mode()
     def extend(
         self, chunks: Mapping[int, Sequence[int]], candidates_RK: Int[Tensor, "R K"] | None = None
     ) -> Float[Tensor, "R K"]:
-        """Read more of some rows, and score what may come next."""
+        """Append tokens to some rows, and score what may come next."""
         last: list[Tensor] = []
         for row, chunk in chunks.items():
-            self._texts[row] += chunk
-            ids = torch.tensor([self._texts[row]], device=self._device)
+            self._token_ids[row] += chunk
+            ids = torch.tensor([self._token_ids[row]], device=self._device)
             last.append(self._model(input_ids=ids, use_cache=False).logits[0, -1].float())
         return gather(torch.stack(last), candidates_RK)
 
 
 def has_full_attention(model: nn.Module) -> bool:
-    """Tell whether every layer attends to all tokens before it, by what the model says."""
-    # Layers that keep a state beside the keys, or instead of them: no row of it can have holes.
+    """Tell whether every layer attends to all tokens before it, by the model's configuration."""
+    # Recurrent layers keep a state beside or instead of keys, and a state cannot skip padding.
     if getattr(model, "_is_stateful", False):
         return False
-    # Of a model of text and images, the part that reads text.
+    # For a model of text and images: the configuration of its text decoder.
     config = cast(Any, model).config.get_text_config(decoder=True)
-    kinds = getattr(config, "layer_types", None)
-    if kinds is not None:
-        return set(kinds) == {"full_attention"}
+    layer_types = getattr(config, "layer_types", None)
+    if layer_types is not None:
+        return set(layer_types) == {"full_attention"}
     return getattr(config, "sliding_window", None) is None
 
 

@@ -1,6 +1,6 @@
-"""A plain cached loop over the modules of Llama-like models, for one CPU thread.
+"""The lean loop: a plain cached forward of Llama-like models, for one CPU thread.
 
-transformers spends more time around a small model than in it. Here the tokens of all rows lie
+For a small model, transformers takes more time than the arithmetic. Here the tokens of all rows lie
 packed one after another, without padding, and only attention sees rows.
 
 Shape suffixes: N packed tokens of one pass, C channels, L layers, S slots (rows of the cache),
@@ -23,18 +23,18 @@ from layerbench.agents.backends.transformers.packing import Pass, plan_passes
 
 _ARCHITECTURES = (LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 
-# Kinds of rotary embedding whose frequencies do not depend on the length read so far.
+# Types of rotary embedding whose frequencies do not depend on the length read so far.
 _FIXED_ROTARY = ("default", "linear", "llama3", "yarn")
 
 _GROWTH = 512
-"""Positions by which the cache grows at least: growing copies it, unused room takes no memory."""
+"""Least growth of the cache in positions: growing copies it, unused room takes no memory."""
 
 _SMALL_VOCABULARY = 4096
-"""Up to here scoring every id and picking is cheaper than gathering rows of the head."""
+"""Up to this size, scoring all ids and picking is cheaper than gathering rows of the head."""
 
 
 def is_lean(model: nn.Module) -> bool:
-    """Tell whether the lean loop computes exactly what this model's own forward does.
+    """Tell whether the lean loop computes the same as this model's own forward.
 
     True for unmodified Llama, Qwen2 and Qwen3 in float32 on the CPU, with full attention.
     """
@@ -57,6 +57,7 @@ def is_lean(model: nn.Module) -> bool:
         for name, module in modules.items()
         if name.endswith(("_proj", "lm_head"))
     )
+    # A hook may change what a module computes, and the loop would not call it.
     hooked = any(
         getattr(module, hooks)
         for module in modules.values()
@@ -67,7 +68,7 @@ def is_lean(model: nn.Module) -> bool:
 
 @runtime_checkable
 class _Norm(Protocol):
-    """What the models' root mean square norms have in common."""
+    """The common part of the models' root mean square norms."""
 
     weight: Tensor
     variance_epsilon: float
@@ -75,7 +76,7 @@ class _Norm(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Cache:
-    """Keys and values of every slot; positions beyond a row's length hold finite left-overs."""
+    """Keys and values of every slot; positions beyond a row's length hold stale, finite values."""
 
     keys_LSJME: Float[Tensor, "L S J M E"]
     values_LSJME: Float[Tensor, "L S J M E"]
@@ -84,8 +85,8 @@ class _Cache:
 class LeanStepper:
     """A ragged key-value cache over the live weights of a model that ``is_lean`` accepts.
 
-    Weights are read anew in every call, so that training steps are seen at once; rows read
-    before such a step must be dropped by the caller.
+    Every call uses the live weights, so that an optimizer step takes effect at once; rows read
+    before it must be dropped by the caller.
 
     Args:
         model: A transformers model; it is neither copied nor changed.
@@ -97,17 +98,17 @@ class LeanStepper:
     def __init__(self, model: nn.Module) -> None:
         if not is_lean(model):
             raise ValueError(f"the lean loop cannot stand in for {type(model).__name__} as it is")
-        whole = cast(Any, model)
-        config = whole.config
-        self._head: nn.Linear = whole.lm_head
-        self._inner: Any = whole.model
-        self._layers: list[Any] = list(whole.model.layers)[: config.num_hidden_layers]
+        causal_lm = cast(Any, model)
+        config = causal_lm.config
+        self._head: nn.Linear = causal_lm.lm_head
+        self._inner: Any = causal_lm.model
+        self._layers: list[Any] = list(causal_lm.model.layers)[: config.num_hidden_layers]
         attention = self._layers[0].self_attn
         self._head_size = int(attention.head_dim)
         self._heads = int(config.num_attention_heads)
         self._key_heads = int(config.num_key_value_heads)
         self._has_head_norms = hasattr(attention, "q_norm")
-        self._rotary: Any = whole.model.rotary_emb
+        self._rotary: Any = causal_lm.model.rotary_emb
         self._cos = self._sin = torch.empty(0, self._head_size)
         self._lengths: list[int] = []
         self._free: list[int] = []
@@ -128,17 +129,17 @@ class LeanStepper:
 
     @torch.inference_mode()
     def copy(self, row: int) -> int:
-        """Start another row that has read the same."""
-        twin = self.open()
+        """Start another row with the same tokens."""
+        target = self.open()
         length = self._lengths[row]
         self._reserve(length)
         for cached in (self._cache.keys_LSJME, self._cache.values_LSJME):
-            cached[:, twin, :, :length] = cached[:, row, :, :length]
-        self._lengths[twin] = length
-        return twin
+            cached[:, target, :, :length] = cached[:, row, :, :length]
+        self._lengths[target] = length
+        return target
 
     def drop(self, rows: Iterable[int]) -> None:
-        """Forget rows; with the last one the memory goes too."""
+        """Forget rows; the last one frees the memory."""
         for row in rows:
             self._lengths[row] = 0
             self._free.append(row)
@@ -150,9 +151,10 @@ class LeanStepper:
     def extend(
         self, chunks: Mapping[int, Sequence[int]], candidates_RK: Int[Tensor, "R K"] | None = None
     ) -> Float[Tensor, "R K"]:
-        """Read more of some rows, and score what may come next."""
+        """Append tokens to some rows, and score what may come next."""
         longest = max(self._lengths[row] + len(chunk) for row, chunk in chunks.items())
         self._reserve(longest)
+        # Ascending, so that neighbouring slots can share an attention call.
         order = sorted(chunks)
         last_RC = torch.cat(
             [
@@ -173,7 +175,7 @@ class LeanStepper:
         x_NC = functional.embedding(part.token_ids_N, self._inner.embed_tokens.weight)
         cos_N1E = self._cos[part.positions_N].unsqueeze(1)
         sin_N1E = self._sin[part.positions_N].unsqueeze(1)
-        places = self._places(part)
+        indices = self._cache_indices(part)
         for index, layer in enumerate(self._layers):
             attention = layer.self_attn
             y_NC = _rms_norm(x_NC, layer.input_layernorm)
@@ -189,7 +191,7 @@ class LeanStepper:
             values_SJME = self._cache.values_LSJME[index]
             for cached_SJME, fresh_NJE in ((keys_SJME, k_NJE), (values_SJME, v_NJE)):
                 cached_SJME.view(-1, self._head_size).index_copy_(
-                    0, places, fresh_NJE.reshape(-1, self._head_size)
+                    0, indices, fresh_NJE.reshape(-1, self._head_size)
                 )
             attended_NC = part.attend(q_NHE, keys_SJME, values_SJME)
             _add_linear(x_NC, attended_NC, attention.o_proj)
@@ -204,8 +206,8 @@ class LeanStepper:
     ) -> Float[Tensor, "N heads E"]:
         return _linear(y_NC, projection).view(len(y_NC), -1, self._head_size)
 
-    def _places(self, part: Pass) -> Int[Tensor, " NJ"]:
-        """Number the vectors of the cache, seen as one long list, that the tokens fill."""
+    def _cache_indices(self, part: Pass) -> Int[Tensor, " NJ"]:
+        """Index the vectors that the tokens fill, in the cache seen as one long list."""
         positions = self._cache.keys_LSJME.shape[3]
         first_N = part.rows_N * (self._key_heads * positions) + part.positions_N
         heads_J = torch.arange(self._key_heads) * positions
@@ -224,30 +226,30 @@ class LeanStepper:
         return scores_RK if bias is None else scores_RK + bias[candidates_RK]
 
     def _reserve(self, positions: int) -> None:
-        """Make room for every slot there is, and for rows of this many positions."""
-        held = self._cache.keys_LSJME
-        slots = max(len(self._lengths), held.shape[1])
+        """Make room for all slots, and for rows of this many positions."""
+        old_keys = self._cache.keys_LSJME
+        slots = max(len(self._lengths), old_keys.shape[1])
         if len(self._cos) < positions:
             self._tabulate_rotations(positions)
-        if slots == held.shape[1] and positions <= held.shape[3]:
+        if slots == old_keys.shape[1] and positions <= old_keys.shape[3]:
             return
-        if slots > held.shape[1]:
-            slots = max(slots, 2 * held.shape[1])
-        if positions > held.shape[3]:
-            positions = max(positions + _GROWTH, 2 * held.shape[3])
-        grown = self._empty_cache(slots=slots, positions=max(positions, held.shape[3]))
+        if slots > old_keys.shape[1]:
+            slots = max(slots, 2 * old_keys.shape[1])
+        if positions > old_keys.shape[3]:
+            positions = max(positions + _GROWTH, 2 * old_keys.shape[3])
+        grown = self._empty_cache(slots=slots, positions=max(positions, old_keys.shape[3]))
         used = max(self._lengths, default=0)
         for new, old in (
-            (grown.keys_LSJME, held),
+            (grown.keys_LSJME, old_keys),
             (grown.values_LSJME, self._cache.values_LSJME),
         ):
-            new[:, : held.shape[1], :, :used] = old[:, :, :, :used]
+            new[:, : old_keys.shape[1], :, :used] = old[:, :, :, :used]
         self._cache = grown
 
     def _empty_cache(self, *, slots: int, positions: int) -> _Cache:
         shape = (len(self._layers), slots, self._key_heads, positions, self._head_size)
-        # Zeros, not merely empty: masked keys still enter sums, where a NaN would spread. Those
-        # of numpy take memory only when it is written to, unlike torch's.
+        # Zeros, not empty: masked keys still enter sums, where a NaN would spread. Zeros of numpy,
+        # unlike torch's, take memory only once they are written to.
         return _Cache(
             torch.as_tensor(np.zeros(shape, np.float32)),
             torch.as_tensor(np.zeros(shape, np.float32)),
@@ -259,7 +261,7 @@ class LeanStepper:
         angles = torch.cat([frequencies, frequencies], dim=-1)
         scale = float(self._rotary.attention_scaling)
         self._cos, self._sin = angles.cos() * scale, angles.sin() * scale
-        # The rotation swaps the halves of a head and negates the first; the sign is kept here.
+        # The rotation swaps the halves of a head and negates the first: the table holds the sign.
         self._sin[:, : self._head_size // 2].neg_()
 
 
@@ -276,8 +278,9 @@ def _add_linear(x_NC: Float[Tensor, "N C"], y: Float[Tensor, "N D"], module: nn.
 
 
 def _rms_norm(x: Float[Tensor, "*N C"], module: _Norm) -> Float[Tensor, "*N C"]:
-    """Normalise as the model's norms do; a matrix product sums a third faster than a mean."""
+    """Normalise by the root mean square, as the model's norms do."""
     channels = x.shape[-1]
+    # A matrix product, since it sums a third faster than `mean`.
     mean_square = x.square().matmul(x.new_full((channels, 1), 1.0 / channels))
     scale = mean_square.add_(module.variance_epsilon).rsqrt_()
     return scale.mul(x).mul_(module.weight)

@@ -1,4 +1,4 @@
-"""How ragged rows are read together: what is packed, and which rows attention sees at once.
+"""Packing: divides ragged rows into passes, and the rows of a pass into attention calls.
 
 Shape suffixes: N packed tokens of one pass, P tokens padded per run, S slots (rows of the
 cache), H query heads, J key and value heads, M cached positions, E channels of a head, R rows.
@@ -13,15 +13,15 @@ from torch import Tensor
 from torch.nn import functional
 
 _PASS_TOKENS = 512
-"""Tokens read at once: beyond this, what lies between two operations leaves the cache of a core."""
+"""Tokens of one pass: with more, activations between operations leave a core's cache."""
 
 _CALL_COST = 6000
-"""What one attention call costs by itself, in pairs of a query and a key."""
+"""Overhead of one attention call, in pairs of a query and a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """What one row reads: ``width`` tokens after the ``past`` ones it has read before."""
+    """New tokens of one row: ``width`` tokens after the ``past`` ones in the cache."""
 
     row: int
     past: int
@@ -30,16 +30,16 @@ class _Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Neighbouring slots that one attention call serves, padded to the widest chunk.
+    """Neighbouring slots of one attention call, padded to the widest chunk.
 
     Attributes:
         first: The first slot.
-        count: How many slots.
+        count: Number of slots.
         width: Queries of each slot, padding included.
-        reach: Keys that any of them may see.
-        mask: Added to the scores, for each slot, query and key; None if all is seen, or the
-            rows are new.
-        causal: The rows are new, so that each query sees as many keys as its place in them.
+        reach: Number of keys, from the start of each slot, that enter the call.
+        mask: Added to the scores, for each slot, query and key; None if every query sees all
+            keys, or ``causal`` is set.
+        causal: Mask causally; the rows are new, so that query and key positions are equal.
     """
 
     first: int
@@ -56,12 +56,12 @@ class Pass:
 
     Attributes:
         token_ids_N: The chunks of its rows, one after another.
-        positions_N: Where in its row each token stands.
-        rows_N: Which row (slot) it belongs to.
-        last_R: Where each row's last token lies among the packed ones.
+        positions_N: Position of each token in its row, from 0.
+        rows_N: Row (slot) of each token.
+        last_R: Index of each row's last token among the packed ones.
         runs: The rows by attention call, in the same order.
         pad_P: For each padded query, the packed token it repeats; None if nothing is padded.
-        unpad_N: Where each packed token lies among the padded ones.
+        unpad_N: Index of each packed token among the padded ones.
     """
 
     token_ids_N: Int[Tensor, " N"]
@@ -78,7 +78,7 @@ class Pass:
         keys_SJME: Float[Tensor, "S J M E"],
         values_SJME: Float[Tensor, "S J M E"],
     ) -> Float[Tensor, "N C"]:
-        """Let every token attend to its row, itself included; heads come back side by side."""
+        """Let every token attend to its row up to itself; the output concatenates the heads."""
         q_PHE = q_NHE if self.pad_P is None else q_NHE.index_select(0, self.pad_P)
         num_heads, size = q_NHE.shape[1:]
         key_heads = keys_SJME.shape[1]
@@ -87,7 +87,7 @@ class Pass:
         for run in self.runs:
             count, width = run.count, run.width
             end = start + count * width
-            # Heads that share keys become further queries, so that keys need no repeating.
+            # Heads that share keys become further queries, so that keys are not repeated.
             q = q_PHE[start:end].view(count, width, key_heads, -1, size)
             q = q.permute(0, 2, 1, 3, 4).reshape(count, key_heads, -1, size)
             slots = slice(run.first, run.first + count)
@@ -112,7 +112,7 @@ def plan_passes(
 
     Args:
         chunks: Tokens to read by row, ascending.
-        lengths: How much every row has read before, indexed by row.
+        lengths: Number of cached tokens, indexed by row.
         group: Query heads that share a key head.
     """
     part: list[_Chunk] = []
@@ -174,6 +174,7 @@ def _split(part: list[_Chunk]) -> Iterator[list[_Chunk]]:
 def _plan_run(run: list[_Chunk], group: int) -> Run:
     width = max(chunk.width for chunk in run)
     reach = max(chunk.past + chunk.width for chunk in run)
+    # With grouped heads several queries share a position, so that a causal mask would be wrong.
     if width > 1 and group == 1 and all(chunk.past == 0 for chunk in run):
         return Run(run[0].row, len(run), width, reach, mask=None, causal=True)
     mask: Tensor | None = None

@@ -1,4 +1,4 @@
-"""What a backend needs of a model: to read on where it stopped.
+"""Incremental decoding: append tokens to a cached row and get next-token logits.
 
 Shape suffixes: R rows read in one call, K candidate ids.
 """
@@ -12,10 +12,10 @@ from torch import Tensor
 
 @runtime_checkable
 class Stepper(Protocol):
-    """Rows of tokens of different lengths, of which the model has read everything so far.
+    """Cached rows of tokens, of different lengths.
 
-    A row is a number from ``open`` that stays the same until the row is dropped. Rows do not
-    influence each other, beyond rounding.
+    A row is named by a number from ``open``, which stays the same until the row is dropped. Rows
+    do not influence each other, beyond rounding.
     """
 
     def open(self) -> int:
@@ -25,7 +25,7 @@ class Stepper(Protocol):
     def extend(
         self, chunks: Mapping[int, Sequence[int]], candidates_RK: Int[Tensor, "R K"] | None = None
     ) -> Float[Tensor, "R K"]:
-        """Read more of some rows, and score what may come next.
+        """Append tokens to some rows, and score what may come next.
 
         Args:
             chunks: Tokens to append to each row, at least one.
@@ -41,7 +41,7 @@ class Stepper(Protocol):
         ...
 
     def copy(self, row: int) -> int:
-        """Start another row that has read the same."""
+        """Start another row with the same tokens."""
         ...
 
     def drop(self, rows: Iterable[int]) -> None:

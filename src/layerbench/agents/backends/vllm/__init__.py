@@ -1,1 +1,1 @@
-"""Sampling by vLLM, kept in step with the model that learns."""
+"""Sampling by vLLM, with the weights of the live model."""

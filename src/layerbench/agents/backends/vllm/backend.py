@@ -1,38 +1,37 @@
-"""Answers from vLLM: continuous batching, prefix caching, each answer as soon as it is there."""
+"""Backend that samples by vLLM: continuous batching, prefix caching, streamed responses."""
 
 from collections.abc import Iterable, Sequence
 
 from torch import nn
 
-from layerbench.agents.backends.base import Answer, Query
+from layerbench.agents.backends.base import Query, Sample
 from layerbench.agents.backends.sampling import Draft, draw
 from layerbench.agents.backends.vllm.engine import Completion, Engine, EngineSettings, Request
 from layerbench.agents.backends.vllm.weight_sync import WeightSync
 
-HOTTEST = 2.0
-"""Highest temperature that vLLM takes for free text."""
+MAX_TEMPERATURE = 2.0
+"""Highest temperature that vLLM accepts for free text."""
 
 
 class VLLMBackend:
     """Samples from vLLM with the weights of a live model.
 
-    Where an answer is chosen, vLLM is asked for one token after the other among those that the
-    trie allows, and says how likely each of them is. The draw is ours, by the same noise as the
-    transformers backend's; tokens that are forced are not asked for. Free text is sampled by vLLM,
-    whose noise is another; its log-probabilities are those of the whole vocabulary at the
-    temperature.
+    For a chosen response, vLLM scores the tokens that the trie allows, one position after another.
+    The draw is made here, with the same noise as in the transformers backend; forced tokens need
+    no request. Free text is sampled by vLLM with noise of its own; its log-probabilities are those
+    of the whole vocabulary at the temperature.
 
-    Equal calls give equal answers as far as vLLM computes equal logits: these may differ by
-    rounding with what else is under way, and where a draw lies that close to an edge the token
-    does. Nothing is kept between one play and the next.
+    Equal calls give equal samples as far as vLLM computes equal logits: these may differ by
+    rounding with the other requests of the batch, and where a draw lies that close to an edge the
+    token differs too. Nothing is cached from one rollout to the next.
 
     Attributes:
-        engine: Who computes.
-        sync: How the engine got the model's weights.
+        engine: The vLLM engine.
+        sync: Sends the model's weights to the engine.
 
     Args:
         model: A causal language model of transformers.
-        eos_id: Ends free text.
+        eos_id: Token that ends free text.
         settings: How the engine is set up.
 
     Raises:
@@ -46,44 +45,44 @@ class VLLMBackend:
         self._live = set[int]()
         self._drafts: dict[int, Draft] = {}
         self._names: dict[str, int] = {}
-        self._ready: dict[int, Answer] = {}
+        self._ready: dict[int, Sample] = {}
 
-    def answer(self, queries: Sequence[Query]) -> list[Answer]:
-        """Sample an answer to each query, and wait for all of them.
+    def sample(self, queries: Sequence[Query]) -> list[Sample]:
+        """Sample a response to each query, and wait for all of them.
 
         Raises:
-            ValueError: Two queries are of the same episode, a context is empty, or free text is
-                asked for at a temperature above 2.
+            ValueError: Two queries are of the same episode, a context is empty, or free text has a
+                temperature above 2.
         """
         self.submit(queries)
-        answers: dict[int, Answer] = {}
-        while len(answers) < len(queries):
-            answers |= self.collect()
-        return [answers[query.episode] for query in queries]
+        samples: dict[int, Sample] = {}
+        while len(samples) < len(queries):
+            samples |= self.collect()
+        return [samples[query.episode] for query in queries]
 
     def submit(self, queries: Sequence[Query]) -> None:
-        """Take on queries; the first of a play brings the engine in step with the model.
+        """Start sampling; the first call of a rollout sends changed weights to the engine.
 
         Raises:
-            ValueError: As ``answer``, also if a query of the same episode is under way.
-            EngineError: The engine does not agree with the
-                model.
+            ValueError: As ``sample``, also if a query of the same episode is pending.
+            EngineError: The engine does not agree with the model.
         """
         episodes = [query.episode for query in queries]
         busy = self._drafts.keys() | self._ready.keys()
         if len(set(episodes)) < len(episodes) or busy & set(episodes):
             raise ValueError(f"one query per episode, got {sorted(episodes)}")
         drafts = [_start(query) for query in queries]
+        # Only between rollouts: the episodes of one are all sampled from equal weights.
         if drafts and not self._live:
             self.engine.wake()
-            self.sync.bring_in_step()
+            self.sync.send_changes()
             self.engine.forget()
         for draft in drafts:
             self._live.add(draft.query.episode)
             self._advance(draft)
 
-    def collect(self) -> dict[int, Answer]:
-        """Wait until a query is answered, and give what is there, by episode."""
+    def collect(self) -> dict[int, Sample]:
+        """Wait for at least one response, and give all that are complete, by episode."""
         assert self._drafts or self._ready, "nothing was asked"
         while not self._ready:
             for completion in self.engine.step():
@@ -94,27 +93,27 @@ class VLLMBackend:
         return ready
 
     def release(self, episodes: Iterable[int]) -> None:
-        """Drop what is under way for these episodes; a GPU is given back after the last."""
-        gone = set(episodes)
-        names = [name for name, episode in self._names.items() if episode in gone]
+        """Drop the requests of these episodes; with the last one the GPU's memory is freed."""
+        ended = set(episodes)
+        names = [name for name, episode in self._names.items() if episode in ended]
         self.engine.abort(names)
         for name in names:
             del self._drafts[self._names.pop(name)]
-        for episode in gone & self._ready.keys():
+        for episode in ended & self._ready.keys():
             del self._ready[episode]
-        if self._live and not self._live - gone:
+        if self._live and not self._live - ended:
             self.engine.sleep()
-        self._live -= gone
+        self._live -= ended
 
     def close(self) -> None:
         """Stop the engine."""
         self.engine.close()
 
     def _advance(self, draft: Draft) -> None:
-        """Ask for the next token, or for all of free text, unless the answer is complete."""
+        """Request the next token, or all of free text, unless the response is complete."""
         episode = draft.query.episode
         if draft.done:
-            self._ready[episode] = draft.answer()
+            self._ready[episode] = draft.result()
             return
         name = f"{episode}.{len(draft.token_ids)}"
         self.engine.add(_request(draft, name, eos_id=self._eos_id))
@@ -124,15 +123,16 @@ class VLLMBackend:
 
 def _start(query: Query) -> Draft:
     draft = Draft.start(query)
-    if not query.choices and query.temperature > HOTTEST:
+    if not query.choices and query.temperature > MAX_TEMPERATURE:
         raise ValueError(
-            f"vLLM samples free text at temperatures up to {HOTTEST:g}, not {query.temperature}"
+            f"vLLM samples free text at temperatures up to {MAX_TEMPERATURE:g}, "
+            f"not {query.temperature}"
         )
     return draft
 
 
 def _request(draft: Draft, name: str, *, eos_id: int) -> Request:
-    """Word what the engine is to do next."""
+    """Make the engine's next request for a draft."""
     query = draft.query
     if draft.options:
         return Request(name, (*query.context_ids, *draft.token_ids), draft.options)
@@ -142,18 +142,20 @@ def _request(draft: Draft, name: str, *, eos_id: int) -> Request:
         max_tokens=query.max_new_tokens,
         end_id=eos_id,
         temperature=query.temperature,
+        # vLLM takes seeds as signed 64-bit numbers.
         seed=query.seed >> 1,
     )
 
 
 def _take(draft: Draft, completion: Completion) -> None:
-    """Append what the engine said, and what that forces."""
+    """Append the engine's tokens, and those that they force."""
     temperature = draft.query.temperature
     if not draft.options:
         draft.token_ids += completion.token_ids
-        places = zip(completion.token_ids, completion.logprobs, strict=True)
-        draft.logprobs += [at[token] if temperature else 0.0 for token, at in places]
+        pairs = zip(completion.token_ids, completion.logprobs, strict=True)
+        draft.logprobs += [scores[token] if temperature else 0.0 for token, scores in pairs]
         draft.done = True
         return
-    raw = [completion.logprobs[0][token] for token in draft.options]
-    draft.choose(*draw(raw, temperature=temperature, noise=draft.noise.random()))
+    # At temperature 1, so that they are the logits up to a constant.
+    logits = [completion.logprobs[0][token] for token in draft.options]
+    draft.choose(*draw(logits, temperature=temperature, noise=draft.noise.random()))

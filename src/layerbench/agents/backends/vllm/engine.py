@@ -1,4 +1,4 @@
-"""vLLM's engine, in this process, as far as the backend needs it."""
+"""vLLM's engine, run in this process, as far as the backend needs it."""
 
 import contextlib
 import copy
@@ -16,18 +16,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-# In this process the engine takes live tensors. It tells nobody of its use, and only of errors.
+# Live tensors can be handed to an engine in this process only. Disable usage reporting, and log
+# errors only.
 _ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
 _QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_LOGGING_STREAM": "ext://sys.stderr"}
-# Tokens that are kept and found again together: vLLM's 128 on a CPU are as long as many prompts.
+# Tokens of a block of the prefix cache, found again as a whole: many prompts are shorter than the
+# 128 that vLLM takes on a CPU.
 _CPU_BLOCK_SIZE = 32
 _CPU_HEAD_SIZE = 32
-_LEAST_SHARE = 0.01
+_MIN_GPU_SHARE = 0.01
 _BYTES_PER_GB = 1_000_000_000
 
 
 class EngineError(Exception):
-    """The engine does not do what was asked of it."""
+    """The engine refuses a call, or disagrees with the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,9 @@ class EngineSettings:
     """How the engine is set up.
 
     Attributes:
-        max_context_tokens: Length of all that is read and written in one sequence.
+        max_context_tokens: Maximum length of a sequence, prompt and response together.
         cache_gb: Memory for keys and values, in 1e9 bytes.
-        sleeps: Give the GPU's memory back while nobody plays.
+        sleeps: Free the GPU's memory between rollouts.
     """
 
     max_context_tokens: int
@@ -47,17 +49,17 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Tokens wanted.
+    """A prompt to continue, by one token or by free text.
 
     Attributes:
-        name: Which no other request under way has.
-        prompt_ids: What goes before them; at least one token.
-        allowed_ids: What the one token is sampled from, at temperature 1, with the
+        name: Name that no other pending request has.
+        prompt_ids: The prompt; at least one token.
+        allowed_ids: Ids that one token is sampled from, at temperature 1, with the
             log-probabilities of all of them; empty asks for free text.
         max_tokens: Length at which free text is cut off.
-        end_id: Ends free text.
-        temperature: Of free text.
-        seed: Of free text, below 2**63.
+        end_id: Token that ends free text.
+        temperature: Temperature of free text.
+        seed: Seed of free text, below 2**63.
     """
 
     name: str
@@ -71,14 +73,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a request came to.
+    """The sampled tokens of a request.
 
     Attributes:
-        name: Of the request.
-        token_ids: Sampled, with the end token unless they were cut off.
-        logprobs: For each of them, log-probabilities (nats) by token id: of the token itself, and
-            of all that were allowed where not all were.
-        cached_tokens: Tokens of the prompt that did not have to be read again.
+        name: The request's name.
+        token_ids: The tokens, with the end token unless they were cut off.
+        logprobs: For each token, log-probabilities (nats) by id: its own, and those of all
+            ``allowed_ids`` if the request has any.
+        cached_tokens: Number of the prompt's tokens found in the prefix cache.
     """
 
     name: str
@@ -88,24 +90,21 @@ class Completion:
 
 
 def require() -> None:
-    """Make sure that vLLM is installed, without the seconds that its import takes.
+    """Check that vLLM is installed, without the seconds that its import takes.
 
     Raises:
-        ValueError: It is not.
+        ValueError: It is not installed.
     """
     if importlib.util.find_spec("vllm") is None:
         raise ValueError("the backend vllm needs vllm: pip install 'layerbench[vllm]'")
 
 
 class Engine:
-    """An engine of vLLM for models of one shape, without weights until it is given some.
-
-    It has the head apart from the embeddings, also for a model where they are one: what vLLM makes
-    of a head for the CPU does not follow its embeddings.
+    """An engine of vLLM for models of one shape; its weights are random until ``load``.
 
     Args:
-        model: Whose shape and dtype it has.
-        settings: How it is set up.
+        model: A model of the shape and dtype to run.
+        settings: How the engine is set up.
 
     Raises:
         ValueError: vLLM is not installed, or cannot run such a model here.
@@ -119,7 +118,7 @@ class Engine:
         self.settings = settings
         try:
             with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-                # Of old names, which its import is full of.
+                # vLLM's import warns of many deprecated names.
                 warnings.simplefilter("ignore")
                 self._vllm: Any = importlib.import_module("vllm")
                 platforms: Any = importlib.import_module("vllm.platforms")
@@ -133,9 +132,9 @@ class Engine:
             ) from problem
 
     def load(self, weights: Iterable[tuple[str, Tensor]]) -> None:
-        """Take weights by their names in transformers; the others stay as they are.
+        """Load weights by their names in transformers; the others stay as they are.
 
-        What vLLM keeps as one (queries, keys and values; gate and up) must come together.
+        Matrices that vLLM fuses (queries, keys and values; gate and up) must come together.
 
         Raises:
             EngineError: vLLM does not know such weights.
@@ -143,52 +142,53 @@ class Engine:
         self._rpc("reload_weights", weights_iterator=iter(weights), is_checkpoint_format=True)
 
     def forget(self) -> None:
-        """Drop the keys and values that are kept for prompts to come.
+        """Empty the prefix cache.
 
         Raises:
-            EngineError: Requests are under way.
+            EngineError: Requests are pending.
         """
         if not self._engine.reset_prefix_cache():
             raise EngineError("vLLM keeps its prefix cache while requests are under way")
 
     def add(self, request: Request) -> None:
-        """Take on a request.
+        """Queue a request.
 
         Raises:
             ValueError: vLLM refuses it.
         """
-        free: dict[str, Any] = {
+        free_text: dict[str, Any] = {
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
             "seed": request.seed,
             "logprobs": 0,
             "stop_token_ids": [] if request.end_id is None else [request.end_id],
         }
-        one: dict[str, Any] = {
+        one_token: dict[str, Any] = {
             "max_tokens": 1,
             "logprobs": len(request.allowed_ids),
             "allowed_token_ids": list(request.allowed_ids),
         }
+        # `end_id` alone ends free text, and not the end tokens of the model's configuration.
         params = self._vllm.SamplingParams(
-            **(one if request.allowed_ids else free), detokenize=False, ignore_eos=True
+            **(one_token if request.allowed_ids else free_text), detokenize=False, ignore_eos=True
         )
         self._engine.add_request(
             request.name, {"prompt_token_ids": list(request.prompt_ids)}, params
         )
 
     def step(self) -> list[Completion]:
-        """Advance all requests by one forward pass, and give those that are complete."""
+        """Advance all requests by one forward pass, and return those that are complete."""
         with self._without_compilation():
             outputs = self._engine.step()
         return [_completion(output) for output in outputs if output.finished]
 
     def abort(self, names: Sequence[str]) -> None:
-        """Drop requests under way."""
+        """Drop pending requests."""
         if names:
             self._engine.abort_request(list(names))
 
     def sleep(self) -> None:
-        """Move the weights to the machine's memory and drop keys and values, on a GPU."""
+        """On a GPU, move the weights to the host's memory and drop keys and values."""
         if self.settings.sleeps and not self._on_cpu:
             self._engine.sleep(level=1)
 
@@ -198,11 +198,11 @@ class Engine:
             self._engine.wake_up()
 
     def close(self) -> None:
-        """Stop the engine, which gives back its memory."""
+        """Stop the engine and free its memory."""
         self._engine.engine_core.shutdown()
 
     def _check(self, model: nn.Module) -> None:
-        """Refuse what vLLM would refuse later, or in words of its own settings."""
+        """Refuse early what vLLM would refuse later, or in terms of its own settings."""
         config: Any = cast(Any, model).config.get_text_config(decoder=True)
         heads = config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -210,13 +210,15 @@ class Engine:
             raise ValueError(
                 f"on a CPU it needs attention heads of {_CPU_HEAD_SIZE} and more, these have {size}"
             )
-        kept = getattr(config, "num_key_value_heads", None) or heads
-        kept *= 2 * config.num_hidden_layers * size
+        key_value_heads = getattr(config, "num_key_value_heads", None) or heads
+        # Keys and values, hence 2.
+        numbers_per_token = 2 * key_value_heads * config.num_hidden_layers * size
         tokens = self.settings.max_context_tokens
-        needed = tokens * kept * next(model.parameters()).element_size() / _BYTES_PER_GB
-        if needed > self.settings.cache_gb:
+        element_size = next(model.parameters()).element_size()
+        needed_gb = tokens * numbers_per_token * element_size / _BYTES_PER_GB
+        if needed_gb > self.settings.cache_gb:
             raise ValueError(
-                f"keys and values of a context of {tokens} tokens take {needed:.2g} GB, but "
+                f"keys and values of a context of {tokens} tokens take {needed_gb:.2g} GB, but "
                 f"model.cache_gb is {self.settings.cache_gb:g}: raise it, or lower "
                 "agent.max_context_tokens"
             )
@@ -232,6 +234,7 @@ class Engine:
             "kv_cache_memory_bytes": math.ceil(self.settings.cache_gb * _BYTES_PER_GB),
             "enable_prefix_caching": True,
             "logprobs_mode": "processed_logprobs",
+            # No limit: a request may want the log-probabilities of all its allowed ids.
             "max_logprobs": -1,
             "seed": 0,
             "disable_log_stats": True,
@@ -240,10 +243,11 @@ class Engine:
             # Compiling takes minutes for each shape.
             arguments |= {"enforce_eager": True, "block_size": _CPU_BLOCK_SIZE}
         else:
-            # Nothing is to be free but what is asked for: a trainer may be on the same GPU.
+            # vLLM refuses to start unless this share of the GPU is free; a trainer may be on the
+            # same GPU, and the cache has its own setting.
             arguments |= {
                 "enable_sleep_mode": self.settings.sleeps,
-                "gpu_memory_utilization": _LEAST_SHARE,
+                "gpu_memory_utilization": _MIN_GPU_SHARE,
             }
         return self._vllm.LLMEngine.from_engine_args(self._vllm.EngineArgs(**arguments))
 
@@ -261,8 +265,10 @@ class Engine:
 
 
 def _save_shape(model: nn.Module, folder: Path) -> None:
+    """Save a model's configuration, with the head apart from the embeddings."""
     config = copy.deepcopy(cast(Any, model).config)
     config.architectures = [type(model).__name__]
+    # On a CPU vLLM keeps a converted copy of the head, which does not follow the embeddings.
     config.tie_word_embeddings = False
     config.save_pretrained(folder)
 
@@ -277,8 +283,8 @@ def _completion(output: Any) -> Completion:  # noqa: ANN401
         name=str(output.request_id),
         token_ids=tuple(sampled.token_ids),
         logprobs=tuple(
-            {int(token): float(entry.logprob) for token, entry in place.items()}
-            for place in sampled.logprobs
+            {int(token): float(entry.logprob) for token, entry in position.items()}
+            for position in sampled.logprobs
         ),
         cached_tokens=output.num_cached_tokens or 0,
     )

@@ -1,7 +1,6 @@
-"""What the embedded model is made of: its words, its tokenizer and its architecture.
+"""Recipe of the embedded models: vocabulary, tokenizer and architecture.
 
-The weights shipped beside this file came out of ``layerbench pretrain alfworld``, which starts
-here.
+``layerbench pretrain alfworld`` trained the weights beside this file from it.
 """
 
 import math
@@ -18,7 +17,7 @@ from layerbench.envs.alfworld import scenes
 PAD, BOS, ACT, EOS, UNKNOWN = "<pad>", "<bos>", "<act>", "<eos>", "<unk>"
 SPECIALS = (PAD, BOS, ACT, EOS, UNKNOWN)
 
-# Words without which ALFWorld's sentences still say the same; leaving them out halves a transcript.
+# Words that carry no information in ALFWorld; without them a transcript is half as long.
 _FILLERS = (
     "a an the you your it its is are of in on to at from with using some them and under that this "
     "see what there re s"
@@ -29,7 +28,7 @@ _SENTENCE_WORDS = (
     "anything nothing happens special about normal happy facing next middle looking quickly "
     "around into available commands"
 )
-_MOST_NUMBER = 40
+_MAX_NUMBER = 40
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -48,16 +47,16 @@ CONTEXT = 1024
 
 
 def vocabulary() -> list[str]:
-    """List the words the model knows, in order of token id."""
-    kinds = {kind.lower() for kind in scenes.constants().OBJECTS}
-    kinds |= {kind.lower() for kind in scenes.receptacle_kinds()}
-    numbers = [str(number) for number in range(1, _MOST_NUMBER + 1)]
-    words = sorted(kinds | set(_SENTENCE_WORDS.split()) - set(_FILLERS.split()))
+    """List the words of the model, in order of token id."""
+    classes = {name.lower() for name in scenes.constants().OBJECTS}
+    classes |= {name.lower() for name in scenes.receptacle_kinds()}
+    numbers = [str(number) for number in range(1, _MAX_NUMBER + 1)]
+    words = sorted(classes | set(_SENTENCE_WORDS.split()) - set(_FILLERS.split()))
     return [*SPECIALS, *words, *numbers]
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Build the tokenizer: class and number apart."""
+    """Build the tokenizer: an object's class and number are separate tokens."""
     return word_tokenizer(vocabulary(), fillers=_FILLERS.split(), context=CONTEXT)
 
 
@@ -67,18 +66,18 @@ def word_tokenizer(
     """Build a word-level tokenizer: lower case, no punctuation.
 
     Args:
-        words: In order of token id, ``SPECIALS`` first.
-        fillers: Words that are left out of what is read.
-        context: Tokens that a model with it can read.
+        words: The vocabulary in order of token id, ``SPECIALS`` first.
+        fillers: Words that are dropped from the text.
+        context: Context length of the model, in tokens.
     """
     ids = {word: index for index, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
-    left_out = "|".join(sorted(map(re.escape, fillers)))
+    filler_pattern = "|".join(sorted(map(re.escape, fillers)))
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Lowercase(),
             normalizers.Replace(Regex("[^a-z0-9]+"), " "),
-            normalizers.Replace(Regex(rf"\b(?:{left_out})\b"), " "),
+            normalizers.Replace(Regex(rf"\b(?:{filler_pattern})\b"), " "),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -97,7 +96,7 @@ def word_tokenizer(
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Qwen3ForCausalLM:
-    """Make the untrained model.
+    """Build the untrained model.
 
     Residual branches start scaled by 1/sqrt(2L), as in GPT-2, without which many narrow
     layers train badly.

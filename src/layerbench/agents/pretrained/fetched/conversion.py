@@ -1,7 +1,7 @@
-"""A GGUF of the Llama family to a folder that transformers loads.
+"""Converts a GGUF of the Llama family to a folder that transformers loads.
 
-transformers can read GGUF itself, but takes half a minute for the merges of the tokenizer, needs
-accelerate, and refuses to save what it read.
+transformers reads GGUF itself, but takes half a minute for the tokenizer's merges, needs
+accelerate, and refuses to save the model.
 """
 
 import re
@@ -15,6 +15,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+# llama.cpp's names of weights to those of transformers.
 _NAMES = {
     "token_embd": "embed_tokens",
     "output_norm": "norm",
@@ -29,17 +30,17 @@ _NAMES = {
     "ffn_down": "mlp.down_proj",
 }
 _CONTROL_TOKEN = 3
-"""Kind of token that no text is split into, as ``gguf.TokenType`` numbers them."""
+"""Type of the special tokens, in the numbers of ``gguf.TokenType``."""
 
 
 def convert(path: Path, out: Path) -> None:
-    """Write the model and the tokenizer of a GGUF as safetensors and JSON.
+    """Convert the model and the tokenizer of a GGUF to safetensors and JSON.
 
-    Weights become float32, which is what dequantising gives; bfloat16 would round them.
+    Weights become float32, as they are dequantised; bfloat16 would round them.
 
     Args:
-        path: Of architecture ``llama`` with tied embeddings, and a byte-level tokenizer that takes
-            digits apart (``smollm``).
+        path: A GGUF of architecture ``llama`` with tied embeddings, and a byte-level tokenizer
+            with single digits (``smollm``).
         out: An empty folder.
 
     Raises:
@@ -49,9 +50,9 @@ def convert(path: Path, out: Path) -> None:
     from gguf import GGUFReader, dequantize  # noqa: PLC0415 - an extra
 
     reader: Any = GGUFReader(path)
-    facts = {name: field.contents() for name, field in reader.fields.items()}
-    _check(facts)
-    config = _config(facts)
+    metadata = {name: field.contents() for name, field in reader.fields.items()}
+    _check(metadata)
+    config = _config(metadata)
     weights: dict[str, Tensor] = {}
     for tensor in reader.tensors:
         rows = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
@@ -59,48 +60,48 @@ def convert(path: Path, out: Path) -> None:
     model: Any = LlamaForCausalLM(config)
     model.model.load_state_dict(weights)
     model.save_pretrained(out)
-    _tokenizer(facts).save_pretrained(out)
+    _tokenizer(metadata).save_pretrained(out)
 
 
-def _check(facts: dict[str, Any]) -> None:
-    wanted = {
+def _check(metadata: dict[str, Any]) -> None:
+    expected = {
         "general.architecture": "llama",
         "tokenizer.ggml.model": "gpt2",
         "tokenizer.ggml.pre": "smollm",
     }
-    for name, value in wanted.items():
-        if facts.get(name) != value:
-            raise ValueError(f"the GGUF has {name} {facts.get(name)!r}, not {value!r}")
+    for name, value in expected.items():
+        if metadata.get(name) != value:
+            raise ValueError(f"the GGUF has {name} {metadata.get(name)!r}, not {value!r}")
 
 
-def _config(facts: dict[str, Any]) -> LlamaConfig:
-    heads = facts["llama.attention.head_count"]
-    # Stored in single precision: its shortest spelling is what was meant.
-    epsilon = float(str(np.float32(facts["llama.attention.layer_norm_rms_epsilon"])))
+def _config(metadata: dict[str, Any]) -> LlamaConfig:
+    heads = metadata["llama.attention.head_count"]
+    # Stored in single precision: its shortest decimal is the published value.
+    epsilon = float(str(np.float32(metadata["llama.attention.layer_norm_rms_epsilon"])))
     config = LlamaConfig(
-        vocab_size=len(facts["tokenizer.ggml.tokens"]),
-        hidden_size=facts["llama.embedding_length"],
-        intermediate_size=facts["llama.feed_forward_length"],
-        num_hidden_layers=facts["llama.block_count"],
+        vocab_size=len(metadata["tokenizer.ggml.tokens"]),
+        hidden_size=metadata["llama.embedding_length"],
+        intermediate_size=metadata["llama.feed_forward_length"],
+        num_hidden_layers=metadata["llama.block_count"],
         num_attention_heads=heads,
-        num_key_value_heads=facts["llama.attention.head_count_kv"],
-        max_position_embeddings=facts["llama.context_length"],
+        num_key_value_heads=metadata["llama.attention.head_count_kv"],
+        max_position_embeddings=metadata["llama.context_length"],
         rms_norm_eps=epsilon,
         rope_parameters={
             "rope_type": "default",
-            "rope_theta": float(facts["llama.rope.freq_base"]),
+            "rope_theta": float(metadata["llama.rope.freq_base"]),
         },
         tie_word_embeddings=True,
-        bos_token_id=facts["tokenizer.ggml.bos_token_id"],
-        eos_token_id=facts["tokenizer.ggml.eos_token_id"],
-        pad_token_id=facts["tokenizer.ggml.padding_token_id"],
+        bos_token_id=metadata["tokenizer.ggml.bos_token_id"],
+        eos_token_id=metadata["tokenizer.ggml.eos_token_id"],
+        pad_token_id=metadata["tokenizer.ggml.padding_token_id"],
     )
     config.dtype = torch.float32
     return config
 
 
 def _name(name: str) -> str:
-    """Give the name that transformers has for a weight of llama.cpp."""
+    """Give transformers' name of a weight of llama.cpp."""
     block = re.fullmatch(r"blk\.(\d+)\.(\w+)\.weight", name)
     if block:
         return f"layers.{block[1]}.{_NAMES[block[2]]}.weight"
@@ -108,22 +109,22 @@ def _name(name: str) -> str:
 
 
 def _unpermuted(name: str, rows: np.ndarray, config: LlamaConfig) -> np.ndarray:
-    """Put the rows of queries and keys back as they were.
+    """Undo the permutation of the rows of queries and keys.
 
-    llama.cpp rotates neighbours, transformers the two halves of a head, so its converter had
-    interleaved them.
+    llama.cpp's rotary embedding pairs neighbouring rows, that of transformers the two halves of a
+    head, so llama.cpp's converter had interleaved the halves.
     """
     heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
-    count = heads.get(name.split(".")[-2])
-    if count is None:
+    num_heads = heads.get(name.split(".")[-2])
+    if num_heads is None:
         return rows
-    pairs = rows.reshape(count, rows.shape[0] // count // 2, 2, rows.shape[1])
+    pairs = rows.reshape(num_heads, rows.shape[0] // num_heads // 2, 2, rows.shape[1])
     return np.ascontiguousarray(pairs.swapaxes(1, 2).reshape(rows.shape))
 
 
-def _tokenizer(facts: dict[str, Any]) -> Any:  # noqa: ANN401 - transformers leaves it untyped
-    tokens: list[str] = facts["tokenizer.ggml.tokens"]
-    merges = [tuple(merge.split(" ")) for merge in facts["tokenizer.ggml.merges"]]
+def _tokenizer(metadata: dict[str, Any]) -> Any:  # noqa: ANN401 - transformers leaves it untyped
+    tokens: list[str] = metadata["tokenizer.ggml.tokens"]
+    merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
     ids = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=ids, merges=cast(Any, merges)))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -133,26 +134,26 @@ def _tokenizer(facts: dict[str, Any]) -> Any:  # noqa: ANN401 - transformers lea
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    special = list(_special(tokens, facts["tokenizer.ggml.token_type"]))
+    special = list(_special(tokens, metadata["tokenizer.ggml.token_type"]))
     cast(Any, tokenizer).add_special_tokens([AddedToken(token, special=True) for token in special])
     fast: Any = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token=_named(facts, "bos"),
-        eos_token=_named(facts, "eos"),
-        unk_token=_named(facts, "unknown"),
-        pad_token=_named(facts, "padding"),
-        model_max_length=facts["llama.context_length"],
+        bos_token=_role_token(metadata, "bos"),
+        eos_token=_role_token(metadata, "eos"),
+        unk_token=_role_token(metadata, "unknown"),
+        pad_token=_role_token(metadata, "padding"),
+        model_max_length=metadata["llama.context_length"],
         clean_up_tokenization_spaces=False,
     )
-    fast.chat_template = facts["tokenizer.chat_template"]
+    fast.chat_template = metadata["tokenizer.chat_template"]
     return fast
 
 
-def _named(facts: dict[str, Any], role: str) -> str:
-    return str(facts["tokenizer.ggml.tokens"][facts[f"tokenizer.ggml.{role}_token_id"]])
+def _role_token(metadata: dict[str, Any], role: str) -> str:
+    return str(metadata["tokenizer.ggml.tokens"][metadata[f"tokenizer.ggml.{role}_token_id"]])
 
 
-def _special(tokens: list[str], kinds: list[int]) -> Iterator[str]:
-    for token, kind in zip(tokens, kinds, strict=True):
-        if kind == _CONTROL_TOKEN:
+def _special(tokens: list[str], types: list[int]) -> Iterator[str]:
+    for token, token_type in zip(tokens, types, strict=True):
+        if token_type == _CONTROL_TOKEN:
             yield token
