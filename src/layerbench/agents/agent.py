@@ -13,6 +13,7 @@ from layerbench.agents.prompts import PromptStyle
 from layerbench.agents.types import ActionMode, ContextMode, Response, Turn
 from layerbench.envs.actions import admits
 from layerbench.envs.types import Observation
+from layerbench.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class LLMAgent:
         """Respond in several episodes side by side; None where the context has no room left.
 
         Raises:
-            ValueError: Actions are to be chosen where the environment lists none.
+            UserError: Actions are to be chosen where the environment lists none.
         """
         prompts = [self._prompt(state) for state in states]
         samples = iter(self._backend.sample(self._queries(states, prompts, temperature)))
@@ -223,7 +224,7 @@ class LLMAgent:
             return {}
         choices = observation.choices or observation.admissible_actions
         if not choices:
-            raise ValueError(
+            raise UserError(
                 "the environment lists no actions to choose from: use action mode generate"
             )
         actions: dict[tuple[int, ...], str] = {}
@@ -261,7 +262,7 @@ class StreamingAgent(LLMAgent):
         """Start responses in several episodes, none of which has one pending.
 
         Raises:
-            ValueError: Actions are to be chosen where the environment lists none.
+            UserError: Actions are to be chosen where the environment lists none.
         """
         prompts = [self._prompt(state) for state in states]
         self._streaming.submit(self._queries(states, prompts, temperature))

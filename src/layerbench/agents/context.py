@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from jinja2 import TemplateError
 
 from layerbench.agents.types import ActionMode
+from layerbench.errors import UserError
 
 _RESPONSE = "@answer@"
 _MESSAGE = "@message@"
@@ -47,7 +48,7 @@ class ChatFormat:
         thinks: Free text may begin with thoughts; false turns them off there as well.
 
     Raises:
-        ValueError: There is no chat template, it leaves responses out, or it has no switch for
+        UserError: There is no chat template, it leaves responses out, or it has no switch for
             thoughts where ``thinks`` is false.
     """
 
@@ -67,7 +68,7 @@ class ChatFormat:
         before, response, after = rendered.rpartition(_RESPONSE)
         closing, message, opening = after.partition(_MESSAGE)
         if not (before and response and message):
-            raise ValueError("the tokenizer's chat template leaves out answers or messages")
+            raise UserError("the tokenizer's chat template leaves out answers or messages")
         self._between = (closing, opening)
         self.end_id = self._find_end(closing)
         if action_mode is ActionMode.GENERATE and not thinks:
@@ -112,7 +113,7 @@ class ChatFormat:
     def _check_switch(self) -> None:
         messages = [{"role": "user", "content": _MESSAGE}]
         if self._render(messages) == self._render(messages, enable_thinking=True):
-            raise ValueError(
+            raise UserError(
                 "the tokenizer's chat template has no switch for thoughts (enable_thinking): "
                 "leave agent.thinking=true"
             )
@@ -126,7 +127,7 @@ class ChatFormat:
         ends = [token for token in self._encode(closing)[:2] if token in special]
         end = ends[0] if ends else getattr(self._tokenizer, "eos_token_id", None)
         if end is None:
-            raise ValueError("the tokenizer names no token that ends an answer")
+            raise UserError("the tokenizer names no token that ends an answer")
         return int(end)
 
     def _render(

@@ -10,8 +10,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from layerbench.errors import UserError
 
-class CacheError(ValueError):
+
+class CacheError(UserError):
     """A folder of the cache cannot be written."""
 
 

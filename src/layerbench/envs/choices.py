@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Collection
 
+from layerbench.errors import UserError
+
 
 def nearest(name: str, known: Collection[str]) -> str:
     """Suggest the known name closest to a mistyped one, or list all of them.
@@ -19,10 +21,10 @@ def check_known(noun: str, name: object, known: Collection[str]) -> None:
 
     >>> check_known("anchor", "stat", ("state", "observation"))
     Traceback (most recent call last):
-    ValueError: no anchor named 'stat': did you mean 'state'?
+    UserError: no anchor named 'stat': did you mean 'state'?
 
     Raises:
-        ValueError: The name is not known; the message has the hint of ``nearest``.
+        UserError: The name is not known; the message has the hint of ``nearest``.
     """
     if name not in known:
-        raise ValueError(f"no {noun} named '{name}': {nearest(str(name), known)}")
+        raise UserError(f"no {noun} named '{name}': {nearest(str(name), known)}")

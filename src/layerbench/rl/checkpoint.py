@@ -17,6 +17,7 @@ import torch
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from layerbench.errors import UserError
 from layerbench.rl.checkpoint_files import (
     OPTIMIZER,
     SCHEMA,
@@ -106,7 +107,7 @@ def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint:
         identity: Identity of the run that goes on from it.
 
     Raises:
-        ValueError: The checkpoint is damaged, of another version, or of another run.
+        UserError: The checkpoint is damaged, of another version, or of another run.
     """
     state = _read_state(path)
     # By way of JSON, where tuples are lists, as in the file.
@@ -135,7 +136,7 @@ def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
         Names of the parameters that were trained.
 
     Raises:
-        ValueError: The checkpoint is damaged, of another version, or was trained from a base model
+        UserError: The checkpoint is damaged, of another version, or was trained from a base model
             with other weights or of another dtype.
     """
     identity = _read_state(path).get("identity", {})
@@ -144,13 +145,13 @@ def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
     base = {name: parameters[name] for name in trained if name in parameters}
     for name, parameter in base.items():
         if parameter.dtype != trained[name].dtype:
-            raise ValueError(
+            raise UserError(
                 f"checkpoint {path} holds {_dtype(trained[name])}, but its base model was loaded "
                 f"as {_dtype(parameter)}: give model.dtype={_dtype(trained[name])}"
             )
     same_shapes = all(base[name].shape == trained[name].shape for name in base)
     if not same_shapes or hash_tensors(base) != identity.get("base_weights"):
-        raise ValueError(f"checkpoint {path} was trained from another base model than this one")
+        raise UserError(f"checkpoint {path} was trained from another base model than this one")
     with torch.no_grad():
         for name, parameter in base.items():
             parameter.copy_(trained[name])
@@ -221,20 +222,20 @@ def _read_state(path: Path) -> dict[str, Any]:
         schema = state["schema"]
         is_whole = all(_sha256(path / name) == sha for name, sha in state["sha256"].items())
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"checkpoint {path} cannot be read ({error}): {advice}") from error
+        raise UserError(f"checkpoint {path} cannot be read ({error}): {advice}") from error
     if schema != SCHEMA:
-        raise ValueError(
+        raise UserError(
             f"checkpoint {path} has layout version {schema}, this is for {SCHEMA}: start anew"
         )
     if not is_whole:
-        raise ValueError(f"checkpoint {path} is damaged: {advice}")
+        raise UserError(f"checkpoint {path} is damaged: {advice}")
     return state
 
 
 def _check_identity(path: Path, stored: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     for key in {**expected, **stored}:
         if stored.get(key) != expected.get(key):
-            raise ValueError(
+            raise UserError(
                 f"checkpoint {path} belongs to another run: its {key} is {stored.get(key)}, "
                 f"not {expected.get(key)}: start anew or use another folder"
             )

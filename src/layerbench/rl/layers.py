@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layerbench.errors import UserError
 from layerbench.rl.types import LayerSelection
 
 BLOCK_PATHS = (
@@ -25,7 +26,7 @@ def decoder_blocks(model: nn.Module) -> nn.ModuleList:
     """Find the model's decoder blocks, nearest the embedding first.
 
     Raises:
-        ValueError: None of ``BLOCK_PATHS`` leads to a list of modules.
+        UserError: None of ``BLOCK_PATHS`` leads to a list of modules.
     """
     return _find_blocks(model)[1]
 
@@ -37,12 +38,12 @@ def select_parameters(model: nn.Module, selection: LayerSelection) -> dict[str, 
     tied or not. A tied matrix appears once, under its first name.
 
     Raises:
-        ValueError: The model has another number of blocks than the selection was made for, or a
+        UserError: The model has another number of blocks than the selection was made for, or a
             selected block shares a parameter with a frozen module.
     """
     path, blocks = _find_blocks(model)
     if len(blocks) != selection.num_layers:
-        raise ValueError(
+        raise UserError(
             f"the selection {selection.name} was made for {selection.num_layers} layers, "
             f"but this model has {len(blocks)}"
         )
@@ -54,7 +55,7 @@ def select_parameters(model: nn.Module, selection: LayerSelection) -> dict[str, 
         learns = selection.everything or _layer_of(name, path) in selection.layers
         (chosen if learns else frozen)[id(parameter)] = name
     for shared in chosen.keys() & frozen.keys():
-        raise ValueError(
+        raise UserError(
             f"the selection {selection.name} has {chosen[shared]}, which is the same parameter as "
             f"{frozen[shared]}, outside of it: select both or neither"
         )
@@ -178,7 +179,7 @@ def _find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
         if isinstance(blocks, nn.ModuleList):
             return path, blocks
     lists = [path for path, module in modules.items() if isinstance(module, nn.ModuleList)]
-    raise ValueError(
+    raise UserError(
         f"no decoder blocks found in {type(model).__name__}: looked for {', '.join(BLOCK_PATHS)}, "
         f"but its lists of modules are {', '.join(lists) or 'none'}"
     )

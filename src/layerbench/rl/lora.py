@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layerbench.errors import UserError
 from layerbench.rl.layers import BaseWeights, select_parameters
 from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.types import LayerSelection
@@ -43,7 +44,7 @@ def changed_parameters(
         lora_rank: Rank of the adapters; 0 for none.
 
     Raises:
-        ValueError: As for ``select_parameters``.
+        UserError: As for ``select_parameters``.
     """
     if not lora_rank:
         return select_parameters(model, selection)
@@ -71,7 +72,7 @@ def check_adapters(model: nn.Module, selection: LayerSelection, *, rank: int) ->
     """Make sure that the model can have adapters; a rank of 0, or no layers, needs none.
 
     Raises:
-        ValueError: peft is not installed, there is no linear layer for them, or they would have
+        UserError: peft is not installed, there is no linear layer for them, or they would have
             more parameters than a matrix that they replace.
     """
     if not rank or not selection.layers:
@@ -79,7 +80,7 @@ def check_adapters(model: nn.Module, selection: LayerSelection, *, rank: int) ->
     _peft()
     changed = changed_parameters(model, selection, lora_rank=rank)
     if not changed:
-        raise ValueError(
+        raise UserError(
             f"the selection {selection.name} has no linear layers for adapters: leave lora_rank out"
         )
     for name, parameter in changed.items():
@@ -87,7 +88,7 @@ def check_adapters(model: nn.Module, selection: LayerSelection, *, rank: int) ->
         # An adapter has rank * (rows + columns) numbers.
         max_rank = rows * columns // (rows + columns)
         if rank > max_rank:
-            raise ValueError(
+            raise UserError(
                 f"lora_rank is {rank}, but above {max_rank} an adapter of {name}, which is {rows} "
                 f"x {columns}, has more parameters than that itself"
             )
@@ -163,7 +164,7 @@ def adapt(
         The twin, the base weights, and the adapters to step.
 
     Raises:
-        ValueError: peft is not installed.
+        UserError: peft is not installed.
     """
     peft = _peft()
     learning = _twin(model, parameters)
@@ -201,6 +202,6 @@ def _peft() -> Any:  # noqa: ANN401 - an extra has no types here
     try:
         return importlib.import_module("peft")
     except ModuleNotFoundError as error:
-        raise ValueError(
+        raise UserError(
             f"train.lora_rank needs {error.name}: pip install 'layerbench[lora]'"
         ) from error

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from layerbench.errors import UserError
 from layerbench.rl.selection import without_spaces
 from layerbench.rl.types import LayerSelection
 
@@ -27,7 +28,7 @@ def parse_scales(text: str) -> dict[int, float]:
         text: ``LAYER:MULTIPLIER`` each, with commas between them; layers from 0.
 
     Raises:
-        ValueError: The text is not in this grammar, or names a layer twice.
+        UserError: The text is not in this grammar, or names a layer twice.
     """
     written = without_spaces(text, what="lr_scale")
     scales: dict[int, float] = {}
@@ -35,10 +36,10 @@ def parse_scales(text: str) -> dict[int, float]:
         # With an exponent, as repr writes small numbers.
         match = re.fullmatch(r"(\d+):(\d+(?:\.\d*)?(?:e-?\d+)?)", part)
         if match is None:
-            raise ValueError(f"lr_scale {text!r} cannot be read at {part!r}: write 10:1,15:2.5")
+            raise UserError(f"lr_scale {text!r} cannot be read at {part!r}: write 10:1,15:2.5")
         layer = int(match[1])
         if layer in scales:
-            raise ValueError(f"lr_scale {text!r} names layer {layer} twice: name it once")
+            raise UserError(f"lr_scale {text!r} names layer {layer} twice: name it once")
         scales[layer] = float(match[2])
     return dict(sorted(scales.items()))
 
@@ -73,16 +74,14 @@ def check_scales(scales: Mapping[int, float], selection: LayerSelection) -> None
     """Make sure that the multipliers are of selected layers, and not 0 for all of them.
 
     Raises:
-        ValueError: A multiplier is negative or not finite, its layer is not selected, or every
+        UserError: A multiplier is negative or not finite, its layer is not selected, or every
             selected layer has 0.
     """
     for layer, scale in scales.items():
         if not math.isfinite(scale) or scale < 0.0:
-            raise ValueError(
-                f"lr_scale of layer {layer} must be at least 0 and finite, got {scale}"
-            )
+            raise UserError(f"lr_scale of layer {layer} must be at least 0 and finite, got {scale}")
         if layer not in selection.layers:
-            raise ValueError(
+            raise UserError(
                 f"lr_scale names layer {layer}, which the selection {selection.name} does not train"
             )
     # With ``full`` the embeddings, norms and head learn even then.
@@ -91,7 +90,7 @@ def check_scales(scales: Mapping[int, float], selection: LayerSelection) -> None
         and not selection.everything
         and not any(scales.get(layer, 1.0) for layer in selection.layers)
     ):
-        raise ValueError(f"lr_scale is 0 for all layers of the selection {selection.name}")
+        raise UserError(f"lr_scale is 0 for all layers of the selection {selection.name}")
 
 
 def contribution_scales(
@@ -111,13 +110,13 @@ def contribution_scales(
         layers: Decoder blocks that learn, at least one.
 
     Raises:
-        ValueError: A layer has no contribution, or none has one above 0.
+        UserError: A layer has no contribution, or none has one above 0.
     """
     missing = [layer for layer in layers if layer not in contributions]
     if missing:
-        raise ValueError(f"layer {missing[0]} has no contribution, so no learning rate follows")
+        raise UserError(f"layer {missing[0]} has no contribution, so no learning rate follows")
     clipped = {layer: max(contributions[layer], 0.0) for layer in layers}
     mean = fmean(clipped.values())
     if mean == 0.0:
-        raise ValueError("no layer contributed anything, so no learning rate follows")
+        raise UserError("no layer contributed anything, so no learning rate follows")
     return {layer: round(value / mean, DECIMALS) for layer, value in clipped.items()}

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from layerbench.errors import UserError
 from layerbench.rl.tensors import TrainingBatch
 
 # Settings of transformers that change logits behind the head, by the value that has no effect.
@@ -61,7 +62,7 @@ def check_head(model: nn.Module) -> None:
     """Make sure that the model's logits are its head applied to its last hidden states.
 
     Raises:
-        ValueError: They are not, for example because the model caps or scales its logits.
+        UserError: They are not, for example because the model caps or scales its logits.
     """
     # The configuration is looked up as well, since a cap hardly changes small logits.
     config = getattr(model, "config", None)
@@ -105,7 +106,7 @@ def _head(model: nn.Module) -> nn.Linear:
     find: Callable[[], object] = getattr(model, "get_output_embeddings")  # noqa: B009
     head = find()
     if not isinstance(head, nn.Linear):
-        raise ValueError(f"{type(model).__name__} has no linear head over its vocabulary")
+        raise UserError(f"{type(model).__name__} has no linear head over its vocabulary")
     return head
 
 

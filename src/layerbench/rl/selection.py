@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from layerbench.errors import UserError
 from layerbench.rl.types import LayerSelection
 
 GRAMMAR = "15, 10,15,20-23, middle:10, full, all-layers or none"
@@ -27,7 +28,7 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
         num_layers: Number of decoder blocks of the model.
 
     Raises:
-        ValueError: The text is not in the grammar, names a layer twice, or asks for layers that
+        UserError: The text is not in the grammar, names a layer twice, or asks for layers that
             the model does not have.
     """
     written = without_spaces(text, what="layers").lower()
@@ -39,7 +40,7 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
             name=written, layers=every, num_layers=num_layers, everything=written == "full"
         )
     if written.startswith("top:"):
-        raise ValueError(
+        raise UserError(
             f"layers {text!r} are those of an earlier sweep, which must be named: "
             f"write top:5@RESULTS, or the layers, as in 10,15,20-23"
         )
@@ -63,10 +64,10 @@ def without_spaces(text: str, *, what: str) -> str:
         what: Name of the listed things in errors.
 
     Raises:
-        ValueError: Two of them are separated by a space alone: ``1 5`` is not 15.
+        UserError: Two of them are separated by a space alone: ``1 5`` is not 15.
     """
     if re.search(r"\w\s+\w", text):
-        raise ValueError(f"{what} {text!r} cannot be read at a space: part them by commas")
+        raise UserError(f"{what} {text!r} cannot be read at a space: part them by commas")
     return re.sub(r"\s+", "", text)
 
 
@@ -94,7 +95,7 @@ def spell_layers(layers: Sequence[int]) -> str:
 
 def _middle(count: int, num_layers: int) -> tuple[int, int]:
     if not 1 <= count <= num_layers:
-        raise ValueError(
+        raise UserError(
             f"middle:{count} asks for {count} layers of a model that has {num_layers}: "
             f"ask for 1 to {num_layers}"
         )
@@ -107,14 +108,14 @@ def _listed_layers(written: str, text: str, num_layers: int) -> tuple[int, ...]:
     for part in written.split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
         if match is None:
-            raise ValueError(f"layers {text!r} cannot be read at {part!r}: write {GRAMMAR}")
+            raise UserError(f"layers {text!r} cannot be read at {part!r}: write {GRAMMAR}")
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last:
-            raise ValueError(f"layers {text!r} count backwards at {part!r}: write {last}-{first}")
+            raise UserError(f"layers {text!r} count backwards at {part!r}: write {last}-{first}")
         # A range that leaves the model is not spelled out: one layer outside is enough to refuse.
         layers.extend(range(first, last + 1) if last < num_layers else [last])
     layers.sort()
     for layer, following in pairwise(layers):
         if layer == following:
-            raise ValueError(f"layers {text!r} name layer {layer} twice: name it once")
+            raise UserError(f"layers {text!r} name layer {layer} twice: name it once")
     return tuple(layers)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
 
+from layerbench.errors import UserError
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -67,12 +69,12 @@ def check_ranges(settings: object) -> None:
     """Check every number of a settings object against the range in its field's type.
 
     Raises:
-        ValueError: A value lies outside its range.
+        UserError: A value lies outside its range.
     """
     for name, allowed in ranges(type(settings)).items():
         value: Any = getattr(settings, name)
         if requirement := allowed.requirement(value):
-            raise ValueError(f"{name} must be {requirement}, got {value}")
+            raise UserError(f"{name} must be {requirement}, got {value}")
 
 
 class Algorithm(StrEnum):
@@ -121,7 +123,7 @@ class AdvantageSettings:
         similarity: Anchors share a group from this ratio on; 1 requires equality.
 
     Raises:
-        ValueError: A value lies outside its range.
+        UserError: A value lies outside its range.
     """
 
     name: Algorithm
@@ -178,7 +180,7 @@ class LossSettings:
             engine sampled: see ``rl.importance_correction``; 0 corrects nothing.
 
     Raises:
-        ValueError: A value lies outside its range.
+        UserError: A value lies outside its range.
     """
 
     clip_low: Annotated[float, Range(0, 1, high_excluded=True)]
@@ -196,7 +198,7 @@ class LossSettings:
     def __post_init__(self) -> None:
         check_ranges(self)
         if 0 < self.importance_cap < 1:
-            raise ValueError(f"importance_cap must be 0 or at least 1, got {self.importance_cap}")
+            raise UserError(f"importance_cap must be 0 or at least 1, got {self.importance_cap}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +231,7 @@ class TrainSettings:
         lora_learning_rate: AdamW's for adapters; 0 takes that of whole weights.
 
     Raises:
-        ValueError: A value lies outside its range.
+        UserError: A value lies outside its range.
     """
 
     iterations: AtLeastOne

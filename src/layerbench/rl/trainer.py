@@ -14,6 +14,7 @@ from torch import nn
 from layerbench.agents.rollout import EpisodeRequest
 from layerbench.agents.types import StopReason, Trajectory
 from layerbench.envs.types import Task
+from layerbench.errors import UserError
 from layerbench.rl.advantages import group_advantages
 from layerbench.rl.batching import make_sequences
 from layerbench.rl.checkpoint import (
@@ -83,7 +84,7 @@ class Trainer:
         processes: The processes that train together; ``play`` must give all of them the same.
 
     Raises:
-        ValueError: Nothing is selected, there are no tasks, the model cannot be trained, or
+        UserError: Nothing is selected, there are no tasks, the model cannot be trained, or
             ``run_dir`` holds another run; or the seed is negative.
     """
 
@@ -103,7 +104,7 @@ class Trainer:
         if not tasks:
             raise ValueError("training needs at least one task, got none")
         if seed < 0:
-            raise ValueError(f"seed must be at least 0, got {seed}")
+            raise UserError(f"seed must be at least 0, got {seed}")
         check_head(model)
         self._play = play
         self._tasks = tuple(tasks)
@@ -271,14 +272,14 @@ def make_learner(
     ``lora_rank``, matrices get adapters, and nothing else of the selection learns.
 
     Raises:
-        ValueError: The selection leaves nothing to learn, or it or the multipliers of the learning
+        UserError: The selection leaves nothing to learn, or it or the multipliers of the learning
             rate do not fit the model.
     """
     # Dropout stays off, as it was when the episodes were sampled.
     model.eval()
     parameters = changed_parameters(model, selection, lora_rank=settings.lora_rank)
     if not parameters:
-        raise ValueError(f"the selection {selection.name} leaves nothing to learn")
+        raise UserError(f"the selection {selection.name} leaves nothing to learn")
     scales = parse_scales(settings.lr_scale)
     check_scales(scales, selection)
     learning, base, masters = model, BaseWeights(parameters), MasterWeights(parameters)

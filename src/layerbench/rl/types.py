@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from layerbench.agents.types import Trajectory
+from layerbench.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,7 @@ class Group:
     """Episodes of one task, played by one policy from one start state.
 
     Raises:
-        ValueError: The group is empty or mixes tasks.
+        UserError: The group is empty or mixes tasks.
     """
 
     trajectories: tuple[Trajectory, ...]
@@ -89,7 +90,7 @@ class LayerSelection:
         everything: True for ``full``: embeddings, norms and head learn as well.
 
     Raises:
-        ValueError: A layer lies outside the model, or layers repeat or do not ascend.
+        UserError: A layer lies outside the model, or layers repeat or do not ascend.
     """
 
     name: str
@@ -102,7 +103,7 @@ class LayerSelection:
             raise ValueError(f"layers must ascend without repeats, got {list(self.layers)}")
         outside = [layer for layer in self.layers if not 0 <= layer < self.num_layers]
         if outside:
-            raise ValueError(
+            raise UserError(
                 f"layer {outside[0]} is not in this model: it has {self.num_layers} layers, "
                 f"0 to {self.num_layers - 1}"
             )

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
+from layerbench.errors import UserError
+
 _T = TypeVar("_T")
 
 RETRIES = 5
@@ -96,19 +98,19 @@ class ChatEndpoint:
         concurrency: Maximum number of open requests.
 
     Raises:
-        ValueError: The client is not installed, or the key cannot be one.
+        UserError: The client is not installed, or the key cannot be one.
     """
 
     def __init__(self, *, base_url: str, model: str, concurrency: int) -> None:
         try:
             self._openai: Any = importlib.import_module("openai")
         except ModuleNotFoundError as error:
-            raise ValueError(
+            raise UserError(
                 f"models behind an endpoint need {error.name}: pip install 'layerbench[openai]'"
             ) from error
         self._key = os.environ.get("OPENAI_API_KEY", "").strip()
         if not (self._key.isascii() and self._key.isprintable()):
-            raise ValueError("OPENAI_API_KEY has characters that are in no key: copy it again")
+            raise UserError("OPENAI_API_KEY has characters that are in no key: copy it again")
         self._base_url = base_url
         self._model = model
         self._concurrency = concurrency

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from layerbench.agents import torchrun
 from layerbench.agents.context import Tokenizer
 from layerbench.agents.pretrained import names
+from layerbench.errors import UserError
 
 EMBEDDED = "embedded"
 """Name of the model that comes with this package."""
@@ -43,7 +44,7 @@ def load_model(
         attention: An implementation of attention in transformers; ``auto`` leaves the choice to it.
 
     Raises:
-        ValueError: There is no such model, device, dtype or implementation of attention.
+        UserError: There is no such model, device, dtype or implementation of attention.
     """
     target = None if device == SPLIT else _find_device(device)
     if target is None:
@@ -70,9 +71,7 @@ def load_model(
         model = model.to(target)
     # accelerate leaves weights that fit on no GPU to the CPU or the disk, as meta tensors.
     elif any(parameter.is_meta for parameter in model.parameters()):
-        raise ValueError(
-            f"model '{name}' does not fit on the {torch.cuda.device_count()} GPUs here"
-        )
+        raise UserError(f"model '{name}' does not fit on the {torch.cuda.device_count()} GPUs here")
     return cast(nn.Module, model.eval()), cast(Tokenizer, tokenizer)
 
 
@@ -87,7 +86,7 @@ def load_skeleton(
         trust_remote_code: Run code that comes with the model.
 
     Raises:
-        ValueError: There is no such model.
+        UserError: There is no such model.
     """
     path = names.resolve(name)
     try:
@@ -130,7 +129,7 @@ def _find_device(name: str) -> torch.device:
     if name == "cuda":
         name = f"cuda:{torchrun.local_rank()}"
     elif name.startswith("cuda:") and torchrun.processes() > 1:
-        raise ValueError(
+        raise UserError(
             f"device '{name}' would be that of all processes of torchrun: take auto, which gives "
             "each a GPU of its own"
         )
@@ -139,17 +138,17 @@ def _find_device(name: str) -> torch.device:
         # torch accepts names of devices that this machine does not have: an allocation tells.
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ImportError) as problem:
-        raise ValueError(f"no device '{name}' here: use auto, cpu, cuda or cuda:N") from problem
+        raise UserError(f"no device '{name}' here: use auto, cpu, cuda or cuda:N") from problem
     return device
 
 
 def _check_split() -> None:
     if find_spec("accelerate") is None:
-        raise ValueError("device 'split' needs accelerate: pip install 'layerbench[split]'")
+        raise UserError("device 'split' needs accelerate: pip install 'layerbench[split]'")
     if not torch.cuda.is_available():
-        raise ValueError("device 'split' is for several GPUs, and there is none here: use auto")
+        raise UserError("device 'split' is for several GPUs, and there is none here: use auto")
     if torchrun.processes() > 1:
-        raise ValueError(
+        raise UserError(
             "device 'split' takes all GPUs for one process: leave torchrun out, or use auto"
         )
 
@@ -160,5 +159,5 @@ def _find_dtype(name: str, device: torch.device | None) -> torch.dtype:
         return torch.float32 if on_cpu else torch.bfloat16
     weight_dtype = getattr(torch, name, None)
     if not isinstance(weight_dtype, torch.dtype) or not weight_dtype.is_floating_point:
-        raise ValueError(f"no dtype '{name}': use auto, float32, bfloat16 or float16")
+        raise UserError(f"no dtype '{name}': use auto, float32, bfloat16 or float16")
     return weight_dtype

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from layerbench.agents.agent import EpisodeState
 from layerbench.agents.backends.endpoint import ChatAnswer, ChatQuery, EndpointError
 from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard.cells import plain
 from layerbench.benchmarks.runs import endpoint_run, prepare
 from layerbench.envs.pool import EnvPool
@@ -27,7 +28,7 @@ def describe(config: RunConfig) -> str:
     """Count episodes and requests, estimate tokens, and show the first prompt.
 
     Raises:
-        ValueError: Data or tasks are not there; the message says what to do.
+        UserError: Data or tasks are not there; the message says what to do.
     """
     identity, tasks, _ = prepare.list_tasks(config)
     sampled = [task for some in tasks.values() for task in some[:_SAMPLED]]
@@ -50,7 +51,7 @@ def _first_queries(
         for task in tasks:
             start = pool.reset({0: task})[0]
             if isinstance(start, EpisodeFailure):
-                raise ValueError(f"task {task.task_id} cannot be started: {start.reason}")
+                raise SettingsError(f"task {task.task_id} cannot be started: {start.reason}")
             seen = start.observation
             state = EpisodeState(episode=0, seed=0, start=seen, turns=(), observation=seen)
             found.append(agent.query(state, config.eval.temperature))

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, runtime_checkable
 
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs.choices import nearest
@@ -17,6 +17,7 @@ DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 _SHORT = {"model": "model.name", "algorithm": "algorithm.name"}
 
 
+@runtime_checkable
 class Command(Protocol):
     """A module of this folder: one command.
 

@@ -106,7 +106,7 @@ def find_task(
     """Take one task of the list that the seed gives, from 1.
 
     Raises:
-        ValueError: The list is not that long, or there is no such split.
+        UserError: The list is not that long, or there is no such split.
     """
     if number < 1:
         raise SettingsError(f"--task must be at least 1, got {number}")

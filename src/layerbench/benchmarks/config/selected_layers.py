@@ -10,7 +10,7 @@ def selection_of(config: RunConfig, *, num_layers: int) -> LayerSelection:
     """Read which layers learn, or are put together from the parts of a combined model.
 
     Raises:
-        ValueError: The settings ask for layers that the model has not.
+        UserError: The settings ask for layers that the model has not.
     """
     if not config.parts:
         return parse_selection(config.layers, num_layers)

@@ -62,7 +62,7 @@ def episodes_page(record: RunRecord, rows: Sequence[Row], *, where: str) -> str:
         where: The run's folder, as shown.
 
     Raises:
-        ValueError: The record's settings of the algorithm cannot be read.
+        UserError: The record's settings of the algorithm cannot be read.
     """
     settings = advantage_settings(record.settings)
     scores = score_turns(rows, settings)

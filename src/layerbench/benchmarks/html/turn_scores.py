@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from layerbench.agents.types import StopReason
+from layerbench.benchmarks.errors import FormatError
 from layerbench.rl.advantages import ALGORITHMS, TurnTable, anchor_numbers, discounted_returns
 from layerbench.rl.settings import AdvantageSettings, Algorithm, Normalisation, Statistics
 
@@ -47,7 +48,7 @@ def advantage_settings(settings: Mapping[str, Any]) -> AdvantageSettings:
     """Read the settings of the algorithm from those of a record.
 
     Raises:
-        ValueError: A setting is missing, or no run can have its value.
+        UserError: A setting is missing, or no run can have its value.
     """
     try:
         given = dict(settings["algorithm"])
@@ -57,8 +58,8 @@ def advantage_settings(settings: Mapping[str, Any]) -> AdvantageSettings:
             "normalisation": Normalisation(given.pop("normalisation")),
         }
         return AdvantageSettings(**kinds, **given)
-    except (KeyError, TypeError) as error:
-        raise ValueError(
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(
             f"the record's settings of the algorithm cannot be read: {error}"
         ) from error
 

@@ -67,7 +67,7 @@ def export(run: Path, out: Path, *, whole: bool, public: bool) -> str:
         public: It goes where this machine's folders are not.
 
     Raises:
-        ValueError: The run is not finished or trained nothing, its base model is not what it was,
+        UserError: The run is not finished or trained nothing, its base model is not what it was,
             or the folder cannot be written.
     """
     subject = _read(run)

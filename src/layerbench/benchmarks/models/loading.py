@@ -25,7 +25,7 @@ def load(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
     """Load a model, or a run's or delta's base model with the parameters that were trained.
 
     Raises:
-        ValueError: There is no such model, device or dtype; or the base model is not the one that
+        UserError: There is no such model, device or dtype; or the base model is not the one that
             the run began with.
     """
     model, tokenizer = load_base(settings)
@@ -37,7 +37,7 @@ def load_base(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
     """Load a model without what runs have trained of it.
 
     Raises:
-        ValueError: There is no such model, device or dtype.
+        UserError: There is no such model, device or dtype.
     """
     source = lineage.lineage(settings.name, revision=settings.revision)
     path = Path(source.base)
@@ -62,7 +62,7 @@ def put_trained(settings: ModelConfig, model: nn.Module) -> tuple[str, ...]:
         Names of the parameters that were trained.
 
     Raises:
-        ValueError: The base model is not the one that training began with.
+        UserError: The base model is not the one that training began with.
     """
     source = lineage.lineage(settings.name, revision=settings.revision)
     names = [
@@ -76,7 +76,7 @@ def num_layers(settings: ModelConfig) -> int:
     """Count the decoder blocks of a model without loading its weights.
 
     Raises:
-        ValueError: There is no such model, or no decoder blocks are found in it.
+        UserError: There is no such model, or no decoder blocks are found in it.
     """
     source = lineage.lineage(settings.name, revision=settings.revision)
     skeleton = load_skeleton(
@@ -93,7 +93,7 @@ def check_parts(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: in
     The model is as before afterwards.
 
     Raises:
-        ValueError: A checkpoint is not there, damaged, or of another base; or with it the model
+        UserError: A checkpoint is not there, damaged, or of another base; or with it the model
             is not the one that its run was scored with.
     """
     for part in parts:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from layerbench.agents.pretrained.embedded.transcripts import Transcript
+from layerbench.benchmarks.errors import UserError
 
 _IGNORED = 0.0
 _LOG = "log.jsonl"
@@ -77,11 +78,11 @@ def clone(
         on_progress: Called every second with the last step in the log, 0 before there is one.
 
     Raises:
-        ValueError: There are fewer episodes than one step takes.
+        UserError: There are fewer episodes than one step takes.
     """
     fewest = settings.batch_size * settings.processes
     if len(episodes) < fewest:
-        raise ValueError(f"{len(episodes)} episodes cannot be cloned: one step takes {fewest}")
+        raise UserError(f"{len(episodes)} episodes cannot be cloned: one step takes {fewest}")
     out.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -143,7 +143,7 @@ def make_agent(name: str, style: PromptStyle, kind: type[LLMAgent] = LLMAgent) -
         kind: Of agent.
 
     Raises:
-        ValueError: There is no such model.
+        UserError: There is no such model.
     """
     model, tokenizer = load_model(name)
     chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)

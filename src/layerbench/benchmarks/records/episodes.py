@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.agents.types import Trajectory, Turn
+from layerbench.benchmarks.errors import FormatError
 
 # pyarrow has no type information; read as Any, it needs no exception in every line below.
 pa: Any = importlib.import_module("pyarrow")
@@ -80,22 +81,22 @@ def read(path: Path) -> list[dict[str, Any]]:
     The anchors of a table that was written before they were kept are None.
 
     Raises:
-        ValueError: The file is no table, or one with other columns.
+        FormatError: The file is no table, or one with other columns.
     """
     try:
         table = pq.read_table(path)
     except pa.ArrowException as error:
-        raise ValueError(f"{path} is no table of episodes: {error}") from error
+        raise FormatError(f"{path} is no table of episodes: {error}") from error
     if not any(table.schema.equals(known) for known in (_SCHEMA, _FIRST_SCHEMA)):
         there = ", ".join(f"{field.name} {field.type}" for field in table.schema)
-        raise ValueError(f"{path} has columns {there}: not those of a table of episodes")
+        raise FormatError(f"{path} has columns {there}: not those of a table of episodes")
     try:
         rows: list[dict[str, Any]] = table.to_pylist()
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise FormatError(f"{path} is damaged: {error}") from error
     for place, row in enumerate(rows):
         if what := _missing(row):
-            raise ValueError(f"{path} is damaged: row {place} has no {what}")
+            raise FormatError(f"{path} is damaged: row {place} has no {what}")
     return [{name: row.get(name) for name in COLUMNS} for row in rows]
 
 

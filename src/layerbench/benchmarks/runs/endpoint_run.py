@@ -46,7 +46,7 @@ def prepare(config: RunConfig) -> EndpointPlan:
     """List the tasks and load the client; nobody is asked.
 
     Raises:
-        ValueError: Data, tasks or the client are not there; the message says what to do.
+        UserError: Data, tasks or the client are not there; the message says what to do.
     """
     endpoint = ChatEndpoint(
         base_url=config.model.base_url,

@@ -23,7 +23,7 @@ def fill_in(config: RunConfig) -> None:
     RESULTS holds later.
 
     Raises:
-        ValueError: RESULTS has no table of this environment, or several that differ; a contribution
+        UserError: RESULTS has no table of this environment, or several that differ; a contribution
             is undefined; or there are too few layers.
     """
     if "@" in config.layers:

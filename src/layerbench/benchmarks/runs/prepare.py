@@ -20,6 +20,7 @@ from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.config import validate
 from layerbench.benchmarks.config.schema import AgentConfig, EnvConfig, RunConfig
 from layerbench.benchmarks.config.selected_layers import selection_of
+from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.models import loading
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
@@ -76,7 +77,7 @@ def prepare(config: RunConfig) -> Plan:
     """List the tasks, load the model, and read the selection.
 
     Raises:
-        ValueError: Data, tasks, model or layers are not there; the message says what to do.
+        UserError: Data, tasks, model or layers are not there; the message says what to do.
     """
     if config.model.backend == "vllm":
         engine.require()
@@ -107,7 +108,7 @@ def list_tasks(
     """List what is played: the environment, the tasks to score by split, and those to train on.
 
     Raises:
-        ValueError: The environment refuses its options, or has no such split, too few tasks, or no
+        UserError: The environment refuses its options, or has no such split, too few tasks, or no
             data.
     """
     env = config.env
@@ -145,8 +146,8 @@ def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, asked: str) -> 
             seed=seed,
             options=env.options,
         )
-    except ValueError as error:
-        raise ValueError(f"{error} (asked for by {asked}={count})") from error
+    except UserError as error:
+        raise SettingsError(f"{error} (asked for by {asked}={count})") from error
 
 
 def _check_sources(config: RunConfig, model: nn.Module) -> None:
@@ -155,7 +156,7 @@ def _check_sources(config: RunConfig, model: nn.Module) -> None:
     base = weights_hash(model) if read else ""
     for source in read:
         if source.weights_sha256 != base:
-            raise ValueError(
+            raise SettingsError(
                 f"'{source.asked}' is of a base model with other weights than "
                 f"{config.model.name}: layers of one model say nothing about another's here"
             )
@@ -235,12 +236,12 @@ def _context_tokens(asked: int, model: nn.Module) -> int:
     readable = getattr(text, "max_position_embeddings", None)
     if not isinstance(readable, int):
         if not asked:
-            raise ValueError(
+            raise SettingsError(
                 "the model does not say how much it can read: set agent.max_context_tokens"
             )
         return asked
     if asked > readable:
-        raise ValueError(
+        raise SettingsError(
             f"agent.max_context_tokens is {asked}, but the model reads at most {readable} tokens: "
             f"ask for that many, or for 0 to take them all"
         )

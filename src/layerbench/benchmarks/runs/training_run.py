@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks.config import serialize
-from layerbench.benchmarks.errors import SettingsError
+from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.records import episodes, provenance
 from layerbench.benchmarks.records.run_folder import RunFolder, RunState
@@ -96,7 +96,7 @@ def _train(plan: Plan, player: Player) -> tuple[Sequence[IterationMetrics], Base
             run_dir=player.folder.path,
             processes=player.processes,
         )
-    except ValueError as error:
+    except UserError as error:
         raise SettingsError(f"{error}; --fresh starts {player.folder.path} anew") from error
     if done := len(trainer.history):
         player.reporter.say(f"going on after iteration {done}")

@@ -56,7 +56,7 @@ def carry(composed: object) -> Outcome:
     try:
         if run.record() is not None:
             return Outcome(Status.DONE, "")
-    except ValueError as error:
+    except UserError as error:
         return Outcome(Status.FAILED, str(error))
     if run.folder.held:
         return Outcome(Status.HELD, "")

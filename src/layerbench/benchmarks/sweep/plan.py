@@ -79,7 +79,7 @@ class PlannedRun:
         """See how far it is; cheap where there is no record.
 
         Raises:
-            ValueError: There is a record, and ``record`` would raise.
+            UserError: There is a record, and ``record`` would raise.
         """
         if self.folder.record.exists() and self.record() is not None:
             return State.COMPLETE

@@ -2,7 +2,7 @@
 
 import re
 
-from layerbench.benchmarks.errors import SettingsError
+from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.rl.selection import parse_selection, without_spaces
 
 LAYERS = "all, 0,4,8, 4-7, every:4, middle:10 or full"
@@ -59,7 +59,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def _without_spaces(text: str, *, what: str) -> str:
     try:
         return without_spaces(text, what=what)
-    except ValueError as error:
+    except UserError as error:
         raise SettingsError(str(error)) from error
 
 
@@ -73,6 +73,6 @@ def _layers(word: str, text: str, num_layers: int) -> tuple[int, ...]:
     if re.fullmatch(r"\d+(-\d+)?|middle:\d+", word):
         try:
             return parse_selection(word, num_layers).layers
-        except ValueError as error:
+        except UserError as error:
             raise SettingsError(str(error)) from error
     raise SettingsError(f"layers '{text}' cannot be read at '{word}': write {LAYERS}")

@@ -58,7 +58,7 @@ def sweep(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
         A line for each run that has no record; none if the sweep is complete.
 
     Raises:
-        ValueError: What was typed is wrong, or cannot be done here; nothing was run.
+        UserError: What was typed is wrong, or cannot be done here; nothing was run.
     """
     request = _request(args, settings)
     if not args.dry_run:
@@ -125,7 +125,7 @@ def _look(sweep_plan: SweepPlan) -> list[State]:
     """See how far the runs are.
 
     Raises:
-        ValueError: A folder holds something else.
+        UserError: A folder holds something else.
     """
     for run in sweep_plan.runs:
         run.record()

@@ -12,6 +12,7 @@ from typing import Any
 from layerbench.envs.alfworld import generator
 from layerbench.envs.choices import check_known
 from layerbench.envs.types import Task
+from layerbench.errors import UserError
 
 OFFICIAL_SPLITS = ("train", "valid_seen", "valid_unseen")
 OFFICIAL_FOLDER = "json_2.1.1"
@@ -56,7 +57,7 @@ class GeneratedGames:
         """Generate a game of any split and difficulty.
 
         Raises:
-            ValueError: The name is no name of a generated game.
+            UserError: The name is no name of a generated game.
         """
         return _generated(game_id)
 
@@ -64,10 +65,10 @@ class GeneratedGames:
         """Draw distinct games of a split; a shorter list is the beginning of a longer one.
 
         Raises:
-            ValueError: The split is unknown, or the count is missing or out of range.
+            UserError: The split is unknown, or the count is missing or out of range.
         """
         if count is None:
-            raise ValueError("say how many generated games to list: there are half a million")
+            raise UserError("say how many generated games to list: there are half a million")
         return generator.generated_ids(
             split=split, difficulty=self._difficulty, count=count, seed=seed
         )
@@ -76,7 +77,7 @@ class GeneratedGames:
         """Draw one game of a split, of any type of task.
 
         Raises:
-            ValueError: The split is unknown.
+            UserError: The split is unknown.
         """
         # Types take turns in a list: drawing the first would always give the same type.
         ids = self.ids(split=split, count=len(generator.TASK_TYPES), seed=seed)
@@ -91,7 +92,7 @@ class OfficialGames:
             ``$ALFWORLD_DATA``, or else ALFWorld's own default, ``~/.cache/alfworld``.
 
     Raises:
-        ValueError: The games are not there.
+        UserError: The games are not there.
     """
 
     source = OFFICIAL
@@ -100,7 +101,7 @@ class OfficialGames:
         root = Path(data_dir or os.environ.get("ALFWORLD_DATA") or "~/.cache/alfworld").expanduser()
         self._folder = root if root.name == OFFICIAL_FOLDER else root / OFFICIAL_FOLDER
         if not self._folder.is_dir():
-            raise ValueError(
+            raise UserError(
                 f"no ALFWorld games in '{root}': it has no folder {OFFICIAL_FOLDER}; point "
                 "data_dir or $ALFWORLD_DATA to the folder that alfworld-download filled"
             )
@@ -109,14 +110,14 @@ class OfficialGames:
         """Look up a game by its path below ``json_2.1.1``, in that spelling alone.
 
         Raises:
-            ValueError: There is no such game.
+            UserError: There is no such game.
         """
         path = self._folder / game_id
         # A second spelling of a path would count as another task.
         is_id = _OFFICIAL_ID.fullmatch(game_id) and ".." not in path.parts
         inside = path.resolve().is_relative_to(self._folder.resolve())
         if not (is_id and inside and path.is_file()):
-            raise ValueError(
+            raise UserError(
                 f"no game '{game_id}' in '{self._folder}': "
                 f"games are named like train/TASK/TRIAL/{_FILE}"
             )
@@ -128,11 +129,11 @@ class OfficialGames:
         A shorter list is the beginning of a longer one.
 
         Raises:
-            ValueError: The split is unknown, missing or has fewer games.
+            UserError: The split is unknown, missing or has fewer games.
         """
         ids = list(self.all_ids(split))
         if count is not None and not 0 < count <= len(ids):
-            raise ValueError(f"split '{split}' has {len(ids)} games, so {count} cannot be chosen")
+            raise UserError(f"split '{split}' has {len(ids)} games, so {count} cannot be chosen")
         random.Random(f"games|{seed}").shuffle(ids)
         return tuple(ids[:count])
 
@@ -140,7 +141,7 @@ class OfficialGames:
         """Draw one game of a split.
 
         Raises:
-            ValueError: The split is unknown, or missing in this folder.
+            UserError: The split is unknown, or missing in this folder.
         """
         return random.Random(f"draw|{seed}").choice(self.all_ids(split))
 
@@ -148,15 +149,15 @@ class OfficialGames:
         """List all games of a split, sorted.
 
         Raises:
-            ValueError: The split is unknown, or missing in this folder.
+            UserError: The split is unknown, or missing in this folder.
         """
         if split not in OFFICIAL_SPLITS:
             known = ", ".join(OFFICIAL_SPLITS)
-            raise ValueError(f"published games have no split '{split}': known: {known}")
+            raise UserError(f"published games have no split '{split}': known: {known}")
         paths = sorted((self._folder / split).glob(f"*/*/{_FILE}"))
         ids = [path.relative_to(self._folder).as_posix() for path in paths]
         if not ids:
-            raise ValueError(f"split '{split}' is missing: no games in '{self._folder / split}'")
+            raise UserError(f"split '{split}' is missing: no games in '{self._folder / split}'")
         return tuple(name for name in ids if not any(word in name for word in _UNSUPPORTED))
 
 
@@ -171,7 +172,7 @@ def games_of(
         difficulty: Size of generated games, one of ``generator.DIFFICULTIES``.
 
     Raises:
-        ValueError: The source or difficulty is unknown, or the games are missing.
+        UserError: The source or difficulty is unknown, or the games are missing.
     """
     # Published games have no difficulty, but a typing mistake should show there too.
     check_known("difficulty", difficulty, generator.DIFFICULTIES)
@@ -195,7 +196,7 @@ def list_tasks(
     """Draw games as tasks; see ``registry.list_tasks``. Other options have no effect on tasks.
 
     Raises:
-        ValueError: The split, source or difficulty is unknown, or there are too few games.
+        UserError: The split, source or difficulty is unknown, or there are too few games.
     """
     games = games_of(source=source, data_dir=data_dir, difficulty=difficulty)
     ids = games.ids(split=split, count=count, seed=seed)

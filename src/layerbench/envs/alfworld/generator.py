@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from layerbench.envs.alfworld import scenes
 from layerbench.envs.alfworld.scenes import Receptacle, Scene
+from layerbench.errors import UserError
 
 TASK_TYPES = (
     "pick_and_place_simple",
@@ -90,12 +91,12 @@ def generated_ids(*, split: str, difficulty: str, count: int, seed: int) -> tupl
     A shorter list is the beginning of a longer one.
 
     Raises:
-        ValueError: The split or difficulty is unknown, or the count is out of range.
+        UserError: The split or difficulty is unknown, or the count is out of range.
     """
     _check(split, difficulty)
     # Up to half of the names, so that drawing distinct ones stays fast.
     if not 0 < count <= _NAMES_A_SPLIT // 2:
-        raise ValueError(f"cannot draw {count} games: ask for 1 to {_NAMES_A_SPLIT // 2}")
+        raise UserError(f"cannot draw {count} games: ask for 1 to {_NAMES_A_SPLIT // 2}")
     rng = random.Random(f"names|{seed}")
     num_types = len(TASK_TYPES)
     numbers: dict[int, None] = {}
@@ -119,7 +120,7 @@ def game_data(game_id: str) -> dict[str, object]:
     """Generate a game: the contents of a ``game.tw-pddl`` file, with a walkthrough.
 
     Raises:
-        ValueError: The name is not ``SPLIT/DIFFICULTY/NUMBER``.
+        UserError: The name is not ``SPLIT/DIFFICULTY/NUMBER``.
     """
     split, difficulty, _ = _parse(game_id)
     task_type = game_task_type(game_id)
@@ -144,16 +145,16 @@ def game_data(game_id: str) -> dict[str, object]:
 
 def _check(split: str, difficulty: str) -> None:
     if split not in SPLITS:
-        raise ValueError(f"generated games have no split '{split}': known: {', '.join(SPLITS)}")
+        raise UserError(f"generated games have no split '{split}': known: {', '.join(SPLITS)}")
     if difficulty not in DIFFICULTIES:
         known = ", ".join(DIFFICULTIES)
-        raise ValueError(f"generated games have no difficulty '{difficulty}': known: {known}")
+        raise UserError(f"generated games have no difficulty '{difficulty}': known: {known}")
 
 
 def _parse(game_id: str) -> tuple[str, str, int]:
     match = re.fullmatch(r"([^/]*)/([^/]*)/([0-9]{6})", game_id)
     if match is None:
-        raise ValueError(
+        raise UserError(
             f"'{game_id}' names no generated game: write SPLIT/DIFFICULTY/NUMBER, the number with "
             "six digits, such as train/easy/000017"
         )

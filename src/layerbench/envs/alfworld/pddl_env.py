@@ -26,6 +26,7 @@ from layerbench.envs.alfworld.grammar import (
 )
 from layerbench.envs.alfworld.planner import GroundAction, Planner
 from layerbench.envs.alfworld.translation import PlanningTask, translate
+from layerbench.errors import UserError
 
 NOTHING_HAPPENS = "Nothing happens."
 
@@ -71,14 +72,14 @@ class FastPddlEnv(PddlEnv):
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It is not a game: not JSON, or without domain, problem or grammar.
+            UserError: It is not a game: not JSON, or without domain, problem or grammar.
         """
         data = filename_or_data
         if not isinstance(data, Mapping):
             data = json.loads(Path(data).read_text())
         missing = {"pddl_domain", "pddl_problem", "grammar"} - data.keys()
         if missing:
-            raise ValueError(f"this is not a game: it has no {' and no '.join(sorted(missing))}")
+            raise UserError(f"this is not a game: it has no {' and no '.join(sorted(missing))}")
         self._game = _load(data, self._planner)
         self.walkthrough = list(data.get("walkthrough") or ())
         # AlfredDemangler writes its names into these after loading.

@@ -15,6 +15,7 @@ from layerbench.envs.webshop.browser import Browser
 from layerbench.envs.webshop.goals import SOURCES
 from layerbench.envs.webshop.queries import candidate_queries
 from layerbench.envs.webshop.shop import ShopRules, open_shop, source_of
+from layerbench.errors import UserError
 
 OBSERVATION_MODES = ("text", "text_rich", "url")
 REWARDS = ("score", "success")
@@ -51,7 +52,7 @@ class WebShopEnv(gym.Env[str, str]):
         reward: ``score`` is the score; ``success`` is 1 for a score of 1, else 0.
 
     Raises:
-        ValueError: A choice is unknown, or the catalogue is missing.
+        UserError: A choice is unknown, or the catalogue is missing.
     """
 
     def __init__(  # noqa: PLR0913 - an environment's options
@@ -73,7 +74,7 @@ class WebShopEnv(gym.Env[str, str]):
         check_known("goal_source", goal_source, SOURCES)
         splits.check_split(split, scheme=split_scheme)
         if max_turns < 1:
-            raise ValueError(f"max_turns must be at least 1, got {max_turns}")
+            raise UserError(f"max_turns must be at least 1, got {max_turns}")
         self._shop = open_shop(data_dir, ShopRules(strict_upstream, show_attributes))
         # Draws the goals now, so that a catalogue without goals of this source is refused here.
         splits.table_of(self._shop, goal_source)
@@ -102,7 +103,7 @@ class WebShopEnv(gym.Env[str, str]):
             options: ``goal_index``, and for verl-agent's orders of goals ``worker_seed``.
 
         Raises:
-            ValueError: The option or the goal is unknown.
+            UserError: The option or the goal is unknown.
         """
         super().reset(seed=seed)
         self._ready = False
@@ -195,7 +196,7 @@ def list_tasks(
     """Draw goals as tasks; see ``registry.list_tasks``. Other options have no effect on tasks.
 
     Raises:
-        ValueError: The split, scheme or source is unknown, there are too few goals, or the
+        UserError: The split, scheme or source is unknown, there are too few goals, or the
             catalogue is missing.
     """
     shop = open_shop(data_dir, ShopRules())

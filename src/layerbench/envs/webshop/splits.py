@@ -11,6 +11,7 @@ import numpy as np
 from layerbench.envs.choices import check_known
 from layerbench.envs.webshop.goals import SOURCES, GoalTable
 from layerbench.envs.webshop.shop import Shop
+from layerbench.errors import UserError
 
 SCHEMES = ("upstream", "verl_agent", "product_disjoint")
 """``upstream``: by index, as WebShop's authors do; test products also occur in train, with other
@@ -50,13 +51,13 @@ def table_of(shop: Shop, source: str, *, worker_seed: int = -1) -> GoalTable:
             -1 for the default seeds.
 
     Raises:
-        ValueError: The source is unknown, or the catalogue has no goals of it.
+        UserError: The source is unknown, or the catalogue has no goals of it.
     """
     check_known("goal_source", source, SOURCES)
     seeds = (PRICE_SEED, ORDER_SEED) if worker_seed < 0 else (worker_seed, worker_seed)
     table = shop.table(source, *seeds)
     if not len(table):
-        raise ValueError(f"this catalogue has no {source} goals")
+        raise UserError(f"this catalogue has no {source} goals")
     return table
 
 
@@ -64,18 +65,18 @@ def check_split(split: str, *, scheme: str) -> None:
     """Refuse a split that a scheme does not have.
 
     Raises:
-        ValueError: The split is unknown; the message lists the splits.
+        UserError: The split is unknown; the message lists the splits.
     """
     known = tuple(_VERL_AGENT_SEEDS) if scheme == "verl_agent" else tuple(_PARTS_OF)
     if split not in known:
-        raise ValueError(f"webshop has no split '{split}': {scheme} has {', '.join(known)}")
+        raise UserError(f"webshop has no split '{split}': {scheme} has {', '.join(known)}")
 
 
 def split_of(shop: Shop, *, scheme: str, source: str, split: str) -> Split:
     """Return the goals of a split.
 
     Raises:
-        ValueError: The scheme, source or split is unknown, or the split is empty.
+        UserError: The scheme, source or split is unknown, or the split is empty.
     """
     check_known("split_scheme", scheme, SCHEMES)
     check_split(split, scheme=scheme)
@@ -87,7 +88,7 @@ def split_of(shop: Shop, *, scheme: str, source: str, split: str) -> Split:
         indices = _by_product(shop, table, split) if by_product else _by_index(len(table), split)
         goals = Split(-1, indices)
     if not goals.indices:
-        raise ValueError(f"split '{split}' of {scheme} is empty: there are too few {source} goals")
+        raise UserError(f"split '{split}' of {scheme} is empty: there are too few {source} goals")
     return goals
 
 
@@ -95,10 +96,10 @@ def choose(split: Split, *, count: int | None, seed: int) -> list[int]:
     """Draw distinct goals in an order fixed by the seed; a short list begins a longer one.
 
     Raises:
-        ValueError: The split has fewer goals.
+        UserError: The split has fewer goals.
     """
     if count is not None and not 0 < count <= len(split.indices):
-        raise ValueError(f"the split has {len(split.indices)} goals, so {count} cannot be chosen")
+        raise UserError(f"the split has {len(split.indices)} goals, so {count} cannot be chosen")
     order = list(split.indices)
     random.Random(f"goals|{seed}").shuffle(order)
     return order[:count]

@@ -8,6 +8,7 @@ from layerbench.agents.backends.base import Query, Sample
 from layerbench.agents.backends.sampling import Draft, draw
 from layerbench.agents.backends.vllm.engine import Completion, Engine, EngineSettings, Request
 from layerbench.agents.backends.vllm.weight_sync import WeightSync
+from layerbench.errors import UserError
 
 MAX_TEMPERATURE = 2.0
 """Highest temperature that vLLM accepts for free text."""
@@ -35,7 +36,7 @@ class VLLMBackend:
         settings: How the engine is set up.
 
     Raises:
-        ValueError: vLLM is not installed, or cannot run such a model here.
+        UserError: vLLM is not installed, or cannot run such a model here.
     """
 
     def __init__(self, model: nn.Module, *, eos_id: int, settings: EngineSettings) -> None:
@@ -51,7 +52,7 @@ class VLLMBackend:
         """Sample a response to each query, and wait for all of them.
 
         Raises:
-            ValueError: Two queries are of the same episode, a context is empty, or free text has a
+            UserError: Two queries are of the same episode, a context is empty, or free text has a
                 temperature above 2.
         """
         self.submit(queries)
@@ -64,7 +65,7 @@ class VLLMBackend:
         """Start sampling; the first call of a rollout sends changed weights to the engine.
 
         Raises:
-            ValueError: As ``sample``, also if a query of the same episode is pending.
+            UserError: As ``sample``, also if a query of the same episode is pending.
             EngineError: The engine does not agree with the model.
         """
         episodes = [query.episode for query in queries]
@@ -124,7 +125,7 @@ class VLLMBackend:
 def _start(query: Query) -> Draft:
     draft = Draft.start(query)
     if not query.choices and query.temperature > MAX_TEMPERATURE:
-        raise ValueError(
+        raise UserError(
             f"vLLM samples free text at temperatures up to {MAX_TEMPERATURE:g}, "
             f"not {query.temperature}"
         )

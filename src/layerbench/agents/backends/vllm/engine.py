@@ -16,6 +16,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from layerbench.errors import UserError
+
 # Live tensors can be handed to an engine in this process only. Disable usage reporting, and log
 # errors only.
 _ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
@@ -93,10 +95,10 @@ def require() -> None:
     """Check that vLLM is installed, without the seconds that its import takes.
 
     Raises:
-        ValueError: It is not installed.
+        UserError: It is not installed.
     """
     if importlib.util.find_spec("vllm") is None:
-        raise ValueError("the backend vllm needs vllm: pip install 'layerbench[vllm]'")
+        raise UserError("the backend vllm needs vllm: pip install 'layerbench[vllm]'")
 
 
 class Engine:
@@ -107,7 +109,7 @@ class Engine:
         settings: How the engine is set up.
 
     Raises:
-        ValueError: vLLM is not installed, or cannot run such a model here.
+        UserError: vLLM is not installed, or cannot run such a model here.
     """
 
     def __init__(self, model: nn.Module, settings: EngineSettings) -> None:
@@ -127,7 +129,7 @@ class Engine:
                 _save_shape(model, Path(folder))
                 self._engine: Any = self._start(folder, _dtype(model))
         except (ImportError, OSError, RuntimeError, ValueError, NotImplementedError) as problem:
-            raise ValueError(
+            raise UserError(
                 f"vLLM cannot run {type(model).__name__}: {_line(problem)}"
             ) from problem
 
@@ -154,7 +156,7 @@ class Engine:
         """Queue a request.
 
         Raises:
-            ValueError: vLLM refuses it.
+            UserError: vLLM refuses it.
         """
         free_text: dict[str, Any] = {
             "max_tokens": request.max_tokens,
@@ -207,7 +209,7 @@ class Engine:
         heads = config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // heads
         if self._on_cpu and size < _CPU_HEAD_SIZE:
-            raise ValueError(
+            raise UserError(
                 f"on a CPU it needs attention heads of {_CPU_HEAD_SIZE} and more, these have {size}"
             )
         key_value_heads = getattr(config, "num_key_value_heads", None) or heads
@@ -217,7 +219,7 @@ class Engine:
         element_size = next(model.parameters()).element_size()
         needed_gb = tokens * numbers_per_token * element_size / _BYTES_PER_GB
         if needed_gb > self.settings.cache_gb:
-            raise ValueError(
+            raise UserError(
                 f"keys and values of a context of {tokens} tokens take {needed_gb:.2g} GB, but "
                 f"model.cache_gb is {self.settings.cache_gb:g}: raise it, or lower "
                 "agent.max_context_tokens"

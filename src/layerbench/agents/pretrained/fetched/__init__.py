@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerbench.envs.cache import cache_dir
+from layerbench.errors import UserError
 
 
-class NotFetchedError(ValueError):
+class NotFetchedError(UserError):
     """The model was not downloaded to this machine yet."""
 
 

@@ -15,6 +15,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from layerbench.errors import UserError
+
 # llama.cpp's names of weights to those of transformers.
 _NAMES = {
     "token_embd": "embed_tokens",
@@ -45,7 +47,7 @@ def convert(path: Path, out: Path) -> None:
 
     Raises:
         ImportError: The package ``gguf`` is not installed.
-        ValueError: The file is of another architecture.
+        UserError: The file is of another architecture.
     """
     from gguf import GGUFReader, dequantize  # noqa: PLC0415 - an extra
 
@@ -71,7 +73,7 @@ def _check(metadata: dict[str, Any]) -> None:
     }
     for name, value in expected.items():
         if metadata.get(name) != value:
-            raise ValueError(f"the GGUF has {name} {metadata.get(name)!r}, not {value!r}")
+            raise UserError(f"the GGUF has {name} {metadata.get(name)!r}, not {value!r}")
 
 
 def _config(metadata: dict[str, Any]) -> LlamaConfig:

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from layerbench.errors import UserError
+
 MODEL = "en_core_web_sm"
 """The spaCy model that the published code loads."""
 
 _TAGS = ("NOUN", "PROPN")
 
 
-class NounsError(ValueError):
+class NounsError(UserError):
     """Titles have to be tagged, and spaCy or its model is missing or of another version."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.envs.webshop.catalogue.json_stream import read_array, read_object
+from layerbench.errors import UserError
 
 HUMAN_FILE = "items_human_ins.json"
 NOUNS_FILE = "product_nouns.json"
@@ -22,7 +23,7 @@ _NO_PRICE = 100.0
 _NO_ATTRIBUTES = ("DUMMY_ATTR",)
 
 
-class CatalogueError(ValueError):
+class CatalogueError(UserError):
     """The catalogue's files are missing or malformed."""
 
 
