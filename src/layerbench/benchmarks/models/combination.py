@@ -1,7 +1,7 @@
 """Layers that were trained apart, for one model: what fits together, and the run to score it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def make_config(parts: Sequence[Part]) -> RunConfig:
             "which combine does not run on the word of a run's folder"
         )
     config.layers = f"combine:{'+'.join(part.record.selection.name for part in parts)}"
-    config.train.lr_scale = ""
+    config.train = replace(config.train, lr_scale="")
     config.read_from = SourcesConfig()
     config.run_root = str(first.path.parent)
     config.parts = [

@@ -75,7 +75,7 @@ def _train(plan: Plan, player: Player) -> tuple[Sequence[IterationMetrics], Base
     Raises:
         SettingsError: The checkpoint is damaged, or the model cannot be trained.
     """
-    last, every = plan.training.iterations, plan.config.eval.every
+    last, every = plan.config.train.iterations, plan.config.eval.every
     evaluated = range(every, last, every) if every else range(0)
 
     def report(metrics: IterationMetrics) -> None:
@@ -90,8 +90,8 @@ def _train(plan: Plan, player: Player) -> tuple[Sequence[IterationMetrics], Base
             lambda requests, temperature: player.play("train", requests, temperature),
             tasks=plan.train_tasks,
             selection=plan.selection,
-            settings=plan.training,
-            algorithm=plan.algorithm,
+            settings=plan.config.train,
+            algorithm=plan.config.algorithm,
             seed=plan.config.seed,
             run_dir=player.folder.path,
             processes=player.processes,
