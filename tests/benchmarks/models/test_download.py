@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from layerbench.agents.pretrained import fetched
-from layerbench.agents.pretrained.fetched import Source
+from layerbench.agents.pretrained.fetched import Source, conversion
 from layerbench.agents.pretrained.loading import load_model
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.models import download
@@ -135,7 +135,7 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(download.pkgutil, "resolve_name", lambda _name: interrupted)  # pyright: ignore
+        patch.setattr(conversion, "convert", interrupted)
         assert cli.main(FETCH) == 130
     assert cached(tmp_path) == ["models"]
     assert cli.main(FETCH) == 0
