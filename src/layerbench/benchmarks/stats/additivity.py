@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from layerbench.benchmarks.stats.bootstrap import task_weights
-from layerbench.benchmarks.stats.success import Difference, Interval, TaskOutcome
+from layerbench.benchmarks.stats.success import Difference, TaskOutcome
 
 Scored = tuple[Sequence[TaskOutcome], Sequence[TaskOutcome]]
 """Outcomes before and after training, task by task."""
@@ -65,10 +65,5 @@ def _gain(scored: Scored) -> Float[np.ndarray, " N"]:
 
 
 def _mean(gain_N: Float[np.ndarray, " N"]) -> Difference:
-    drawn_S = task_weights(len(gain_N), seed=0) @ gain_N
-    low, high = np.percentile(drawn_S, [2.5, 97.5])
-    return Difference(
-        difference=float(gain_N.mean()),
-        interval=Interval(low=float(low), high=float(high)),
-        tasks=len(gain_N),
-    )
+    draws_S = task_weights(len(gain_N), seed=0) @ gain_N
+    return Difference.of_draws(float(gain_N.mean()), draws_S, tasks=len(gain_N))

@@ -11,18 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from layerbench.benchmarks.stats.bootstrap import Resampler, Scores
-from layerbench.benchmarks.stats.success import Interval
+from layerbench.benchmarks.stats.success import Estimate, Interval
 
 LEVEL = 0.05
 """Chance of a false alarm among all tests of one question; one minus the intervals' confidence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number and its 95 % interval."""
-
-    value: float
-    interval: Interval
 
 
 @dataclass(frozen=True, slots=True)

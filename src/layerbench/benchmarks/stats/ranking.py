@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from layerbench.benchmarks.stats.contribution import Estimate, estimate
+from layerbench.benchmarks.stats.contribution import estimate
+from layerbench.benchmarks.stats.success import Estimate
 
 THIRDS = ("first", "middle", "last")
 

@@ -28,6 +28,14 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and its 95 % interval."""
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """Episodes pooled over tasks.
 
@@ -97,6 +105,19 @@ class Difference:
     interval: Interval
     tasks: int
 
+    @property
+    def estimate(self) -> Estimate:
+        """The difference and its interval alone."""
+        return Estimate(self.difference, self.interval)
+
+    @classmethod
+    def of_draws(
+        cls, difference: float, draws_S: Float[np.ndarray, " S"], *, tasks: int
+    ) -> "Difference":
+        """Take the interval from resamples of the difference."""
+        low, high = np.percentile(draws_S, [2.5, 97.5])
+        return cls(difference, Interval(float(low), float(high)), tasks)
+
 
 def success_interval(*, successes: int, episodes: int, confidence: float = 0.95) -> Interval:
     """Bound the success rate, in [0, 1], by Wilson's score interval (1927).
@@ -154,12 +175,8 @@ def paired_difference(
     won_N = np.array([o.count.successes for o in base], dtype=np.float64)
     gain_N = np.array([o.count.successes for o in final], dtype=np.float64) - won_N
     episodes_N = np.array([o.count.planned for o in base], dtype=np.float64)
-    low, high = np.percentile(_resampled(gain_N, episodes_N, seed=seed), [2.5, 97.5])
-    return Difference(
-        difference=float(gain_N.sum() / episodes_N.sum()),
-        interval=Interval(low=float(low), high=float(high)),
-        tasks=len(base),
-    )
+    draws_S = _resampled(gain_N, episodes_N, seed=seed)
+    return Difference.of_draws(float(gain_N.sum() / episodes_N.sum()), draws_S, tasks=len(base))
 
 
 def _check_paired(base: Sequence[TaskOutcome], final: Sequence[TaskOutcome]) -> None:
