@@ -1,4 +1,4 @@
-"""Whether two sweeps order the layers alike.
+"""Rank correlations between sweeps: whether they order the layers alike.
 
 Shape suffixes: K pairs of layers, S resamples.
 """
@@ -15,6 +15,7 @@ from layerbench.benchmarks.stats.ranking import LayerGain
 from layerbench.benchmarks.stats.success import Estimate, Interval
 
 FEWEST_PAIRS = 3
+"""Layers that two sweeps must share, at least: the order of two is a toss of a coin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class Sweep:
     """The layers of one sweep that were trained alone.
 
     Attributes:
-        layers: At most one entry a layer.
-        num_layers: Decoder blocks of the model.
+        layers: The layers' gains, at most one entry a layer.
+        num_layers: Number of decoder blocks of the model.
     """
 
     layers: tuple[LayerGain, ...]
@@ -37,8 +38,9 @@ class Sweep:
         """
         gains_K = np.array([x.gain for x in self.layers])
         noise_SK = np.stack([x.draws for x in self.layers], axis=1) - gains_K
-        seen, noise = float(gains_K.var()), float(noise_SK.var(axis=1).mean())
-        return max(0.0, 1 - noise / seen) if seen else 0.0
+        total, noise = float(gains_K.var()), float(noise_SK.var(axis=1).mean())
+        # Noise can exceed the variance of gains that hardly differ.
+        return max(0.0, 1 - noise / total) if total else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def match(one: Sweep, other: Sweep) -> list[tuple[LayerGain, LayerGain]]:
     """Pair the layers of two sweeps, in models of equal depth by number, else by relative depth.
 
     Relative depth is layer / (num_layers - 1). Each layer of the shallower model takes the nearest
-    of the other that is free and not further off than half a layer of its own.
+    layer of the deeper one that is still free and at most half of its own layer spacing away.
     """
     if one.num_layers > other.num_layers:
         return [(a, b) for b, a in match(other, one)]
@@ -132,6 +134,7 @@ def match(one: Sweep, other: Sweep) -> list[tuple[LayerGain, LayerGain]]:
     for layer in one.layers:
         depth = layer.layer / spans[0]
         nearest = min(free, key=lambda other_depth: abs(other_depth - depth), default=np.inf)
+        # The margin is for rounding: equal depths are computed by other divisions.
         if abs(nearest - depth) <= reach + 1e-9:
             pairs.append((layer, free.pop(nearest)))
     return pairs
@@ -160,17 +163,18 @@ def _interval(value: float, draws_S: Float[np.ndarray, " S"]) -> Estimate:
 
 
 def _centred_ranks(values_SK: Float[np.ndarray, "S K"]) -> Float[np.ndarray, "S K"]:
-    """Rank each row about 0, ties at their mean rank."""
+    """Rank each row, ties at their mean rank, minus the mean of all ranks."""
     # Not scipy.stats.rankdata: importing that would keep every command waiting.
+    # Equal values are a run in sorted order: each gets the mean of the run's first and last index.
     order_SK = np.argsort(values_SK, axis=1)
     sorted_SK = np.take_along_axis(values_SK, order_SK, axis=1)
     columns: int = values_SK.shape[1]
-    place_K = np.arange(columns)
+    index_K = np.arange(columns)
     starts_SK = np.ones(values_SK.shape, np.bool_)
     starts_SK[:, 1:] = sorted_SK[:, 1:] != sorted_SK[:, :-1]
     ends_SK = np.roll(starts_SK, -1, axis=1)
-    first_SK = np.maximum.accumulate(np.where(starts_SK, place_K, 0), axis=1)
-    last_SK = np.where(ends_SK, place_K, columns)[:, ::-1]
+    first_SK = np.maximum.accumulate(np.where(starts_SK, index_K, 0), axis=1)
+    last_SK = np.where(ends_SK, index_K, columns)[:, ::-1]
     last_SK = np.minimum.accumulate(last_SK, axis=1)[:, ::-1]
     ranks_SK = np.empty(values_SK.shape)
     np.put_along_axis(ranks_SK, order_SK, (first_SK + last_SK) / 2, axis=1)

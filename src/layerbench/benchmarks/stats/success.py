@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 RESAMPLES = 10_000
+"""Resamples behind every bootstrap interval."""
+
 _CHUNK = 500  # resamples drawn at once: bounds memory for long task lists
 
 
@@ -23,7 +25,7 @@ class Interval:
 
     @property
     def is_point(self) -> bool:
-        """Whether it has no width: resamples that do not differ say nothing of other tasks."""
+        """Whether its ends are equal: equal resamples say nothing about other tasks."""
         return self.low == self.high
 
 
@@ -81,9 +83,9 @@ class TaskOutcome:
     """How the episodes of one task ended.
 
     Attributes:
-        task_id: The task played.
-        task_type: Its kind, or empty.
-        count: Its episodes.
+        task_id: Id of the task.
+        task_type: Kind of task, or empty.
+        count: The task's episodes.
     """
 
     task_id: str
@@ -96,7 +98,7 @@ class Difference:
     """A success rate after minus the rate before, on the same tasks.
 
     Attributes:
-        difference: In [-1, 1].
+        difference: Rate after minus rate before.
         interval: Percentile bootstrap over tasks, 95 %.
         tasks: Number of tasks compared.
     """
@@ -166,7 +168,7 @@ def paired_difference(
     Args:
         base: Outcomes before, one a task.
         final: Outcomes after, of the same tasks in the same order.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Raises:
         ValueError: The tasks or their numbers of episodes differ, or there are none.
@@ -194,7 +196,7 @@ def _check_paired(base: Sequence[TaskOutcome], final: Sequence[TaskOutcome]) -> 
 def _resampled(
     gain_N: Float[np.ndarray, " N"], episodes_N: Float[np.ndarray, " N"], *, seed: int
 ) -> Float[np.ndarray, " S"]:
-    """Draw tasks with replacement; the difference of rates in each resample."""
+    """Draw tasks with replacement, and return the difference of rates in each resample."""
     rng = np.random.default_rng(seed)
     tasks = len(gain_N)
     chunks: list[Float[np.ndarray, " S"]] = []
