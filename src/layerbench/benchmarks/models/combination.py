@@ -10,7 +10,7 @@ from layerbench.benchmarks.config.schema import PartConfig, RunConfig, SourcesCo
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import comparability, run_record
 from layerbench.benchmarks.records.run_folder import RunFolder
-from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.records.run_record import FINAL_PHASE, FULL_SELECTION, RunRecord
 
 # The hash of the weights is compared, wherever they came from.
 _NAMES_OF_THE_BASE = frozenset({"model.name", "model.revision", "model.trust_remote_code"})
@@ -102,7 +102,7 @@ def _read_part(run: Path) -> Part:
         raise SettingsError(
             f"the run in {run} trained adapters (train.lora_rank): combine runs of whole layers"
         )
-    if part.record.settings.get("layers") == "full":
+    if part.record.settings.get("layers") == FULL_SELECTION:
         raise SettingsError(
             f"the run in {run} trained all parameters, also those outside of layers: "
             "combine runs of layers"
@@ -140,5 +140,5 @@ def _tasks(record: RunRecord) -> dict[str, list[tuple[str, int]]]:
     return {
         e.split: [(outcome.task_id, outcome.count.planned) for outcome in e.outcomes]
         for e in record.evaluations
-        if e.phase == "final"
+        if e.phase == FINAL_PHASE
     }

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from layerbench.benchmarks.records import run_table
+from layerbench.benchmarks.records import run_table, text
 from layerbench.benchmarks.records.run_record import Evaluation
 from layerbench.rl.metrics import IterationMetrics
 from layerbench.rl.types import UpdateStats
@@ -68,7 +68,7 @@ class ConsoleReporter:
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        text.print_lines(self._console, [line])
 
     def playing(self, what: str, *, done: int, episodes: int) -> None:
         if what != self._playing or done == 0:

@@ -21,8 +21,6 @@ from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share
 
-BASE, FINAL = "base", "final"
-
 
 @dataclass(slots=True)
 class Player:

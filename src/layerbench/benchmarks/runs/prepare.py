@@ -21,6 +21,7 @@ from layerbench.benchmarks.config.schema import AgentConfig, EnvConfig, RunConfi
 from layerbench.benchmarks.config.selected_layers import selection_of
 from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.models import loading
+from layerbench.benchmarks.records.run_record import BASE_SELECTION
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
@@ -107,7 +108,7 @@ def list_tasks(
         for split in env.eval_splits
     }
     train_tasks: tuple[Task, ...] = ()
-    if config.layers != "none" and not config.parts:
+    if config.layers != BASE_SELECTION and not config.parts:
         train_tasks = _tasks(
             env,
             split=env.train_split,

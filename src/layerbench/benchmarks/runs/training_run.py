@@ -8,11 +8,11 @@ from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.records import episodes, provenance
 from layerbench.benchmarks.records.run_folder import RunFolder, RunState
-from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, RunRecord
 from layerbench.benchmarks.runs import base_reuse, record
 from layerbench.benchmarks.runs.base_reuse import Conditions
 from layerbench.benchmarks.runs.console import Reporter
-from layerbench.benchmarks.runs.player import BASE, FINAL, Player, open_pool, remember
+from layerbench.benchmarks.runs.player import Player, open_pool, remember
 from layerbench.benchmarks.runs.prepare import Plan
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup
 from layerbench.rl.layers import BaseWeights
@@ -47,7 +47,7 @@ def execute(
         base_reuse.take_over(base, folder, _conditions(plan, state), reporter)
     with open_pool(config, plan.identity) as pool:
         player = Player(config, plan.eval_tasks, plan.agent, folder, reporter, pool, processes)
-        player.evaluate(BASE)
+        player.evaluate(BASE_PHASE)
         if plan.trains:
             history, changed = _train(plan, player)
         else:
@@ -57,7 +57,7 @@ def execute(
                 plan.model, config.parts, num_layers=plan.selection.num_layers
             )
         if changed.tensors:
-            player.evaluate(FINAL)
+            player.evaluate(FINAL_PHASE)
         player.note_memory()
     finished = record.training_record(plan, player, state, history=history, base=changed)
     if processes.rank == 0:
