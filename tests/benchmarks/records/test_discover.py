@@ -36,9 +36,9 @@ def test_a_broken_record_is_reported_and_the_others_are_read(
     bad = tmp_path / "bad" / "record.json"
     bad.parent.mkdir()
     bad.write_bytes(text.encode("utf-8", "surrogatepass"))
-    findings = find([tmp_path])
-    assert [found.path for found in findings.found] == [good]
-    [broken] = findings.broken
+    runs = find([tmp_path])
+    assert [found.path for found in runs.found] == [good]
+    [broken] = runs.broken
     assert broken.path == bad
     assert reason in broken.reason
     assert "\n" not in broken.reason

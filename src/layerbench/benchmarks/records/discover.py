@@ -40,7 +40,7 @@ class BrokenRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class DiscoveredRuns:
     """What lies under some folders, in the order of the paths.
 
     Attributes:
@@ -54,7 +54,7 @@ class Findings:
     unfinished: tuple[Path, ...]
 
 
-def find(roots: Sequence[Path]) -> Findings:
+def find(roots: Sequence[Path]) -> DiscoveredRuns:
     """Read every record under the roots, at any depth.
 
     A file that two roots lead to is read once. Links to folders and hidden folders are passed by.
@@ -77,7 +77,7 @@ def find(roots: Sequence[Path]) -> Findings:
             found.append(FoundRecord(path, run_record.read(path)))
         except (FormatError, OSError, UnicodeDecodeError) as error:
             broken.append(BrokenRecord(path, _one_line(error, path)))
-    return Findings(tuple(found), tuple(broken), tuple(unfinished))
+    return DiscoveredRuns(tuple(found), tuple(broken), tuple(unfinished))
 
 
 def _run_folders(roots: Sequence[Path]) -> list[Path]:

@@ -25,7 +25,7 @@ BASE, FINAL = "base", "final"
 
 
 @dataclass(slots=True)
-class Player:
+class Evaluator:
     """Plays by one agent, and keeps what its evaluations came to.
 
     Attributes:
