@@ -20,6 +20,7 @@ from layerbench.benchmarks.models import delta, export
 from layerbench.benchmarks.records import json_codec, run_record
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import resolve
+from layerbench.hashing import file_sha256
 from tests.support import saved_model
 
 # Seconds on an idle machine; the limit is for busy ones.
@@ -334,7 +335,7 @@ def test_delta_with_other_tensors_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     cast(Any, safetensors).save_file({name: torch.zeros(shape)}, tmp_path / "made")
-    sha256 = delta.file_hash(tmp_path / "made")
+    sha256 = file_sha256(tmp_path / "made")
     folder = damaged(exported, tmp_path, file_sha256=sha256)
     shutil.copy(tmp_path / "made", folder / delta.WEIGHTS)
     assert said in refused(command("eval", folder, tmp_path / "eval"), capsys)

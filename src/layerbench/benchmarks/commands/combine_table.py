@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from layerbench.benchmarks.models.combination import Part
+from layerbench.benchmarks.models.finished_run import FinishedRun
 from layerbench.benchmarks.records import run_table
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.stats import additivity
 from layerbench.benchmarks.stats.additivity import Addition
 
 
-def print_table(record: RunRecord, parts: Sequence[Part], *, where: str) -> None:
+def print_table(record: RunRecord, parts: Sequence[FinishedRun], *, where: str) -> None:
     """Print to stdout each part's gain, their sum, and the combined model's gain, by split."""
     console = Console(width=run_table.WIDTH, color_system=None)
     write: Callable[[Sequence[str]], None] = lambda lines: console.print(  # noqa: E731
@@ -25,7 +25,7 @@ def print_table(record: RunRecord, parts: Sequence[Part], *, where: str) -> None
     write([*run_table.notes(record), f"record {where}"])
 
 
-def _addition(record: RunRecord, parts: Sequence[Part], split: str) -> Addition:
+def _addition(record: RunRecord, parts: Sequence[FinishedRun], split: str) -> Addition:
     base, *scored = (
         (
             one.evaluation(phase="base", split=split).outcomes,
@@ -36,7 +36,9 @@ def _addition(record: RunRecord, parts: Sequence[Part], split: str) -> Addition:
     return additivity.add_up(scored, base)
 
 
-def _table(record: RunRecord, parts: Sequence[Part], additions: dict[str, Addition]) -> Table:
+def _table(
+    record: RunRecord, parts: Sequence[FinishedRun], additions: dict[str, Addition]
+) -> Table:
     table = Table(box=None, pad_edge=False, header_style="")
     for name in ("split", "trained", "success (won/played) 95%", "gain 95%"):
         table.add_column(name, no_wrap=True)

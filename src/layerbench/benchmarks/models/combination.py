@@ -1,40 +1,21 @@
 """Layers that were trained apart, for one model: what fits together, and the run to score it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import PartConfig, RunConfig, SourcesConfig
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.benchmarks.records import comparability, run_record
-from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.models import finished_run
+from layerbench.benchmarks.models.finished_run import FinishedRun
+from layerbench.benchmarks.records import comparability
 from layerbench.benchmarks.records.run_record import RunRecord
 
 # The hash of the weights is compared, wherever they came from.
 _NAMES_OF_THE_BASE = frozenset({"model.name", "model.revision", "model.trust_remote_code"})
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A finished run of some layers.
-
-    Attributes:
-        path: Its folder, as typed.
-        record: What it came to.
-    """
-
-    path: Path
-    record: RunRecord
-
-    @property
-    def checkpoint(self) -> str:
-        """Name of the checkpoint of its last iteration, which it scored last."""
-        return f"iteration-{self.record.training.iterations:06d}"
-
-
-def read_parts(runs: Sequence[Path]) -> tuple[Part, ...]:
+def read_parts(runs: Sequence[Path]) -> tuple[FinishedRun, ...]:
     """Read the runs to combine, and make sure that they fit together.
 
     Raises:
@@ -57,19 +38,14 @@ def read_parts(runs: Sequence[Path]) -> tuple[Part, ...]:
     return parts
 
 
-def make_config(parts: Sequence[Part]) -> RunConfig:
+def make_config(parts: Sequence[FinishedRun]) -> RunConfig:
     """Make the settings of the run that scores the combined model, beside its first part.
 
     Raises:
         SettingsError: The first part's settings cannot be read, or ask to run foreign code.
     """
     first = parts[0]
-    config = serialize.restore(first.record.settings)
-    if config.model.trust_remote_code:
-        raise SettingsError(
-            f"{first.path} needs code that comes with its model (model.trust_remote_code), "
-            "which combine does not run on the word of a run's folder"
-        )
+    config = first.settings(command="combine")
     config.layers = f"combine:{'+'.join(part.record.selection.name for part in parts)}"
     config.train.lr_scale = ""
     config.read_from = SourcesConfig()
@@ -77,7 +53,7 @@ def make_config(parts: Sequence[Part]) -> RunConfig:
     config.parts = [
         PartConfig(
             run=str(part.path),
-            checkpoint=part.checkpoint,
+            checkpoint=part.checkpoint().name,
             layers=list(part.record.selection.layers),
             weights_sha256=part.record.selection.weights_sha256,
         )
@@ -86,13 +62,8 @@ def make_config(parts: Sequence[Part]) -> RunConfig:
     return config
 
 
-def _read_part(run: Path) -> Part:
-    folder = RunFolder(run)
-    if not folder.config.exists():
-        raise SettingsError(f"{run} holds no run: name the folder of a finished one")
-    if not folder.record.exists():
-        raise SettingsError(f"the run in {run} is not finished: go on with it first")
-    part = Part(run, run_record.read(folder.record))
+def _read_part(run: Path) -> FinishedRun:
+    part = finished_run.read(run)
     trained = part.record.selection
     if part.record.settings.get("parts"):
         raise SettingsError(f"the run in {run} is itself combined: name its parts")
@@ -107,12 +78,11 @@ def _read_part(run: Path) -> Part:
             f"the run in {run} trained all parameters, also those outside of layers: "
             "combine runs of layers"
         )
-    if not (run / "checkpoints" / part.checkpoint).is_dir():
-        raise SettingsError(f"the run in {run} has lost its last checkpoint, {part.checkpoint}")
+    part.checkpoint()
     return part
 
 
-def _check_same(first: Part, other: Part) -> None:
+def _check_same(first: FinishedRun, other: FinishedRun) -> None:
     mine, theirs = _measured(first.record), _measured(other.record)
     for name in {**mine, **theirs}:
         if mine.get(name) != theirs.get(name):

@@ -1,6 +1,5 @@
 """A delta: what training changed, and which base model it belongs to, as a folder of its own."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +68,3 @@ def read(folder: Path) -> Delta:
             f"{path} has schema {version!r}, this version of layerbench reads schema {SCHEMA}"
         )
     return json_codec.decode(Delta, data, where=str(path))
-
-
-def file_hash(path: Path) -> str:
-    """Compute the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

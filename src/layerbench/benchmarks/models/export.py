@@ -15,14 +15,14 @@ from torch import nn
 
 from layerbench.agents.context import Tokenizer
 from layerbench.agents.pretrained.loading import weights_hash
-from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.benchmarks.models import delta, lineage, loading, model_card
+from layerbench.benchmarks.models import delta, finished_run, lineage, loading, model_card
 from layerbench.benchmarks.models.delta import Base, Delta
-from layerbench.benchmarks.records import json_codec, run_record
-from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.models.finished_run import FinishedRun
+from layerbench.benchmarks.records import json_codec
 from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.hashing import file_sha256
 
 
 @runtime_checkable
@@ -119,8 +119,12 @@ def push(folder: Path, repo: str, *, client: Hub | None = None) -> str:
 
 def _read(run: Path) -> _Subject:
     """Load a run's base model, and put into it all that was trained of it."""
-    config, record = _read_run(run)
-    settings = _model_of(run, config, record)
+    finished = finished_run.read(run)
+    record = finished.record
+    if not record.selection.parameters:
+        raise SettingsError(f"the run in {run} trained nothing: there is nothing to export")
+    config = finished.settings(command="export")
+    settings = _model_of(finished, config)
     model, tokenizer = loading.load_base(settings)
     base = _base(settings, model, record)
     names = dict.fromkeys(loading.put_trained(settings, model))
@@ -137,33 +141,11 @@ def _read(run: Path) -> _Subject:
     return _Subject(record, base, model, tokenizer, {name: parameters[name] for name in names})
 
 
-def _read_run(run: Path) -> tuple[RunConfig, RunRecord]:
-    folder = RunFolder(run)
-    if not folder.config.exists():
-        raise SettingsError(f"{run} holds no run: name the folder of a finished one")
-    if not folder.record.exists():
-        raise SettingsError(f"the run in {run} is not finished: go on with it first")
-    record = run_record.read(folder.record)
-    if not record.selection.parameters:
-        raise SettingsError(f"the run in {run} trained nothing: there is nothing to export")
-    config = serialize.restore(record.settings)
-    if config.model.trust_remote_code:
-        raise SettingsError(
-            f"{run} needs code that comes with its model (model.trust_remote_code), "
-            "which export does not run on the word of a run's folder"
-        )
-    return config, record
-
-
-def _model_of(run: Path, config: RunConfig, record: RunRecord) -> ModelConfig:
+def _model_of(run: FinishedRun, config: RunConfig) -> ModelConfig:
     """Name the model that the run scored last; a combined one has no checkpoint of its own."""
-    settings = replace(config.model, dtype=record.model.dtype, device="cpu", attention="auto")
-    if config.parts:
-        return settings
-    checkpoint = run / "checkpoints" / f"iteration-{record.training.iterations:06d}"
-    if not checkpoint.is_dir():
-        raise SettingsError(f"the run in {run} has lost its last checkpoint, {checkpoint.name}")
-    return replace(settings, name=str(checkpoint))
+    dtype = run.record.model.dtype
+    settings = replace(config.model, dtype=dtype, device="cpu", attention="auto")
+    return settings if config.parts else replace(settings, name=str(run.checkpoint()))
 
 
 def _base(settings: ModelConfig, model: nn.Module, record: RunRecord) -> Base:
@@ -196,6 +178,6 @@ def _write_delta(subject: _Subject, folder: Path) -> None:
             base=subject.base,
             layers=subject.record.selection.name,
             weights_sha256=subject.record.selection.weights_sha256,
-            file_sha256=delta.file_hash(path),
+            file_sha256=file_sha256(path),
         ),
     )

@@ -16,6 +16,7 @@ from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, lineage
 from layerbench.benchmarks.models.delta import Delta
 from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.hashing import file_sha256
 from layerbench.rl.checkpoint import load_weights
 from layerbench.rl.layers import BaseWeights, decoder_blocks, select_parameters
 from layerbench.rl.types import LayerSelection
@@ -157,7 +158,7 @@ def _put_delta(folder: Path, model: nn.Module) -> tuple[str, ...]:
 def _read_delta(folder: Path, facts: Delta) -> dict[str, Tensor]:
     path = folder / delta.WEIGHTS
     try:
-        if delta.file_hash(path) != facts.file_sha256:
+        if file_sha256(path) != facts.file_sha256:
             raise SettingsError(f"the delta in {folder} is damaged: export it anew")
         return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
     except (OSError, SafetensorError) as error:
