@@ -69,7 +69,7 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
     answers = KeptAnswers(folder.part(BASE, "answers", suffix="jsonl"), prepared.endpoint)
     if len(answers):
         reporter.say(f"going on after {len(answers)} answers")
-    with open_pool(config, prepared.identity) as pool:
+    with open_pool(config.env) as pool:
         evaluator = Evaluator(
             config, prepared.tasks, agent(config, answers), folder, reporter, pool
         )

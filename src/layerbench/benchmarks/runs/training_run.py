@@ -28,7 +28,7 @@ def execute(
     base: RunFolder | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> RunRecord:
-    """Carry out a prepared run to its end, from where the folder says it stands, and write the record.
+    """Carry out a prepared run from where its folder says it stands, and write the record.
 
     Evaluations that are complete are not played again; training goes on from its newest
     checkpoint.
@@ -45,7 +45,7 @@ def execute(
     state = processes.first(lambda: remember(folder, reporter, weights_sha256=weights))
     if base is not None:
         base_reuse.take_over(base, folder, _conditions(prepared, state), reporter)
-    with open_pool(config, prepared.identity) as pool:
+    with open_pool(config.env) as pool:
         evaluator = Evaluator(
             config, prepared.eval_tasks, prepared.agent, folder, reporter, pool, processes
         )
