@@ -11,12 +11,12 @@ def test_records_are_found_at_any_depth_in_the_order_of_their_paths(tmp_path: Pa
     record = run("none", 0, base=first(4))
     deep = write(tmp_path, record, name="b/c/d")
     flat = write(tmp_path, record, name="a")
-    assert [found.path for found in find([tmp_path]).found] == [flat, deep]
+    assert [found.path for found in find([tmp_path]).finished] == [flat, deep]
 
 
 def test_a_record_can_be_named_itself_and_is_read_once(tmp_path: Path) -> None:
     path = write(tmp_path, run("none", 0, base=first(4)))
-    found = find([path, tmp_path, tmp_path / "none-seed0" / ".." / "none-seed0"]).found
+    found = find([path, tmp_path, tmp_path / "none-seed0" / ".." / "none-seed0"]).finished
     assert [one.path for one in found] == [path]
 
 
@@ -37,7 +37,7 @@ def test_a_broken_record_is_reported_and_the_others_are_read(
     bad.parent.mkdir()
     bad.write_bytes(text.encode("utf-8", "surrogatepass"))
     runs = find([tmp_path])
-    assert [found.path for found in runs.found] == [good]
+    assert [found.path for found in runs.finished] == [good]
     [broken] = runs.broken
     assert broken.path == bad
     assert reason in broken.reason
