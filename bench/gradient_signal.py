@@ -47,7 +47,7 @@ WAYS = {
 }
 
 
-def play(prepared: prepare.Plan, *, tasks: int, seed: int) -> list[Group]:
+def play(prepared: prepare.PreparedRun, *, tasks: int, seed: int) -> list[Group]:
     """Play a group of each training task by the base model."""
     env = prepared.config.env
     requests = [

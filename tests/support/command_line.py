@@ -1,10 +1,10 @@
-"""Arguments as somebody would type them, who wants a command otherwise in some points."""
+"""Command lines for tests that change some of the usual arguments."""
 
 from collections.abc import Sequence
 
 
 def typed(usual: Sequence[str], more: Sequence[str]) -> list[str]:
-    """Join arguments; of an option or setting that both have, the usual one is left out."""
+    """Join arguments; ``more`` replaces options and settings that are in ``usual`` too."""
     names = {item.partition("=")[0] for item in more if "=" in item or item.startswith("--")}
     kept: list[str] = []
     words = iter(usual)

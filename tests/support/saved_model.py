@@ -1,4 +1,4 @@
-"""A random model of a few thousand parameters that knows KeyDoor's words."""
+"""A random model of a few thousand parameters with KeyDoor's vocabulary."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A sweep of a few runs that nobody needs to run, for tests."""
+"""A sweep of a few runs whose records are made up."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def make(root: Path, *, layers: Sequence[int] = (0,), seeds: Sequence[int] = (0,
 
 
 def record_of(run: PlannedRun) -> RunRecord:
-    """A record as the run would leave it: half a second of each evaluation, 1.25 of training."""
+    """Make a record of the run: 0.5 s for each evaluation, 1.25 s of training."""
     record = dataclasses.replace(
         example(), seed=run.config.seed, settings=serialize.as_dict(run.config)
     )
@@ -41,7 +41,7 @@ def finish(run: PlannedRun) -> None:
 
 
 def begin(run: PlannedRun, *, iterations: int = 0) -> None:
-    """Leave what a killed run leaves."""
+    """Leave the folder of a killed run, whose last line of metrics is cut off."""
     with run.folder.open(run.config, Start.CONTINUE):
         lines = [f'{{"iteration": {i}, "success": 0.5}}\n' for i in range(iterations)]
         run.folder.metrics.write_text("".join(lines) + '{"iteration": ')

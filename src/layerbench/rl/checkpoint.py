@@ -18,6 +18,7 @@ from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from layerbench.errors import UserError
+from layerbench.hashing import file_sha256
 from layerbench.rl.checkpoint_files import (
     OPTIMIZER,
     SCHEMA,
@@ -80,7 +81,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
         "iteration": checkpoint.iteration,
         "position": checkpoint.position,
         "identity": checkpoint.identity,
-        "sha256": {name: _sha256(draft / name) for name in (WEIGHTS, OPTIMIZER)},
+        "sha256": {name: file_sha256(draft / name) for name in (WEIGHTS, OPTIMIZER)},
         "history": list(checkpoint.history),
     }
     (draft / STATE).write_text(json.dumps(state, allow_nan=False) + "\n", encoding="utf-8")
@@ -220,7 +221,7 @@ def _read_state(path: Path) -> dict[str, Any]:
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
         schema = state["schema"]
-        is_whole = all(_sha256(path / name) == sha for name, sha in state["sha256"].items())
+        is_whole = all(file_sha256(path / name) == sha for name, sha in state["sha256"].items())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"checkpoint {path} cannot be read ({error}): {advice}") from error
     if schema != SCHEMA:
@@ -257,11 +258,6 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

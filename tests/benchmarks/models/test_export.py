@@ -1,4 +1,4 @@
-"""``layerbench export``: whole models, deltas, their cards, and the way to the Hub."""
+"""``layerbench export``: whole models, deltas, their cards, and uploads to the Hub."""
 
 import json
 import shutil
@@ -20,6 +20,7 @@ from layerbench.benchmarks.models import delta, export
 from layerbench.benchmarks.records import json_codec, run_record
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import resolve
+from layerbench.hashing import file_sha256
 from tests.support import saved_model
 
 # Seconds on an idle machine; the limit is for busy ones.
@@ -72,23 +73,23 @@ def tensors_of(path: Path) -> dict[str, torch.Tensor]:
     return cast(Any, safetensors).load_file(path)
 
 
-def head_of(card: str) -> dict[str, Any]:
-    """Read what a card says to the Hub."""
+def metadata_of(card: str) -> dict[str, Any]:
+    """Parse a card's metadata."""
     return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.create(card.split("---")[1])))
 
 
-def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+def last_error(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
 def refused(argv: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     capsys.readouterr()
     assert cli.main(argv) == 2
-    return complaint(capsys)
+    return last_error(capsys)
 
 
 def check_scores_again(model: Path, run: Path, out: Path) -> None:
-    """Evaluate an exported model, and find what the run found at its end."""
+    """Check that an exported model scores as in its run's final evaluation."""
     assert cli.main(command("eval", model, out)) == 0
     final = record_of(run).evaluation(phase="final", split="test")
     again = record_of(out).evaluation(phase="base", split="test")
@@ -101,8 +102,8 @@ def test_whole_model_is_loaded_by_plain_transformers(exported: Path, run: Path) 
     plain = cast(Any, AutoModelForCausalLM).from_pretrained(folder)
     assert weights_hash(plain) == record_of(run).selection.weights_sha256
     assert json.loads((folder / "config.json").read_text())["architectures"] == ["Qwen3ForCausalLM"]
-    words = cast(Any, AutoTokenizer).from_pretrained(folder)
-    assert words.apply_chat_template([{"role": "user", "content": "look"}], tokenize=False)
+    tokenizer = cast(Any, AutoTokenizer).from_pretrained(folder)
+    assert tokenizer.apply_chat_template([{"role": "user", "content": "look"}], tokenize=False)
 
 
 def test_whole_model_scores_as_the_run_did(exported: Path, run: Path, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_delta_is_trained_further_and_exported_again(exported: Path, tmp_path: P
     assert cli.main(["export", str(second), "--delta", str(tmp_path / "both")]) == 0
     tensors = tensors_of(tmp_path / "both" / delta.WEIGHTS)
     assert {name.split(".")[2] for name in tensors} == {"1", "2"}
-    # To the same base as the first, which is not what the second run began with.
+    # Both deltas are to the untrained base, though the second run began with the first delta.
     first, both = delta.read(exported / "delta"), delta.read(tmp_path / "both")
     assert both.base == first.base
     assert record_of(second).model.weights_sha256 != both.base.weights_sha256
@@ -163,19 +164,19 @@ def test_bfloat16_stays_bfloat16(model: Path, tmp_path: Path) -> None:
     assert weights_hash(plain) == record_of(run).selection.weights_sha256
 
 
-def test_embedded_models_delta_keeps_its_prompts(tmp_path: Path) -> None:
+def test_delta_of_the_embedded_model_keeps_its_prompt_style(tmp_path: Path) -> None:
     (tmp_path / "delta").mkdir()
     base = delta.Base("embedded", "main", "float32", "0" * 64)
     facts = delta.Delta(delta.SCHEMA, base, "1", "0" * 64, "0" * 64)
     json_codec.write(tmp_path / "delta" / delta.FACTS, facts)
-    asked = resolve.load("alfworld", [f"model.name={tmp_path / 'delta'}"])
-    assert asked.agent.style == "compact"
+    config = resolve.load("alfworld", [f"model.name={tmp_path / 'delta'}"])
+    assert config.agent.style == "compact"
 
 
 # The card
 
 
-def test_card_holds_what_the_record_says(exported: Path, run: Path) -> None:
+def test_card_has_the_facts_of_the_record(exported: Path, run: Path) -> None:
     record, card = record_of(run), (exported / "merged" / "README.md").read_text()
     final = record.evaluation(phase="final", split="test")
     for fact in (
@@ -189,10 +190,10 @@ def test_card_holds_what_the_record_says(exported: Path, run: Path) -> None:
     ):
         assert fact in card
     assert card.startswith("---\n")
-    assert head_of(card)["library_name"] == "transformers"
+    assert metadata_of(card)["library_name"] == "transformers"
 
 
-def test_card_names_no_folder_of_this_machine(exported: Path, model: Path, run: Path) -> None:
+def test_card_has_no_paths_of_this_machine(exported: Path, model: Path, run: Path) -> None:
     for form in ("merged", "delta"):
         card = (exported / form / "README.md").read_text()
         assert "tiny-base" in card
@@ -203,13 +204,13 @@ def test_card_names_no_folder_of_this_machine(exported: Path, model: Path, run: 
 def test_card_names_a_base_on_the_hub(run: Path) -> None:
     base = delta.Base("Qwen/Qwen3-1.7B", "abc123", "bfloat16", "0" * 64)
     card = export.model_card.write(record_of(run), base, whole=False)
-    head = head_of(card)
-    assert head["base_model"] == "Qwen/Qwen3-1.7B"
-    assert "library_name" not in head
+    metadata = metadata_of(card)
+    assert metadata["base_model"] == "Qwen/Qwen3-1.7B"
+    assert "library_name" not in metadata
     assert "| revision | abc123 |" in card
 
 
-def test_card_escapes_what_a_record_may_say(run: Path) -> None:
+def test_card_escapes_names_from_the_record(run: Path) -> None:
     base = delta.Base("a/<script>*x*", "main", "float32", "0" * 64)
     card = export.model_card.write(record_of(run), base, whole=True)
     assert "<script>" not in card.split("---", 2)[2]
@@ -220,20 +221,20 @@ def test_card_escapes_what_a_record_may_say(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("missing", "message"),
     [
         ("config.yaml", "holds no run: name the folder of a finished one"),
         ("record.json", "is not finished: go on with it first"),
         ("checkpoints", "has lost its last checkpoint, iteration-000002"),
     ],
 )
-def test_what_is_no_finished_run_is_refused(
-    copied: Path, tmp_path: Path, missing: str, said: str, capsys: pytest.CaptureFixture[str]
+def test_damaged_or_unfinished_runs_are_refused(
+    copied: Path, tmp_path: Path, missing: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = copied / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     out = tmp_path / "out"
-    assert said in refused(["export", str(copied), "--merged", str(out)], capsys)
+    assert message in refused(["export", str(copied), "--merged", str(out)], capsys)
     assert {path.name for path in tmp_path.iterdir()} == {"copied"}
 
 
@@ -245,26 +246,26 @@ def test_run_that_trained_nothing_is_refused(
     assert "trained nothing: there is nothing to export" in refused(argv, capsys)
 
 
-def test_folder_that_holds_something_is_left_alone(
+def test_folder_with_files_is_not_overwritten(
     run: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["export", str(run), "--merged", str(model)]
     assert refused(argv, capsys) == f"layerbench: {model} is there already: name a new folder"
 
 
-def test_form_must_be_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_form_of_the_export_is_required(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["export", str(run)])
-    assert "one of the arguments --merged --delta is required" in complaint(capsys)
+    assert "one of the arguments --merged --delta is required" in last_error(capsys)
 
 
-def test_run_that_wants_foreign_code_is_refused(
+def test_run_of_a_model_with_remote_code_is_refused(
     copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = copied / "record.json"
-    said = json.loads(path.read_text())
-    said["settings"]["model"]["trust_remote_code"] = True
-    path.write_text(json.dumps(said))
+    data = json.loads(path.read_text())
+    data["settings"]["model"]["trust_remote_code"] = True
+    path.write_text(json.dumps(data))
     argv = ["export", str(copied), "--merged", str(tmp_path / "out")]
     assert "which export does not run on the word of a run's folder" in refused(argv, capsys)
 
@@ -281,8 +282,8 @@ def test_checkpoint_of_another_training_is_refused(
 
 def damaged(exported: Path, tmp_path: Path, **facts: object) -> Path:
     folder = shutil.copytree(exported / "delta", tmp_path / "delta")
-    said = json.loads((folder / delta.FACTS).read_text())
-    (folder / delta.FACTS).write_text(json.dumps(said | facts))
+    data = json.loads((folder / delta.FACTS).read_text())
+    (folder / delta.FACTS).write_text(json.dumps(data | facts))
     return folder
 
 
@@ -293,8 +294,8 @@ def test_delta_to_another_base_is_refused(
     base = delta.read(exported / "delta").base
     changed = {"name": str(other), "revision": "main", "dtype": base.dtype}
     folder = damaged(exported, tmp_path, base=changed | {"weights_sha256": base.weights_sha256})
-    said = refused(command("eval", folder, tmp_path / "eval"), capsys)
-    assert f"the delta in {folder} is of another base model than {other}" in said
+    message = refused(command("eval", folder, tmp_path / "eval"), capsys)
+    assert f"the delta in {folder} is of another base model than {other}" in message
     assert not (tmp_path / "eval").exists()
 
 
@@ -318,7 +319,7 @@ def test_damaged_delta_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "said"),
+    ("name", "shape", "message"),
     [
         ("model.layers.9.mlp.up_proj.weight", (32, 16), "parameters that its base model has not"),
         ("model.norm.weight", (17,), "parameters that its base model has not"),
@@ -330,14 +331,14 @@ def test_delta_with_other_tensors_is_refused(
     tmp_path: Path,
     name: str,
     shape: tuple[int, ...],
-    said: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     cast(Any, safetensors).save_file({name: torch.zeros(shape)}, tmp_path / "made")
-    sha256 = delta.file_hash(tmp_path / "made")
+    sha256 = file_sha256(tmp_path / "made")
     folder = damaged(exported, tmp_path, file_sha256=sha256)
     shutil.copy(tmp_path / "made", folder / delta.WEIGHTS)
-    assert said in refused(command("eval", folder, tmp_path / "eval"), capsys)
+    assert message in refused(command("eval", folder, tmp_path / "eval"), capsys)
 
 
 @pytest.mark.parametrize("facts", [{"schema": 2}, {"layers": 3}, {"extra": 1}])
@@ -345,8 +346,8 @@ def test_delta_of_another_form_is_refused(
     exported: Path, tmp_path: Path, facts: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = damaged(exported, tmp_path, **facts)
-    said = refused(command("eval", folder, tmp_path / "eval"), capsys)
-    assert str(folder / delta.FACTS) in said
+    message = refused(command("eval", folder, tmp_path / "eval"), capsys)
+    assert str(folder / delta.FACTS) in message
 
 
 def test_revision_cannot_be_chosen_for_a_delta(
@@ -360,7 +361,7 @@ def test_revision_cannot_be_chosen_for_a_delta(
 
 
 class FakeHub:
-    """Takes what it is given, or says why not."""
+    """Records uploads, or raises a problem."""
 
     def __init__(self, problem: Exception | None = None) -> None:
         self.repos: list[str] = []
@@ -380,7 +381,7 @@ class FakeHub:
         return repo_id
 
 
-def test_pushed_folder_is_what_was_written(
+def test_exported_folder_is_pushed(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub = FakeHub()
@@ -394,13 +395,13 @@ def test_pushed_folder_is_what_was_written(
     )
 
 
-def test_hub_that_takes_nothing_is_told_in_one_line(exported: Path) -> None:
+def test_failed_upload_is_one_line(exported: Path) -> None:
     hub = FakeHub(OfflineModeIsEnabled("Cannot reach the Hub:\noffline"))
     with pytest.raises(SettingsError, match="is written, but me/x did not take it: Cannot reach"):
         export.push(exported / "merged", "me/x", client=hub)
 
 
-def test_repository_that_cannot_be_is_refused_before_anything_is_written(
+def test_invalid_repository_name_is_refused_before_anything_is_written(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["export", str(run), "--merged", str(tmp_path / "out"), "--push-to-hub", "no such"]

@@ -31,7 +31,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a finished run whose training changed what is played."""
+    """Folder of a finished run whose training changed its episodes."""
     out = tmp_path_factory.mktemp("runs") / "layer1"
     more = ("--layer", "1", "train.layer_learning_rate=0.3", "train.iterations=3")
     assert cli.main(command("run", model, out, *more)) == 0
@@ -51,11 +51,11 @@ def played(record: RunRecord, phase: str) -> Evaluation:
     return record.evaluation(phase=phase, split="test")
 
 
-def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+def last_error(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_run_scores_as_in_its_final_evaluation(trained: Path, tmp_path: Path) -> None:
+def test_a_run_as_a_model_scores_as_in_its_final_evaluation(trained: Path, tmp_path: Path) -> None:
     assert cli.main(command("eval", trained, tmp_path / "eval")) == 0
     final = played(run_record.read(trained / "record.json"), "final")
     again = played(run_record.read(tmp_path / "eval" / "record.json"), "base")
@@ -63,7 +63,7 @@ def test_a_run_scores_as_in_its_final_evaluation(trained: Path, tmp_path: Path) 
     assert (again.tokens, again.stops) == (final.tokens, final.stops)
 
 
-def test_record_says_which_weights_were_scored(trained: Path, tmp_path: Path) -> None:
+def test_record_names_the_checkpoint_and_its_hash(trained: Path, tmp_path: Path) -> None:
     assert cli.main(command("eval", trained, tmp_path / "eval")) == 0
     run = run_record.read(trained / "record.json")
     record = run_record.read(tmp_path / "eval" / "record.json")
@@ -82,13 +82,13 @@ def test_an_unfinished_run_is_scored_by_its_newest_checkpoint(copied: Path, tmp_
     assert record.model.name == str(copied / "checkpoints" / "iteration-000002")
 
 
-def test_a_checkpoint_can_be_named_itself(trained: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_can_be_the_model(trained: Path, tmp_path: Path) -> None:
     name = trained / "checkpoints" / "iteration-000002"
     assert cli.main(command("eval", name, tmp_path / "eval")) == 0
     assert run_record.read(tmp_path / "eval" / "record.json").model.name == str(name)
 
 
-def test_what_a_run_trained_can_be_trained_further(trained: Path, tmp_path: Path) -> None:
+def test_a_trained_model_can_be_trained_further(trained: Path, tmp_path: Path) -> None:
     assert cli.main(command("run", trained, tmp_path / "run", "--layer", "2")) == 0
     second = run_record.read(tmp_path / "run" / "record.json")
     assert (
@@ -100,7 +100,7 @@ def test_what_a_run_trained_can_be_trained_further(trained: Path, tmp_path: Path
     assert record.model.weights_sha256 == second.selection.weights_sha256
 
 
-def test_prompts_are_those_of_the_base_model(tmp_path: Path) -> None:
+def test_prompt_style_is_that_of_the_base_model(tmp_path: Path) -> None:
     settings = resolve.load("keydoor", preset="quick")
     assert settings.agent.style == "compact"
     checkpoint = tmp_path / "run" / "checkpoints" / "iteration-000001"
@@ -123,7 +123,7 @@ def test_a_folder_without_a_run_or_a_model_is_refused(
 ) -> None:
     (tmp_path / "photos").mkdir()
     assert cli.main(command("eval", tmp_path / "photos", tmp_path / "eval")) == 2
-    assert "holds no model (config.json) and no run (config.yaml)" in complaint(capsys)
+    assert "holds no model (config.json) and no run (config.yaml)" in last_error(capsys)
 
 
 @pytest.mark.parametrize("text", ["a: 1", "model: 3", "- 1", "model: [", "model: {name: 3}"])
@@ -134,7 +134,7 @@ def test_a_folder_with_some_other_yaml_is_refused(
     checkpoint.mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").write_text(text)
     assert cli.main(command("eval", tmp_path / "run", tmp_path / "eval")) == 2
-    assert f"{tmp_path / 'run' / 'config.yaml'} " in complaint(capsys)
+    assert f"{tmp_path / 'run' / 'config.yaml'} " in last_error(capsys)
 
 
 def test_a_run_without_a_checkpoint_is_refused(
@@ -142,7 +142,7 @@ def test_a_run_without_a_checkpoint_is_refused(
 ) -> None:
     shutil.rmtree(copied / "checkpoints")
     assert cli.main(command("eval", copied, tmp_path / "eval")) == 2
-    assert f"the run in {copied} has no checkpoint" in complaint(capsys)
+    assert f"the run in {copied} has no checkpoint" in last_error(capsys)
     assert not (tmp_path / "eval").exists()
 
 
@@ -154,7 +154,7 @@ def test_another_base_under_the_old_name_is_refused(
     settings.model.name = str(other)
     OmegaConf.save(settings, copied / "config.yaml")
     assert cli.main(command("eval", copied, tmp_path / "eval")) == 2
-    assert f"the run in {copied} began with another base model" in complaint(capsys)
+    assert f"the run in {copied} began with another base model" in last_error(capsys)
 
 
 def test_a_checkpoint_of_another_base_is_refused(
@@ -166,7 +166,7 @@ def test_a_checkpoint_of_another_base_is_refused(
     shutil.copytree(tmp_path / "run" / "checkpoints", copied / "checkpoints")
     capsys.readouterr()
     assert cli.main(command("eval", copied, tmp_path / "eval")) == 2
-    assert "was trained from another base model than this one" in complaint(capsys)
+    assert "was trained from another base model than this one" in last_error(capsys)
 
 
 def test_a_damaged_checkpoint_is_refused(
@@ -175,7 +175,7 @@ def test_a_damaged_checkpoint_is_refused(
     weights = copied / "checkpoints" / "iteration-000003" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     assert cli.main(command("eval", copied, tmp_path / "eval")) == 2
-    assert "iteration-000003 is damaged" in complaint(capsys)
+    assert "iteration-000003 is damaged" in last_error(capsys)
 
 
 def test_another_dtype_than_that_of_training_is_refused(
@@ -183,7 +183,7 @@ def test_another_dtype_than_that_of_training_is_refused(
 ) -> None:
     argv = command("eval", trained, tmp_path / "eval", "model.dtype=bfloat16")
     assert cli.main(argv) == 2
-    assert "or one of another dtype" in complaint(capsys)
+    assert "or one of another dtype" in last_error(capsys)
 
 
 def test_a_run_that_began_with_itself_is_refused(
@@ -193,7 +193,7 @@ def test_a_run_that_began_with_itself_is_refused(
     settings.model.name = str(copied)
     OmegaConf.save(settings, copied / "config.yaml")
     assert cli.main(command("eval", copied, tmp_path / "eval")) == 2
-    assert "began with a model that it trained itself" in complaint(capsys)
+    assert "began with a model that it trained itself" in last_error(capsys)
 
 
 def test_a_revision_cannot_be_chosen_for_a_run(
@@ -201,22 +201,22 @@ def test_a_revision_cannot_be_chosen_for_a_run(
 ) -> None:
     argv = command("eval", trained, tmp_path / "eval", "model.revision=v2")
     assert cli.main(argv) == 2
-    assert "model.revision is that of the base of a run" in complaint(capsys)
+    assert "model.revision is that of the base of a run" in last_error(capsys)
 
 
-def test_settings_of_a_run_do_not_read_the_environment(
+def test_settings_of_a_run_do_not_read_environment_variables(
     copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = OmegaConf.load(copied / "config.yaml")
     settings.model.name = "${oc.env:HOME}"
     (copied / "config.yaml").write_text(OmegaConf.to_yaml(settings))
     assert cli.main(command("eval", copied, tmp_path / "eval")) == 2
-    assert "model '${oc.env:HOME}' could not be loaded" in complaint(capsys)
+    assert "model '${oc.env:HOME}' could not be loaded" in last_error(capsys)
 
 
-def test_a_state_that_is_not_there_is_named(
+def test_a_run_without_a_state_is_refused(
     copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (copied / "state.json").unlink()
     assert cli.main(command("eval", copied, tmp_path / "eval")) == 2
-    assert f"the run in {copied} has not begun" in complaint(capsys)
+    assert f"the run in {copied} has not begun" in last_error(capsys)

@@ -1,4 +1,4 @@
-"""Models by name: how they are loaded, and what is said of those that cannot be."""
+"""Models by name: how they load, and the errors for those that cannot."""
 
 import importlib.util
 import json
@@ -23,32 +23,32 @@ def settings_of(folder: Path) -> ModelConfig:
     return resolve.load("keydoor", [f"model.name={folder}", "model.device=cpu"]).model
 
 
-def complaint(folder: Path, out: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+def last_error(folder: Path, out: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
     capsys.readouterr()
     argv = ("run", "keydoor", "--preset", "quick", "--layer", "0", "--model", str(folder))
     assert cli.main([*argv, "--out", str(out), *more]) == 2
     assert not out.exists()
-    # transformers may have drawn a bar before.
+    # transformers may have drawn a progress bar before it.
     return capsys.readouterr().err.splitlines()[-1]
 
 
 def save(model: Any, folder: Path) -> Path:  # noqa: ANN401
-    """Write a model over the one that is there, whose tokenizer stays."""
+    """Save a model with the tokenizer of ``saved_model``."""
     saved_model.save(folder)
     model.save_pretrained(folder)
     return folder
 
 
-def test_architecture_without_a_known_stack_is_named_with_what_was_looked_for(
+def test_architecture_without_known_decoder_blocks_is_refused_with_their_usual_paths(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     odd = MambaForCausalLM(MambaConfig(vocab_size=40, hidden_size=8, num_hidden_layers=2))
     folder = save(odd, tmp_path / "odd")
-    said = complaint(folder, tmp_path / "run", capsys)
-    assert said.startswith(
+    message = last_error(folder, tmp_path / "run", capsys)
+    assert message.startswith(
         "layerbench: no decoder blocks found in MambaForCausalLM: looked for model.layers, "
     )
-    assert said.endswith("but its lists of modules are backbone.layers")
+    assert message.endswith("but its lists of modules are backbone.layers")
     with pytest.raises(ValueError, match="no decoder blocks found in MambaForCausalLM"):
         loading.num_layers(settings_of(folder))
 
@@ -60,15 +60,17 @@ def test_model_that_predicts_no_next_token_is_refused_in_one_line(
     config = json.loads((tmp_path / "m" / "config.json").read_text())
     for model_type in ("no-such-kind", "t5"):
         (tmp_path / "m" / "config.json").write_text(json.dumps(config | {"model_type": model_type}))
-        said = complaint(tmp_path / "m", tmp_path / "run", capsys)
-        assert said.startswith(f"layerbench: model '{tmp_path / 'm'}' could not be loaded: ")
-        assert len(said) < 500
+        message = last_error(tmp_path / "m", tmp_path / "run", capsys)
+        assert message.startswith(f"layerbench: model '{tmp_path / 'm'}' could not be loaded: ")
+        assert len(message) < 500
         with pytest.raises(ValueError, match="could not be loaded"):
             loading.num_layers(settings_of(tmp_path / "m"))
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-def test_attention_is_the_one_asked_for_and_says_the_same(tmp_path: Path, attention: str) -> None:
+def test_attention_is_the_chosen_one_and_gives_the_same_logits(
+    tmp_path: Path, attention: str
+) -> None:
     settings = settings_of(saved_model.save(tmp_path))
     model, plain = (
         loading.load(one)[0] for one in (replace(settings, attention=attention), settings)
@@ -86,9 +88,9 @@ def test_attention_that_is_not_installed_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = saved_model.save(tmp_path / "model")
-    said = complaint(folder, tmp_path / "run", capsys, "model.attention=flash_attention_2")
-    assert said.startswith(f"layerbench: model '{folder}' could not be loaded: ")
-    assert "flash" in said.lower()
+    message = last_error(folder, tmp_path / "run", capsys, "model.attention=flash_attention_2")
+    assert message.startswith(f"layerbench: model '{folder}' could not be loaded: ")
+    assert "flash" in message.lower()
 
 
 SMALL = (
@@ -98,7 +100,7 @@ SMALL = (
 
 
 def run_paper_preset(folder: Path, family: str, *more: str) -> run_record.RunRecord:
-    # By its class, which transformers takes for these families whatever else was saved; of bytes.
+    # A byte-level tokenizer of the class that transformers loads for these families.
     tokenizer: Any = Qwen2Tokenizer(
         vocab={letter: index for index, letter in enumerate(sorted(ByteLevel.alphabet()))},
         merges=[],
@@ -106,7 +108,7 @@ def run_paper_preset(folder: Path, family: str, *more: str) -> run_record.RunRec
         eos_token="<|im_end|>",
     )
     tokenizer.chat_template = tiny_models.FORGETFUL
-    # Unsure of everything, so that some episodes end well and some do not.
+    # Small weights give near-uniform sampling, so that some episodes succeed and some fail.
     model: Any = tiny_models.model(family, vocab_size=len(tokenizer), initializer_range=0.02)
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
@@ -125,7 +127,7 @@ def test_paper_preset_plays_models_of_its_families(
     record = run_paper_preset(tmp_path, family, "train.group_size=2", "env.max_turns=2", *more)
     assert record.settings["agent"].get("thinking") == (False if more else None)
     assert record.training.turns == 8
-    # Random letters are no actions: all episodes failed alike, which is nothing to learn from.
+    # Random letters are no actions: all episodes of a group fail, and all advantages are 0.
     assert record.movement.per_layer == {"1": 0.0}
 
 

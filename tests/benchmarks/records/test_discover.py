@@ -11,13 +11,13 @@ def test_records_are_found_at_any_depth_in_the_order_of_their_paths(tmp_path: Pa
     record = run("none", 0, base=first(4))
     deep = write(tmp_path, record, name="b/c/d")
     flat = write(tmp_path, record, name="a")
-    assert [found.path for found in find([tmp_path]).found] == [flat, deep]
+    assert [found.path for found in find([tmp_path]).finished] == [flat, deep]
 
 
-def test_a_record_can_be_named_itself_and_is_read_once(tmp_path: Path) -> None:
+def test_a_record_can_be_a_root_and_is_read_once(tmp_path: Path) -> None:
     path = write(tmp_path, run("none", 0, base=first(4)))
-    found = find([path, tmp_path, tmp_path / "none-seed0" / ".." / "none-seed0"]).found
-    assert [one.path for one in found] == [path]
+    finished = find([path, tmp_path, tmp_path / "none-seed0" / ".." / "none-seed0"]).finished
+    assert [found.path for found in finished] == [path]
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_a_broken_record_is_reported_and_the_others_are_read(
     bad = tmp_path / "bad" / "record.json"
     bad.parent.mkdir()
     bad.write_bytes(text.encode("utf-8", "surrogatepass"))
-    findings = find([tmp_path])
-    assert [found.path for found in findings.found] == [good]
-    [broken] = findings.broken
+    discovered = find([tmp_path])
+    assert [found.path for found in discovered.finished] == [good]
+    [broken] = discovered.broken
     assert broken.path == bad
     assert reason in broken.reason
     assert "\n" not in broken.reason
@@ -52,7 +52,7 @@ def test_a_run_folder_without_a_record_is_unfinished(tmp_path: Path) -> None:
     assert find([tmp_path]).unfinished == (tmp_path / "run",)
 
 
-def test_what_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+def test_roots_that_hold_no_runs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     for path in (tmp_path / "nowhere", tmp_path / "notes.txt"):
         with pytest.raises(SettingsError, match="is neither a folder nor a record"):

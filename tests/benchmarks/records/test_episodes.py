@@ -78,12 +78,12 @@ def test_evaluations_merge_in_the_order_given(tmp_path: Path) -> None:
     assert [row["phase"] for row in episodes.read(tmp_path / "all")] == ["final", "base"]
 
 
-def test_nothing_merges_to_an_empty_table(tmp_path: Path) -> None:
+def test_no_tables_merge_to_an_empty_one(tmp_path: Path) -> None:
     episodes.merge(tmp_path / "all", [])
     assert episodes.read(tmp_path / "all") == []
 
 
-def test_a_table_from_before_anchors_were_kept_still_reads(tmp_path: Path) -> None:
+def test_an_older_table_without_anchors_still_reads(tmp_path: Path) -> None:
     path = tmp_path / "episodes.parquet"
     episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
     pq.write_table(pq.read_table(path).drop_columns(["anchor"]), path)  # pyright: ignore
@@ -109,7 +109,7 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "says"),
+    ("column", "value", "message"),
     [
         ("task", None, "row 0 has no task"),
         ("observation", None, "row 0 has no observation"),
@@ -118,13 +118,15 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
         ("reward", float("nan"), "row 0 has no finite reward"),
     ],
 )
-def test_holes_are_refused(tmp_path: Path, column: str, value: object, says: str) -> None:
+def test_missing_values_are_refused(
+    tmp_path: Path, column: str, value: object, message: str
+) -> None:
     path = tmp_path / "episodes.parquet"
     episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
     [row] = episodes.read(path)
     table = episodes.pa.Table.from_pylist([row | {column: value}], pq.read_schema(path))  # pyright: ignore
     pq.write_table(table, path)  # pyright: ignore
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         episodes.read(path)
 
 
@@ -132,7 +134,7 @@ def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "episodes.parquet"
     episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
     table = pq.read_table(path)  # pyright: ignore
-    place = list(episodes.COLUMNS).index("reward")
-    pq.write_table(table.set_column(place, "reward", [["much"]]), path)  # pyright: ignore
+    index = list(episodes.COLUMNS).index("reward")
+    pq.write_table(table.set_column(index, "reward", [["much"]]), path)  # pyright: ignore
     with pytest.raises(ValueError, match="reward string"):
         episodes.read(path)

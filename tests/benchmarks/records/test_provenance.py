@@ -26,13 +26,13 @@ def test_a_change_outside_of_the_package_marks_the_code_as_dirty(
     assert provenance.code().dirty
 
 
-def test_a_gpus_memory_is_what_torch_had_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_a_gpu_is_the_peak_of_torchs_allocations(monkeypatch: pytest.MonkeyPatch) -> None:
     peaks = {torch.device("cuda:0"): 1, torch.device("cuda:1"): 2_345_670_000}
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", peaks.__getitem__)
     assert provenance.device_memory_mb([torch.device("cuda:1")]) == 2345.7
 
 
-def test_of_several_gpus_the_memory_is_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_several_gpus_is_summed(monkeypatch: pytest.MonkeyPatch) -> None:
     devices = [torch.device("cuda:0"), torch.device("cuda:1")]
     peaks = dict.fromkeys(devices, 1_500_000)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", peaks.__getitem__)

@@ -41,12 +41,12 @@ def test_folder_names_the_selection(layers: str, part: str) -> None:
     assert f"keydoor-small{part}gigpo" in default_path(loaded).name
 
 
-def test_a_folder_that_is_not_there_is_a_start(folder: RunFolder, settings: RunConfig) -> None:
+def test_a_missing_folder_starts_a_run(folder: RunFolder, settings: RunConfig) -> None:
     assert folder.check(settings, Start.CONTINUE) is None
     assert not folder.path.exists()
 
 
-def test_resume_wants_a_run(folder: RunFolder, settings: RunConfig) -> None:
+def test_resume_needs_a_run(folder: RunFolder, settings: RunConfig) -> None:
     with pytest.raises(SettingsError, match="there is no run to resume in"):
         folder.check(settings, Start.RESUME)
 
@@ -77,7 +77,7 @@ def test_a_file_is_no_folder(folder: RunFolder, settings: RunConfig) -> None:
     assert folder.path.read_text() == "precious"
 
 
-def test_a_look_whether_a_folder_can_be_written_leaves_nothing(folder: RunFolder) -> None:
+def test_checking_that_a_folder_can_be_written_leaves_nothing(folder: RunFolder) -> None:
     RunFolder(folder.path / "deep" / "below").check_writable()
     assert not folder.path.exists()
     folder.path.mkdir()
@@ -86,7 +86,7 @@ def test_a_look_whether_a_folder_can_be_written_leaves_nothing(folder: RunFolder
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "config.yaml holds no settings of a run: use --fresh"),
         ("- 1\n- 2\n", "config.yaml holds no settings of a run: use --fresh"),
@@ -97,19 +97,19 @@ def test_a_look_whether_a_folder_can_be_written_leaves_nothing(folder: RunFolder
     ],
 )
 def test_damaged_settings_are_named_and_can_be_replaced(
-    folder: RunFolder, settings: RunConfig, text: str, says: str
+    folder: RunFolder, settings: RunConfig, text: str, message: str
 ) -> None:
     folder.path.mkdir()
     folder.config.write_text(text)
     with pytest.raises(SettingsError) as caught:
         folder.check(settings, Start.CONTINUE)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert folder.check(settings, Start.FRESH) is None
 
 
 @pytest.mark.parametrize("start", [Start.CONTINUE, Start.RESUME])
-def test_an_unfinished_run_is_gone_on_with(
+def test_an_unfinished_run_is_continued(
     folder: RunFolder, settings: RunConfig, start: Start
 ) -> None:
     with folder.open(settings, Start.CONTINUE):
@@ -117,7 +117,7 @@ def test_an_unfinished_run_is_gone_on_with(
     assert folder.check(settings, start) is None
 
 
-def test_a_finished_run_gives_its_record(folder: RunFolder, settings: RunConfig) -> None:
+def test_a_finished_run_returns_its_record(folder: RunFolder, settings: RunConfig) -> None:
     with folder.open(settings, Start.CONTINUE):
         folder.part("base", "seen", suffix="json").write_text("{}")
         folder.finish(example())
@@ -145,11 +145,11 @@ def test_fresh_deletes_the_run_and_nothing_else(folder: RunFolder, settings: Run
         folder.remember(STATE)
         folder.finish(example())
         (folder.path / "checkpoints").mkdir()
-        (folder.path / "notes.txt").write_text("mine")
+        (folder.path / "notes.txt").write_text("kept")
     assert folder.check(settings, Start.FRESH) is None
     with folder.open(settings, Start.FRESH):
-        left = {path.name for path in folder.path.iterdir()}
-    assert left == {".lock", "config.yaml", "evaluations", "notes.txt"}
+        names = {path.name for path in folder.path.iterdir()}
+    assert names == {".lock", "config.yaml", "evaluations", "notes.txt"}
 
 
 def test_two_processes_cannot_hold_a_folder(folder: RunFolder, settings: RunConfig) -> None:
@@ -168,7 +168,7 @@ def test_a_folder_is_held_while_it_is_open(folder: RunFolder, settings: RunConfi
     assert not folder.held
 
 
-def test_a_look_at_the_lock_keeps_nobody_out(
+def test_checking_the_lock_does_not_keep_a_run_out(
     folder: RunFolder, settings: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.path.mkdir()
@@ -186,7 +186,7 @@ def test_a_look_at_the_lock_keeps_nobody_out(
             assert waited == [0.0, 0.1]
 
 
-def test_whoever_waited_gets_the_record_of_who_was_first(
+def test_a_waiting_process_gets_the_record_of_the_first_one(
     folder: RunFolder, settings: RunConfig
 ) -> None:
     with folder.open(settings, Start.CONTINUE) as record:
@@ -231,7 +231,7 @@ def test_a_broken_record_says_what_to_do(
 
 
 @pytest.mark.parametrize("content", [b"{", b"{}", b"\xff\x00"])
-def test_what_an_unfinished_run_wrote_and_nobody_can_read_says_what_to_do(
+def test_damaged_files_of_an_unfinished_run_say_what_to_do(
     folder: RunFolder, settings: RunConfig, content: bytes
 ) -> None:
     with folder.open(settings, Start.CONTINUE):

@@ -14,14 +14,14 @@ from tests.support.record_example import example
 GOLDEN = Path(__file__).with_name("golden_record.json")
 
 
-def changed(change: Callable[[Any], object]) -> str:
+def changed_json(change: Callable[[Any], object]) -> str:
     data = json.loads(example().to_json())
     change(data)
     return json.dumps(data)
 
 
-def test_schema_is_the_golden_one() -> None:
-    # A change here changes what others read: raise SCHEMA, then write the file anew.
+def test_the_record_is_written_byte_for_byte_as_the_golden_one() -> None:
+    # Other programs read this format: raise SCHEMA, then regenerate the file.
     assert example().to_json() == GOLDEN.read_text()
 
 
@@ -29,7 +29,7 @@ def test_record_survives_the_round_trip() -> None:
     assert RunRecord.from_json(example().to_json()) == example()
 
 
-def test_a_record_of_a_gpu_has_one_field_more() -> None:
+def test_a_record_of_a_gpu_has_its_memory_as_well() -> None:
     record = dataclasses.replace(example(), peak_device_memory_mb=2048.5)
     text = record.to_json()
     assert json.loads(text) == {**json.loads(example().to_json()), "peak_device_memory_mb": 2048.5}
@@ -68,34 +68,34 @@ WRONG: list[tuple[Callable[[Any], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "says"), WRONG)
-def test_a_wrong_record_is_refused(change: Callable[[Any], object], says: str) -> None:
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_a_wrong_record_is_refused(change: Callable[[Any], object], message: str) -> None:
     with pytest.raises(FormatError) as caught:
-        RunRecord.from_json(changed(change))
-    assert says in str(caught.value)
+        RunRecord.from_json(changed_json(change))
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("number", "says"), [("NaN", "NaN"), ("1e999", "too large"), (f"1{'0' * 400}", "too large")]
+    ("number", "message"), [("NaN", "NaN"), ("1e999", "too large"), (f"1{'0' * 400}", "too large")]
 )
-def test_numbers_must_be_finite(number: str, says: str) -> None:
-    with pytest.raises(FormatError, match=says):
+def test_numbers_must_be_finite(number: str, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
         RunRecord.from_json(example().to_json().replace("512.0", number))
 
 
-def test_a_key_must_not_be_there_twice() -> None:
+def test_duplicate_keys_are_refused() -> None:
     text = example().to_json().replace('"seed": 3,', '"seed": 3, "seed": 4,', 1)
     with pytest.raises(FormatError, match="'seed' is there twice"):
         RunRecord.from_json(text)
 
 
-def test_half_a_character_is_refused() -> None:
+def test_lone_surrogates_are_refused() -> None:
     text = example().to_json().replace('"tiny"', '"\\ud800"')
     with pytest.raises(FormatError, match="surrogates"):
         RunRecord.from_json(text)
 
 
-def test_nesting_without_end_is_refused() -> None:
+def test_nesting_too_deep_for_the_parser_is_refused() -> None:
     with pytest.raises(FormatError, match="is not JSON"):
         RunRecord.from_json("[" * 100_000)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from layerbench.benchmarks.models.combination import Part
+from layerbench.benchmarks.models.finished_run import FinishedRun
 from layerbench.benchmarks.records import run_table
 from layerbench.benchmarks.records.run_record import (
     BASE_PHASE,
@@ -18,7 +18,7 @@ from layerbench.benchmarks.stats import additivity
 from layerbench.benchmarks.stats.additivity import Addition
 
 
-def print_table(record: RunRecord, parts: Sequence[Part], *, where: str) -> None:
+def print_table(record: RunRecord, parts: Sequence[FinishedRun], *, where: str) -> None:
     """Print to stdout each part's gain, their sum, and the combined model's gain, by split."""
     console = Console(width=RUN_WIDTH, color_system=None)
     additions = {split: _addition(record, parts, split) for split in record.env.eval_splits}
@@ -28,7 +28,7 @@ def print_table(record: RunRecord, parts: Sequence[Part], *, where: str) -> None
     print_lines(console, [*run_table.notes(record), f"record {where}"])
 
 
-def _addition(record: RunRecord, parts: Sequence[Part], split: str) -> Addition:
+def _addition(record: RunRecord, parts: Sequence[FinishedRun], split: str) -> Addition:
     base, *scored = (
         (
             one.evaluation(phase=BASE_PHASE, split=split).outcomes,
@@ -39,7 +39,9 @@ def _addition(record: RunRecord, parts: Sequence[Part], split: str) -> Addition:
     return additivity.add_up(scored, base)
 
 
-def _table(record: RunRecord, parts: Sequence[Part], additions: dict[str, Addition]) -> Table:
+def _table(
+    record: RunRecord, parts: Sequence[FinishedRun], additions: dict[str, Addition]
+) -> Table:
     table = borderless_table(["split", "trained", "success (won/played) 95%", "gain 95%"])
     for split, addition in additions.items():
         base = record.evaluation(phase=BASE_PHASE, split=split)

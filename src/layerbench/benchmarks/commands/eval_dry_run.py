@@ -1,4 +1,4 @@
-"""What scoring a model behind an endpoint would ask of it, found out without asking."""
+"""``layerbench eval --dry-run``: requests, tokens and first prompt of an endpoint's evaluation."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,17 +8,18 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard.cells import plain
 from layerbench.benchmarks.runs import endpoint_run, prepare
-from layerbench.envs.pool import EnvPool
+from layerbench.benchmarks.runs.player import open_pool
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import EpisodeFailure, Task
 
-# First prompts of one environment are much alike.
+# Tasks of a split whose first prompt is measured; the first prompts of an environment are alike.
 _SAMPLED = 16
+# A rule of thumb for English text; an endpoint does not say which tokenizer it has.
 _CHARS_PER_TOKEN = 4
 
 
-class _Nobody:
-    """Takes the place of the endpoint."""
+class UnreachableEndpoint:
+    """An endpoint for agents that only word their queries: it answers none."""
 
     def ask(self, queries: Sequence[ChatQuery]) -> list[ChatAnswer | None]:
         raise EndpointError("nobody is asked in a dry run")
@@ -31,44 +32,38 @@ def describe(config: RunConfig) -> str:
         UserError: Data or tasks are not there; the message says what to do.
     """
     identity, tasks, _ = prepare.list_tasks(config)
-    sampled = [task for some in tasks.values() for task in some[:_SAMPLED]]
-    asked = _first_queries(config, identity, sampled)
-    return "\n".join((*_counts(config, identity, tasks, asked), "", *_prompt(asked[0])))
+    sampled = [task for listed in tasks.values() for task in listed[:_SAMPLED]]
+    queries = _first_queries(config, sampled)
+    return "\n".join((*_counts(config, identity, tasks, queries), "", *_prompt(queries[0])))
 
 
-def _first_queries(
-    config: RunConfig, identity: EnvIdentity, tasks: Sequence[Task]
-) -> list[ChatQuery]:
-    agent = endpoint_run.agent(config, _Nobody())
-    found: list[ChatQuery] = []
-    with EnvPool(
-        identity.gym_id,
-        config.env.options,
-        max_turns=config.env.max_turns,
-        num_slots=1,
-        num_workers=0,
-    ) as pool:
+def _first_queries(config: RunConfig, tasks: Sequence[Task]) -> list[ChatQuery]:
+    agent = endpoint_run.agent(config, UnreachableEndpoint())
+    queries: list[ChatQuery] = []
+    with open_pool(config.env, one_by_one=True) as pool:
         for task in tasks:
             start = pool.reset({0: task})[0]
             if isinstance(start, EpisodeFailure):
                 raise SettingsError(f"task {task.task_id} cannot be started: {start.reason}")
-            seen = start.observation
-            state = EpisodeState(episode=0, seed=0, start=seen, turns=(), observation=seen)
-            found.append(agent.query(state, config.eval.temperature))
-    return found
+            first = start.observation
+            state = EpisodeState(episode=0, seed=0, start=first, turns=(), observation=first)
+            queries.append(agent.query(state, config.eval.temperature))
+    return queries
 
 
 def _counts(
     config: RunConfig,
     identity: EnvIdentity,
     tasks: Mapping[str, Sequence[Task]],
-    asked: Sequence[ChatQuery],
+    queries: Sequence[ChatQuery],
 ) -> list[str]:
-    each, turns = config.eval.episodes_per_task, config.env.max_turns
-    by_split = {split: len(listed) * each for split, listed in tasks.items()}
+    turns = config.env.max_turns
+    by_split = {
+        split: len(listed) * config.eval.episodes_per_task for split, listed in tasks.items()
+    }
     requests = sum(by_split.values()) * turns
-    characters = sum(len(query.system) + len(query.message) for query in asked)
-    prompt = round(characters / len(asked) / _CHARS_PER_TOKEN)
+    characters = sum(len(query.system) + len(query.message) for query in queries)
+    prompt = round(characters / len(queries) / _CHARS_PER_TOKEN)
     answer = config.agent.max_response_tokens
     splits = ", ".join(f"{split} {episodes}" for split, episodes in by_split.items())
     played = f"{identity.gym_id}, {identity.source}"
@@ -78,13 +73,16 @@ def _counts(
         f"requests     at most {requests:,}: {turns} turns an episode; "
         f"{config.model.concurrency} at once",
         f"prompts      about {prompt:,} tokens, {requests * prompt:,} in all requests, by "
-        f"characters / {_CHARS_PER_TOKEN} of the first prompts of {len(asked)} tasks; later ones "
+        f"characters / {_CHARS_PER_TOKEN} of the first prompts of {len(queries)} tasks; later ones "
         f"are longer: they tell up to {config.agent.history} turns more",
         f"completions  at most {answer:,} tokens, {requests * answer:,} in all requests",
     ]
 
 
 def _prompt(query: ChatQuery) -> list[str]:
-    told = [("system", query.system), ("user", query.message)]
-    lines = [line for role, text in told if text for line in (f"[{role}]", *text.splitlines(), "")]
+    messages = [("system", query.system), ("user", query.message)]
+    lines = [
+        line for role, text in messages if text for line in (f"[{role}]", *text.splitlines(), "")
+    ]
+    # Observations come from the environment's data: control characters must not reach a terminal.
     return [plain(line) for line in lines[:-1]]

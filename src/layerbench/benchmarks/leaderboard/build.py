@@ -22,7 +22,7 @@ def gather(roots: Sequence[Path]) -> Leaderboard:
         SettingsError: A root is not there.
     """
     there = discover.find(roots)
-    boards, duplicates = tabulate(there.found)
+    boards, duplicates = tabulate(there.finished)
     return Leaderboard(boards, duplicates, there.broken, there.unfinished)
 
 

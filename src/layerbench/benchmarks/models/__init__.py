@@ -1,1 +1,1 @@
-"""What runs have trained, as models: loaded, exported, combined."""
+"""Models by name and models trained by runs: loaded, exported, combined, downloaded."""

@@ -1,46 +1,28 @@
-"""Layers that were trained apart, for one model: what fits together, and the run to score it."""
+"""Combines layers of separate runs in one model: which runs fit, and the run that scores them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import PartConfig, RunConfig, SourcesConfig
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.benchmarks.records import comparability, run_record
-from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.models import finished_run
+from layerbench.benchmarks.models.finished_run import FinishedRun
+from layerbench.benchmarks.records import comparability
 from layerbench.benchmarks.records.run_record import FINAL_PHASE, FULL_SELECTION, RunRecord
 
-# The hash of the weights is compared, wherever they came from.
-_NAMES_OF_THE_BASE = frozenset({"model.name", "model.revision", "model.trust_remote_code"})
+# Not compared: the hash of the base weights is, wherever they were loaded from.
+_BASE_LOCATION = frozenset({"model.name", "model.revision", "model.trust_remote_code"})
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A finished run of some layers.
-
-    Attributes:
-        path: Its folder, as typed.
-        record: What it came to.
-    """
-
-    path: Path
-    record: RunRecord
-
-    @property
-    def checkpoint(self) -> str:
-        """Name of the checkpoint of its last iteration, which it scored last."""
-        return f"iteration-{self.record.training.iterations:06d}"
-
-
-def read_parts(runs: Sequence[Path]) -> tuple[Part, ...]:
-    """Read the runs to combine, and make sure that they fit together.
+def read_parts(runs: Sequence[Path]) -> tuple[FinishedRun, ...]:
+    """Read the runs to combine, and check that they fit together.
 
     Raises:
-        SettingsError: There are fewer than two; one is not finished, trained nothing, everything
-            or adapters, or lost its checkpoint; two differ in base weights, in a setting or in
-            tasks, or trained the same layer.
+        SettingsError: There are fewer than two runs; one is not finished, trained nothing,
+            everything or adapters, or lost its checkpoint; two differ in base weights, in a setting
+            or in tasks, or trained the same layer.
         FormatError: A record cannot be read.
     """
     if len(runs) < 2:
@@ -48,36 +30,34 @@ def read_parts(runs: Sequence[Path]) -> tuple[Part, ...]:
     parts = tuple(map(_read_part, runs))
     for part in parts[1:]:
         _check_same(parts[0], part)
-    for one, other in combinations(parts, 2):
-        shared = sorted(set(one.record.selection.layers) & set(other.record.selection.layers))
+    for first, second in combinations(parts, 2):
+        shared = sorted(set(first.record.selection.layers) & set(second.record.selection.layers))
         if shared:
             raise SettingsError(
-                f"{one.path} and {other.path} both trained layer {shared[0]}: combine one of them"
+                f"{first.path} and {second.path} both trained layer {shared[0]}: "
+                "combine one of them"
             )
     return parts
 
 
-def make_config(parts: Sequence[Part]) -> RunConfig:
-    """Make the settings of the run that scores the combined model, beside its first part.
+def make_config(parts: Sequence[FinishedRun]) -> RunConfig:
+    """Make the settings of the run that scores the combined model, in a folder beside the first.
 
     Raises:
-        SettingsError: The first part's settings cannot be read, or ask to run foreign code.
+        SettingsError: The first run's settings cannot be read, or ask for code that comes with the
+            model.
     """
     first = parts[0]
-    config = serialize.restore(first.record.settings)
-    if config.model.trust_remote_code:
-        raise SettingsError(
-            f"{first.path} needs code that comes with its model (model.trust_remote_code), "
-            "which combine does not run on the word of a run's folder"
-        )
+    config = first.settings(command="combine")
     config.layers = f"combine:{'+'.join(part.record.selection.name for part in parts)}"
+    # Nothing is trained: rates and their sources would only make the settings of equal runs differ.
     config.train = replace(config.train, lr_scale="")
     config.read_from = SourcesConfig()
     config.run_root = str(first.path.parent)
     config.parts = [
         PartConfig(
             run=str(part.path),
-            checkpoint=part.checkpoint,
+            checkpoint=part.checkpoint().name,
             layers=list(part.record.selection.layers),
             weights_sha256=part.record.selection.weights_sha256,
         )
@@ -86,13 +66,8 @@ def make_config(parts: Sequence[Part]) -> RunConfig:
     return config
 
 
-def _read_part(run: Path) -> Part:
-    folder = RunFolder(run)
-    if not folder.config.exists():
-        raise SettingsError(f"{run} holds no run: name the folder of a finished one")
-    if not folder.record.exists():
-        raise SettingsError(f"the run in {run} is not finished: go on with it first")
-    part = Part(run, run_record.read(folder.record))
+def _read_part(run: Path) -> FinishedRun:
+    part = finished_run.read(run)
     trained = part.record.selection
     if part.record.settings.get("parts"):
         raise SettingsError(f"the run in {run} is itself combined: name its parts")
@@ -107,32 +82,32 @@ def _read_part(run: Path) -> Part:
             f"the run in {run} trained all parameters, also those outside of layers: "
             "combine runs of layers"
         )
-    if not (run / "checkpoints" / part.checkpoint).is_dir():
-        raise SettingsError(f"the run in {run} has lost its last checkpoint, {part.checkpoint}")
+    # Here as well as in make_config, so that a lost checkpoint is named before any comparison.
+    part.checkpoint()
     return part
 
 
-def _check_same(first: Part, other: Part) -> None:
-    mine, theirs = _measured(first.record), _measured(other.record)
-    for name in {**mine, **theirs}:
-        if mine.get(name) != theirs.get(name):
+def _check_same(first: FinishedRun, other: FinishedRun) -> None:
+    first_facts, other_facts = _comparable_facts(first.record), _comparable_facts(other.record)
+    for name in {**first_facts, **other_facts}:
+        if first_facts.get(name) != other_facts.get(name):
             raise SettingsError(
                 f"{other.path} and {first.path} cannot be combined: "
-                f"{name} is {theirs.get(name)} there, {mine.get(name)} here"
+                f"{name} is {other_facts.get(name)} there, {first_facts.get(name)} here"
             )
     if _tasks(first.record) != _tasks(other.record):
         raise SettingsError(f"{other.path} was scored on other tasks than {first.path}")
 
 
-def _measured(record: RunRecord) -> dict[str, object]:
-    """Name all that must be equal, what differs most gravely first."""
+def _comparable_facts(record: RunRecord) -> dict[str, object]:
+    """List what must be equal in all parts, the gravest difference first."""
     settings = comparability.material_settings(record)
     return {
         "the base weights' hash": record.model.weights_sha256[:12],
         "dtype": record.model.dtype,
         "the environment": f"{record.env.gym_id} {record.env.source} {record.env.version}",
         "seed": record.seed,
-        **{name: value for name, value in settings.items() if name not in _NAMES_OF_THE_BASE},
+        **{name: value for name, value in settings.items() if name not in _BASE_LOCATION},
     }
 
 

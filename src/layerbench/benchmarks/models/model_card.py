@@ -1,4 +1,4 @@
-"""The README.md of an exported model: what the run's record says, for readers and for the Hub."""
+"""The README.md of an exported model, by the run's record, for readers and for the Hub."""
 
 import json
 import re
@@ -12,21 +12,21 @@ from layerbench.benchmarks.records import run_table
 from layerbench.benchmarks.records.run_record import FULL_SELECTION, RunRecord
 from layerbench.benchmarks.records.text import UNPUBLISHED, escaped, markdown_table, plain
 
-# Say where things lie on the machine of the run.
-_PLACES = frozenset({"model", "parts", "read_from"})
+# Settings that hold paths of the machine that the run was on.
+_LOCAL_SETTINGS = frozenset({"model", "parts", "read_from"})
 
 
 def write(record: RunRecord, base: Base, *, whole: bool) -> str:
     """Write the card of a whole model or of a delta.
 
-    Names from the record are escaped, and folders of the machine that the run was on are left out.
+    Names from the record are escaped, and paths of the machine that the run was on are left out.
 
     Args:
-        record: Of the run that trained last.
+        record: Record of the run that trained last.
         base: The model that training began with.
-        whole: The folder is a model by itself; else a delta to the base.
+        whole: Whether the folder is a whole model; else it is a delta to the base.
     """
-    parts = [
+    sections = [
         _metadata(base, whole=whole),
         f"# {escaped(plain(_short(base.name)))}, {_what_learned(record)} trained on "
         f"{escaped(plain(record.env.gym_id))}",
@@ -40,16 +40,17 @@ def write(record: RunRecord, base: Base, *, whole: bool) -> str:
         "## Settings",
         _settings(record.settings),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def is_local(name: str) -> bool:
-    """Tell whether a base is a folder of this machine, and neither on the Hub nor in layerbench."""
+    """Tell whether a base is a folder of this machine: neither on the Hub nor in layerbench."""
     return not names.is_known(name) and Path(name).is_dir()
 
 
 def _metadata(base: Base, *, whole: bool) -> str:
-    """Write what the Hub reads; JSON is YAML."""
+    """Write the card's metadata for the Hub."""
+    # YAML, of which JSON is a part: json.dumps quotes what needs quoting.
     tags = ["layerbench", "reinforcement-learning"]
     lines = [f"tags: {json.dumps(tags)}", 'pipeline_tag: "text-generation"']
     if whole:
@@ -98,7 +99,8 @@ def _scores(record: RunRecord) -> str:
 
 
 def _use(record: RunRecord, base: Base, *, whole: bool) -> str:
-    # A folder does not say that its model knows the words of the embedded one alone.
+    # Of a whole model, layerbench cannot tell that it is the embedded one trained further, whose
+    # prompts have their own style; of a delta, the base's name says it.
     style = f" agent.style={record.settings['agent']['style']}" if whole else ""
     command = f"layerbench eval {record.env.name} --model FOLDER{style}"
     if whole:
@@ -137,14 +139,15 @@ def _facts(record: RunRecord, base: Base) -> Sequence[Sequence[str]]:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    shown = {name: value for name, value in settings.items() if name not in _PLACES}
+    shown = {name: value for name, value in settings.items() if name not in _LOCAL_SETTINGS}
     shown["env"] = {
         **settings["env"],
         "options": {k: v for k, v in settings["env"]["options"].items() if k != "data_dir"},
     }
     text = json.dumps(shown, indent=1, ensure_ascii=True)
-    ticks = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, ticks + 1)
+    # A fence must be longer than any run of backticks in the text, or the text could close it.
+    longest = max(map(len, re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
     return f"{fence}json\n{text}\n{fence}"
 
 

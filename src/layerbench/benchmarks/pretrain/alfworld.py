@@ -1,13 +1,12 @@
-"""``layerbench pretrain alfworld``: make the embedded model anew, or give another a start.
+"""``layerbench pretrain alfworld``: train the embedded model, or clone play into a chat model.
 
 Demonstrations on generated games, then cloning in phases, each judged by its success in games that
-were not cloned. Demonstrations that are there already are kept; the rest is done again.
+were not cloned. Existing files of demonstrations are kept; the rest is done again.
 """
 
 import itertools
 import os
 import random
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -23,7 +22,7 @@ from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.benchmarks.pretrain import stages
 from layerbench.benchmarks.pretrain.settings import PretrainSettings
-from layerbench.benchmarks.pretrain.stages import Stretch, Subject
+from layerbench.benchmarks.pretrain.stages import Phase, RecipeSettings
 from layerbench.envs import registry
 from layerbench.envs.alfworld import scenes
 from layerbench.envs.alfworld.demonstrations import demonstrate
@@ -31,52 +30,24 @@ from layerbench.envs.alfworld.engine import Engine
 from layerbench.envs.alfworld.generator import generated_ids
 from layerbench.envs.demonstrations import write
 
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """One stretch of cloning, from where the last one ended.
-
-    Attributes:
-        name: Of its folder.
-        games: Cloned games by difficulty, from the split ``pretrain``.
-        noise_levels: Shares of turns played at random, one episode of each game for each.
-        imitate_mistakes: Clone the random turns as well.
-        steps: Optimizer steps.
-        learning_rate: At its peak.
-        warmup: Steps up to the peak.
-    """
-
-    name: str
-    games: Mapping[str, int]
-    noise_levels: tuple[float, ...]
-    imitate_mistakes: bool
-    steps: int
-    learning_rate: float
-    warmup: int
-
-    @property
-    def stretch(self) -> Stretch:
-        """How its games are cloned."""
-        return Stretch(
-            self.name, self.imitate_mistakes, self.steps, self.learning_rate, self.warmup
-        )
-
-
 _GAMES = {"easy": 1500, "full": 300, "medium": 300}
 PHASES = (
     Phase("learn", _GAMES, (0.0, 0.15), False, 500, 3e-3, 100),
     Phase("refine", _GAMES, (0.0, 0.15), False, 500, 2e-3, 50),
-    # A base model that knows how to play, but does not play well, is what there is to improve by
-    # reinforcement learning; lack of skill takes far more games to mend than carelessness.
+    # Cloned mistakes leave a base model that knows how to play, but plays carelessly. Reinforcement
+    # learning can improve on that; a lack of skill would take far more games to mend.
     Phase("loosen", {"easy": 1200, "full": 150, "medium": 150}, (0.2, 0.45), True, 120, 1e-3, 20),
 )
 
-# A pretrained model knows the language, and is only shown the manner of the game.
-PHASES_OF_CHAT = (Phase("clone", {"easy": 600}, (0.0, 0.15), False, 120, 1e-4, 10),)
+# A pretrained model knows the language: it learns the form of the answers alone.
+CHAT_PHASES = (Phase("clone", {"easy": 600}, (0.0, 0.15), False, 120, 1e-4, 10),)
 
-_LONGEST = 600
-_LONGEST_CHAT = 1500
+# Longer episodes are left out.
+_MAX_TOKENS = 600
+# The tokenizer and the template of a chat model take more tokens for the same episode.
+_CHAT_MAX_TOKENS = 1500
 _CHAT_BATCH = 4
+# Demonstrated games are drawn with seed 0.
 _HELD_OUT_SEED = 1
 
 
@@ -85,7 +56,7 @@ def pretrain(settings: PretrainSettings) -> None:
     console = Console(stderr=True)
     torch.set_num_threads(1)
     settings.out.mkdir(parents=True, exist_ok=True)
-    model, subject = _begin(settings)
+    model, recipe_settings = _begin(settings)
     judged_by = registry.list_tasks(
         registry.find("alfworld"),
         split="pretrain",
@@ -95,26 +66,26 @@ def pretrain(settings: PretrainSettings) -> None:
     )
     success: dict[str, float] = {}
     path = settings.out
-    for phase in PHASES_OF_CHAT if settings.model else PHASES:
+    for phase in CHAT_PHASES if settings.model else PHASES:
         files = record_demonstrations(phase, settings, console)
-        path = stages.teach(model, files, subject, phase.stretch, settings, console)
+        path = stages.teach(model, files, recipe_settings, phase, settings, console)
         model, _ = load_model(str(path))
         success[phase.name] = stages.judge(
-            path, subject, judged_by, settings=settings, console=console
+            path, recipe_settings, judged_by, settings=settings, console=console
         )
     stages.finish(path, success, settings)
 
 
 def record_demonstrations(phase: Phase, settings: PretrainSettings, console: Console) -> list[Path]:
-    """Play the phase's games by the explorer; files that are there are kept."""
+    """Play the phase's games by the explorer; existing files are kept."""
     jobs: list[_Job] = []
-    for difficulty, full in phase.games.items():
-        count = max(2, int(full * settings.scale))
+    for difficulty, games_at_scale_1 in phase.tasks.items():
+        count = max(2, int(games_at_scale_1 * settings.scale))
         games = generated_ids(split="pretrain", difficulty=difficulty, count=count, seed=0)
-        levels = "-".join(str(level) for level in phase.noise_levels)
         jobs += [
             _Job(
-                settings.out / f"demonstrations-{difficulty}-{count}-{levels}-{part}.jsonl.gz",
+                settings.out
+                / f"demonstrations-{difficulty}-{count}-{phase.levels}-{part}.jsonl.gz",
                 games[part::2],
                 phase.noise_levels,
             )
@@ -137,6 +108,7 @@ class _Job:
 
 def _demonstrate_all(job: _Job) -> Path:
     engine = Engine()
+    # Renamed when complete: a file that an interrupted process began must not be kept.
     part = job.path.with_suffix(".part")
     played = (demonstrate(engine, game, noise_levels=job.noise_levels) for game in job.games)
     write(part, itertools.chain.from_iterable(played))
@@ -144,31 +116,31 @@ def _demonstrate_all(job: _Job) -> Path:
     return job.path
 
 
-def _begin(settings: PretrainSettings) -> tuple[nn.Module, Subject]:
-    """Make the untrained embedded model, or load the one that was named."""
+def _begin(settings: PretrainSettings) -> tuple[nn.Module, RecipeSettings]:
+    """Make the untrained embedded model, or load the named chat model."""
     if not settings.model:
         tokenizer: Any = recipe.build_tokenizer()
-        subject = _subject(tokenizer, swappable=_swappable(tokenizer))
-        return recipe.build_model(tokenizer, seed=settings.seed), subject
+        model: nn.Module = recipe.build_model(tokenizer, seed=settings.seed)
+        return model, _recipe_settings(tokenizer, swappable=_swappable(tokenizer))
     model, chat_tokenizer = load_model(settings.model, dtype="float32", device="cpu")
-    subject = replace(
-        _subject(chat_tokenizer, swappable=()),
-        longest=_LONGEST_CHAT,
+    recipe_settings = replace(
+        _recipe_settings(chat_tokenizer, swappable=()),
+        max_tokens=_CHAT_MAX_TOKENS,
         batch=_CHAT_BATCH,
         micro_batch=1,
         threads=max(1, (os.cpu_count() or 1) // settings.processes),
     )
-    return model, subject
+    return model, recipe_settings
 
 
 # transformers leaves tokenizers untyped.
-def _subject(tokenizer: Any, *, swappable: tuple[int, ...]) -> Subject:  # noqa: ANN401
-    return Subject(
+def _recipe_settings(tokenizer: Any, *, swappable: tuple[int, ...]) -> RecipeSettings:  # noqa: ANN401
+    return RecipeSettings(
         style=CompactStyle(),
         tokenizer=tokenizer,
         swappable=swappable,
-        swaps=0.3,
-        longest=_LONGEST,
+        swap_probability=0.3,
+        max_tokens=_MAX_TOKENS,
         env="alfworld",
         options={"split": "pretrain"},
         max_turns=20,

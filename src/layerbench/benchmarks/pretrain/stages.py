@@ -1,4 +1,4 @@
-"""What all recipes of pretraining share: cloning in stretches, judged by success."""
+"""The steps of every pretraining recipe: clone demonstrations in phases, measure success."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from torch import nn
 
 from layerbench.agents.agent import AgentSettings, LLMAgent
@@ -22,6 +22,7 @@ from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.pretrain.cloning import CloningSettings, clone
 from layerbench.benchmarks.pretrain.settings import PretrainSettings
+from layerbench.benchmarks.progress_bars import progress_bars
 from layerbench.envs import registry
 from layerbench.envs.demonstrations import read
 from layerbench.envs.pool import EnvPool
@@ -29,47 +30,57 @@ from layerbench.envs.types import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Cloning, from where the last stretch ended.
+class Phase:
+    """One phase of cloning, from the model that the last phase ended with.
 
     Attributes:
-        name: Of its folder.
-        imitate_mistakes: Clone turns that were played at random as well.
+        name: Name of the phase and of its folder.
+        tasks: Number of demonstrated tasks, by difficulty in ALFWorld and by split in WebShop.
+        noise_levels: Shares of turns played at random, in [0, 1]; each task is demonstrated once a
+            level.
+        imitate_mistakes: Clone the random turns as well.
         steps: Optimizer steps.
-        learning_rate: At its peak.
+        learning_rate: Peak learning rate.
         warmup: Steps up to the peak.
     """
 
     name: str
+    tasks: Mapping[str, int]
+    noise_levels: tuple[float, ...]
     imitate_mistakes: bool
     steps: int
     learning_rate: float
     warmup: int
 
+    @property
+    def levels(self) -> str:
+        """The noise levels, for names of files."""
+        return "-".join(map(str, self.noise_levels))
+
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """What is to be learned, whatever stretch it is.
+class RecipeSettings:
+    """Settings that all phases of a recipe share.
 
     Attributes:
-        style: Words the prompts.
-        tokenizer: Of the model; transformers leaves tokenizers untyped.
+        style: Prompt style.
+        tokenizer: The model's tokenizer; transformers leaves tokenizers untyped.
         swappable: Token ids that trade places in some of the episodes.
-        swaps: Share of these episodes.
-        longest: Episodes of more tokens are left out.
-        env: What is played, by its name in the registry.
-        options: Of the environment.
+        swap_probability: Share of these episodes, in [0, 1].
+        max_tokens: Length above which an episode is left out.
+        env: Environment in which checkpoints are judged, by its name in the registry.
+        options: The environment's options.
         max_turns: Actions after which an episode is truncated.
-        batch: Episodes a step.
-        micro_batch: Episodes in memory at once.
-        threads: Of each process.
+        batch: Episodes a step, of all processes together.
+        micro_batch: Episodes in memory at once, in each process.
+        threads: Threads of each process.
     """
 
     style: PromptStyle
     tokenizer: Any
     swappable: tuple[int, ...]
-    swaps: float
-    longest: int
+    swap_probability: float
+    max_tokens: int
     env: str
     options: Mapping[str, Any]
     max_turns: int
@@ -81,66 +92,57 @@ class Subject:
 def teach(
     model: nn.Module,
     files: Sequence[Path],
-    subject: Subject,
-    stretch: Stretch,
+    recipe: RecipeSettings,
+    phase: Phase,
     settings: PretrainSettings,
     console: Console,
 ) -> Path:
     """Clone what the files demonstrate, and return the folder of the resulting model."""
-    chat = ChatFormat(subject.tokenizer, action_mode=ActionMode.CHOOSE)
+    chat = ChatFormat(recipe.tokenizer, action_mode=ActionMode.CHOOSE)
     episodes = [
-        encode(shown, chat, subject.style, imitate_mistakes=stretch.imitate_mistakes)
-        for shown in read(files)
+        encode(demonstration, chat, recipe.style, imitate_mistakes=phase.imitate_mistakes)
+        for demonstration in read(files)
     ]
-    kept = [episode for episode in episodes if len(episode.token_ids) <= subject.longest]
-    out = settings.out / stretch.name
+    kept = [episode for episode in episodes if len(episode.token_ids) <= recipe.max_tokens]
+    out = settings.out / phase.name
+    # ``clone`` appends to the log, and the bar follows its last line.
     shutil.rmtree(out, ignore_errors=True)
-    steps = max(2, int(stretch.steps * settings.scale))
-    console.print(
-        f"{stretch.name}: cloning {len(kept)} episodes, {steps} steps; see {out}/log.jsonl"
-    )
-    plan = CloningSettings(
+    steps = max(2, int(phase.steps * settings.scale))
+    console.print(f"{phase.name}: cloning {len(kept)} episodes, {steps} steps; see {out}/log.jsonl")
+    cloning = CloningSettings(
         steps=steps,
-        batch_size=max(1, subject.batch // settings.processes),
-        learning_rate=stretch.learning_rate,
-        warmup=stretch.warmup,
-        swap_probability=subject.swaps,
-        swappable=subject.swappable,
-        micro_batch=subject.micro_batch,
+        batch_size=max(1, recipe.batch // settings.processes),
+        learning_rate=phase.learning_rate,
+        warmup=phase.warmup,
+        swap_probability=recipe.swap_probability,
+        swappable=recipe.swappable,
+        micro_batch=recipe.micro_batch,
         save_every=steps,
         processes=settings.processes,
-        threads=subject.threads,
+        threads=recipe.threads,
         seed=settings.seed,
     )
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as bars:
-        bar = bars.add_task(stretch.name, total=steps)
+    with progress_bars(console, MofNCompleteColumn(), TimeElapsedColumn()) as bars:
+        bar = bars.add_task(phase.name, total=steps)
         clone(
             model.train(),
             kept,
             out,
-            plan,
+            cloning,
             on_progress=lambda step: bars.update(bar, completed=step),
         )
     path = out / f"step-{steps}"
-    subject.tokenizer.save_pretrained(path)
+    recipe.tokenizer.save_pretrained(path)
     return path
 
 
-def make_agent(name: str, style: PromptStyle, kind: type[LLMAgent] = LLMAgent) -> LLMAgent:
-    """Let a model choose among actions as the embedded ones were cloned to: in a transcript.
+def make_agent(name: str, style: PromptStyle, cls: type[LLMAgent] = LLMAgent) -> LLMAgent:
+    """Make an agent that chooses actions in a transcript, as the embedded models were cloned to.
 
     Args:
-        name: Of the model, or its folder.
-        style: Words its prompts.
-        kind: Of agent.
+        name: Name of the model, or its folder.
+        style: Prompt style.
+        cls: The agent's class.
 
     Raises:
         UserError: There is no such model.
@@ -153,27 +155,28 @@ def make_agent(name: str, style: PromptStyle, kind: type[LLMAgent] = LLMAgent) -
         context_mode=ContextMode.TRANSCRIPT,
         history=0,
         max_prompt_tokens=context,
+        # Only for observations without a list of actions; else the longest action is the bound.
         max_response_tokens=16,
         max_context_tokens=context,
     )
-    return kind(TransformersBackend(model, eos_id=chat.end_id), tokenizer, style, settings)
+    return cls(TransformersBackend(model, eos_id=chat.end_id), tokenizer, style, settings)
 
 
 def judge(
     path: Path,
-    subject: Subject,
+    recipe: RecipeSettings,
     tasks: Sequence[Task],
     *,
     settings: PretrainSettings,
     console: Console,
 ) -> float:
     """Measure a checkpoint's success rate at temperature 1, an episode a task."""
-    agent = make_agent(str(path), subject.style)
+    agent = make_agent(str(path), recipe.style)
     requests = [EpisodeRequest(task, seed) for seed, task in enumerate(tasks)]
     with EnvPool(
-        registry.find(subject.env).gym_id,
-        subject.options,
-        max_turns=subject.max_turns,
+        registry.find(recipe.env).gym_id,
+        recipe.options,
+        max_turns=recipe.max_turns,
         num_slots=32,
         num_workers=settings.processes,
     ) as pool:
@@ -184,7 +187,7 @@ def judge(
 
 
 def finish(path: Path, success: Mapping[str, float], settings: PretrainSettings) -> None:
-    """Copy the last model to its place, and say how well it plays."""
+    """Copy the last checkpoint to ``model``, and write the success rate of each phase."""
     shutil.copytree(path, settings.out / "model", dirs_exist_ok=True)
     (settings.out / "success.json").write_text(json.dumps(success, indent=1) + "\n")
     last = list(success.values())[-1]

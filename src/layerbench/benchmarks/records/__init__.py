@@ -1,1 +1,1 @@
-"""What a run leaves behind: its folder, its record, its episodes."""
+"""A run on disk: its folder, its record, its episodes."""

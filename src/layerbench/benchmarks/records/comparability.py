@@ -22,16 +22,16 @@ _IMMATERIAL = frozenset(
         "train.micro_batch_tokens",
         "train.checkpoint_every",
         "train.gradient_checkpointing",
-        # Told by the selection's name.
+        # The selection's name in the record has the rates.
         "train.lr_scale",
         "parts",
     }
 )
-"""Settings that may differ within a table: what it compares, and what changes only the speed."""
+"""Settings that may differ within a table: those it compares, and those that change speed alone."""
 
 
 def board_key(record: RunRecord, evaluation: Evaluation) -> BoardKey:
-    """Say to which table an evaluation belongs."""
+    """Make the key of the table that an evaluation belongs to."""
     return BoardKey(
         gym_id=record.env.gym_id,
         env_version=record.env.version,
@@ -48,7 +48,7 @@ def board_key(record: RunRecord, evaluation: Evaluation) -> BoardKey:
 
 
 def material_settings(record: RunRecord) -> dict[str, Any]:
-    """List, by dotted name, the settings that must be equal within a table."""
+    """List the settings that must be equal within a table, by dotted name."""
     flat = _flatten(record.settings)
     return {
         name: value
@@ -58,7 +58,7 @@ def material_settings(record: RunRecord) -> dict[str, Any]:
 
 
 def short_name(key: BoardKey) -> str:
-    """Name a table: the same for the same key wherever it is made."""
+    """Make a table's short name, 12 hexadecimal digits: equal for equal keys on every machine."""
     return _sha256([getattr(key, name) for name in BoardKey.__slots__])[:12]
 
 

@@ -1,4 +1,4 @@
-"""Records found on the disk, with what is broken or unfinished beside them."""
+"""Finds the records under some folders, and the broken and unfinished runs beside them."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ class FoundRecord:
     """A finished run.
 
     Attributes:
-        path: Of its ``record.json``, as it was reached from what was typed.
-        record: What is in it.
+        path: Path of the ``record.json``, relative if the typed root is.
+        record: The run's record.
     """
 
     path: Path
@@ -31,8 +31,8 @@ class BrokenRecord:
     """A ``record.json`` that was skipped.
 
     Attributes:
-        path: Of the file.
-        reason: One line.
+        path: Path of the file.
+        reason: Why it cannot be read, in one line.
     """
 
     path: Path
@@ -40,32 +40,32 @@ class BrokenRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What lies under some folders, in the order of the paths.
+class DiscoveredRuns:
+    """The runs under some folders, in the order of the paths.
 
     Attributes:
-        found: Records that can be read.
-        broken: Records that cannot.
+        finished: Runs whose record can be read.
+        broken: Records that cannot be read.
         unfinished: Run folders without a record.
     """
 
-    found: tuple[FoundRecord, ...]
+    finished: tuple[FoundRecord, ...]
     broken: tuple[BrokenRecord, ...]
     unfinished: tuple[Path, ...]
 
 
-def find(roots: Sequence[Path]) -> Findings:
+def find(roots: Sequence[Path]) -> DiscoveredRuns:
     """Read every record under the roots, at any depth.
 
-    A file that two roots lead to is read once. Links to folders and hidden folders are passed by.
+    A file that two roots lead to is read once. Links to folders, and hidden folders, are skipped.
 
     Args:
         roots: Folders, or records themselves.
 
     Raises:
-        SettingsError: A root is not there, or is a file of another name.
+        SettingsError: A root does not exist, or is a file of another name.
     """
-    found: list[FoundRecord] = []
+    finished: list[FoundRecord] = []
     broken: list[BrokenRecord] = []
     unfinished: list[Path] = []
     for folder in _run_folders(roots):
@@ -74,10 +74,10 @@ def find(roots: Sequence[Path]) -> Findings:
             unfinished.append(folder)
             continue
         try:
-            found.append(FoundRecord(path, run_record.read(path)))
+            finished.append(FoundRecord(path, run_record.read(path)))
         except (FormatError, OSError, UnicodeDecodeError) as error:
             broken.append(BrokenRecord(path, _one_line(error, path)))
-    return Findings(tuple(found), tuple(broken), tuple(unfinished))
+    return DiscoveredRuns(tuple(finished), tuple(broken), tuple(unfinished))
 
 
 def _run_folders(roots: Sequence[Path]) -> list[Path]:
@@ -93,7 +93,7 @@ def _folders_under(root: Path) -> Iterator[Path]:
         yield root.parent
     elif root.is_dir():
         for name, folders, files in os.walk(root):
-            # Hydra keeps a config.yaml of its own in .hydra.
+            # Hydra writes another config.yaml into .hydra, which is no run folder.
             folders[:] = [inner for inner in folders if not inner.startswith(".")]
             folder = RunFolder(Path(name))
             if {folder.record.name, folder.config.name} & set(files):
@@ -103,4 +103,5 @@ def _folders_under(root: Path) -> Iterator[Path]:
 
 
 def _one_line(error: Exception, path: Path) -> str:
+    # Some messages begin with the path, which is shown beside the reason.
     return " ".join(str(error).removeprefix(f"{path} ").removeprefix(f"{path}: ").split())

@@ -1,4 +1,4 @@
-"""Every turn of the evaluations as a table: ``episodes.parquet``."""
+"""``episodes.parquet``: every turn of a run's evaluations, one a row."""
 
 import importlib
 import math
@@ -39,7 +39,8 @@ COLUMNS: dict[str, Any] = {
     "stop": _STRING,
     "error": _STRING,
 }
-_OF_EPISODES = (
+# Columns that are never null: in all rows, and in those of a turn.
+_EPISODE_COLUMNS = (
     "phase",
     "split",
     "episode",
@@ -50,66 +51,67 @@ _OF_EPISODES = (
     "stop",
     "error",
 )
-_OF_TURNS = ("observation", "admissible", "response", "valid", "reward")
+_TURN_COLUMNS = ("observation", "admissible", "response", "valid", "reward")
 _SCHEMA = pa.schema(list(COLUMNS.items()))
-# The first tables had no anchors.
+# Older tables have no anchors.
 _FIRST_SCHEMA = pa.schema([item for item in COLUMNS.items() if item[0] != "anchor"])
 
 
 def write(path: Path, trajectories: Sequence[Trajectory], *, phase: str, split: str) -> None:
-    """Write the turns of one evaluation, in the order of its episodes; replaces the file whole."""
+    """Write the turns of one evaluation, in the order of its episodes; replaces the file."""
     rows = list(_rows(trajectories, phase=phase, split=split))
     columns = {name: [row[name] for row in rows] for name in COLUMNS}
     _write(path, pa.table(columns, schema=_SCHEMA))
 
 
 def merge(path: Path, parts: Iterable[Path]) -> None:
-    """Put the tables of several evaluations into one file, in the order given."""
+    """Join the tables of several evaluations into one file, in the order given."""
     tables = [pq.read_table(part, schema=_SCHEMA) for part in parts]
     _write(path, pa.concat_tables(tables) if tables else _SCHEMA.empty_table())
 
 
 def extract(path: Path, part: Path, *, phase: str, split: str) -> None:
     """Write the rows of one evaluation into a file of their own, as ``write`` does."""
-    wanted = [("phase", "==", phase), ("split", "==", split)]
-    _write(part, pq.read_table(path, schema=_SCHEMA, filters=wanted))
+    filters = [("phase", "==", phase), ("split", "==", split)]
+    _write(part, pq.read_table(path, schema=_SCHEMA, filters=filters))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Read the rows back: one dictionary a turn, named as ``COLUMNS``.
+    """Read the rows back: a dictionary for each turn, with the keys of ``COLUMNS``.
 
-    The anchors of a table that was written before they were kept are None.
+    Anchors are None in older tables, which have no such column.
 
     Raises:
-        FormatError: The file is no table, or one with other columns.
+        FormatError: The file is no table, has other columns, or lacks a value.
     """
     try:
         table = pq.read_table(path)
     except pa.ArrowException as error:
         raise FormatError(f"{path} is no table of episodes: {error}") from error
-    if not any(table.schema.equals(known) for known in (_SCHEMA, _FIRST_SCHEMA)):
-        there = ", ".join(f"{field.name} {field.type}" for field in table.schema)
-        raise FormatError(f"{path} has columns {there}: not those of a table of episodes")
+    if not any(table.schema.equals(schema) for schema in (_SCHEMA, _FIRST_SCHEMA)):
+        columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
+        raise FormatError(f"{path} has columns {columns}: not those of a table of episodes")
     try:
         rows: list[dict[str, Any]] = table.to_pylist()
+    # A table from elsewhere: Arrow does not check UTF-8 before Python decodes it.
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise FormatError(f"{path} is damaged: {error}") from error
-    for place, row in enumerate(rows):
-        if what := _missing(row):
-            raise FormatError(f"{path} is damaged: row {place} has no {what}")
+    for index, row in enumerate(rows):
+        if missing := _missing(row):
+            raise FormatError(f"{path} is damaged: row {index} has no {missing}")
     return [{name: row.get(name) for name in COLUMNS} for row in rows]
 
 
 def _missing(row: Mapping[str, Any]) -> str:
-    """Name what a row must have and has not; empty if it has all."""
-    needed = _OF_EPISODES if row["turn"] is None else (*_OF_EPISODES, *_OF_TURNS)
-    for name in needed:
+    """Name the first value that a row lacks; empty if it is complete."""
+    has_turn = row["turn"] is not None
+    required = (*_EPISODE_COLUMNS, *_TURN_COLUMNS) if has_turn else _EPISODE_COLUMNS
+    for name in required:
         if row[name] is None:
             return name
-    if row["turn"] is not None and None in row["admissible"]:
+    if has_turn and None in row["admissible"]:
         return "text for an admissible action"
-    is_paid = row["turn"] is None or math.isfinite(row["reward"])
-    return "" if is_paid else "finite reward"
+    return "finite reward" if has_turn and not math.isfinite(row["reward"]) else ""
 
 
 def _rows(
@@ -147,6 +149,7 @@ def _turn(turn: Turn) -> dict[str, Any]:
 
 
 def _write(path: Path, table: object) -> None:
+    # By a rename, as in json_codec: a killed run must not leave half a table that looks complete.
     scratch = path.with_name(path.name + ".tmp")
     pq.write_table(table, scratch, compression="zstd")
     scratch.replace(path)

@@ -1,6 +1,6 @@
-"""JSON from and to frozen dataclasses, with every name and type checked on the way in.
+"""Frozen dataclasses as JSON, with every name and type checked on the way in.
 
-A field that may be missing is None by default, and left out where it is.
+A field whose default is None is optional: it is left out of the JSON where its value is None.
 """
 
 import dataclasses
@@ -19,10 +19,10 @@ from layerbench.benchmarks.errors import FormatError
 T = TypeVar("T")
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Decoder: TypeAlias = Callable[[Json, str], object]
-"""Reads a value that is named by the text in errors."""
+"""Decodes a JSON value; the text is the value's name in errors."""
 
 
-_SHARED = 65_536  # decoded values of one kind that are kept, and given out again
+_MAX_SHARED = 65_536  # decoded values of one class that are kept and given out again
 
 
 def dumps(value: object) -> str:
@@ -35,34 +35,35 @@ def dumps(value: object) -> str:
 
 
 def write(path: Path, value: object) -> None:
-    """Write a dataclass to a file, whole or not at all."""
+    """Write a dataclass to a file atomically."""
     replace_text(path, dumps(value))
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file such that no reader and no crash ever sees half of it."""
+    """Write a file atomically: neither a reader nor a crash sees half of it."""
     draft = path.with_name(f".{path.name}.draft")
     with draft.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
+        # Else a power failure after the rename can leave the new name with no content.
         os.fsync(file.fileno())
     draft.replace(path)
 
 
-def read(kind: type[T], path: Path) -> T:
+def read(cls: type[T], path: Path) -> T:
     """Read a dataclass from a file.
 
     Raises:
         FormatError: As for ``loads``; the message names the file.
     """
-    return loads(kind, read_text(path), where=str(path))
+    return loads(cls, read_text(path), where=str(path))
 
 
 def read_text(path: Path) -> str:
-    """Read a file that is to hold JSON.
+    """Read the text of a JSON file.
 
     Raises:
-        FormatError: It is no text; the message names the file.
+        FormatError: The file is not UTF-8; the message names it.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -70,19 +71,19 @@ def read_text(path: Path) -> str:
         raise FormatError(f"{path} is not JSON: {error}") from error
 
 
-def loads(kind: type[T], text: str, *, where: str) -> T:
+def loads(cls: type[T], text: str, *, where: str) -> T:
     """Read a dataclass from JSON.
 
     Args:
-        kind: The dataclass to fill.
-        text: What ``dumps`` wrote.
-        where: Named in errors, for example the file.
+        cls: The dataclass to fill.
+        text: JSON as ``dumps`` writes it.
+        where: Name of the JSON in errors, for example the file.
 
     Raises:
         FormatError: The text is not JSON, or a field is missing, unknown or of another type, or
             the dataclass refuses the values.
     """
-    return decode(kind, parse(text, where=where), where=where)
+    return decode(cls, parse(text, where=where), where=where)
 
 
 def parse(text: str, *, where: str) -> Json:
@@ -94,7 +95,7 @@ def parse(text: str, *, where: str) -> Json:
     try:
         data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
         if "\\ud" in text.lower():
-            # Half a character, which JSON can escape and no file can hold.
+            # A lone surrogate: JSON can escape half a character, but no UTF-8 file can hold it.
             json.dumps(data, ensure_ascii=False).encode()
         return data
     except (ValueError, RecursionError) as error:
@@ -102,29 +103,29 @@ def parse(text: str, *, where: str) -> Json:
 
 
 def encode(value: object) -> Json:
-    """Turn dataclasses, mappings and tuples into what JSON can say."""
+    """Turn dataclasses, mappings and tuples into JSON's objects and lists."""
     if dataclasses.is_dataclass(value):
-        found = {field: getattr(value, field.name) for field in dataclasses.fields(value)}
+        items = {field: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {
             field.name: encode(item)
-            for field, item in found.items()
-            if item is not None or not _may_be_missing(field)
+            for field, item in items.items()
+            if item is not None or not _is_optional(field)
         }
     if isinstance(value, Mapping):
-        items = cast(Mapping[object, object], value).items()
-        return {str(key): encode(item) for key, item in items}
+        mapping = cast(Mapping[object, object], value)
+        return {str(key): encode(item) for key, item in mapping.items()}
     if isinstance(value, list | tuple):
         return [encode(item) for item in cast(list[object], value)]
     return cast(Json, value)
 
 
-def decode(kind: type[T], data: Json, *, where: str) -> T:
-    """Fill a dataclass from what ``json.loads`` gave.
+def decode(cls: type[T], data: Json, *, where: str) -> T:
+    """Fill a dataclass from parsed JSON.
 
     Raises:
         FormatError: As for ``loads``.
     """
-    return cast(T, _decoder(kind)(data, where))
+    return cast(T, _decoder(cls)(data, where))
 
 
 def _refuse_constant(name: str) -> None:
@@ -132,7 +133,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    # Readers differ in which of two values they take.
+    # JSON leaves open which of two values counts, and readers differ.
     items = dict(pairs)
     if len(items) < len(pairs):
         names = [name for name, _ in pairs]
@@ -141,20 +142,20 @@ def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 @functools.cache
-def _decoder(kind: object) -> Decoder:
-    """Make what reads values of one type; cached, because looking at types is slow."""
-    if kind is Any:
+def _decoder(hint: object) -> Decoder:
+    """Make the decoder of a type; cached, because inspecting types is slow."""
+    if hint is Any:
         return lambda data, _where: data
-    if dataclasses.is_dataclass(kind):
-        return _dataclass_decoder(cast(type, kind))
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(hint):
+        return _dataclass_decoder(cast(type, hint))
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple:
         return _tuple_decoder(_decoder(arguments[0]))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _mapping_decoder(_decoder(arguments[1]))
     if origin is types.UnionType:
         return _nullable_decoder(_decoder(arguments[0]))
-    return _float if kind is float else _scalar_decoder(cast(type, kind))
+    return _float if hint is float else _scalar_decoder(cast(type, hint))
 
 
 def _nullable_decoder(decode_value: Decoder) -> Decoder:
@@ -177,20 +178,20 @@ def _mapping_decoder(decode_item: Decoder) -> Decoder:
     return decode_mapping
 
 
-def _dataclass_decoder(kind: type) -> Decoder:
-    hints = typing.get_type_hints(kind)
-    fields = dataclasses.fields(kind)
-    optional = {field.name for field in fields if _may_be_missing(field)}
-    # What may be missing is not null where it is there.
+def _dataclass_decoder(cls: type) -> Decoder:
+    hints = typing.get_type_hints(cls)
+    fields = dataclasses.fields(cls)
+    optional = {field.name for field in fields if _is_optional(field)}
+    # An optional ``T | None`` is missing or a T, but never null.
     given_as = {n: typing.get_args(hints[n])[0] if n in optional else hints[n] for n in hints}
     decoders = {field.name: _decoder(given_as[field.name]) for field in fields}
-    # Many records hold the same few counts over and over.
-    make = functools.lru_cache(maxsize=_SHARED)(kind) if _is_plain(kind) else kind
+    # Thousands of records hold the same few counts: equal ones share an object in memory.
+    make = functools.lru_cache(maxsize=_MAX_SHARED)(cls) if _is_plain(cls) else cls
 
     def decode_dataclass(data: Json, where: str) -> object:
         """Decode an object; ``FormatError`` names the field, from ``where`` on."""
         given = cast(dict[str, Json], _expect(dict, data, where, "an object"))
-        # Few forms have such fields: the others need no set of their own.
+        # Most dataclasses have no optional fields: they are spared a new set for each object.
         _check_names(decoders.keys(), given.keys() | optional if optional else given.keys(), where)
         values = [
             read(given[name], f"{where}.{name}") if name in given else None
@@ -206,34 +207,34 @@ def _dataclass_decoder(kind: type) -> Decoder:
     return decode_dataclass
 
 
-def _may_be_missing(field: dataclasses.Field[Any]) -> bool:
+def _is_optional(field: dataclasses.Field[Any]) -> bool:
     return field.default is None
 
 
-def _is_plain(kind: object) -> bool:
-    """Tell whether equal values are the same value; of floats, 0.0 and -0.0 are not."""
-    if not dataclasses.is_dataclass(kind):
-        return cast(type, kind) in (int, str, bool)
-    return all(map(_is_plain, typing.get_type_hints(kind).values()))
+def _is_plain(hint: object) -> bool:
+    """Tell whether equal values are interchangeable; floats are not, since 0.0 == -0.0."""
+    if not dataclasses.is_dataclass(hint):
+        return cast(type, hint) in (int, str, bool)
+    return all(map(_is_plain, typing.get_type_hints(hint).values()))
 
 
-def _check_names(wanted: Set[str], given: Set[str], where: str) -> None:
-    if wanted != given:
-        for wrong, said in ((wanted - given, "lacks"), (given - wanted, "has extra")):
+def _check_names(expected: Set[str], given: Set[str], where: str) -> None:
+    if expected != given:
+        for wrong, verb in ((expected - given, "lacks"), (given - expected, "has extra")):
             if wrong:
-                raise FormatError(f"{where} {said} field '{min(wrong)}'")
+                raise FormatError(f"{where} {verb} field '{min(wrong)}'")
 
 
-def _scalar_decoder(kind: type) -> Decoder:
+def _scalar_decoder(cls: type) -> Decoder:
     def decode_scalar(data: Json, where: str) -> object:
-        # Most of a record is scalars: one call each, not two.
-        return data if type(data) is kind else _expect(kind, data, where, kind.__name__)
+        # The test of _expect, inlined: most of a record is scalars, and a call for each is slow.
+        return data if type(data) is cls else _expect(cls, data, where, cls.__name__)
 
     return decode_scalar
 
 
 def _float(data: Json, where: str) -> float:
-    # Some tools write 1.0 as 1.
+    # JavaScript and jq write 1.0 as 1.
     if type(data) is int:
         try:
             return float(data)
@@ -246,8 +247,8 @@ def _float(data: Json, where: str) -> float:
     return number
 
 
-def _expect(kind: type, data: Json, where: str, name: str) -> Json:
+def _expect(cls: type, data: Json, where: str, name: str) -> Json:
     # Exactly: a bool is an int in Python, but not in JSON.
-    if type(data) is not kind:
+    if type(data) is not cls:
         raise FormatError(f"{where} must be {name}, got {json.dumps(data)[:60]}")
     return data

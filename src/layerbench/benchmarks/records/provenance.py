@@ -1,4 +1,4 @@
-"""What a record says about the code, the machine and the memory of a run."""
+"""Code version, hardware and memory of a run, as its record has them."""
 
 import json
 import os
@@ -33,10 +33,10 @@ _BYTES_PER_MB = 1_000_000
 
 
 def code() -> CodeRecord:
-    """Name the code that runs: the version, the commit it was taken from, and the packages."""
+    """Describe the code of this process: version, commit and packages."""
     folder = Path(__file__).parent
     revision, dirty = _installed_revision(), False
-    # An installed package may lie below somebody else's checkout, which does not track it.
+    # An installed package may lie below the checkout of another project, which does not track it.
     if _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is not None:
         revision = _git(folder, "rev-parse", "HEAD") or ""
         # From the top: a change of the tests or the documents marks a record as well.
@@ -47,7 +47,12 @@ def code() -> CodeRecord:
 
 
 def hardware(device: str, *, processes: int = 1) -> HardwareRecord:
-    """Say where a run is: a device, as torch names it, of this machine, in each process."""
+    """Describe this machine and a device on it.
+
+    Args:
+        device: The device as torch names it; several are separated by commas.
+        processes: Processes that train and play together.
+    """
     return HardwareRecord(
         device=device,
         threads=torch.get_num_threads(),
@@ -58,59 +63,61 @@ def hardware(device: str, *, processes: int = 1) -> HardwareRecord:
 
 
 def cpus() -> int:
-    """Count the logical processors this process may use."""
+    """Count the logical processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def platform_name() -> str:
-    """Name the operating system, the architecture and the Python."""
+    """Name the operating system, the architecture and the version of Python."""
     return f"{platform.system()} {platform.machine()} python {platform.python_version()}"
 
 
 def memory_mb() -> float:
-    """Sum the resident memory of this process, at its highest, and of its workers as they are."""
+    """Sum the peak resident memory of this process and the present one of its workers, in MB."""
     workers = 0
     for child in psutil.Process().children(recursive=True):
         try:
             workers += child.memory_info().rss
         except psutil.NoSuchProcess:
+            # It ended since it was listed.
             continue
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes.
-    own = highest if sys.platform == "darwin" else highest * 1024
-    return round((own + workers) / _BYTES_PER_MB, 1)
+    peak_bytes = peak if sys.platform == "darwin" else peak * 1024
+    return round((peak_bytes + workers) / _BYTES_PER_MB, 1)
 
 
 def device_memory_mb(devices: Sequence[torch.device]) -> float | None:
-    """Sum the most memory that torch has had allocated on each GPU; None if one is no GPU."""
+    """Sum the peaks of torch's allocated memory over GPUs, in MB; None if a device is no GPU."""
     if any(device.type != "cuda" for device in devices):
         return None
     return round(sum(map(torch.cuda.max_memory_allocated, devices)) / _BYTES_PER_MB, 1)
 
 
 def _packages() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _installed_revision() -> str:
-    """Read the commit from which pip installed the package; empty if it came otherwise."""
+    """Read the commit from which pip installed the package; empty if not from a repository."""
+    # PEP 610: pip writes this file for what it installs by URL.
     text = distribution("layerbench").read_text("direct_url.json")
     origin: dict[str, Any] = json.loads(text) if text else {}
     return str(origin.get("vcs_info", {}).get("commit_id", ""))
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Ask git; None if there is no git, no checkout, or the answer is no."""
+    """Run git, and return its output; None if there is no git, no checkout, or git fails."""
     try:
-        answer = subprocess.run(
+        result = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
         return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
+    return result.stdout.strip() if result.returncode == 0 else None

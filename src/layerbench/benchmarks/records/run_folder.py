@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, who may write it, and what a second start does with it."""
+"""The folder of a run: its files, the lock on it, and what a second start does with it."""
 
 import fcntl
 import shutil
@@ -24,15 +24,15 @@ from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
 
 T = TypeVar("T")
 
-# What a start may leave that ended before there was anything to go on with.
-_SCRAPS = frozenset({".lock", "error.log", "run.log"})
+LEFTOVER_FILES = frozenset({".lock", "error.log", "run.log"})
+"""Files that a start leaves which failed before it wrote the settings."""
 
 
 class Start(StrEnum):
-    """What to do with what the folder already holds.
+    """What a start does with the run that the folder already holds.
 
-    ``CONTINUE`` goes on with an unfinished run or starts one. ``RESUME`` wants a run to go on
-    with. ``FRESH`` deletes the run that is there.
+    ``CONTINUE`` goes on with an unfinished run or starts one. ``RESUME`` fails without a run to go
+    on with. ``FRESH`` deletes the run and starts anew.
     """
 
     CONTINUE = "continue"
@@ -42,11 +42,11 @@ class Start(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """What a run must remember from its first start.
+    """Facts of a run's first start, which later starts must agree with or report.
 
     Attributes:
-        started: ISO 8601, UTC.
-        weights_sha256: Of the base model; ``unknown`` if it is behind an endpoint.
+        started: Time of the start, ISO 8601, UTC.
+        weights_sha256: Hash of the base model; ``unknown`` if it is behind an endpoint.
         revision: Git commit of the code.
     """
 
@@ -57,22 +57,22 @@ class RunState:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """One run's files.
+    """The files of one run.
 
     Attributes:
-        path: Of the folder; it need not exist yet.
+        path: The folder's path; it need not exist yet.
     """
 
     path: Path
 
     @property
     def record(self) -> Path:
-        """Written last: a run that has one is finished."""
+        """The record, which is written last: a run that has one is finished."""
         return self.path / "record.json"
 
     @property
     def config(self) -> Path:
-        """The resolved settings; a folder that has them is a run folder."""
+        """The resolved settings; a folder that has this file is a run folder."""
         return self.path / "config.yaml"
 
     @property
@@ -82,22 +82,22 @@ class RunFolder:
 
     @property
     def episodes_page(self) -> Path:
-        """Those turns as a page for the browser, if somebody asked for it."""
+        """Those turns as a page for the browser, by ``layerbench view``."""
         return self.path / "episodes.html"
 
     @property
     def error_log(self) -> Path:
-        """Where an unexpected failure leaves its traceback."""
+        """Traceback of an unexpected failure."""
         return self.path / "error.log"
 
     @property
     def log(self) -> Path:
-        """What the run said, if nobody looked on."""
+        """Log file of a run without a terminal."""
         return self.path / "run.log"
 
     @property
     def metrics(self) -> Path:
-        """One line for each iteration of training."""
+        """Metrics of training, a line for each iteration."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -108,26 +108,27 @@ class RunFolder:
         except (FileNotFoundError, NotADirectoryError):
             return False
         with lock:
+            # Shared, so that two processes that look at once do not see each other.
             return not _try_lock(lock.fileno(), fcntl.LOCK_SH)
 
     @property
     def state(self) -> Path:
-        """What the run remembers from its first start."""
+        """Facts of the first start."""
         return self.path / "state.json"
 
     def part(self, phase: str, split: str, *, suffix: str) -> Path:
-        """Name the file of one evaluation, kept until the run is finished."""
+        """Name a file of one evaluation, kept until the run is finished."""
         return self.path / "evaluations" / f"{phase}-{split}.{suffix}"
 
     def check(self, config: RunConfig, start: Start) -> RunRecord | None:
-        """See what a start would do, without changing anything.
+        """Check that a run could start in the folder, without changing anything.
 
         Returns:
-            The record, if the run is finished and not to be started anew.
+            The record, if the run is finished and ``start`` keeps it.
 
         Raises:
-            SettingsError: The folder holds something else or is none, or there is nothing to
-                resume.
+            SettingsError: The path is no folder, or the folder holds something else, a run of
+                other settings, or nothing to resume.
             FormatError: The record cannot be read.
         """
         try:
@@ -144,13 +145,14 @@ class RunFolder:
             ) from error
 
     def check_writable(self) -> None:
-        """Make sure that a run could write into the folder, or make it; nothing is left behind.
+        """Check that the folder can be written, or made; nothing is left behind.
 
         Raises:
-            SettingsError: It could not.
+            SettingsError: It cannot.
         """
         nearest = next(path for path in (self.path, *self.path.parents) if path.exists())
         try:
+            # Tried instead of os.access, which knows neither full nor read-only file systems.
             with tempfile.TemporaryFile(dir=nearest):
                 pass
         except OSError as error:
@@ -161,11 +163,11 @@ class RunFolder:
 
     @contextmanager
     def open(self, config: RunConfig, start: Start) -> Generator[RunRecord | None]:
-        """Hold the folder for one process, with the settings written down.
+        """Lock the folder for one process, and write the settings into it.
 
         Yields:
-            The record, if the run was finished before the folder was held. A record that cannot
-            be read is deleted: the run is not finished.
+            The record, if another process finished the run before the folder was locked. A record
+            that cannot be read is deleted: the run is not finished.
 
         Raises:
             HeldError: Another process holds it.
@@ -174,7 +176,7 @@ class RunFolder:
         self.check_writable()
         self.path.mkdir(parents=True, exist_ok=True)
         with self._lock.open("w") as lock:
-            # The instant in which another process looks whether it is held does not count.
+            # ``held`` of another process locks for an instant, which must not fail a start.
             if not any(_try_lock(lock.fileno(), fcntl.LOCK_EX, delay_s=0.1 * i) for i in range(4)):
                 raise HeldError(f"another process is at work in {self.path}")
             if start is Start.FRESH:
@@ -187,11 +189,11 @@ class RunFolder:
             yield record
 
     def remember(self, state: RunState) -> RunState:
-        """Keep the state of the first start; later starts get that one back.
+        """Write the state of the first start; at later starts, return that one instead.
 
         Raises:
-            SettingsError: The base model is another one than at the first start, or the state
-                cannot be read.
+            SettingsError: The base model is not that of the first start, or the state cannot be
+                read.
         """
         if not self.state.exists():
             json_codec.write(self.state, state)
@@ -204,10 +206,10 @@ class RunFolder:
         return first
 
     def first_state(self) -> RunState:
-        """Read what the run remembers from its first start.
+        """Read the state of the first start.
 
         Raises:
-            SettingsError: It has not come that far.
+            SettingsError: The run has not loaded its model yet.
             FormatError: The file cannot be read.
         """
         if not self.state.exists():
@@ -217,7 +219,7 @@ class RunFolder:
         return json_codec.read(RunState, self.state)
 
     def scores(self, phase: str, split: str) -> Evaluation | None:
-        """Read the scores of an evaluation that an earlier start has finished; None if none has.
+        """Read the scores of an evaluation that an earlier start finished; None if there are none.
 
         Raises:
             SettingsError: They cannot be read.
@@ -226,7 +228,7 @@ class RunFolder:
         return _read(Evaluation, path) if path.exists() else None
 
     def finish(self, record: RunRecord) -> None:
-        """Write the record, and drop what only an unfinished run needs."""
+        """Write the record, and delete what only an unfinished run needs."""
         json_codec.write(self.record, record)
         shutil.rmtree(self.path / "evaluations", ignore_errors=True)
         self.error_log.unlink(missing_ok=True)
@@ -236,21 +238,22 @@ class RunFolder:
         return self.path / ".lock"
 
     def _is_run(self) -> bool:
-        """Tell a run from what may become one; refuse the folder of anything else."""
+        """Tell a run folder from a new or empty one; refuse any other folder."""
         if self.config.exists():
             return True
-        if self.path.exists() and {p.name for p in self.path.iterdir()} - _SCRAPS:
+        if self.path.exists() and {p.name for p in self.path.iterdir()} - LEFTOVER_FILES:
             raise SettingsError(f"{self.path} is not empty and holds no run: choose another")
         return False
 
     def _check_settings(self, config: RunConfig) -> None:
         """Refuse to go on with a run of other settings."""
         try:
-            there = read_settings(self.path)
+            stored = read_settings(self.path)
         except SettingsError as error:
             raise SettingsError(f"{error}: use --fresh to start anew, or another --out") from error
-        changed = serialize.first_difference(serialize.as_dict(config), there)
+        changed = serialize.first_difference(serialize.as_dict(config), stored)
         if changed:
+            # Layers read from a sweep's results differ once the results do.
             asked = config.read_from.layers.asked or config.read_from.lr_scale.asked
             raise SettingsError(
                 f"{self.path} holds a run with other settings ({changed}): "
@@ -274,14 +277,15 @@ class RunFolder:
         except SchemaError:
             raise
         except FormatError:
+            # Evaluations during training were of weights that no checkpoint has any more, so that
+            # such a run starts over; any other goes on from its last checkpoint.
             if config.eval.every:
-                # Scored by weights that no checkpoint has any more.
                 self._clear()
             self.record.unlink(missing_ok=True)
             return None
 
     def _clear(self) -> None:
-        """Delete a run, its settings last: until then it is a run folder."""
+        """Delete a run, its settings last: if this is interrupted, it is still a run folder."""
         for name in ("evaluations", "checkpoints"):
             if (self.path / name).exists():
                 shutil.rmtree(self.path / name)
@@ -299,7 +303,7 @@ class RunFolder:
 
 
 def default_path(config: RunConfig) -> Path:
-    """Derive the folder from the settings: the same for the same command."""
+    """Derive the run's folder from the settings: equal settings have equal folders."""
     model = (run_of(config.model.name) or Path(config.model.name)).name.replace(":", "-")
     selection = serialize.asked_layers(config).partition("@")[0]
     selection = selection.replace(":", "").replace("/", "-").replace(" ", "-")
@@ -318,25 +322,27 @@ def default_path(config: RunConfig) -> Path:
 
 
 def run_of(name: str) -> Path | None:
-    """Find the folder of the run that trained a model; None if the name is no run's."""
+    """Find the run folder that a model's name means: a run, or a checkpoint in it; else None."""
     path = Path(name)
-    inside = path.parent.parent if path.parent.name == "checkpoints" else path
-    is_run = (inside / "config.yaml").is_file() and not (inside / "config.json").exists()
-    return inside if is_run and not names.is_known(name) else None
+    run = path.parent.parent if path.parent.name == "checkpoints" else path
+    # transformers writes config.json: that folder is a model, whatever else lies in it.
+    is_run = (run / "config.yaml").is_file() and not (run / "config.json").exists()
+    return run if is_run and not names.is_known(name) else None
 
 
 def read_settings(run: Path) -> dict[str, Json]:
-    """Read the settings in a run's folder, whatever they are.
+    """Read the settings in a run's folder, unchecked.
 
     Raises:
-        SettingsError: There are none, or the file cannot be read.
+        SettingsError: The file has no settings, or cannot be read.
     """
     path = run / "config.yaml"
     try:
-        # Unresolved: a folder from elsewhere must not read this machine's environment.
+        # Interpolations stay unresolved: a folder from elsewhere must not read environment
+        # variables of this machine.
         settings = OmegaConf.to_container(OmegaConf.load(path))
     except (OSError, ValueError, YAMLError) as error:
-        # All that YAML says of it takes four lines.
+        # The text of a YAML error has four lines; its problem is one.
         reason: object = getattr(error, "problem", None) or error
         raise SettingsError(f"{path} cannot be read: {reason}") from error
     if not isinstance(settings, dict) or not settings:
@@ -344,19 +350,20 @@ def read_settings(run: Path) -> dict[str, Json]:
     return cast(dict[str, Json], settings)
 
 
-def _read(kind: type[T], path: Path) -> T:
-    """Read what only this package writes, and nobody mends."""
+def _read(cls: type[T], path: Path) -> T:
+    """Read a file that users do not edit: if it is damaged, the run must start anew."""
     try:
-        return json_codec.read(kind, path)
+        return json_codec.read(cls, path)
     except FormatError as error:
         raise SettingsError(f"{error}: use --fresh to start anew") from error
 
 
-def _try_lock(file: int, kind: int, *, delay_s: float = 0.0) -> bool:
+def _try_lock(file: int, mode: int, *, delay_s: float = 0.0) -> bool:
     """Lock a file, after a delay, until it is closed; False if another process has it locked."""
     time.sleep(delay_s)
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        # The kernel drops the lock with the process, however that ends.
+        fcntl.flock(file, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

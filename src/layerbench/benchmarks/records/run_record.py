@@ -1,4 +1,4 @@
-"""What a run leaves behind: one versioned, checked JSON record."""
+"""``record.json``: settings, scores and provenance of a finished run, with a schema version."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,25 +19,26 @@ BASE_PHASE, FINAL_PHASE = "base", "final"
 """Phases of the evaluations before and after training."""
 
 UNKNOWN = "unknown"
-"""Stands for the hash and the dtype of weights that are behind an endpoint."""
+"""Hash and dtype of a model behind an endpoint, whose weights are not seen."""
 
-_LAYER_DIGITS = 6  # more than any model's layers need
+# More than any model's layers need; bounds int() of a number in a foreign record.
+_LAYER_DIGITS = 6
 
-# Differ between two runs of the same settings, or between a resumed run and one in a single go.
+# They differ between two runs of the same settings, or between a resumed and an uninterrupted one.
 _INCOMPARABLE = frozenset({"started", "seconds", "peak_memory_mb", "peak_device_memory_mb"})
 
 
 @dataclass(frozen=True, slots=True)
 class EnvRecord:
-    """What was played.
+    """The environment.
 
     Attributes:
-        name: As typed on the command line.
-        gym_id: The Gymnasium id with its version; scores of different ids never share a table.
-        source: Where the tasks came from; ``alfworld-gen`` is not comparable with ``alfworld``.
-        version: Of the environment's engine or data.
-        train_split: Tasks that were trained on.
-        eval_splits: Tasks that were scored.
+        name: Name on the command line.
+        gym_id: Gymnasium id with its version; scores of different ids never share a table.
+        source: Source of the tasks; ``alfworld-gen`` is not comparable with ``alfworld``.
+        version: Version of the environment's engine or data.
+        train_split: Split of the training tasks.
+        eval_splits: Splits of the scored tasks.
     """
 
     name: str
@@ -50,16 +51,16 @@ class EnvRecord:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """What played.
+    """The base model.
 
     Attributes:
-        name: Hub name, folder, ``embedded``, or ``openai:NAME`` behind an endpoint. Of the latter
-            hash and dtype are ``unknown``, and the number of parameters is None.
-        revision: Branch, tag or commit on the Hub; says nothing about a folder; empty for an
+        name: Hub name, folder, ``embedded``, or ``openai:NAME`` behind an endpoint. Hash and dtype
+            of the latter are ``unknown``, and the number of parameters is None.
+        revision: Branch, tag or commit on the Hub; without meaning for a folder; empty for an
             endpoint.
         weights_sha256: Hash of the base weights' names and bytes.
-        dtype: Of the weights while playing and training.
-        parameters: Their number.
+        dtype: Dtype of the weights while playing and training.
+        parameters: Number of parameters.
     """
 
     name: str
@@ -71,19 +72,20 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class SelectionRecord:
-    """Which layers learned.
+    """The layers that learned.
 
     Attributes:
         name: The selection, normalised; ``combine:3+15`` for layers that were trained apart. Where
-            layers learn at rates of their own, ``rates 10:1,15:2`` follows, or the hash of many.
-        layers: Decoder blocks, from 0.
-        num_layers: Blocks of the model; None behind an endpoint.
-        parameters: Trained parameters.
+            layers have learning rates of their own, ``rates 10:1,15:2`` follows, or the hash of
+            many.
+        layers: Numbers of the decoder blocks, from 0.
+        num_layers: Number of the model's decoder blocks; None behind an endpoint.
+        parameters: Number of trained parameters.
         share: Trained parameters over all parameters, in [0, 1].
         weights_sha256: Hash of the weights after training, as the model plays with them: without
             the float32 masters of a lower precision, and with adapters added to the matrices;
             ``unknown`` behind an endpoint.
-        lora_rank: Of the adapters that learned in the place of the layers' matrices; None where
+        lora_rank: Rank of the adapters that learned in place of the layers' matrices; None where
             the weights themselves did.
     """
 
@@ -98,13 +100,13 @@ class SelectionRecord:
 
 @dataclass(frozen=True, slots=True)
 class CodeRecord:
-    """Which code ran.
+    """The code.
 
     Attributes:
-        version: Of layerbench.
-        revision: Git commit; empty if the package does not lie in a checkout.
-        dirty: The checkout had uncommitted changes.
-        packages: Versions of the packages that can move a score.
+        version: Version of layerbench.
+        revision: Git commit; empty if the package is in no checkout.
+        dirty: Whether the checkout had uncommitted changes.
+        packages: Versions of the packages that can change a score, by name.
     """
 
     version: str
@@ -115,22 +117,22 @@ class CodeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One policy's scores on one split.
+    """Scores of one policy on one split.
 
     Attributes:
         phase: ``base``, ``final``, or ``iteration-N`` for one during training.
-        split: Tasks that were played.
-        temperature: Of the sampling; 0 is greedy.
-        count: All episodes.
-        by_type: Episodes by kind of task.
+        split: Split of the tasks.
+        temperature: Sampling temperature; 0 is greedy.
+        count: Counts of all episodes.
+        by_type: Counts of episodes by type of task.
         stops: Number of episodes by the reason they ended.
-        outcomes: Episodes by task, in the order of the task list.
-        mean_turns: Turns an episode.
-        invalid_share: Share of the turns whose response named no admissible action.
+        outcomes: Counts of episodes by task, in the order of the task list.
+        mean_turns: Mean number of turns of an episode.
+        invalid_share: Share of the turns whose response named no admissible action, in [0, 1].
         tokens: Sampled tokens, forced ones included; None where an endpoint sampled them.
         seconds: Wall-clock time.
-        mean_return: The environment's own rewards of an episode, summed; in WebShop the mean score.
-            Failed episodes count 0. None in records of before it was kept.
+        mean_return: Mean undiscounted return by the environment's own rewards; in WebShop the mean
+            score. Failed episodes count 0. None in older records.
 
     Raises:
         ValueError: The counts are not those of the outcomes, or a task has no episodes.
@@ -158,15 +160,15 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """What training took; zeros where nothing was trained.
+    """The amount of training; zeros where nothing was trained.
 
     Attributes:
-        iterations: Played, compared and updated.
+        iterations: Number of iterations: episodes, advantages, update.
         tasks: Length of the fixed list of training tasks.
-        episodes: Played in training.
-        turns: Played in training.
-        decisions: Tokens learned from.
-        seconds: Wall-clock time by phase, ``play`` and ``update``.
+        episodes: Number of training episodes.
+        turns: Number of their turns.
+        decisions: Number of tokens learned from.
+        seconds: Wall-clock time of ``play`` and of ``update``.
 
     Raises:
         ValueError: A number is below 0.
@@ -187,14 +189,14 @@ class TrainingRecord:
 
 @dataclass(frozen=True, slots=True)
 class MovementRecord:
-    """How far training moved the weights: the Frobenius norm of the change over that before.
+    """How far training moved the weights: Frobenius norm of the change over that of the base.
 
     Attributes:
-        per_layer: By decoder block.
-        per_matrix: By name of the parameter.
+        per_layer: Movement by number of the decoder block.
+        per_matrix: Movement by name of the parameter.
 
     Raises:
-        ValueError: A decoder block is no number.
+        ValueError: The key of a decoder block is no number.
     """
 
     per_layer: Mapping[str, float]
@@ -208,15 +210,16 @@ class MovementRecord:
 
 @dataclass(frozen=True, slots=True)
 class HardwareRecord:
-    """Where it ran.
+    """The machine.
 
     Attributes:
-        device: As torch names it, several with commas; ``endpoint`` where the model ran behind one.
-        threads: Of torch, in the main process.
-        cpus: Logical processors of the machine.
-        platform: Operating system and architecture.
-        processes: How many trained and played together, each on a device of its own where there
-            are GPUs; what is measured here is the first one's. None for one.
+        device: Torch's name of the device, several with commas; ``endpoint`` for a model behind
+            one.
+        threads: Number of torch's threads, in the main process.
+        cpus: Number of logical processors that the process may use.
+        platform: Operating system, architecture and version of Python.
+        processes: Number of processes that trained and played together, each on a device of its own
+            where there are GPUs; memory and times are the first one's. None for one process.
     """
 
     device: str
@@ -228,13 +231,13 @@ class HardwareRecord:
 
 @dataclass(frozen=True, slots=True)
 class EndpointRecord:
-    """What an endpoint says of itself; nobody can check it.
+    """Usage that an endpoint reports; it cannot be checked.
 
     Attributes:
-        models: Its names for the model that answered.
-        answers: That it gave.
-        prompt_tokens: That it read for them; None if it did not say so for each.
-        completion_tokens: That it wrote, thoughts included; None likewise.
+        models: The endpoint's names of the model that answered.
+        answers: Number of answers.
+        prompt_tokens: Tokens of the prompts; None if not reported for each answer.
+        completion_tokens: Tokens of the answers, thoughts included; None likewise.
 
     Raises:
         ValueError: A number is below 0.
@@ -255,29 +258,29 @@ class RunRecord:
     """One finished run.
 
     Attributes:
-        schema: Version of this form.
-        env: What was played.
-        model: What played.
-        selection: Which layers learned.
+        schema: Version of the schema.
+        env: The environment.
+        model: The base model.
+        selection: The layers that learned.
         algorithm: Name of the advantage estimator.
-        preset: Name of the preset the settings started from.
-        seed: Of training; the evaluation's seed is in the settings.
+        preset: Name of the preset that the settings started from.
+        seed: Seed of training; the evaluation's seed is in the settings.
         settings: All settings, resolved.
-        code: Which code ran.
-        evaluations: In the order played; of the base model first.
-        differences: Final minus base success by split, paired by task.
-        training: What training took.
+        code: The code.
+        evaluations: Evaluations in the order played; those of the base model first.
+        differences: Final minus base success rate by split, paired by task.
+        training: The amount of training.
         movement: How far training moved the weights; empty where nothing was trained.
-        started: When the run began, ISO 8601, UTC.
-        peak_memory_mb: Resident memory of this process and its workers, in MB; the largest seen.
-        hardware: Where it ran.
-        peak_device_memory_mb: Most memory that torch had allocated on the GPU, in MB, since the
-            last start; None without a GPU, and in records of before it was measured.
-        endpoint: What answered; None where the model ran here.
+        started: Time of the first start, ISO 8601, UTC.
+        peak_memory_mb: Peak resident memory of this process and its workers, in MB.
+        hardware: The machine.
+        peak_device_memory_mb: Peak of torch's allocated memory on the GPUs since the last start, in
+            MB; None without a GPU, and in older records.
+        endpoint: Usage of the endpoint; None where the model ran here.
 
     Raises:
-        FormatError: Its parts contradict each other, or (``SchemaError``) it is of another schema
-            version.
+        FormatError: Parts contradict each other, or (``SchemaError``) the schema version is
+            another.
     """
 
     schema: int
@@ -323,7 +326,7 @@ class RunRecord:
             raise FormatError("a model behind an endpoint has no layers that could be trained")
 
     def to_json(self) -> str:
-        """Write the record; the same record gives the same bytes."""
+        """Write the record as JSON; equal records give equal bytes."""
         return json_codec.dumps(self)
 
     @classmethod
@@ -331,28 +334,29 @@ class RunRecord:
         """Read a record, and check every field.
 
         Args:
-            text: What ``to_json`` wrote.
-            where: Named in errors.
+            text: JSON as ``to_json`` writes it.
+            where: Name of the record in errors.
 
         Raises:
             FormatError: The text is no record of this schema version.
         """
         data = json_codec.parse(text, where=where)
-        # The version first: a missing field of another version would only confuse.
+        # The version first: "lacks field" would mislead about a record of another version.
         version = data.get("schema") if isinstance(data, dict) else None
+        # True == 1 in Python.
         if version != SCHEMA or version is True:
             raise SchemaError(_other_schema(where, version))
         return json_codec.decode(cls, data, where=where)
 
     def comparable(self) -> Json:
-        """Everything but the start, the timings and the memory: equal for equal runs."""
+        """Encode all fields but start, times and memory: equal for runs of equal settings."""
         return _without(json_codec.encode(self), _INCOMPARABLE)
 
     def evaluation(self, *, phase: str, split: str) -> Evaluation:
         """Find one evaluation.
 
         Raises:
-            KeyError: The run has none of that phase on that split.
+            KeyError: The run has no evaluation of that phase on that split.
         """
         for evaluation in self.evaluations:
             if (evaluation.phase, evaluation.split) == (phase, split):

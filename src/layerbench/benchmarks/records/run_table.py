@@ -18,7 +18,7 @@ from layerbench.benchmarks.stats.success import Count, Difference, success_inter
 
 
 def print_record(record: RunRecord, *, where: str) -> None:
-    """Print to stdout who played, the scores by split and kind of task, and where the record is."""
+    """Print model, scores by split and type of task, and the record's path to stdout."""
     console = Console(width=RUN_WIDTH, color_system=None)
     print_lines(console, headline(record))
     console.print(_table(record), crop=False)
@@ -26,7 +26,7 @@ def print_record(record: RunRecord, *, where: str) -> None:
 
 
 def headline(record: RunRecord) -> list[str]:
-    """Say in two lines what was played, by what, and what learned."""
+    """Write environment, model, trained parameters, preset and seed in two lines."""
     selection = record.selection
     learned = (
         "nothing trained"
@@ -46,18 +46,18 @@ def _what_learned(selection: SelectionRecord) -> str:
 
 
 def notes(record: RunRecord) -> list[str]:
-    """List what the table leaves out but nobody should miss."""
-    told = [
+    """List failed episodes and the usage of an endpoint, which the table leaves out."""
+    failures = [
         f"{e.phase} {e.split}: {e.count.scored} scored, {e.count.failed} failed, "
         f"of {e.count.planned}; failed episodes count as lost"
         for e in record.evaluations
         if e.count.failed
     ]
-    return told + ([usage(record.endpoint)] if record.endpoint else [])
+    return failures + ([usage(record.endpoint)] if record.endpoint else [])
 
 
 def usage(endpoint: EndpointRecord) -> str:
-    """Write what an endpoint says of itself as a line."""
+    """Write the usage that an endpoint reported as a line."""
     read, written = (
         "unknown" if tokens is None else f"{tokens:,}"
         for tokens in (endpoint.prompt_tokens, endpoint.completion_tokens)
@@ -99,14 +99,14 @@ def summary(evaluation: Evaluation) -> str:
 
 
 def _is_graded(evaluation: Evaluation) -> bool:
-    """Tell whether rewards say more than whether an episode was won."""
-    given, won = evaluation.mean_return, evaluation.count.rate
-    return given is not None and not math.isclose(given, won, abs_tol=1e-9)
+    """Tell whether the rewards differ from 1 for a win and 0 for a loss."""
+    mean_return, success_rate = evaluation.mean_return, evaluation.count.rate
+    return mean_return is not None and not math.isclose(mean_return, success_rate, abs_tol=1e-9)
 
 
 def _mean_return(evaluation: Evaluation) -> str:
-    given = evaluation.mean_return
-    return "" if given is None else f"{given:.2f}"
+    mean_return = evaluation.mean_return
+    return "" if mean_return is None else f"{mean_return:.2f}"
 
 
 def _table(record: RunRecord) -> Table:
@@ -122,7 +122,7 @@ def _table(record: RunRecord) -> Table:
         )
         if any(map(_is_graded, evaluations)):
             table.add_row("", "mean return", *(_mean_return(e) for e in evaluations), "")
-        kinds = [kind for kind in evaluations[0].by_type if kind]
-        for kind in kinds:
-            table.add_row("", kind, *(score(e.by_type[kind]) for e in evaluations), "")
+        # Some environments have no types of tasks, whose name is then empty.
+        for task_type in filter(None, evaluations[0].by_type):
+            table.add_row("", task_type, *(score(e.by_type[task_type]) for e in evaluations), "")
     return table

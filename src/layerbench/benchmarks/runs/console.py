@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Protocol, runtime_checkable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
+from layerbench.benchmarks.progress_bars import progress_bars
 from layerbench.benchmarks.records import run_table, text
 from layerbench.benchmarks.records.run_record import Evaluation
 from layerbench.rl.metrics import IterationMetrics
@@ -42,15 +43,7 @@ class ConsoleReporter:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
-        )
+        self._bars = progress_bars(self._console, MofNCompleteColumn(), TimeElapsedColumn())
         self._training = self._bars.add_task("train", visible=False)
         self._episodes = self._bars.add_task("play", visible=False)
         self._playing = ""

@@ -20,7 +20,7 @@ from layerbench.benchmarks.records.run_record import (
 )
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.runs.endpoint_answers import KeptAnswers
-from layerbench.benchmarks.runs.player import Player, open_pool, remember
+from layerbench.benchmarks.runs.player import Evaluator, open_pool, remember
 from layerbench.benchmarks.runs.prepare import agent_settings, list_tasks
 from layerbench.benchmarks.runs.record import evaluation_record
 from layerbench.envs.registry import EnvIdentity
@@ -71,13 +71,15 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
     answers = KeptAnswers(folder.part(BASE_PHASE, "answers", suffix="jsonl"), prepared.endpoint)
     if len(answers):
         reporter.say(f"going on after {len(answers)} answers")
-    with open_pool(config, prepared.identity) as pool:
-        player = Player(config, prepared.tasks, agent(config, answers), folder, reporter, pool)
-        player.evaluate(BASE_PHASE)
+    with open_pool(config.env) as pool:
+        evaluator = Evaluator(
+            config, prepared.tasks, agent(config, answers), folder, reporter, pool
+        )
+        evaluator.evaluate(BASE_PHASE)
     finished = evaluation_record(
         config,
         prepared.identity,
-        player,
+        evaluator,
         state,
         model=ModelRecord(
             name=config.model.name,
@@ -97,7 +99,7 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
         hardware=provenance.hardware("endpoint"),
         endpoint=answers.usage(),
     )
-    episodes.merge(folder.episodes, player.parts)
+    episodes.merge(folder.episodes, evaluator.parts)
     folder.finish(finished)
     return finished
 

@@ -9,21 +9,21 @@ from pathlib import Path
 from layerbench.agents.agent import Agent
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import Trajectory
-from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.config.schema import EnvConfig, RunConfig
 from layerbench.benchmarks.records import episodes, json_codec, provenance
 from layerbench.benchmarks.records.run_folder import RunFolder, RunState
 from layerbench.benchmarks.records.run_record import Evaluation
 from layerbench.benchmarks.runs import evaluation
 from layerbench.benchmarks.runs.breakdown import check_played
 from layerbench.benchmarks.runs.console import Reporter
+from layerbench.envs import registry
 from layerbench.envs.pool import EnvPool
-from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share
 
 
 @dataclass(slots=True)
-class Player:
+class Evaluator:
     """Plays by one agent, and keeps what its evaluations came to.
 
     Attributes:
@@ -118,15 +118,19 @@ class Player:
         return scores
 
 
-def open_pool(config: RunConfig, identity: EnvIdentity) -> EnvPool:
-    """Make the pool in which a run plays."""
-    env = config.env
+def open_pool(env: EnvConfig, *, one_by_one: bool = False) -> EnvPool:
+    """Make the pool in which a run plays.
+
+    Args:
+        env: The settings of the environment.
+        one_by_one: Play one episode at a time in this process, whatever the settings say.
+    """
     return EnvPool(
-        identity.gym_id,
+        registry.find(env.name).gym_id,
         env.options,
         max_turns=env.max_turns,
-        num_slots=env.slots,
-        num_workers=env.workers,
+        num_slots=1 if one_by_one else env.slots,
+        num_workers=0 if one_by_one else env.workers,
     )
 
 

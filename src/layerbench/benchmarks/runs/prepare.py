@@ -32,7 +32,7 @@ from layerbench.rl.types import LayerSelection
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PreparedRun:
     """A run that is ready to start.
 
     Attributes:
@@ -59,7 +59,7 @@ class Plan:
         return bool(self.train_tasks)
 
 
-def prepare(config: RunConfig) -> Plan:
+def prepare(config: RunConfig) -> PreparedRun:
     """List the tasks, load the model, and read the selection.
 
     Raises:
@@ -74,7 +74,7 @@ def prepare(config: RunConfig) -> Plan:
     selection = _selection(config, model)
     check_scales(parse_scales(config.train.lr_scale), selection)
     check_adapters(model, selection, rank=config.train.lora_rank)
-    return Plan(
+    return PreparedRun(
         config=config,
         identity=identity,
         train_tasks=train_tasks,

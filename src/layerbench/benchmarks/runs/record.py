@@ -25,8 +25,8 @@ from layerbench.benchmarks.records.run_record import (
     SelectionRecord,
     TrainingRecord,
 )
-from layerbench.benchmarks.runs.player import Player
-from layerbench.benchmarks.runs.prepare import Plan
+from layerbench.benchmarks.runs.player import Evaluator
+from layerbench.benchmarks.runs.prepare import PreparedRun
 from layerbench.benchmarks.stats.success import Difference, paired_difference
 from layerbench.envs.registry import EnvIdentity
 from layerbench.rl.layers import BaseWeights, movement
@@ -37,7 +37,7 @@ from layerbench.rl.metrics import IterationMetrics
 def evaluation_record(  # noqa: PLR0913 - none of them follows from another
     config: RunConfig,
     identity: EnvIdentity,
-    player: Player,
+    evaluator: Evaluator,
     state: RunState,
     *,
     model: ModelRecord,
@@ -50,7 +50,7 @@ def evaluation_record(  # noqa: PLR0913 - none of them follows from another
     Args:
         config: The settings.
         identity: What was played.
-        player: What it was scored by.
+        evaluator: Has the scores.
         state: The state of the run's first start.
         model: What played.
         selection: The layers that learned, which are none yet.
@@ -69,20 +69,20 @@ def evaluation_record(  # noqa: PLR0913 - none of them follows from another
         settings=serialize.as_dict(config),
         # A run whose start and end ran different commits is of neither.
         code=dataclasses.replace(code, dirty=code.dirty or code.revision != state.revision),
-        evaluations=tuple(player.evaluations),
+        evaluations=tuple(evaluator.evaluations),
         differences={},
         training=TrainingRecord(0, 0, 0, 0, 0, {"play": 0.0, "update": 0.0}),
         movement=MovementRecord({}, {}),
         started=state.started,
-        peak_memory_mb=player.memory_mb,
+        peak_memory_mb=evaluator.memory_mb,
         hardware=hardware,
         endpoint=endpoint,
     )
 
 
 def training_record(
-    plan: Plan,
-    player: Player,
+    prepared: PreparedRun,
+    evaluator: Evaluator,
     state: RunState,
     *,
     history: Sequence[IterationMetrics],
@@ -91,27 +91,27 @@ def training_record(
     """Make the record of a run of a model that was loaded here.
 
     Args:
-        plan: What was run.
-        player: What it was scored by.
+        prepared: The run.
+        evaluator: Has the scores.
         state: The state of the run's first start.
         history: The iterations of training; empty where nothing was trained.
         base: The weights, from before, of every parameter that changed.
     """
     record = evaluation_record(
-        plan.config,
-        plan.identity,
-        player,
+        prepared.config,
+        prepared.identity,
+        evaluator,
         state,
-        model=model_record(plan, state),
-        selection=_selection(plan, base),
-        hardware=hardware_record(plan, processes=player.processes.size),
+        model=model_record(prepared, state),
+        selection=_selection(prepared, base),
+        hardware=hardware_record(prepared, processes=evaluator.processes.size),
     )
     return dataclasses.replace(
         record,
-        differences=_differences(player.evaluations) if base.tensors else {},
-        training=_training(plan, history),
-        movement=_movement(plan, base),
-        peak_device_memory_mb=provenance.device_memory_mb(_devices(plan)),
+        differences=_differences(evaluator.evaluations) if base.tensors else {},
+        training=_training(prepared, history),
+        movement=_movement(prepared, base),
+        peak_device_memory_mb=provenance.device_memory_mb(_devices(prepared)),
     )
 
 
@@ -127,45 +127,45 @@ def env_record(config: RunConfig, identity: EnvIdentity) -> EnvRecord:
     )
 
 
-def model_record(plan: Plan, state: RunState) -> ModelRecord:
+def model_record(prepared: PreparedRun, state: RunState) -> ModelRecord:
     """Describe the base model."""
-    weights = list(plan.model.parameters())
+    weights = list(prepared.model.parameters())
     return ModelRecord(
-        name=plan.config.model.name,
-        revision=plan.config.model.revision,
+        name=prepared.config.model.name,
+        revision=prepared.config.model.revision,
         weights_sha256=state.weights_sha256,
         dtype=str(weights[0].dtype).removeprefix("torch."),
         parameters=sum(weight.numel() for weight in weights),
     )
 
 
-def hardware_record(plan: Plan, *, processes: int) -> HardwareRecord:
+def hardware_record(prepared: PreparedRun, *, processes: int) -> HardwareRecord:
     """Describe the devices that the model lies on, and this machine."""
-    return provenance.hardware(",".join(map(str, _devices(plan))), processes=processes)
+    return provenance.hardware(",".join(map(str, _devices(prepared))), processes=processes)
 
 
-def _devices(plan: Plan) -> list[torch.device]:
-    return sorted({weight.device for weight in plan.model.parameters()}, key=str)
+def _devices(prepared: PreparedRun) -> list[torch.device]:
+    return sorted({weight.device for weight in prepared.model.parameters()}, key=str)
 
 
-def _selection(plan: Plan, base: BaseWeights) -> SelectionRecord:
-    rank = plan.config.train.lora_rank
+def _selection(prepared: PreparedRun, base: BaseWeights) -> SelectionRecord:
+    rank = prepared.config.train.lora_rank
     parameters = count_learned(base.tensors, lora_rank=rank)
     return SelectionRecord(
-        name=recorded_name(plan.config, plan.selection),
-        layers=plan.selection.layers,
-        num_layers=plan.selection.num_layers,
+        name=recorded_name(prepared.config, prepared.selection),
+        layers=prepared.selection.layers,
+        num_layers=prepared.selection.num_layers,
         parameters=parameters,
-        share=parameters / sum(weight.numel() for weight in plan.model.parameters()),
-        weights_sha256=weights_hash(plan.model),
+        share=parameters / sum(weight.numel() for weight in prepared.model.parameters()),
+        weights_sha256=weights_hash(prepared.model),
         lora_rank=(rank or None) if base.tensors else None,
     )
 
 
-def _training(plan: Plan, history: Sequence[IterationMetrics]) -> TrainingRecord:
+def _training(prepared: PreparedRun, history: Sequence[IterationMetrics]) -> TrainingRecord:
     return TrainingRecord(
         iterations=len(history),
-        tasks=len(plan.train_tasks),
+        tasks=len(prepared.train_tasks),
         episodes=sum(metrics.episodes for metrics in history),
         turns=sum(round(metrics.turns * metrics.episodes) for metrics in history),
         decisions=sum(metrics.update.decisions for metrics in history),
@@ -176,8 +176,8 @@ def _training(plan: Plan, history: Sequence[IterationMetrics]) -> TrainingRecord
     )
 
 
-def _movement(plan: Plan, base: BaseWeights) -> MovementRecord:
-    moved = movement(plan.model, base)
+def _movement(prepared: PreparedRun, base: BaseWeights) -> MovementRecord:
+    moved = movement(prepared.model, base)
     return MovementRecord(
         per_layer={str(layer): share for layer, share in moved.per_layer.items()},
         per_matrix=moved.per_matrix,

@@ -12,8 +12,8 @@ from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, Ru
 from layerbench.benchmarks.runs import base_reuse, record
 from layerbench.benchmarks.runs.base_reuse import Conditions
 from layerbench.benchmarks.runs.console import Reporter
-from layerbench.benchmarks.runs.player import Player, open_pool, remember
-from layerbench.benchmarks.runs.prepare import Plan
+from layerbench.benchmarks.runs.player import Evaluator, open_pool, remember
+from layerbench.benchmarks.runs.prepare import PreparedRun
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.metrics import IterationMetrics
@@ -21,52 +21,56 @@ from layerbench.rl.trainer import Trainer
 
 
 def execute(
-    plan: Plan,
+    prepared: PreparedRun,
     folder: RunFolder,
     reporter: Reporter,
     *,
     base: RunFolder | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> RunRecord:
-    """Run the plan to its end, from where the folder says it stands, and write the record.
+    """Carry out a prepared run from where its folder says it stands, and write the record.
 
     Evaluations that are complete are not played again; training goes on from its newest
     checkpoint.
 
     Args:
-        plan: What to run.
+        prepared: The run.
         folder: The run's folder, held open by the caller, or by the first process.
         reporter: Receives progress events.
         base: A run whose evaluation of the base model is reused if it is the same.
         processes: The processes that carry it out together.
     """
-    config = plan.config
-    weights = weights_hash(plan.model)
+    config = prepared.config
+    weights = weights_hash(prepared.model)
     state = processes.first(lambda: remember(folder, reporter, weights_sha256=weights))
     if base is not None:
-        base_reuse.take_over(base, folder, _conditions(plan, state), reporter)
-    with open_pool(config, plan.identity) as pool:
-        player = Player(config, plan.eval_tasks, plan.agent, folder, reporter, pool, processes)
-        player.evaluate(BASE_PHASE)
-        if plan.trains:
-            history, changed = _train(plan, player)
+        base_reuse.take_over(base, folder, _conditions(prepared, state), reporter)
+    with open_pool(config.env) as pool:
+        evaluator = Evaluator(
+            config, prepared.eval_tasks, prepared.agent, folder, reporter, pool, processes
+        )
+        evaluator.evaluate(BASE_PHASE)
+        if prepared.trains:
+            history, changed = _train(prepared, evaluator)
         else:
             # Trained layers put together, or no layers at all.
             history = ()
             changed = loading.combine(
-                plan.model, config.parts, num_layers=plan.selection.num_layers
+                prepared.model, config.parts, num_layers=prepared.selection.num_layers
             )
         if changed.tensors:
-            player.evaluate(FINAL_PHASE)
-        player.note_memory()
-    finished = record.training_record(plan, player, state, history=history, base=changed)
+            evaluator.evaluate(FINAL_PHASE)
+        evaluator.note_memory()
+    finished = record.training_record(prepared, evaluator, state, history=history, base=changed)
     if processes.rank == 0:
-        episodes.merge(folder.episodes, player.parts)
+        episodes.merge(folder.episodes, evaluator.parts)
         folder.finish(finished)
     return finished
 
 
-def _train(plan: Plan, player: Player) -> tuple[Sequence[IterationMetrics], BaseWeights]:
+def _train(
+    prepared: PreparedRun, evaluator: Evaluator
+) -> tuple[Sequence[IterationMetrics], BaseWeights]:
     """Train from the newest checkpoint to the last iteration.
 
     Returns:
@@ -75,44 +79,46 @@ def _train(plan: Plan, player: Player) -> tuple[Sequence[IterationMetrics], Base
     Raises:
         SettingsError: The checkpoint is damaged, or the model cannot be trained.
     """
-    last, every = plan.config.train.iterations, plan.config.eval.every
+    last, every = prepared.config.train.iterations, prepared.config.eval.every
     evaluated = range(every, last, every) if every else range(0)
 
     def report(metrics: IterationMetrics) -> None:
-        player.note_memory()
-        player.reporter.trained(metrics, iterations=last)
+        evaluator.note_memory()
+        evaluator.reporter.trained(metrics, iterations=last)
         if metrics.iteration + 1 in evaluated:
-            player.evaluate(f"iteration-{metrics.iteration + 1}")
+            evaluator.evaluate(f"iteration-{metrics.iteration + 1}")
 
     try:
         trainer = Trainer(
-            plan.model,
-            lambda requests, temperature: player.play("train", requests, temperature),
-            tasks=plan.train_tasks,
-            selection=plan.selection,
-            settings=plan.config.train,
-            algorithm=plan.config.algorithm,
-            seed=plan.config.seed,
-            run_dir=player.folder.path,
-            processes=player.processes,
+            prepared.model,
+            lambda requests, temperature: evaluator.play("train", requests, temperature),
+            tasks=prepared.train_tasks,
+            selection=prepared.selection,
+            settings=prepared.config.train,
+            algorithm=prepared.config.algorithm,
+            seed=prepared.config.seed,
+            run_dir=evaluator.folder.path,
+            processes=evaluator.processes,
         )
     except UserError as error:
-        raise SettingsError(f"{error}; --fresh starts {player.folder.path} anew") from error
+        raise SettingsError(f"{error}; --fresh starts {evaluator.folder.path} anew") from error
     if done := len(trainer.history):
-        player.reporter.say(f"going on after iteration {done}")
+        evaluator.reporter.say(f"going on after iteration {done}")
     # Evaluations of an earlier start are read; the one it was killed in is played.
     for iteration in evaluated:
         if iteration <= done:
-            player.evaluate(f"iteration-{iteration}")
+            evaluator.evaluate(f"iteration-{iteration}")
     return trainer.run(report), trainer.base
 
 
-def _conditions(plan: Plan, state: RunState) -> Conditions:
+def _conditions(prepared: PreparedRun, state: RunState) -> Conditions:
     return Conditions(
-        settings=serialize.as_dict(plan.config),
-        env=record.env_record(plan.config, plan.identity),
-        model=record.model_record(plan, state),
+        settings=serialize.as_dict(prepared.config),
+        env=record.env_record(prepared.config, prepared.identity),
+        model=record.model_record(prepared, state),
         code=provenance.code(),
-        hardware=record.hardware_record(plan, processes=1),
-        tasks={split: [task.task_id for task in tasks] for split, tasks in plan.eval_tasks.items()},
+        hardware=record.hardware_record(prepared, processes=1),
+        tasks={
+            split: [task.task_id for task in tasks] for split, tasks in prepared.eval_tasks.items()
+        },
     )

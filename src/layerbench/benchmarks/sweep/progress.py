@@ -5,8 +5,9 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID, TextColumn
 
+from layerbench.benchmarks.progress_bars import progress_bars
 from layerbench.benchmarks.records import metrics_log, run_record, run_table
 from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan
 
@@ -26,14 +27,7 @@ class SweepProgress:
     def __init__(self, plan: SweepPlan, console: Console | None = None) -> None:
         self._plan = plan
         self._console = console or Console(stderr=True)
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[status]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
-        )
+        self._bars = progress_bars(self._console, TextColumn("{task.fields[status]}"))
         self._states = {run.title: run.state() for run in plan.runs}
         self._running: dict[str, TaskID] = {}
         self._total = self._bars.add_task("sweep", total=len(plan.runs), status="")

@@ -6,9 +6,9 @@ from itertools import groupby
 from layerbench.agents.types import StopReason
 from layerbench.benchmarks.html.turn_scores import Row
 from layerbench.benchmarks.records import episodes
+from layerbench.benchmarks.runs.player import open_pool
 from layerbench.benchmarks.verify.evaluations import chosen_tasks
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
-from layerbench.envs import registry
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, Observation, Task
 
@@ -32,13 +32,7 @@ def check_replay(submission: Submission) -> Iterator[Remark]:
     except (ValueError, TypeError, OSError) as error:
         yield Unchecked(f"replay: {error}")
         return
-    with EnvPool(
-        registry.find(config.env.name).gym_id,
-        config.env.options,
-        max_turns=config.env.max_turns,
-        num_slots=1,
-        num_workers=0,
-    ) as pool:
+    with open_pool(config.env, one_by_one=True) as pool:
         differ = list(_replays(pool, tasks, rows))
     yield from map(Wrong, differ[:_NAMED])
     if len(differ) > _NAMED:

@@ -19,6 +19,7 @@ from layerbench.envs.webshop.catalogue.published import (
 from layerbench.envs.webshop.row_file import Rows, write_rows
 from layerbench.envs.webshop.search import bm25
 from layerbench.envs.webshop.search.postings import PostingsBuilder
+from layerbench.hashing import file_sha256
 
 PRODUCTS, NOUNS, SEARCH, FIELDS, ABOUT = (
     "products.jsonl",
@@ -175,18 +176,13 @@ def _hash_of(path: Path) -> str:
     """Hash a file; the hash of a large one is cached by path, size and modification time."""
     stat = path.resolve().stat()
     if stat.st_size < _MAX_REHASHED_SIZE:
-        return _sha256(path)
+        return file_sha256(path)
     identity = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     folder = cache_dir() / "webshop" / "hashes" / name
 
     def fill(empty: Path) -> None:
-        (empty / "sha256").write_text(_sha256(path))
+        (empty / "sha256").write_text(file_sha256(path))
 
     make_once(folder, fill)
     return (folder / "sha256").read_text()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
