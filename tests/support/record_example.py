@@ -28,6 +28,7 @@ def evaluation(phase: str, wins: tuple[int, ...]) -> run_record.Evaluation:
         invalid_share=0.0,
         tokens=12,
         seconds=0.5,
+        mean_return=sum(wins) / len(wins),
     )
 
 

@@ -97,6 +97,7 @@ def _evaluation(sweep: Sweep, phase: str, split: str, layers: str, seed: int) ->
         invalid_share=0.0,
         tokens=1000,
         seconds=1.0,
+        mean_return=float(won.mean()),
     )
 
 

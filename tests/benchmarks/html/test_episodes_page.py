@@ -1,7 +1,6 @@
 import dataclasses
 from pathlib import Path
 
-import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 from playwright.sync_api import Locator, Page
 
@@ -205,14 +204,6 @@ def test_the_theme_follows_the_system_until_chosen(plain: Path, open_page: Open)
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
     assert page.evaluate(background) == "rgb(255, 255, 255)" != dark
-
-
-def test_tables_without_anchors_are_said_to_lack_them(tmp_path: Path) -> None:
-    page = written(tmp_path / "run", record(), ("base", [episode("t", turn("a hall"))]))
-    table = page.with_name("episodes.parquet")
-    pq.write_table(pq.read_table(table).drop_columns(["anchor"]), table)  # pyright: ignore
-    assert cli.main(["view", str(page.parent)]) == 0
-    assert "stored before anchors were kept" in page.read_text()
 
 
 def test_a_folder_without_a_finished_run_is_a_mistake(

@@ -69,10 +69,6 @@ def test_broken_episodes_get_no_score() -> None:
     assert (second, third) == (None, None)
 
 
-def test_tables_without_anchors_give_no_scores() -> None:
-    assert score_turns([row(0, 0, None), row(1, 0, None)], SETTINGS) == [None, None]
-
-
 @pytest.mark.parametrize("damage", [{"name": "best"}, {"discount": 2.0}, {"discount": "much"}])
 def test_settings_that_no_run_can_have_are_refused(damage: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"best|discount|settings"):

@@ -83,15 +83,6 @@ def test_no_tables_merge_to_an_empty_one(tmp_path: Path) -> None:
     assert episodes.read(tmp_path / "all") == []
 
 
-def test_an_older_table_without_anchors_still_reads(tmp_path: Path) -> None:
-    path = tmp_path / "episodes.parquet"
-    episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
-    pq.write_table(pq.read_table(path).drop_columns(["anchor"]), path)  # pyright: ignore
-    [row] = episodes.read(path)
-    assert (row["observation"], row["anchor"]) == ("a", None)
-    assert list(row) == list(episodes.COLUMNS)
-
-
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "episodes.parquet"
     path.write_bytes(b"PAR1 not really")

@@ -31,15 +31,13 @@ def test_table_has_counts_intervals_types_and_the_difference() -> None:
 def test_returns_that_differ_from_the_success_rate_have_a_row() -> None:
     record = example()
     base, final = record.evaluations
+    # Lost episodes have rewards too.
     graded = dataclasses.replace(
-        record,
-        evaluations=(
-            # An older record without returns, and one whose lost episodes have rewards too.
-            base,
-            dataclasses.replace(final, mean_return=0.875),
-        ),
+        record, evaluations=(base, dataclasses.replace(final, mean_return=0.875))
     )
-    assert ["mean", "return", "0.88"] in [line.split() for line in printed(graded).splitlines()]
+    assert ["mean", "return", "0.25", "0.88"] in [
+        line.split() for line in printed(graded).splitlines()
+    ]
     assert "return 0.88  turns" in run_table.summary(graded.evaluations[1])
     # With rewards of 1 for a win alone, the return is the success rate.
     won_only = dataclasses.replace(final, mean_return=0.75)

@@ -14,40 +14,14 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs import registry
 
-# Settings that earlier versions had not, by the value that leaves all as it was then.
-_LATER: Mapping[str, Any] = {
-    "parts": [],
-    "model.attention": "auto",
-    "model.base_url": "",
-    "model.backend": "transformers",
-    "model.cache_gb": 2.0,
-    "model.sleep": False,
-    "agent.thinking": True,
-    "train.lr_scale": "",
-    "train.gradient_checkpointing": False,
-    "train.importance_cap": 0.0,
-    "train.lora_rank": 0,
-    "train.lora_learning_rate": 0.0,
-}
-
-
 # What a record leaves out, with values that no replay depends on.
 _NOT_RECORDED: Mapping[str, Any] = {"run_root": "", "model": {"concurrency": 1}}
 
 
 def as_dict(config: RunConfig) -> dict[str, Any]:
-    """Say what the run computes, without where its folder lies and how an endpoint is kept busy.
-
-    Settings of later versions are left out where they change nothing, so that runs of earlier
-    ones keep their folders and go on.
-    """
+    """Give what the run computes, without its folder's place and an endpoint's concurrency."""
     settings = _everything(config)
     del settings["model"]["concurrency"]
-    for name, unchanged in _LATER.items():
-        section, _, last = name.rpartition(".")
-        inner = settings[section] if section else settings
-        if inner[last] == unchanged:
-            del inner[last]
     read = {name: source for name, source in settings.pop("read_from").items() if source["asked"]}
     return settings | ({"read_from": read} if read else {})
 
@@ -96,10 +70,7 @@ def restore(settings: Mapping[str, Any]) -> RunConfig:
         raise SettingsError("the settings refer to values elsewhere by ${}: write them out")
     try:
         form = OmegaConf.structured(sections.hydra_form(RunConfig))
-        later = OmegaConf.create()
-        for name, value in _LATER.items():
-            OmegaConf.update(later, name, value)
-        plain = OmegaConf.merge(form, _NOT_RECORDED, later, dict(settings))
+        plain = OmegaConf.merge(form, _NOT_RECORDED, dict(settings))
         config = sections.settings_from(RunConfig, OmegaConf.to_object(plain))
     except OmegaConfBaseException as error:
         raise SettingsError(f"the settings cannot be read: {error}") from error

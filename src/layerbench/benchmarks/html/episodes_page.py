@@ -78,7 +78,6 @@ def episodes_page(record: RunRecord, rows: Sequence[Row], *, where: str) -> str:
             "episodes": listed,
             "filters": _filters(listed),
             "settings": settings,
-            "anchors": not rows or any(row["anchor"] is not None for row in rows),
             "data": _data(played),
         },
     )

@@ -68,11 +68,11 @@ def score_turns(rows: Sequence[Row], settings: AdvantageSettings) -> list[TurnSc
     """Score the rows of ``episodes.parquet`` against their task's.
 
     None stands for what training would not learn from: turns of an episode whose environment
-    broke. It stands for every turn where the table holds no anchors.
+    broke.
     """
     scored = [place for place, row in enumerate(rows) if _counts(row)]
     scores: list[TurnScore | None] = [None] * len(rows)
-    if not scored or rows[scored[0]]["anchor"] is None:
+    if not scored:
         return scores
     table = _turn_table([rows[place] for place in scored], settings)
     advantages = ALGORITHMS[settings.name](table, settings)

@@ -51,10 +51,8 @@ _EPISODE_COLUMNS = (
     "stop",
     "error",
 )
-_TURN_COLUMNS = ("observation", "admissible", "response", "valid", "reward")
+_TURN_COLUMNS = ("observation", "anchor", "admissible", "response", "valid", "reward")
 _SCHEMA = pa.schema(list(COLUMNS.items()))
-# Older tables have no anchors.
-_FIRST_SCHEMA = pa.schema([item for item in COLUMNS.items() if item[0] != "anchor"])
 
 
 def write(path: Path, trajectories: Sequence[Trajectory], *, phase: str, split: str) -> None:
@@ -79,8 +77,6 @@ def extract(path: Path, part: Path, *, phase: str, split: str) -> None:
 def read(path: Path) -> list[dict[str, Any]]:
     """Read the rows back: a dictionary for each turn, with the keys of ``COLUMNS``.
 
-    Anchors are None in older tables, which have no such column.
-
     Raises:
         FormatError: The file is no table, has other columns, or lacks a value.
     """
@@ -88,7 +84,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         table = pq.read_table(path)
     except pa.ArrowException as error:
         raise FormatError(f"{path} is no table of episodes: {error}") from error
-    if not any(table.schema.equals(schema) for schema in (_SCHEMA, _FIRST_SCHEMA)):
+    if not table.schema.equals(_SCHEMA):
         columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
         raise FormatError(f"{path} has columns {columns}: not those of a table of episodes")
     try:
@@ -99,7 +95,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     for index, row in enumerate(rows):
         if missing := _missing(row):
             raise FormatError(f"{path} is damaged: row {index} has no {missing}")
-    return [{name: row.get(name) for name in COLUMNS} for row in rows]
+    return rows
 
 
 def _missing(row: Mapping[str, Any]) -> str:

@@ -132,7 +132,7 @@ class Evaluation:
         tokens: Sampled tokens, forced ones included; None where an endpoint sampled them.
         seconds: Wall-clock time.
         mean_return: Mean undiscounted return by the environment's own rewards; in WebShop the mean
-            score. Failed episodes count 0. None in older records.
+            score. Failed episodes count 0.
 
     Raises:
         ValueError: The counts are not those of the outcomes, or a task has no episodes.
@@ -149,7 +149,7 @@ class Evaluation:
     invalid_share: float
     tokens: int | None
     seconds: float
-    mean_return: float | None = None
+    mean_return: float
 
     def __post_init__(self) -> None:
         if not self.outcomes or not all(outcome.count.planned for outcome in self.outcomes):

@@ -101,12 +101,7 @@ def summary(evaluation: Evaluation) -> str:
 def _is_graded(evaluation: Evaluation) -> bool:
     """Tell whether the rewards differ from 1 for a win and 0 for a loss."""
     mean_return, success_rate = evaluation.mean_return, evaluation.count.rate
-    return mean_return is not None and not math.isclose(mean_return, success_rate, abs_tol=1e-9)
-
-
-def _mean_return(evaluation: Evaluation) -> str:
-    mean_return = evaluation.mean_return
-    return "" if mean_return is None else f"{mean_return:.2f}"
+    return not math.isclose(mean_return, success_rate, abs_tol=1e-9)
 
 
 def _table(record: RunRecord) -> Table:
@@ -121,7 +116,7 @@ def _table(record: RunRecord) -> Table:
             split, "all", *(score(e.count) for e in evaluations), gain(change) if change else ""
         )
         if any(map(_is_graded, evaluations)):
-            table.add_row("", "mean return", *(_mean_return(e) for e in evaluations), "")
+            table.add_row("", "mean return", *(f"{e.mean_return:.2f}" for e in evaluations), "")
         # Some environments have no types of tasks, whose name is then empty.
         for task_type in filter(None, evaluations[0].by_type):
             table.add_row("", task_type, *(score(e.by_type[task_type]) for e in evaluations), "")

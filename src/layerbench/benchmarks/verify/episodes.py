@@ -126,8 +126,7 @@ def _totals_differ(evaluation: Evaluation, played: Sequence[_Episode]) -> Iterat
         ("invalid_share", evaluation.invalid_share, invalid / max(len(turns), 1)),
         ("mean_return", evaluation.mean_return, paid / len(played)),
     ):
-        # Of what earlier versions did not keep, nothing is claimed.
-        if said is not None and not math.isclose(said, found, rel_tol=1e-9, abs_tol=1e-12):
+        if not math.isclose(said, found, rel_tol=1e-9, abs_tol=1e-12):
             yield f"its {name} is {said}, the stored turns give {found}"
 
 
