@@ -16,7 +16,7 @@ TAKES_SETTINGS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the runs and where the combined one goes."""
+    """Declare the runs and the folder of the combined one."""
     parser.add_argument(
         "runs", metavar="RUN", nargs="+", help="folder of a finished run; at least two"
     )

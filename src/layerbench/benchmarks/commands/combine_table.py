@@ -1,4 +1,4 @@
-"""The table of ``layerbench combine``: gains apart, their sum, and the gain together."""
+"""The table of ``layerbench combine``: the gain of each part, their sum, and the combined gain."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,14 +26,14 @@ def print_table(record: RunRecord, parts: Sequence[FinishedRun], *, where: str) 
 
 
 def _addition(record: RunRecord, parts: Sequence[FinishedRun], split: str) -> Addition:
-    base, *scored = (
+    combined, *apart = (
         (
-            one.evaluation(phase="base", split=split).outcomes,
-            one.evaluation(phase="final", split=split).outcomes,
+            each.evaluation(phase="base", split=split).outcomes,
+            each.evaluation(phase="final", split=split).outcomes,
         )
-        for one in (record, *(part.record for part in parts))
+        for each in (record, *(part.record for part in parts))
     )
-    return additivity.add_up(scored, base)
+    return additivity.add_up(apart, combined)
 
 
 def _table(
@@ -45,11 +45,11 @@ def _table(
     for split, addition in additions.items():
         base = record.evaluation(phase="base", split=split)
         table.add_row(split, "none", run_table.score(base.count), "")
-        for one in (*(part.record for part in parts), record):
-            if one is record:
+        for each in (*(part.record for part in parts), record):
+            if each is record:
                 table.add_row("", "sum of these", "", run_table.gain(addition.total))
-            final = one.evaluation(phase="final", split=split)
-            change = run_table.gain(one.differences[split])
-            table.add_row("", one.selection.name, run_table.score(final.count), change)
+            final = each.evaluation(phase="final", split=split)
+            change = run_table.gain(each.differences[split])
+            table.add_row("", each.selection.name, run_table.score(final.count), change)
         table.add_row("", "combined - sum", "", run_table.gain(addition.surplus))
     return table
