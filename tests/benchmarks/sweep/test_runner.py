@@ -131,9 +131,7 @@ def test_a_failing_launcher_loses_incomplete_runs_alone(tmp_path: Path) -> None:
     plan, launcher = small_sweep.make(tmp_path), FakeLauncher(execute)
     failed, _ = run_sweep(plan, launcher, tmp_path)
     log = tmp_path / "launcher-error.log"
-    assert failed == {
-        "layer 0 seed 0": f"the launcher failed: RuntimeError: a worker (see {log})"
-    }
+    assert failed == {"layer 0 seed 0": f"the launcher failed: RuntimeError: a worker (see {log})"}
     assert "Traceback" in log.read_text()
 
 
