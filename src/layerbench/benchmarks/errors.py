@@ -49,7 +49,7 @@ class FailedError(Exception):
 
 
 class RunFailedError(FailedError):
-    """A run ended early; the same command continues it."""
+    """A run ended early; the same command continues it where it can."""
 
 
 class FetchError(FailedError):

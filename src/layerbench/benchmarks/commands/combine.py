@@ -36,6 +36,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     folder = RunFolder(Path(args.out) if args.out else default_path(config))
     record = finished(config, folder, start)
     if record is None:
+        # Imports torch, for which the table of a finished run should not wait.
         from layerbench.benchmarks.runs.launch import launch
 
         record = launch(config, folder, start)

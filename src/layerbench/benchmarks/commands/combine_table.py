@@ -46,6 +46,7 @@ def _table(
         base = record.evaluation(phase="base", split=split)
         table.add_row(split, "none", run_table.score(base.count), "")
         for each in (*(part.record for part in parts), record):
+            # The combined run comes last, below the sum that it is compared with.
             if each is record:
                 table.add_row("", "sum of these", "", run_table.gain(addition.total))
             final = each.evaluation(phase="final", split=split)

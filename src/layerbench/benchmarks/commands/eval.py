@@ -47,6 +47,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         raise SettingsError("eval trains no layers: use layerbench run")
     typed = {"model.name": args.model, "model.base_url": args.base_url}
     settings += [f"{name}={value}" for name, value in typed.items() if value is not None]
+    # An evaluation is a run that trains nothing, with the same folder and record.
     settings.append("layers=none")
     if args.dry_run:
         print(_dry_run(args, settings))

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
             raise SettingsError(str(error)) from error
     whole = args.merged is not None
     out: Path = args.merged if whole else args.delta
+    # The export replaces its folder by a rename: files that lie in it would be lost.
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out} is there already: name a new folder")
     quieten_transformers()

@@ -108,6 +108,7 @@ def _formatter(name: str, out: Path | None) -> "Callable[[Leaderboard], str]":
     try:
         from layerbench.benchmarks.html.leaderboard_page import leaderboard_page
     except ModuleNotFoundError as error:
+        # Any other missing module is a bug, which no extra mends.
         if error.name not in ("altair", "vl_convert"):
             raise
         raise SettingsError(

@@ -86,6 +86,7 @@ def _action(line: str, actions: tuple[str, ...]) -> str:
     # A number that is an action itself is that action.
     if line.isdecimal() and line not in actions and 1 <= int(line) <= len(actions):
         numbered = actions[int(line) - 1]
+        # A template such as WebShop's search[<query>] is listed, but is no action yet.
         return "" if is_template(numbered) else numbered
     if not actions:
         return line

@@ -53,6 +53,7 @@ def _parse(env: str, argv: Sequence[str]) -> "PretrainSettings":
         SettingsError: An option is unknown, a value is out of its range, or the folder cannot be
             written.
     """
+    # A parser of its own, so that --help after the environment shows the recipe's options.
     parser = Parser(
         prog=f"layerbench pretrain {env}",
         description=f"Make the embedded model anew: about {_MINUTES[env]} minutes on 2 cores.",
@@ -76,5 +77,6 @@ def _parse(env: str, argv: Sequence[str]) -> "PretrainSettings":
     from layerbench.benchmarks.records.run_folder import RunFolder
 
     settings = PretrainSettings(**vars(args))
+    # Before the demonstrations, which take minutes.
     RunFolder(settings.out).check_writable()
     return settings

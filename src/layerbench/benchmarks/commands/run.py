@@ -113,6 +113,7 @@ def finished(config: "RunConfig", folder: "RunFolder", start: "Start") -> "RunRe
     """Read the record of a finished run; None if the run is to be executed."""
     record = folder.check(config, start)
     if record is None:
+        # Before torch is imported and a model loaded, which can take a minute.
         folder.check_writable()
         quieten_transformers()
     elif not folder.episodes.exists():
