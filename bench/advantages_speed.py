@@ -16,8 +16,7 @@ from time import perf_counter
 import numpy as np
 
 from layerbench.agents.types import ContextMode, Response, StopReason, Trajectory, Turn
-from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.runs import prepare
+from layerbench.benchmarks.runs import resolve
 from layerbench.envs.types import Observation
 from layerbench.rl.advantages import gigpo, group_advantages, turn_table
 from layerbench.rl.types import Group
@@ -71,7 +70,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     groups = make_groups(arguments.turns, seed=0)
-    settings = prepare.algorithm_settings(settings_config.load("alfworld", preset="paper"))
+    settings = resolve.load("alfworld", preset="paper").algorithm
     table = turn_table(groups, settings)
     results = {
         "turns": len(table.rewards_N),

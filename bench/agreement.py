@@ -16,15 +16,15 @@ import numpy as np
 from simulated_sweeps import BASE, Scenario, Simulator
 
 from layerbench.benchmarks.stats.bootstrap import Resampler
-from layerbench.benchmarks.stats.contribution import Estimate
 from layerbench.benchmarks.stats.rank_correlation import (
-    Agreement,
+    RankCorrelation,
     Sweep,
-    agreement,
     kendall,
+    rank_correlations,
     spearman,
 )
 from layerbench.benchmarks.stats.ranking import LayerGain
+from layerbench.benchmarks.stats.success import Estimate
 
 WIDE = (0.35, 0.37, 0.39, 0.42, 0.45, 0.48, 0.50, 0.52, 0.55, 0.57)
 NARROW = (0.45, 0.46, 0.47, 0.48, 0.49, 0.50, 0.51, 0.52, 0.53, 0.54)
@@ -50,22 +50,20 @@ def measure(
         for layers in rates
     ]
     rng = np.random.default_rng(seed)
-    found: list[Agreement] = []
+    found: list[RankCorrelation] = []
     reliabilities: list[float] = []
     for number in range(simulations):
         one, other = (
             _sweep(simulator, rng, task_seed=2 * (number % 2) + side)
             for side, simulator in enumerate(simulators)
         )
-        agreed = agreement(one, other)
-        assert agreed
-        found.append(agreed)
+        found.append(rank_correlations([one, other])[0, 1])
         reliabilities += [one.reliability, other.reliability]
     one_1K, other_1K = (np.array([layers]) for layers in rates)
     return {
         "mean reliability": round(float(np.mean(reliabilities)), 3),
         "rho": _checked([a.spearman for a in found], float(spearman(one_1K, other_1K)[0])),
-        "tau": _checked([a.kendall for a in found], float(kendall(one_1K, other_1K)[0])),
+        "tau": _checked([a.kendall() for a in found], float(kendall(one_1K, other_1K)[0])),
     }
 
 

@@ -33,8 +33,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCau
 
 from layerbench.agents.backends.base import Query
 from layerbench.agents.backends.transformers.backend import TransformersBackend
-from layerbench.benchmarks.config import compose as settings_config
-from layerbench.benchmarks.runs import prepare
+from layerbench.benchmarks.runs import resolve
 from layerbench.rl.batching import TrainingSequence
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
@@ -110,7 +109,7 @@ def measure_update(
 ) -> dict[str, Any]:
     """Time one optimizer step, and see how much memory it took."""
     device = next(model.parameters()).device
-    defaults = prepare.train_settings(settings_config.load("alfworld", preset="paper"))
+    defaults = resolve.load("alfworld", preset="paper").train
     settings = replace(
         defaults,
         minibatches=1,

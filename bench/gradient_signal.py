@@ -35,7 +35,7 @@ from layerbench.rl.update import Learner, accumulate_gradients, weigh
 SIZE, BATCH = 8, 8
 LAYERS = (0, 5, 10, 15, 19)
 
-PUBLISHED = prepare.algorithm_settings(resolve.load("alfworld", preset="paper"))
+PUBLISHED = resolve.load("alfworld", preset="paper").algorithm
 WAYS = {
     "grpo": replace(PUBLISHED, name=Algorithm.GRPO),
     "dr_grpo": replace(PUBLISHED, name=Algorithm.DR_GRPO),
@@ -96,8 +96,10 @@ def main() -> None:
     args = parser.parse_args()
     prepared = prepare.prepare(resolve.load("alfworld", ["layers=full", f"seed={args.seed}"]))
     groups = play(prepared, tasks=args.tasks, seed=args.seed)
-    learner = make_learner(prepared.model, prepared.selection, prepared.training, seed=args.seed)
-    settings = prepared.training
+    learner = make_learner(
+        prepared.model, prepared.selection, prepared.config.train, seed=args.seed
+    )
+    settings = prepared.config.train
     layers_P = np.concatenate(
         [
             np.full(p.numel(), int(found[1]) if (found := re.search(r"layers\.(\d+)", n)) else -1)

@@ -31,7 +31,7 @@ LAYERS = ("15", "all-layers", "full")
 def learner_of(layers: str, rank: int) -> Learner:
     """Load the model anew: no way of learning meets what another has learned."""
     prepared = prepare.prepare(resolve.load("alfworld", [f"layers={layers}"]))
-    settings = replace(prepared.training, lora_rank=rank)
+    settings = replace(prepared.config.train, lora_rank=rank)
     return make_learner(prepared.model, prepared.selection, settings, seed=0)
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     args = parser.parse_args()
     prepared = prepare.prepare(resolve.load("alfworld", ["layers=15"]))
     groups = play(prepared, tasks=args.tasks, seed=0)
-    training = prepared.training
+    training = prepared.config.train
     sequences = make_sequences(groups, group_advantages(groups, prepared.algorithm))
     ways = [(layers, rank) for layers in LAYERS for rank in (0, args.rank)]
     # Adapters of all are those of all layers.

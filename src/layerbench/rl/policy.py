@@ -79,8 +79,8 @@ def check_head(model: nn.Module) -> None:
         raise _unsupported(model)
 
 
-def _unsupported(model: nn.Module) -> ValueError:
-    return ValueError(
+def _unsupported(model: nn.Module) -> UserError:
+    return UserError(
         f"{type(model).__name__} does more to its logits than apply its head to the last "
         "hidden states, which training does not support: choose another model"
     )

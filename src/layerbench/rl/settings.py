@@ -198,7 +198,10 @@ class LossSettings:
     def __post_init__(self) -> None:
         check_ranges(self)
         if 0 < self.importance_cap < 1:
-            raise UserError(f"importance_cap must be 0 or at least 1, got {self.importance_cap}")
+            raise UserError(
+                f"importance_cap is {self.importance_cap:g}, but it bounds a weight that is 1 "
+                "where engine and trainer agree: take at least 1, or 0 for no correction"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,8 +250,7 @@ class TrainSettings:
     epochs: AtLeastOne
     minibatches: AtLeastOne
     micro_batch_tokens: AtLeastOne
-    # A greedy policy would play the same episode again and again, and could not learn.
-    temperature: Positive
+    temperature: NotNegative
     checkpoint_every: AtLeastOne
     dynamic_sampling: bool
     loss: LossSettings
@@ -259,3 +261,6 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        if self.temperature == 0:
+            # It would play the same episode again and again.
+            raise UserError("temperature is 0, but a greedy policy cannot learn: take 1")

@@ -15,18 +15,12 @@ from layerbench.benchmarks import cli
 from layerbench.benchmarks.config.schema import ModelConfig
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.records import run_record
+from layerbench.benchmarks.runs import resolve
 from tests.support import saved_model, tiny_models
 
 
 def settings_of(folder: Path) -> ModelConfig:
-    return ModelConfig(
-        name=str(folder),
-        revision="main",
-        dtype="auto",
-        device="cpu",
-        trust_remote_code=False,
-        threads=1,
-    )
+    return resolve.load("keydoor", [f"model.name={folder}", "model.device=cpu"]).model
 
 
 def last_error(folder: Path, out: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:

@@ -1,6 +1,6 @@
 import pytest
 
-from layerbench.benchmarks.stats.additivity import Scored, add_up
+from layerbench.benchmarks.stats.additivity import BeforeAfter, add_up
 from layerbench.benchmarks.stats.success import Count, Difference, Interval, TaskOutcome
 
 
@@ -8,7 +8,7 @@ def outcomes(wins: list[int], *, episodes: int = 1) -> list[TaskOutcome]:
     return [TaskOutcome(f"task-{i}", "", Count(episodes, 0, won)) for i, won in enumerate(wins)]
 
 
-def scored(before: list[int], after: list[int], *, episodes: int = 1) -> Scored:
+def scored(before: list[int], after: list[int], *, episodes: int = 1) -> BeforeAfter:
     return outcomes(before, episodes=episodes), outcomes(after, episodes=episodes)
 
 

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
-from layerbench.benchmarks.stats.rank_correlation import Sweep, agreement, kendall, match, spearman
+from layerbench.benchmarks.stats.rank_correlation import (
+    RankCorrelation,
+    Sweep,
+    kendall,
+    match,
+    rank_correlations,
+    spearman,
+)
 from layerbench.benchmarks.stats.ranking import LayerGain
 
 
@@ -16,6 +23,10 @@ def sweep(
     rng = np.random.default_rng(seed)
     layers = [LayerGain(k, g, g + noise * rng.standard_normal(2000)) for k, g in gains.items()]
     return Sweep(tuple(layers), num_layers)
+
+
+def correlation(one: Sweep, other: Sweep) -> RankCorrelation | None:
+    return rank_correlations([one, other]).get((0, 1))
 
 
 def pairs(one: Sweep, other: Sweep) -> list[tuple[int, int]]:
@@ -62,16 +73,16 @@ def test_layers_too_far_apart_are_not_matched() -> None:
 
 def test_equal_sweeps_without_noise_agree_entirely() -> None:
     one = sweep({0: 0.1, 3: 0.2, 9: 0.3})
-    found = agreement(one, one)
+    found = correlation(one, one)
     assert found is not None
     assert found.pairs == ((0, 0), (3, 3), (9, 9))
     assert found.spearman.value == pytest.approx(1.0)
-    assert found.kendall.interval.low == pytest.approx(1.0)
+    assert found.kendall().interval.low == pytest.approx(1.0)
 
 
 def test_few_noisy_layers_do_not_agree_for_certain() -> None:
     gains = {0: 0.1, 3: 0.2, 9: 0.3}
-    found = agreement(sweep(gains, noise=0.1, seed=1), sweep(gains, noise=0.1, seed=2))
+    found = correlation(sweep(gains, noise=0.1, seed=1), sweep(gains, noise=0.1, seed=2))
     assert found is not None
     assert found.spearman.value == pytest.approx(1.0)
     assert found.spearman.interval.low < 0
@@ -83,7 +94,7 @@ def test_noise_that_hides_the_order_does_not_exclude_agreement() -> None:
     # truth, so the interval reaches above the estimate.
     one = {k: 0.1 * k for k in range(8)}
     other = {**one, 2: 0.5, 5: 0.2}
-    found = agreement(sweep(one, noise=0.15, seed=1), sweep(other, noise=0.15, seed=2))
+    found = correlation(sweep(one, noise=0.15, seed=1), sweep(other, noise=0.15, seed=2))
     assert found is not None
     assert found.spearman.value < 0.9
     assert found.spearman.interval.high == 1.0
@@ -95,21 +106,21 @@ def test_noise_that_hides_the_order_does_not_exclude_agreement() -> None:
     st.lists(st.floats(-1, 1), min_size=6, max_size=6),
 )
 def test_intervals_hold_the_correlation(one: list[float], other: list[float]) -> None:
-    found = agreement(
+    found = correlation(
         sweep(dict(enumerate(one)), noise=0.2, seed=1),
         sweep(dict(enumerate(other)), noise=0.2, seed=2),
     )
-    for correlation in (found.spearman, found.kendall) if found else ():
-        low, high = correlation.interval.low, correlation.interval.high
-        assert -1 <= low <= correlation.value + 1e-9
-        assert correlation.value - 1e-9 <= high <= 1
+    for estimate in (found.spearman, found.kendall()) if found else ():
+        low, high = estimate.interval.low, estimate.interval.high
+        assert -1 <= low <= estimate.value + 1e-9
+        assert estimate.value - 1e-9 <= high <= 1
 
 
 def test_two_layers_or_equal_gains_have_no_order() -> None:
     three = sweep({0: 0.1, 3: 0.2, 9: 0.3})
-    assert agreement(three, sweep({0: 0.1, 3: 0.2})) is None
-    assert agreement(three, sweep({0: 0.1, 3: 0.1, 9: 0.1})) is None
-    assert agreement(three, sweep({})) is None
+    assert correlation(three, sweep({0: 0.1, 3: 0.2})) is None
+    assert correlation(three, sweep({0: 0.1, 3: 0.1, 9: 0.1})) is None
+    assert correlation(three, sweep({})) is None
 
 
 def test_reliability_is_what_noise_leaves_of_the_variance() -> None:

@@ -113,14 +113,14 @@ def weights_hash(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _not_loaded(name: str, problem: Exception) -> ValueError:
+def _not_loaded(name: str, problem: Exception) -> UserError:
     # Messages of transformers can be very long: one lists every architecture that it knows.
     reason = str(problem).strip().partition("\n")[0][:300]
     if name.startswith(("/", "./", "../", "~")) and not Path(name).exists():
         reason = "there is no such folder"
     elif "Unrecognized configuration class" in reason:
         reason = "layerbench needs a causal language model, which decodes alone; this is none"
-    return ValueError(f"model '{name}' could not be loaded: {reason}")
+    return UserError(f"model '{name}' could not be loaded: {reason}")
 
 
 def _find_device(name: str) -> torch.device:

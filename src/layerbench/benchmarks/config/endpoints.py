@@ -56,12 +56,12 @@ def check(config: RunConfig) -> None:
         raise SettingsError(f"{PREFIX} names no model: give {PREFIX}NAME")
     if config.layers != "none":
         raise SettingsError(f"{name} is behind an endpoint and cannot learn: use layerbench eval")
-    asked = {"agent.action_mode": config.agent.action_mode}
-    asked["agent.context_mode"] = config.agent.context_mode
+    agent = config.agent
+    modes = {"agent.action_mode": agent.action_mode, "agent.context_mode": agent.context_mode}
     for setting, value in _ASKED_BY.items():
-        if asked[setting] != value:
+        if modes[setting] != value:
             raise SettingsError(
-                f"a model behind an endpoint cannot be asked by {setting}={asked[setting]}: "
+                f"a model behind an endpoint cannot be asked by {setting}={modes[setting]}: "
                 f"take {setting}={value}"
             )
     _check_url(url)

@@ -1,9 +1,24 @@
-"""The settings of a run as dataclasses; their values are in ``conf/``, one YAML file each."""
+"""The settings of a run as dataclasses, each declared once; their values are in ``conf/``.
+
+A field has the setting's type, its range as metadata (``Annotated``) and its docstring; nothing
+here has a value that a run could use. Those of learning are declared in ``rl/settings.py``.
+"""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from omegaconf import MISSING
+from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.rl.settings import (
+    AdvantageSettings,
+    AtLeastOne,
+    Count,
+    NotNegative,
+    Positive,
+    Range,
+    TrainSettings,
+)
+
+Seed = Annotated[int, Range(0, 2**32 - 1)]
 
 
 @dataclass
@@ -21,13 +36,13 @@ class EnvConfig:
             ``env.NAME=`` stands for ``env.options.NAME=``.
     """
 
-    name: str = MISSING
-    train_split: str = MISSING
-    eval_splits: list[str] = field(default_factory=list[str])
-    max_turns: int = MISSING
-    workers: int = MISSING
-    slots: int = MISSING
-    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    name: str
+    train_split: str
+    eval_splits: list[str]
+    max_turns: AtLeastOne
+    workers: Count
+    slots: AtLeastOne
+    options: dict[str, Any]
 
 
 @dataclass
@@ -55,18 +70,18 @@ class ModelConfig:
             not recorded.
     """
 
-    name: str = MISSING
-    revision: str = MISSING
-    dtype: str = MISSING
-    device: str = MISSING
-    trust_remote_code: bool = MISSING
-    threads: int = MISSING
-    attention: str = "auto"
-    base_url: str = ""
-    backend: str = "transformers"
-    cache_gb: float = 2.0
-    sleep: bool = False
-    concurrency: int = 8
+    name: str
+    revision: str
+    dtype: Literal["auto", "float32", "bfloat16"]
+    device: str
+    trust_remote_code: bool
+    threads: AtLeastOne
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
+    base_url: str
+    backend: Literal["transformers", "vllm"]
+    cache_gb: Positive
+    sleep: bool
+    concurrency: Annotated[int, Range(1, 64)]
 
 
 @dataclass
@@ -86,114 +101,14 @@ class AgentConfig:
             template must have, as Qwen3's does.
     """
 
-    style: str = MISSING
-    action_mode: str = MISSING
-    context_mode: str = MISSING
-    history: int = MISSING
-    max_prompt_tokens: int = MISSING
-    max_response_tokens: int = MISSING
-    max_context_tokens: int = MISSING
-    thinking: bool = True
-
-
-@dataclass
-class AlgorithmConfig:
-    """How turns are compared; see ``layerbench.rl.advantages``.
-
-    Attributes:
-        name: ``gigpo``, ``grpo`` or ``dr_grpo``; starts from ``conf/algorithm/NAME.yaml``.
-        discount: Factor a turn in GiGPO's returns.
-        step_weight: Of GiGPO's step advantages.
-        statistics: ``per_trajectory`` (the paper's), or verl-agent's ``per_turn`` or
-            ``per_first_turn``.
-        normalisation: ``mean_std``, or ``mean``, as Dr. GRPO always does.
-        std_eps: Added to a standard deviation before it divides.
-        invalid_penalty: Taken off the reward of an invalid turn, after scaling.
-        reward_scale: Factor on the environment's rewards.
-        similarity: Texts at least this alike share an anchor group; 1 groups equal anchors only.
-    """
-
-    name: str = MISSING
-    discount: float = MISSING
-    step_weight: float = MISSING
-    statistics: str = MISSING
-    normalisation: str = MISSING
-    std_eps: float = MISSING
-    invalid_penalty: float = MISSING
-    reward_scale: float = MISSING
-    similarity: float = MISSING
-
-
-@dataclass
-class TrainConfig:
-    """How the model learns.
-
-    Attributes:
-        iterations: Rounds of play, comparison and update.
-        tasks: Length of the fixed list of training tasks.
-        tasks_per_iteration: Groups an iteration.
-        group_size: Episodes of one task.
-        learning_rate: Where all parameters or all layers learn.
-        layer_learning_rate: Where only some layers learn.
-        warmup: Iterations over which the learning rate rises from 0.
-        weight_decay: AdamW's.
-        grad_clip: Largest norm of the gradient.
-        epochs: Passes over one iteration's episodes.
-        minibatches: Optimizer steps a pass.
-        micro_batch_tokens: Tokens in memory at once; changes the speed, not the result.
-        temperature: Of the sampling in training.
-        checkpoint_every: Iterations between checkpoints.
-        lr_scale: Multiplier of the learning rate by layer, ``10:1,15:2``, 1 for those not named;
-            ``@RESULTS`` takes it from the contributions in an earlier sweep; empty for none.
-        dynamic_sampling: Replace groups of equal scores by new ones (DAPO).
-        clip_low: Largest fall of the importance ratio, as a share.
-        clip_high: Largest rise of the importance ratio, as a share.
-        dual_clip: Bound on the ratio where the advantage is negative.
-        kl_coef: Weight of the distance to the base model.
-        kl_kind: ``k1``, ``k2`` or ``k3``.
-        entropy_coef: Weight of the entropy bonus.
-        aggregation: ``grpo``, ``token_mean`` or ``dr_grpo``.
-        max_tokens: What ``dr_grpo``'s aggregation divides a sequence's loss by.
-        sequence_ratio: One importance ratio a sequence (GSPO).
-        importance_cap: Bound of the weight that corrects for an engine which samples with other
-            log-probabilities than the trainer's (truncated importance sampling); 0 corrects
-            nothing.
-        gradient_checkpointing: Compute what is inside a layer again for its gradients, instead of
-            keeping it; changes memory and speed, not the result.
-        lora_rank: Rank of the LoRA adapters that learn in the place of the selected layers'
-            matrices; 0 lets the weights themselves learn. Needs the extra ``lora``.
-        lora_learning_rate: Of the adapters; 0 takes that of whole weights.
-    """
-
-    iterations: int = MISSING
-    tasks: int = MISSING
-    tasks_per_iteration: int = MISSING
-    group_size: int = MISSING
-    learning_rate: float = MISSING
-    layer_learning_rate: float = MISSING
-    warmup: int = MISSING
-    weight_decay: float = MISSING
-    grad_clip: float = MISSING
-    epochs: int = MISSING
-    minibatches: int = MISSING
-    micro_batch_tokens: int = MISSING
-    temperature: float = MISSING
-    checkpoint_every: int = MISSING
-    dynamic_sampling: bool = MISSING
-    clip_low: float = MISSING
-    clip_high: float = MISSING
-    dual_clip: float = MISSING
-    kl_coef: float = MISSING
-    kl_kind: str = MISSING
-    entropy_coef: float = MISSING
-    aggregation: str = MISSING
-    max_tokens: int = MISSING
-    sequence_ratio: bool = MISSING
-    importance_cap: float = 0.0
-    lr_scale: str = ""
-    gradient_checkpointing: bool = False
-    lora_rank: int = 0
-    lora_learning_rate: float = 0.0
+    style: str
+    action_mode: ActionMode
+    context_mode: ContextMode
+    history: Count
+    max_prompt_tokens: AtLeastOne
+    max_response_tokens: AtLeastOne
+    max_context_tokens: Count
+    thinking: bool
 
 
 @dataclass
@@ -209,11 +124,11 @@ class EvalConfig:
         every: Iterations between evaluations during training; 0 for none.
     """
 
-    tasks: int = MISSING
-    episodes_per_task: int = MISSING
-    temperature: float = MISSING
-    seed: int = MISSING
-    every: int = MISSING
+    tasks: Count
+    episodes_per_task: AtLeastOne
+    temperature: NotNegative
+    seed: Seed
+    every: Count
 
 
 @dataclass
@@ -227,10 +142,10 @@ class PartConfig:
         weights_sha256: Hash of the base model with these layers alone.
     """
 
-    run: str = MISSING
-    checkpoint: str = MISSING
-    layers: list[int] = field(default_factory=list[int])
-    weights_sha256: str = MISSING
+    run: str
+    checkpoint: str
+    layers: list[int]
+    weights_sha256: str
 
 
 @dataclass
@@ -284,15 +199,15 @@ class RunConfig:
         read_from: Where settings were read from, if it was an earlier sweep.
     """
 
-    env: EnvConfig = field(default_factory=EnvConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    agent: AgentConfig = field(default_factory=AgentConfig)
-    algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    eval: EvalConfig = field(default_factory=EvalConfig)
-    layers: str = MISSING
-    seed: int = MISSING
-    preset: str = MISSING
-    run_root: str = MISSING
-    parts: list[PartConfig] = field(default_factory=list[PartConfig])
-    read_from: SourcesConfig = field(default_factory=SourcesConfig)
+    env: EnvConfig
+    model: ModelConfig
+    agent: AgentConfig
+    algorithm: AdvantageSettings
+    train: TrainSettings
+    eval: EvalConfig
+    layers: str
+    seed: Seed
+    preset: str
+    run_root: str
+    parts: list[PartConfig]
+    read_from: SourcesConfig

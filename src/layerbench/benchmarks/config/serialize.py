@@ -9,7 +9,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from layerbench.benchmarks.config import overrides, validate
+from layerbench.benchmarks.config import overrides, sections, validate
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs import registry
@@ -29,6 +29,10 @@ _LATER: Mapping[str, Any] = {
     "train.lora_rank": 0,
     "train.lora_learning_rate": 0.0,
 }
+
+
+# What a record leaves out, with values that no replay depends on.
+_NOT_RECORDED: Mapping[str, Any] = {"run_root": "", "model": {"concurrency": 1}}
 
 
 def as_dict(config: RunConfig) -> dict[str, Any]:
@@ -91,8 +95,12 @@ def restore(settings: Mapping[str, Any]) -> RunConfig:
     if "${" in json.dumps(settings):
         raise SettingsError("the settings refer to values elsewhere by ${}: write them out")
     try:
-        plain = OmegaConf.merge(OmegaConf.structured(RunConfig), {**settings, "run_root": ""})
-        config = cast(RunConfig, OmegaConf.to_object(plain))
+        form = OmegaConf.structured(sections.hydra_form(RunConfig))
+        later = OmegaConf.create()
+        for name, value in _LATER.items():
+            OmegaConf.update(later, name, value)
+        plain = OmegaConf.merge(form, _NOT_RECORDED, later, dict(settings))
+        config = sections.settings_from(RunConfig, OmegaConf.to_object(plain))
     except OmegaConfBaseException as error:
         raise SettingsError(f"the settings cannot be read: {error}") from error
     # What was converted on the way was of another type.
@@ -117,7 +125,7 @@ def first_difference(here: object, there: object, name: str = "") -> str:
 
 
 def _everything(config: RunConfig) -> dict[str, Any]:
-    settings = dataclasses.asdict(config)
+    settings: dict[str, Any] = dataclasses.asdict(sections.form_of(config))
     del settings["run_root"]
     return settings
 

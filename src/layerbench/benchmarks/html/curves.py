@@ -1,6 +1,5 @@
 """Training curves from the ``metrics.jsonl`` beside records."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from layerbench.benchmarks.leaderboard.types import Board, Row
+from layerbench.benchmarks.records import metrics_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def read_success(path: Path) -> Sequence[float]:
     if not path.is_file():
         return ()
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = metrics_log.read(path)
     except (ValueError, RecursionError):
         return ()
     success = [share for line in lines if (share := _share(line)) is not None]

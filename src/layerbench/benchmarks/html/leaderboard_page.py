@@ -12,6 +12,7 @@ from layerbench.benchmarks.html.render import render
 from layerbench.benchmarks.html.table_section import chart_data, env_words, section
 from layerbench.benchmarks.leaderboard import cells
 from layerbench.benchmarks.leaderboard.types import Board, Leaderboard
+from layerbench.benchmarks.records.text import UNPUBLISHED
 
 _ASSETS = ("base", "leaderboard")
 
@@ -42,7 +43,7 @@ def leaderboard_page(leaderboard: Leaderboard, *, page: Path) -> str:
             "window": 2 * charts.SMOOTHING + 1,
             "digits": cells.contribution_digits,
             "env_words": env_words,
-            "unpublished": cells.UNPUBLISHED,
+            "unpublished": UNPUBLISHED,
             "data": {
                 "forms": charts.forms(),
                 "boards": {

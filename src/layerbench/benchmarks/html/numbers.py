@@ -2,8 +2,7 @@
 
 import math
 
-from layerbench.benchmarks.stats.contribution import Estimate
-from layerbench.benchmarks.stats.success import Count, Interval
+from layerbench.benchmarks.stats.success import Count, Estimate, Interval
 
 MINUS = "\N{MINUS SIGN}"
 

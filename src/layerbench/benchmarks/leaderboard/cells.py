@@ -8,20 +8,10 @@ from itertools import pairwise
 
 from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Role, Row
 from layerbench.benchmarks.records import run_table
-from layerbench.benchmarks.stats.contribution import Estimate
-
-UNPUBLISHED = {
-    "alfworld-gen": "not comparable with published ALFWorld scores",
-    "webshop-synth": "not comparable with published WebShop scores",
-}
-"""What must be said of games that carry a known name but are not those of the publications."""
+from layerbench.benchmarks.records.text import UNPUBLISHED, plain, signed
+from layerbench.benchmarks.stats.success import Estimate
 
 _SETTINGS = 8  # named of those that tell two tables apart; all are in the JSON
-
-
-def plain(text: str) -> str:
-    """Replace what cannot be printed, so that no name steers a terminal or breaks a line."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def headline(board: Board) -> list[str]:
@@ -67,14 +57,6 @@ def contribution(row: Row) -> str:
 def contribution_digits(found: Estimate) -> int:
     """Say how many decimals of a C its interval leaves room for."""
     return 2 if found.interval.high - found.interval.low < 1 else 1
-
-
-def signed(found: Estimate) -> str:
-    """Write a difference or a correlation with its 95 % interval, if resamples differ at all."""
-    if found.interval.is_point:
-        return f"{found.value:+z.2f} no interval"
-    low, high = found.interval.low, found.interval.high
-    return f"{found.value:+z.2f} {low:+z.2f} to {high:+z.2f}"
 
 
 def seeds(numbers: tuple[int, ...]) -> str:

@@ -12,9 +12,19 @@ from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard import cells
 from layerbench.benchmarks.leaderboard.build import gather
 from layerbench.benchmarks.leaderboard.types import Board
-from layerbench.benchmarks.stats.rank_correlation import FEWEST_PAIRS, Agreement, Sweep, agreement
-
-_WIDTH = 132
+from layerbench.benchmarks.records.text import (
+    LEADERBOARD_WIDTH,
+    borderless_table,
+    plain,
+    print_lines,
+    signed,
+)
+from layerbench.benchmarks.stats.rank_correlation import (
+    FEWEST_PAIRS,
+    RankCorrelation,
+    Sweep,
+    rank_correlations,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +65,22 @@ def correlate(roots: Sequence[Path]) -> str:
             f"a correlation needs two sweeps of at least {FEWEST_PAIRS} layers trained alone, "
             f"found {len(sweeps)}"
         )
-    return _written(sweeps, matrix([found.sweep for found in sweeps]))
+    return _written(sweeps, rank_correlations([labelled.sweep for labelled in sweeps]))
 
 
-def matrix(sweeps: list[Sweep]) -> dict[tuple[int, int], Agreement | None]:
-    """Correlate every two sweeps, by their places, the earlier first."""
-    return {
-        (i, j): agreement(sweeps[i], sweeps[j])
-        for i in range(len(sweeps))
-        for j in range(i + 1, len(sweeps))
-    }
-
-
-def _written(sweeps: list[Labelled], found: dict[tuple[int, int], Agreement | None]) -> str:
+def _written(sweeps: list[Labelled], correlations: dict[tuple[int, int], RankCorrelation]) -> str:
     out = io.StringIO()
-    console = Console(file=out, width=max(_WIDTH, 10 + 26 * len(sweeps)), color_system=None)
+    console = Console(
+        file=out, width=max(LEADERBOARD_WIDTH, 10 + 26 * len(sweeps)), color_system=None
+    )
     for number, labelled in enumerate(sweeps, start=1):
-        lines = [cells.plain(str(labelled.root)), *cells.headline(labelled.board)]
+        lines = [plain(str(labelled.root)), *cells.headline(labelled.board)]
         layers = ", ".join(str(x.layer) for x in labelled.sweep.layers)
         lines.append(f"layers {layers}  reliability {labelled.sweep.reliability:.2f}")
         text = "\n    ".join(lines)
-        console.print(f"{number:2}  {text}", highlight=False, markup=False, soft_wrap=True)
+        print_lines(console, [f"{number:2}  {text}"])
     console.print()
-    console.print(_table(len(sweeps), found), crop=False)
+    console.print(_table(len(sweeps), correlations), crop=False)
     console.print(
         "above the diagonal Spearman's rho, below it Kendall's tau, with 95 % intervals over tasks "
         "and seeds and (n) pairs of layers\nreliability: share of the variance between a sweep's "
@@ -87,21 +90,18 @@ def _written(sweeps: list[Labelled], found: dict[tuple[int, int], Agreement | No
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
-def _table(size: int, found: dict[tuple[int, int], Agreement | None]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="")
-    table.add_column("")
-    for number in range(1, size + 1):
-        table.add_column(str(number), no_wrap=True)
+def _table(size: int, correlations: dict[tuple[int, int], RankCorrelation]) -> Table:
+    table = borderless_table(["", *(str(number) for number in range(1, size + 1))])
     for i in range(size):
-        table.add_row(str(i + 1), *(_cell(found, i, j) for j in range(size)))
+        table.add_row(str(i + 1), *(_cell(correlations, i, j) for j in range(size)))
     return table
 
 
-def _cell(found: dict[tuple[int, int], Agreement | None], row: int, column: int) -> str:
+def _cell(correlations: dict[tuple[int, int], RankCorrelation], row: int, column: int) -> str:
     if row == column:
         return "1"
-    pair = found[min(row, column), max(row, column)]
-    if pair is None:
+    correlation = correlations.get((min(row, column), max(row, column)))
+    if correlation is None:
         return "too few pairs"
-    shown = pair.spearman if row < column else pair.kendall
-    return f"{cells.signed(shown)} ({len(pair.pairs)})"
+    shown = correlation.spearman if row < column else correlation.kendall()
+    return f"{signed(shown)} ({len(correlation.pairs)})"

@@ -6,12 +6,11 @@ import io
 import json
 from collections.abc import Iterator
 
-from layerbench.benchmarks.leaderboard import cells
 from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Row
 from layerbench.benchmarks.records import json_codec
 from layerbench.benchmarks.records.json_codec import Json
-from layerbench.benchmarks.stats.contribution import Estimate
-from layerbench.benchmarks.stats.success import Count, success_interval
+from layerbench.benchmarks.records.text import UNPUBLISHED, plain
+from layerbench.benchmarks.stats.success import Count, Estimate, success_interval
 
 SCHEMA = 1
 
@@ -63,8 +62,8 @@ def _board(board: Board) -> Json:
         "best": json_codec.encode(board.best),
         "notes": list(board.notes),
     }
-    if board.key.games in cells.UNPUBLISHED:
-        fields["warning"] = f"{board.key.games}: {cells.UNPUBLISHED[board.key.games]}"
+    if board.key.games in UNPUBLISHED:
+        fields["warning"] = f"{board.key.games}: {UNPUBLISHED[board.key.games]}"
     return fields
 
 
@@ -147,6 +146,6 @@ def _estimate(name: str, found: Estimate | None) -> dict[str, object]:
 def _cell(value: object) -> object:
     """Keep a spreadsheet from reading a name as a formula; numbers stay as they are."""
     if isinstance(value, str):
-        text = cells.plain(value)
+        text = plain(value)
         return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
     return value

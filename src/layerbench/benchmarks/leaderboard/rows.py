@@ -14,13 +14,17 @@ from jaxtyping import Float
 
 from layerbench.benchmarks.leaderboard.types import BoardKey, Role, Row
 from layerbench.benchmarks.records.discover import FoundRecord
-from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.records.run_record import (
+    BASE_PHASE,
+    BASE_SELECTION,
+    FINAL_PHASE,
+    FULL_SELECTION,
+    Evaluation,
+    RunRecord,
+)
 from layerbench.benchmarks.stats.bootstrap import Resampler, Scores
 from layerbench.benchmarks.stats.contribution import Comparison, Contribution, compare, verdict
 from layerbench.benchmarks.stats.success import Count, pool, pool_by_type, success_interval
-
-BASE, FULL = "none", "full"
-"""Names of the selections that all others are compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,11 @@ def scored(found: FoundRecord) -> Iterator[Scored]:
     """Take a record apart by split; a split without a base evaluation has no place in a table."""
     by_place = {(e.phase, e.split): e for e in found.record.evaluations}
     for (phase, split), base in by_place.items():
-        if phase != "base":
+        if phase != BASE_PHASE:
             continue
-        if found.record.selection.name == BASE:
+        if found.record.selection.name == BASE_SELECTION:
             yield Scored(found, base, base)
-        elif final := by_place.get(("final", split)):
+        elif final := by_place.get((FINAL_PHASE, split)):
             yield Scored(found, base, final)
 
 
@@ -70,18 +74,20 @@ def make(table: Sequence[Scored], key: BoardKey) -> tuple[tuple[Row, ...], tuple
     base, notes = _base_by_seed(table)
     groups: defaultdict[str, list[Scored]] = defaultdict(list)
     for item in sorted(table, key=lambda s: s.seed):
-        if item.selection != BASE:
+        if item.selection != BASE_SELECTION:
             groups[item.selection].append(item)
     scores = {name: _scores(group) for name, group in groups.items()}
-    scores[BASE] = {item.seed: _rates(item.base) for item in base}
-    resampler = Resampler(scores, untrained=[BASE], task_seed=zlib.crc32(key.tasks_sha256.encode()))
-    compared = compare(scores, base=BASE, full=FULL, resampler=resampler)
+    scores[BASE_SELECTION] = {item.seed: _rates(item.base) for item in base}
+    task_seed = zlib.crc32(key.tasks_sha256.encode())
+    resampler = Resampler(scores, untrained=[BASE_SELECTION], task_seed=task_seed)
+    compared = compare(scores, base=BASE_SELECTION, full=FULL_SELECTION, resampler=resampler)
     if groups and not resampler.knows_seeds():
         notes.append("one seed: intervals and verdicts leave out the luck of training")
     # The rank is a setting, so that all of a table who have one have the same.
     if rank := max(item.found.record.selection.lora_rank or 0 for item in table):
         notes.append(f"trained by LoRA of rank {rank}: full is LoRA on all layers")
-    made = [_trained_row(groups[name], compared[name], groups.get(FULL, [])) for name in groups]
+    full = groups.get(FULL_SELECTION, [])
+    made = [_trained_row(group, compared[name], full) for name, group in groups.items()]
     return (_base_row(base), *sorted(made, key=_order)), tuple(notes)
 
 
@@ -101,7 +107,7 @@ def _base_by_seed(table: Sequence[Scored]) -> tuple[list[Scored], list[str]]:
     """Choose the base evaluation of each seed, and complain about records that disagree."""
     chosen: dict[int, Scored] = {}
     notes: list[str] = []
-    ranks = {BASE: 0, FULL: 1}
+    ranks = {BASE_SELECTION: 0, FULL_SELECTION: 1}
     for item in sorted(table, key=lambda s: (s.seed, ranks.get(s.selection, 2), s.found.path)):
         first = chosen.setdefault(item.seed, item)
         if item.base.outcomes != first.base.outcomes:
@@ -120,7 +126,7 @@ def _base_row(base: Sequence[Scored]) -> Row:
     evaluations = {item.seed: item.base for item in base}
     success, by_type = _pooled(evaluations)
     return Row(
-        selection=BASE,
+        selection=BASE_SELECTION,
         role=Role.BASE,
         layers=(),
         success=success,
@@ -150,7 +156,7 @@ def _trained_row(group: Sequence[Scored], compared: Comparison, full: Sequence[S
     selection = group[0].found.record.selection
     return Row(
         selection=selection.name,
-        role=Role.FULL if selection.name == FULL else Role.LAYERS,
+        role=Role.FULL if selection.name == FULL_SELECTION else Role.LAYERS,
         layers=selection.layers,
         success=success,
         interval=success_interval(successes=success.successes, episodes=success.planned),

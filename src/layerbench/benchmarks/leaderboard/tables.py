@@ -1,9 +1,7 @@
 """A leaderboard as text for people: on a terminal and as markdown."""
 
-import html
 import io
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -11,8 +9,14 @@ from rich.table import Table
 
 from layerbench.benchmarks.leaderboard import cells
 from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Role, Row
-
-_WIDTH = 132  # wherever it is written, so that the same records give the same bytes
+from layerbench.benchmarks.records.text import (
+    LEADERBOARD_WIDTH,
+    borderless_table,
+    escaped,
+    markdown_table,
+    plain,
+    print_lines,
+)
 
 LEGEND = (
     "success: won/played over all seeds, Wilson's 95 % interval of these episodes. "
@@ -37,7 +41,7 @@ class Column:
 
 
 COLUMNS = (
-    Column("layers", lambda row: "base" if row.role is Role.BASE else cells.plain(row.selection)),
+    Column("layers", lambda row: "base" if row.role is Role.BASE else plain(row.selection)),
     Column("success (won/played) 95%", cells.success),
     Column("C 95%", cells.contribution),
     Column("seeds", lambda row: cells.seeds(row.seeds)),
@@ -52,13 +56,13 @@ COLUMNS = (
 def terminal(leaderboard: Leaderboard) -> str:
     """Write the tables in plain text."""
     out = io.StringIO()
-    console = Console(file=out, width=_WIDTH, color_system=None)
+    console = Console(file=out, width=LEADERBOARD_WIDTH, color_system=None)
     for board in leaderboard.boards:
-        _print(console, cells.headline(board))
+        print_lines(console, cells.headline(board))
         console.print(_table(board), crop=False)
-        _print(console, [*cells.remarks(board), ""])
+        print_lines(console, [*cells.remarks(board), ""])
     console.print(LEGEND, highlight=False, markup=False)
-    _print(console, cells.leftovers(leaderboard))
+    print_lines(console, cells.leftovers(leaderboard))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
@@ -78,15 +82,8 @@ def markdown(leaderboard: Leaderboard) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _print(console: Console, lines: Sequence[str]) -> None:
-    if lines:
-        console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True)
-
-
 def _table(board: Board) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="")
-    for column in COLUMNS:
-        table.add_column(column.head, no_wrap=column.head != "verdict")
+    table = borderless_table((column.head for column in COLUMNS), wrapped=["verdict"])
     for row in board.rows:
         table.add_row(*(_unmarked(column.cell(row)) for column in COLUMNS))
     return table
@@ -103,7 +100,7 @@ def _markdown_types(board: Board) -> Iterator[str]:
         return
     yield "By kind of task (won/played):"
     rows = [[COLUMNS[0].cell(row), *(_counted(row, kind) for kind in kinds)] for row in board.rows]
-    yield markdown_table(["layers", *(cells.plain(kind) for kind in kinds)], rows)
+    yield markdown_table(["layers", *(plain(kind) for kind in kinds)], rows)
 
 
 def _counted(row: Row, kind: str) -> str:
@@ -120,16 +117,5 @@ def _markdown_records(board: Board) -> str:
     return "\n".join(["Records:", "", *lines])
 
 
-def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table of GitHub's markdown; cells are escaped."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(escaped(cell) for cell in line)} |" for line in lines)
-
-
-def escaped(text: str) -> str:
-    """Keep markdown and HTML from reading a name as their own."""
-    return re.sub(r"([\\`*_|\[\]#~!])", r"\\\1", html.escape(text, quote=False))
-
-
 def _in_code(path: str) -> str:
-    return cells.plain(path).replace("`", "\ufffd").replace("|", "\ufffd")
+    return plain(path).replace("`", "\ufffd").replace("|", "\ufffd")

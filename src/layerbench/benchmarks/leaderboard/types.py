@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from layerbench.benchmarks.records.discover import BrokenRecord, FoundRecord
-from layerbench.benchmarks.stats.contribution import Contribution, Estimate, Standing
+from layerbench.benchmarks.stats.contribution import Contribution, Standing
 from layerbench.benchmarks.stats.ranking import (
     BestLayer,
     DepthThird,
@@ -17,7 +17,7 @@ from layerbench.benchmarks.stats.ranking import (
     best_layers,
     depth_profile,
 )
-from layerbench.benchmarks.stats.success import Count, Interval
+from layerbench.benchmarks.stats.success import Count, Estimate, Interval
 
 
 class Role(StrEnum):

@@ -1,6 +1,7 @@
 """Combines layers of separate runs in one model: which runs fit, and the run that scores them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import finished_run
 from layerbench.benchmarks.models.finished_run import FinishedRun
 from layerbench.benchmarks.records import comparability
-from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.records.run_record import FINAL_PHASE, FULL_SELECTION, RunRecord
 
 # Not compared: the hash of the base weights is, wherever they were loaded from.
 _BASE_LOCATION = frozenset({"model.name", "model.revision", "model.trust_remote_code"})
@@ -50,7 +51,7 @@ def make_config(parts: Sequence[FinishedRun]) -> RunConfig:
     config = first.settings(command="combine")
     config.layers = f"combine:{'+'.join(part.record.selection.name for part in parts)}"
     # Nothing is trained: rates and their sources would only make the settings of equal runs differ.
-    config.train.lr_scale = ""
+    config.train = replace(config.train, lr_scale="")
     config.read_from = SourcesConfig()
     config.run_root = str(first.path.parent)
     config.parts = [
@@ -76,7 +77,7 @@ def _read_part(run: Path) -> FinishedRun:
         raise SettingsError(
             f"the run in {run} trained adapters (train.lora_rank): combine runs of whole layers"
         )
-    if part.record.settings.get("layers") == "full":
+    if part.record.settings.get("layers") == FULL_SELECTION:
         raise SettingsError(
             f"the run in {run} trained all parameters, also those outside of layers: "
             "combine runs of layers"
@@ -114,5 +115,5 @@ def _tasks(record: RunRecord) -> dict[str, list[tuple[str, int]]]:
     return {
         e.split: [(outcome.task_id, outcome.count.planned) for outcome in e.outcomes]
         for e in record.evaluations
-        if e.phase == "final"
+        if e.phase == FINAL_PHASE
     }

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.agents.pretrained import embedded, names
-from layerbench.benchmarks.leaderboard.cells import UNPUBLISHED, plain
-from layerbench.benchmarks.leaderboard.tables import escaped, markdown_table
 from layerbench.benchmarks.models.delta import Base
 from layerbench.benchmarks.records import run_table
-from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.records.run_record import FULL_SELECTION, RunRecord
+from layerbench.benchmarks.records.text import UNPUBLISHED, escaped, markdown_table, plain
 
 # Settings that hold paths of the machine that the run was on.
 _LOCAL_SETTINGS = frozenset({"model", "parts", "read_from"})
@@ -83,7 +82,7 @@ def _summary(record: RunRecord, base: Base) -> str:
 
 
 def _scores(record: RunRecord) -> str:
-    phases = [p for p in ("base", "final") if any(e.phase == p for e in record.evaluations)]
+    phases = run_table.phases(record)
     rows: list[list[str]] = []
     for split in record.env.eval_splits:
         change = record.differences.get(split)
@@ -153,7 +152,7 @@ def _settings(settings: Mapping[str, Any]) -> str:
 
 
 def _what_learned(record: RunRecord) -> str:
-    if record.selection.name == "full" and not record.selection.lora_rank:
+    if record.selection.name == FULL_SELECTION and not record.selection.lora_rank:
         return "all parameters"
     noun = "layer" if len(record.selection.layers) == 1 else "layers"
     return f"{noun} {escaped(plain(record.selection.name))}"

@@ -12,6 +12,12 @@ from layerbench.benchmarks.stats.success import Count, Difference, TaskOutcome, 
 
 SCHEMA = 1
 
+BASE_SELECTION, FULL_SELECTION = "none", "full"
+"""Names of the selections of nothing, which only scores the base model, and of all weights."""
+
+BASE_PHASE, FINAL_PHASE = "base", "final"
+"""Phases of the evaluations before and after training."""
+
 UNKNOWN = "unknown"
 """Hash and dtype of a model behind an endpoint, whose weights are not seen."""
 
@@ -304,7 +310,7 @@ class RunRecord:
         if len(scored) != len(self.evaluations):
             raise FormatError("two evaluations share a phase and a split")
         for split in self.differences:
-            if not {("base", split), ("final", split)} <= scored:
+            if not {(BASE_PHASE, split), (FINAL_PHASE, split)} <= scored:
                 raise FormatError(f"a difference on '{split}' needs its base and final evaluation")
 
     def _check_unknown(self) -> None:

@@ -6,24 +6,23 @@ from rich.console import Console
 from rich.table import Table
 
 from layerbench.benchmarks.records.run_record import (
+    BASE_PHASE,
+    FINAL_PHASE,
     EndpointRecord,
     Evaluation,
     RunRecord,
     SelectionRecord,
 )
+from layerbench.benchmarks.records.text import RUN_WIDTH, borderless_table, print_lines, signed
 from layerbench.benchmarks.stats.success import Count, Difference, success_interval
-
-WIDTH = 120
-"""Of every table, wherever it is written, so that the same record gives the same bytes."""
 
 
 def print_record(record: RunRecord, *, where: str) -> None:
     """Print model, scores by split and type of task, and the record's path to stdout."""
-    console = Console(width=WIDTH, color_system=None)
-    console.print(*headline(record), sep="\n", highlight=False, markup=False, soft_wrap=True)
+    console = Console(width=RUN_WIDTH, color_system=None)
+    print_lines(console, headline(record))
     console.print(_table(record), crop=False)
-    last = [*notes(record), f"record {where}"]
-    console.print(*last, sep="\n", highlight=False, markup=False, soft_wrap=True)
+    print_lines(console, [*notes(record), f"record {where}"])
 
 
 def headline(record: RunRecord) -> list[str]:
@@ -69,6 +68,11 @@ def usage(endpoint: EndpointRecord) -> str:
     )
 
 
+def phases(record: RunRecord) -> list[str]:
+    """List which of the phases before and after training the record has."""
+    return [p for p in (BASE_PHASE, FINAL_PHASE) if any(e.phase == p for e in record.evaluations)]
+
+
 def score(count: Count) -> str:
     """Write a success rate with its counts and its 95 % interval.
 
@@ -81,14 +85,8 @@ def score(count: Count) -> str:
 
 
 def gain(change: Difference) -> str:
-    """Write a difference of success rates with its interval.
-
-    Resampling tasks that all came out alike tells nothing about others: then there is none.
-    """
-    if change.interval.is_point:
-        return f"{change.difference:+.2f} no interval"
-    low, high = change.interval.low, change.interval.high
-    return f"{change.difference:+.2f} {low:+.2f} to {high:+.2f}"
+    """Write a difference of success rates with its interval; the smallest loss keeps its sign."""
+    return signed(change.estimate, number="+.2f")
 
 
 def summary(evaluation: Evaluation) -> str:
@@ -112,15 +110,12 @@ def _mean_return(evaluation: Evaluation) -> str:
 
 
 def _table(record: RunRecord) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="")
-    phases = [p for p in ("base", "final") if any(e.phase == p for e in record.evaluations)]
-    table.add_column("split", no_wrap=True)
-    table.add_column("task type", no_wrap=True)
-    for phase in phases:
-        table.add_column(f"{phase} (won/played) 95%", no_wrap=True)
-    table.add_column("difference 95%" if record.differences else "", no_wrap=True)
+    played = phases(record)
+    scores = [f"{phase} (won/played) 95%" for phase in played]
+    last = "difference 95%" if record.differences else ""
+    table = borderless_table(["split", "task type", *scores, last])
     for split in record.env.eval_splits:
-        evaluations = [record.evaluation(phase=phase, split=split) for phase in phases]
+        evaluations = [record.evaluation(phase=phase, split=split) for phase in played]
         change = record.differences.get(split)
         table.add_row(
             split, "all", *(score(e.count) for e in evaluations), gain(change) if change else ""

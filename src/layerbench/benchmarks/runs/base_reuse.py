@@ -8,6 +8,7 @@ from typing import Any
 from layerbench.benchmarks.records import episodes, json_codec, run_record
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import (
+    BASE_PHASE,
     CodeRecord,
     EnvRecord,
     Evaluation,
@@ -17,7 +18,6 @@ from layerbench.benchmarks.records.run_record import (
 )
 from layerbench.benchmarks.runs.console import Reporter
 
-_PHASE = "base"
 # All that the play of the base model depends on; what is left is about training.
 _SETTINGS = ("env", "model", "agent", "eval", "seed")
 
@@ -63,7 +63,7 @@ def take_over(base: RunFolder, folder: RunFolder, mine: Conditions, reporter: Re
             reporter.say(f"the base model is scored again: {base.path} has another {difference}")
             return
         for split in mine.tasks:
-            _copy(record.evaluation(phase=_PHASE, split=split), base.episodes, folder)
+            _copy(record.evaluation(phase=BASE_PHASE, split=split), base.episodes, folder)
     # A damaged table raises one or the other.
     except (OSError, ValueError) as error:
         reporter.say(f"the base model is scored again: {base.path} cannot be read: {error}")
@@ -90,16 +90,16 @@ def _tasks(record: RunRecord) -> dict[str, list[str]]:
     return {
         evaluation.split: [outcome.task_id for outcome in evaluation.outcomes]
         for evaluation in record.evaluations
-        if evaluation.phase == _PHASE
+        if evaluation.phase == BASE_PHASE
     }
 
 
 def _copy(evaluation: Evaluation, table: Path, folder: RunFolder) -> None:
     split = evaluation.split
-    scores = folder.part(_PHASE, split, suffix="json")
+    scores = folder.part(BASE_PHASE, split, suffix="json")
     if scores.exists():
         return
-    part = folder.part(_PHASE, split, suffix="parquet")
-    episodes.extract(table, part, phase=_PHASE, split=split)
+    part = folder.part(BASE_PHASE, split, suffix="parquet")
+    episodes.extract(table, part, phase=BASE_PHASE, split=split)
     # After the table, as when it is played.
     json_codec.write(scores, evaluation)

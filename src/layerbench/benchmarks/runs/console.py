@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
 from layerbench.benchmarks.progress_bars import progress_bars
-from layerbench.benchmarks.records import run_table
+from layerbench.benchmarks.records import run_table, text
 from layerbench.benchmarks.records.run_record import Evaluation
 from layerbench.rl.metrics import IterationMetrics
 from layerbench.rl.types import UpdateStats
@@ -61,7 +61,7 @@ class ConsoleReporter:
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        text.print_lines(self._console, [line])
 
     def playing(self, what: str, *, done: int, episodes: int) -> None:
         if what != self._playing or done == 0:

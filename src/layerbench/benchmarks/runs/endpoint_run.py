@@ -11,6 +11,8 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.records import episodes, provenance
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import (
+    BASE_PHASE,
+    BASE_SELECTION,
     UNKNOWN,
     ModelRecord,
     RunRecord,
@@ -18,7 +20,7 @@ from layerbench.benchmarks.records.run_record import (
 )
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.runs.endpoint_answers import KeptAnswers
-from layerbench.benchmarks.runs.player import BASE, Evaluator, open_pool, remember
+from layerbench.benchmarks.runs.player import Evaluator, open_pool, remember
 from layerbench.benchmarks.runs.prepare import agent_settings, list_tasks
 from layerbench.benchmarks.runs.record import evaluation_record
 from layerbench.envs.registry import EnvIdentity
@@ -66,14 +68,14 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
     """
     config = prepared.config
     state = remember(folder, reporter, weights_sha256=UNKNOWN)
-    answers = KeptAnswers(folder.part(BASE, "answers", suffix="jsonl"), prepared.endpoint)
+    answers = KeptAnswers(folder.part(BASE_PHASE, "answers", suffix="jsonl"), prepared.endpoint)
     if len(answers):
         reporter.say(f"going on after {len(answers)} answers")
     with open_pool(config.env) as pool:
         evaluator = Evaluator(
             config, prepared.tasks, agent(config, answers), folder, reporter, pool
         )
-        evaluator.evaluate(BASE)
+        evaluator.evaluate(BASE_PHASE)
     finished = evaluation_record(
         config,
         prepared.identity,
@@ -87,7 +89,7 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
             parameters=None,
         ),
         selection=SelectionRecord(
-            name="none",
+            name=BASE_SELECTION,
             layers=(),
             num_layers=None,
             parameters=0,

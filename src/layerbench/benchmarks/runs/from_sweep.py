@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from layerbench.benchmarks.config.schema import RunConfig, SourceConfig
@@ -37,7 +38,7 @@ def fill_in(config: RunConfig) -> None:
         if not selection.layers:
             raise SettingsError(f"train.lr_scale is of layers that learn, layers={config.layers}")
         scales = contribution_scales(table.contributions, selection.layers)
-        config.train.lr_scale = spell_scales(scales)
+        config.train = replace(config.train, lr_scale=spell_scales(scales))
 
 
 def _source(asked: str, table: SweptTable) -> SourceConfig:

@@ -21,8 +21,6 @@ from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import Task
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share
 
-BASE, FINAL = "base", "final"
-
 
 @dataclass(slots=True)
 class Evaluator:

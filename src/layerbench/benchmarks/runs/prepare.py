@@ -1,6 +1,5 @@
 """From settings to everything a run needs, loaded and checked against each other."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -22,22 +21,13 @@ from layerbench.benchmarks.config.schema import AgentConfig, EnvConfig, RunConfi
 from layerbench.benchmarks.config.selected_layers import selection_of
 from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.models import loading
+from layerbench.benchmarks.records.run_record import BASE_SELECTION
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
 from layerbench.rl.layers import decoder_blocks
 from layerbench.rl.lora import check_adapters
 from layerbench.rl.lr_scales import check_scales, parse_scales
-from layerbench.rl.settings import (
-    AdvantageSettings,
-    Aggregation,
-    Algorithm,
-    KLKind,
-    LossSettings,
-    Normalisation,
-    Statistics,
-    TrainSettings,
-)
 from layerbench.rl.types import LayerSelection
 
 
@@ -53,8 +43,6 @@ class PreparedRun:
         model: The base model.
         agent: Plays by that same model.
         selection: Which layers learn.
-        training: How; not used where nothing is trained.
-        algorithm: How rewards become advantages.
     """
 
     config: RunConfig
@@ -64,8 +52,6 @@ class PreparedRun:
     model: nn.Module
     agent: LLMAgent
     selection: LayerSelection
-    training: TrainSettings
-    algorithm: AdvantageSettings
 
     @property
     def trains(self) -> bool:
@@ -82,13 +68,12 @@ def prepare(config: RunConfig) -> PreparedRun:
     if config.model.backend == "vllm":
         engine.require()
     torch.set_num_threads(config.model.threads)
-    training = train_settings(config)
     identity, eval_tasks, train_tasks = list_tasks(config)
     model, tokenizer = loading.load(config.model)
     _check_sources(config, model)
     selection = _selection(config, model)
-    check_scales(parse_scales(training.lr_scale), selection)
-    check_adapters(model, selection, rank=training.lora_rank)
+    check_scales(parse_scales(config.train.lr_scale), selection)
+    check_adapters(model, selection, rank=config.train.lora_rank)
     return PreparedRun(
         config=config,
         identity=identity,
@@ -97,8 +82,6 @@ def prepare(config: RunConfig) -> PreparedRun:
         model=model,
         agent=_agent(config, model, tokenizer),
         selection=selection,
-        training=training,
-        algorithm=algorithm_settings(config),
     )
 
 
@@ -125,7 +108,7 @@ def list_tasks(
         for split in env.eval_splits
     }
     train_tasks: tuple[Task, ...] = ()
-    if config.layers != "none" and not config.parts:
+    if config.layers != BASE_SELECTION and not config.parts:
         train_tasks = _tasks(
             env,
             split=env.train_split,
@@ -168,24 +151,6 @@ def _selection(config: RunConfig, model: nn.Module) -> LayerSelection:
     return selection_of(config, num_layers=num_layers)
 
 
-def train_settings(config: RunConfig) -> TrainSettings:
-    """Translate the settings of training."""
-    values = dataclasses.asdict(config.train)
-    loss = {field.name: values.pop(field.name) for field in dataclasses.fields(LossSettings)}
-    loss["kl_kind"] = KLKind(loss["kl_kind"])
-    loss["aggregation"] = Aggregation(loss["aggregation"])
-    return TrainSettings(loss=LossSettings(**loss), **values)
-
-
-def algorithm_settings(config: RunConfig) -> AdvantageSettings:
-    """Translate the settings of the algorithm."""
-    values = dataclasses.asdict(config.algorithm)
-    values["name"] = Algorithm(values["name"])
-    values["statistics"] = Statistics(values["statistics"])
-    values["normalisation"] = Normalisation(values["normalisation"])
-    return AdvantageSettings(**values)
-
-
 def agent_settings(asked: AgentConfig, *, max_context_tokens: int | None = None) -> AgentSettings:
     """Translate the settings of the agent.
 
@@ -194,8 +159,8 @@ def agent_settings(asked: AgentConfig, *, max_context_tokens: int | None = None)
         max_context_tokens: What the model can read, in place of what the settings say.
     """
     return AgentSettings(
-        action_mode=ActionMode(asked.action_mode),
-        context_mode=ContextMode(asked.context_mode),
+        action_mode=asked.action_mode,
+        context_mode=asked.context_mode,
         history=asked.history,
         max_prompt_tokens=asked.max_prompt_tokens,
         max_response_tokens=asked.max_response_tokens,

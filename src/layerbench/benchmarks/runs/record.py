@@ -13,6 +13,8 @@ from layerbench.benchmarks.config.selected_layers import recorded_name
 from layerbench.benchmarks.records import provenance, run_record
 from layerbench.benchmarks.records.run_folder import RunState
 from layerbench.benchmarks.records.run_record import (
+    BASE_PHASE,
+    FINAL_PHASE,
     EndpointRecord,
     EnvRecord,
     Evaluation,
@@ -23,7 +25,7 @@ from layerbench.benchmarks.records.run_record import (
     SelectionRecord,
     TrainingRecord,
 )
-from layerbench.benchmarks.runs.player import BASE, FINAL, Evaluator
+from layerbench.benchmarks.runs.player import Evaluator
 from layerbench.benchmarks.runs.prepare import PreparedRun
 from layerbench.benchmarks.stats.success import Difference, paired_difference
 from layerbench.envs.registry import EnvIdentity
@@ -185,7 +187,7 @@ def _movement(prepared: PreparedRun, base: BaseWeights) -> MovementRecord:
 def _differences(evaluations: Sequence[Evaluation]) -> Mapping[str, Difference]:
     outcomes = {(e.phase, e.split): e.outcomes for e in evaluations}
     return {
-        split: paired_difference(outcomes[BASE, split], final)
+        split: paired_difference(outcomes[BASE_PHASE, split], final)
         for (phase, split), final in outcomes.items()
-        if phase == FINAL
+        if phase == FINAL_PHASE
     }

@@ -1,6 +1,7 @@
 """The settings of a run, checked, and with what earlier runs say filled in."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from layerbench.agents.pretrained import fetched
@@ -51,7 +52,8 @@ def resolve(config: RunConfig) -> RunConfig:
     config.layers = without_spaces(selection, what="layers").lower() + at + results.strip()
     validate.check(config)
     from_sweep.fill_in(config)
-    config.train.lr_scale = spell_scales(parse_scales(config.train.lr_scale))
+    spelled = spell_scales(parse_scales(config.train.lr_scale))
+    config.train = replace(config.train, lr_scale=spelled)
     return config
 
 

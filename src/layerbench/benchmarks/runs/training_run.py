@@ -8,11 +8,11 @@ from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.records import episodes, provenance
 from layerbench.benchmarks.records.run_folder import RunFolder, RunState
-from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, RunRecord
 from layerbench.benchmarks.runs import base_reuse, record
 from layerbench.benchmarks.runs.base_reuse import Conditions
 from layerbench.benchmarks.runs.console import Reporter
-from layerbench.benchmarks.runs.player import BASE, FINAL, Evaluator, open_pool, remember
+from layerbench.benchmarks.runs.player import Evaluator, open_pool, remember
 from layerbench.benchmarks.runs.prepare import PreparedRun
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup
 from layerbench.rl.layers import BaseWeights
@@ -49,7 +49,7 @@ def execute(
         evaluator = Evaluator(
             config, prepared.eval_tasks, prepared.agent, folder, reporter, pool, processes
         )
-        evaluator.evaluate(BASE)
+        evaluator.evaluate(BASE_PHASE)
         if prepared.trains:
             history, changed = _train(prepared, evaluator)
         else:
@@ -59,7 +59,7 @@ def execute(
                 prepared.model, config.parts, num_layers=prepared.selection.num_layers
             )
         if changed.tensors:
-            evaluator.evaluate(FINAL)
+            evaluator.evaluate(FINAL_PHASE)
         evaluator.note_memory()
     finished = record.training_record(prepared, evaluator, state, history=history, base=changed)
     if processes.rank == 0:
@@ -79,7 +79,7 @@ def _train(
     Raises:
         SettingsError: The checkpoint is damaged, or the model cannot be trained.
     """
-    last, every = prepared.training.iterations, prepared.config.eval.every
+    last, every = prepared.config.train.iterations, prepared.config.eval.every
     evaluated = range(every, last, every) if every else range(0)
 
     def report(metrics: IterationMetrics) -> None:
@@ -94,8 +94,8 @@ def _train(
             lambda requests, temperature: evaluator.play("train", requests, temperature),
             tasks=prepared.train_tasks,
             selection=prepared.selection,
-            settings=prepared.training,
-            algorithm=prepared.algorithm,
+            settings=prepared.config.train,
+            algorithm=prepared.config.algorithm,
             seed=prepared.config.seed,
             run_dir=evaluator.folder.path,
             processes=evaluator.processes,

@@ -1,1 +1,1 @@
-"""Success rates, contributions, rankings and their intervals, as pure functions."""
+"""Success rates, contributions, rankings and their confidence intervals, as pure functions."""

@@ -1,4 +1,4 @@
-"""Resamples of success rates over tasks and seeds, paired across selections.
+"""Bootstrap of success rates over tasks and training seeds, paired across selections.
 
 Shape suffixes: K selections, R seeds, N tasks, S resamples.
 """
@@ -14,19 +14,19 @@ from jaxtyping import Float
 from layerbench.benchmarks.stats.success import RESAMPLES
 
 Scores = Mapping[int, Float[np.ndarray, " N"]]
-"""One selection's success rate by seed, then by task in the order of the task list."""
+"""One selection's success rates, in [0, 1]: by seed, then by task in the order of the task list."""
 
 PRIOR_FREEDOM = 8
-"""Degrees of freedom that the other selections lend to the variance of one."""
+"""Most degrees of freedom that the other selections lend to the seed variance of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeedVariance:
-    """Mean squares that tell how far training again, with another seed, moves a success rate.
+    """Mean squares of success rates, seeds by tasks; they bound the variance between seeds.
 
     Attributes:
-        between: Between seeds; its expectation is ``within`` + tasks * the variance.
-        within: Of what neither seed nor task explains.
+        between: Mean square between seeds; it expects ``within`` + tasks * that variance.
+        within: Mean square of the residual, which neither seed nor task explains.
         freedom: Degrees of freedom of ``between``; 0 where there is one seed.
     """
 
@@ -36,7 +36,7 @@ class SeedVariance:
 
 
 class Resampler:
-    """Draws success rates as they might have come out, on other tasks and with other seeds.
+    """Draws success rates as other tasks and other training seeds might have given them.
 
     A bootstrap in two levels, with what few seeds need:
 
@@ -57,10 +57,11 @@ class Resampler:
     the intervals hold the truth, beside those of plain bootstraps.
 
     Args:
-        selections: All of a sweep; the more there are, the better a seed's part is known.
-        untrained: Names among them that no training seed moves.
-        task_seed: Of the draws of tasks: equal where sweeps share a list of tasks, so that they
-            are paired too.
+        selections: Scores of all selections of a sweep, by name; the more there are, the better
+            the variance between seeds is known.
+        untrained: Names of the selections that no training seed moves.
+        task_seed: Seed of the draws of tasks: equal where sweeps share a list of tasks, so that
+            they are paired too.
     """
 
     def __init__(
@@ -81,27 +82,28 @@ class Resampler:
         self._over_tasks = self._draw_tasks()
 
     def rates(self, name: str, seeds: Sequence[int]) -> Float[np.ndarray, " S"]:
-        """Draw one selection's success rate over some of its seeds.
+        """Draw one selection's mean success rate over some of its seeds.
 
-        Draws of one object are aligned: the same place is the same resample in all of them.
+        Draws of one ``Resampler`` are aligned: index s is the same resample in all of them.
         """
-        asked = (name, tuple(seeds))
-        if asked not in self._drawn:
-            self._drawn[asked] = self._draw(*asked)
-        return self._drawn[asked]
+        key = (name, tuple(seeds))
+        if key not in self._drawn:
+            self._drawn[key] = self._draw(*key)
+        return self._drawn[key]
 
     def knows_seeds(self) -> bool:
-        """Say whether any selection has two seeds, so that the luck of training is known."""
+        """Tell whether any selection has two seeds, so that the variance between them is known."""
         return any(squares.freedom for squares in self._squares.values())
 
     def _draw_tasks(self) -> dict[tuple[str, tuple[int, ...]], Float[np.ndarray, " S"]]:
-        """Resample tasks for all selections at once, over all seeds of each."""
-        asked = [(name, tuple(scores)) for name, scores in self._selections.items() if scores]
-        if not asked:
+        """Resample tasks for all selections, over all seeds of each."""
+        keys = [(name, tuple(scores)) for name, scores in self._selections.items() if scores]
+        if not keys:
             return {}
-        profiles_KN = np.stack([self._profile(*one) for one in asked])
+        profiles_KN = np.stack([self._profile(*key) for key in keys])
+        # One product for all selections, which takes a fraction of the time of one for each.
         drawn_KS = profiles_KN @ task_weights(profiles_KN.shape[1], self._task_seed).T
-        return dict(zip(asked, drawn_KS, strict=True))
+        return dict(zip(keys, drawn_KS, strict=True))
 
     def _profile(self, name: str, seeds: Sequence[int]) -> Float[np.ndarray, " N"]:
         return np.mean([self._selections[name][seed] for seed in seeds], axis=0)
@@ -113,17 +115,19 @@ class Resampler:
             drawn_S = task_weights(len(profile_N), self._task_seed) @ profile_N
         if name not in self._squares:
             return drawn_S
-        # From name and scores: alone of its kind in a sweep, and not that of another sweep's.
-        played = np.stack(list(self._selections[name].values())).tobytes()
-        rng = np.random.default_rng([zlib.crc32(name.encode()), zlib.crc32(played)])
+        # Seeded by name and scores, so that neither two selections of a sweep nor selections of
+        # the same name in two sweeps share their deviates; only draws of tasks are paired.
+        scores = np.stack(list(self._selections[name].values())).tobytes()
+        rng = np.random.default_rng([zlib.crc32(name.encode()), zlib.crc32(scores)])
         variance_S = _variances(self._moderated(name), tasks=len(profile_N), rng=rng)
         drawn_S = drawn_S + rng.standard_normal(RESAMPLES) * np.sqrt(variance_S / len(seeds))
+        # A normal deviate may leave the range of a rate.
         return np.clip(drawn_S, 0.0, 1.0)
 
     def _moderated(self, name: str) -> SeedVariance:
         others = _average([s for other, s in self._squares.items() if other != name])
-        lent = SeedVariance(others.between, others.within, min(others.freedom, PRIOR_FREEDOM))
-        return _average([self._squares[name], lent])
+        prior = SeedVariance(others.between, others.within, min(others.freedom, PRIOR_FREEDOM))
+        return _average([self._squares[name], prior])
 
 
 @functools.lru_cache(maxsize=4)
@@ -131,7 +135,7 @@ def task_weights(tasks: int, seed: int) -> Float[np.ndarray, "S N"]:
     """Draw tasks with replacement: the share of each task in each resample."""
     rng = np.random.default_rng([seed, tasks])
     weights_SN = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=RESAMPLES) / tasks
-    weights_SN.flags.writeable = False  # shared by all callers
+    weights_SN.flags.writeable = False  # the cache hands the same array to all callers
     return weights_SN
 
 
@@ -142,11 +146,11 @@ def _mean_squares(rates_RN: Float[np.ndarray, "R N"]) -> SeedVariance:
         return SeedVariance(0.0, 0.0, 0)
     by_seed_R = rates_RN.mean(axis=1) - rates_RN.mean()
     by_task_N = rates_RN.mean(axis=0) - rates_RN.mean()
-    rest_RN = rates_RN - rates_RN.mean() - by_seed_R[:, None] - by_task_N
+    residual_RN = rates_RN - rates_RN.mean() - by_seed_R[:, None] - by_task_N
     freedom = num_seeds - 1
     return SeedVariance(
         between=float(tasks * np.square(by_seed_R).sum() / freedom),
-        within=float(np.square(rest_RN).sum() / (freedom * (tasks - 1))),
+        within=float(np.square(residual_RN).sum() / (freedom * (tasks - 1))),
         freedom=freedom,
     )
 
@@ -166,8 +170,9 @@ def _average(squares: Sequence[SeedVariance]) -> SeedVariance:
 def _variances(
     squares: SeedVariance, *, tasks: int, rng: np.random.Generator
 ) -> Float[np.ndarray, " S"]:
-    """Draw variances between seeds that the mean squares allow; zeros where nothing is known."""
+    """Draw variances between seeds that the mean squares allow; zeros if there is one seed."""
     if not squares.freedom:
         return np.zeros(RESAMPLES)
     between_S = squares.between * squares.freedom / rng.chisquare(squares.freedom, size=RESAMPLES)
+    # Where seeds differ less than chance alone would have it, the estimate falls below 0.
     return np.maximum(0.0, between_S - squares.within) / tasks

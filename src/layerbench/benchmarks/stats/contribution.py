@@ -1,4 +1,4 @@
-"""How much of full training's gain a selection brings, and what can be said of it.
+"""Contribution C, the share of full training's gain that a selection reaches, and its tests.
 
 Shape suffixes: N tasks, S resamples, K selections.
 """
@@ -11,18 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from layerbench.benchmarks.stats.bootstrap import Resampler, Scores
-from layerbench.benchmarks.stats.success import Interval
+from layerbench.benchmarks.stats.success import Estimate, Interval
 
 LEVEL = 0.05
-"""Chance of a false alarm among all tests of one question; one minus the intervals' confidence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number and its 95 % interval."""
-
-    value: float
-    interval: Interval
+"""Family-wise error rate of all tests of one question, and 1 - confidence of the intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +23,7 @@ class Contribution:
 
     Attributes:
         estimate: C; None where it is undefined.
-        undefined: Why it is; empty where it is defined.
+        undefined: Why C is undefined; empty where it is defined.
     """
 
     estimate: Estimate | None
@@ -39,7 +31,7 @@ class Contribution:
 
 
 class Standing(StrEnum):
-    """Where a success rate stands to another, at 5 % over all tests of the question."""
+    """How a success rate compares with another, at ``LEVEL`` over all tests of the question."""
 
     ABOVE = "above"
     BELOW = "below"
@@ -48,15 +40,15 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One trained selection, compared.
+    """One trained selection, compared with the base model and with full training.
 
     Attributes:
         gain: S - S_base, over all seeds of the selection.
-        against_full: S - S_full over the shared seeds; None for ``full`` and where there is none.
+        against_full: S - S_full over the shared seeds; None for ``full`` and without shared seeds.
         contribution: C over the shared seeds.
-        to_base: Where S stands to S_base.
-        to_full: Where S stands to S_full; None as for ``against_full``.
-        shared_seeds: Seeds of which base, full and the selection are all there.
+        to_base: S compared with S_base.
+        to_full: S compared with S_full; None as for ``against_full``.
+        shared_seeds: Seeds that base, full and the selection all have.
         gain_draws: Resamples of ``gain``, aligned over the selections of a sweep.
         contribution_draws: Resamples of C; empty where it is undefined.
     """
@@ -80,28 +72,28 @@ def compare(
     (Fieller, 1954): the values c for which S - S_base - c (S_full - S_base) is not clear of 0.
 
     Args:
-        selections: By name; the base's seeds must hold all others'.
+        selections: Scores by name; the base's seeds must include all others'.
         base: Name of the untrained model.
-        full: Name of full training; it may be missing.
-        resampler: Made of the same selections.
+        full: Name of full training; it may be missing from ``selections``.
+        resampler: Resampler of the same selections.
     """
     sweep = _Sweep(selections, base, full, resampler)
-    drawn = {name: sweep.draw(name) for name in selections if name != base}
-    others = [name for name in drawn if name != full]
+    draws = {name: sweep.draw(name) for name in selections if name != base}
+    others = [name for name in draws if name != full]
     tasks = next(len(rates_N) for rates_N in selections[base].values())
-    # Full training against the base is one question of its own, not one of the layers'.
+    # Full against base is a question of its own: Holm's correction is over the layers alone.
     to_base = {
-        **_standings({name: drawn[name].gain_S for name in others}, tasks),
-        **_standings({name: drawn[name].gain_S for name in drawn if name == full}, tasks),
+        **_standings({name: draws[name].gain_S for name in others}, tasks),
+        **_standings({name: draws[name].gain_S for name in draws if name == full}, tasks),
     }
-    to_full = _standings({name: d.below_S for name in others if (d := drawn[name]).shared}, tasks)
+    to_full = _standings({name: d.below_S for name in others if (d := draws[name]).shared}, tasks)
     return {
-        name: sweep.compared(name, drawn[name], to_base[name], to_full.get(name)) for name in drawn
+        name: sweep.compared(name, draws[name], to_base[name], to_full.get(name)) for name in draws
     }
 
 
 def verdict(to_base: Standing, to_full: Standing | None) -> str:
-    """Say in words where a selection stands.
+    """Put the comparisons with base and full into words.
 
     >>> verdict(Standing.ABOVE, Standing.UNCLEAR)
     'better than base, indistinguishable from full'
@@ -125,16 +117,17 @@ def holm(p_values: Sequence[float], *, level: float = LEVEL) -> list[bool]:
     [False, True, False]
     """
     rejected = [False] * len(p_values)
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        if p_values[place] > level / (len(p_values) - rank):
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        # The first that passes lets all larger p-values pass too.
+        if p_values[index] > level / (len(p_values) - rank):
             break
-        rejected[place] = True
+        rejected[index] = True
     return rejected
 
 
 def estimate(value: float, draws_S: Float[np.ndarray, " S"]) -> Estimate:
-    """Put the resamples' middle 95 % about a value."""
-    # Without interpolation: a resampled C can be infinite.
+    """Make an estimate whose interval is the resamples' middle 95 %."""
+    # Without interpolation: between infinite resamples of C it would give nan.
     low, high = np.quantile(draws_S, [LEVEL / 2, 1 - LEVEL / 2], method="inverted_cdf")
     return Estimate(value, Interval(float(low), float(high)))
 
@@ -142,16 +135,26 @@ def estimate(value: float, draws_S: Float[np.ndarray, " S"]) -> Estimate:
 def p_value(draws_S: Float[np.ndarray, " S"], *, tasks: int) -> float:
     """Test a difference against 0, two-sided, by the share of resamples on the other side.
 
-    Never below what a sign test gives where all tasks agree: resamples of a few that came out
-    alike do not differ, however little they tell.
+    Args:
+        draws_S: Resamples of the difference.
+        tasks: Number of tasks behind them; they bound p from below by that of a sign test in which
+            all agree, as resamples of a few tasks with equal outcomes do not differ at all.
     """
+    # Plus 1 in both: a p-value from S resamples cannot be below 1 / (S + 1).
     tail = min(np.count_nonzero(draws_S <= 0), np.count_nonzero(draws_S >= 0))
     return min(1.0, max(2 * (tail + 1) / (len(draws_S) + 1), 2.0 ** (1 - tasks)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Draws:
-    """One selection's resampled differences; the last two are empty without shared seeds."""
+    """One selection's resampled differences.
+
+    Attributes:
+        gain_S: S - S_base over all its seeds.
+        shared: Seeds that full training has too.
+        below_S: S - S_full over the shared seeds; empty if there are none.
+        full_gain_S: S_full - S_base over the shared seeds; empty if there are none.
+    """
 
     gain_S: Float[np.ndarray, " S"]
     shared: tuple[int, ...]
@@ -212,12 +215,13 @@ class _Sweep:
                 f"95 % {bounds.low:+.2f} to {bounds.high:+.2f}",
             ), nothing
         gain = self._difference(name, self.base, drawn.shared)
+        # S - S_base over the shared seeds, which gain_S is not: that is over all seeds.
         draws_S = _ratios(drawn.below_S + drawn.full_gain_S, drawn.full_gain_S)
         return Contribution(estimate(gain / full_gain, draws_S)), draws_S
 
     def _difference(self, name: str, other: str, seeds: Sequence[int]) -> float:
-        mine, theirs = self.selections[name], self.selections[other]
-        return float(np.mean([mine[seed] - theirs[seed] for seed in seeds]))
+        rates, other_rates = self.selections[name], self.selections[other]
+        return float(np.mean([rates[seed] - other_rates[seed] for seed in seeds]))
 
     def _difference_draws(
         self, name: str, other: str, seeds: Sequence[int]
@@ -228,7 +232,7 @@ class _Sweep:
 def _ratios(
     gain_S: Float[np.ndarray, " S"], full_gain_S: Float[np.ndarray, " S"]
 ) -> Float[np.ndarray, " S"]:
-    """Divide; where full training gained nothing, C lies beyond all bounds on the gain's side."""
+    """Divide; where full training gained nothing, C is infinite, with the gain's sign."""
     beyond_S = np.where(gain_S > 0, np.inf, -np.inf)
     clear_S = full_gain_S > 0
     return np.where(clear_S, gain_S / np.where(clear_S, full_gain_S, 1.0), beyond_S)

@@ -1,24 +1,21 @@
-"""Whether two sweeps order the layers alike.
+"""Rank correlations between sweeps: whether they order the layers alike.
 
 Shape suffixes: K pairs of layers, S resamples.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float
 
-from layerbench.benchmarks.stats.contribution import Estimate, estimate
+from layerbench.benchmarks.stats.contribution import estimate
 from layerbench.benchmarks.stats.ranking import LayerGain
-from layerbench.benchmarks.stats.success import Interval
+from layerbench.benchmarks.stats.success import Estimate, Interval
 
 FEWEST_PAIRS = 3
-
-Correlation = Callable[
-    [Float[np.ndarray, "S K"], Float[np.ndarray, "S K"]], Float[np.ndarray, " S"]
-]
+"""Layers that two sweeps must share, at least: the order of two is a toss of a coin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +23,8 @@ class Sweep:
     """The layers of one sweep that were trained alone.
 
     Attributes:
-        layers: At most one entry a layer.
-        num_layers: Decoder blocks of the model.
+        layers: The layers' gains, at most one entry a layer.
+        num_layers: Number of decoder blocks of the model.
     """
 
     layers: tuple[LayerGain, ...]
@@ -41,27 +38,38 @@ class Sweep:
         """
         gains_K = np.array([x.gain for x in self.layers])
         noise_SK = np.stack([x.draws for x in self.layers], axis=1) - gains_K
-        seen, noise = float(gains_K.var()), float(noise_SK.var(axis=1).mean())
-        return max(0.0, 1 - noise / seen) if seen else 0.0
+        total, noise = float(gains_K.var()), float(noise_SK.var(axis=1).mean())
+        # Noise can exceed the variance of gains that hardly differ.
+        return max(0.0, 1 - noise / total) if total else 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class RankCorrelation:
     """How alike two sweeps order the layers that both trained.
 
     Attributes:
-        pairs: A layer of the one sweep and the layer at the same depth of the other.
+        matched: A layer of the first sweep and the layer at the same depth of the second.
         spearman: Rank correlation rho of the gains.
-        kendall: Rank correlation tau-b.
     """
 
-    pairs: tuple[tuple[int, int], ...]
+    matched: tuple[tuple[LayerGain, LayerGain], ...]
     spearman: Estimate
-    kendall: Estimate
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Numbers of the matched layers, from 0."""
+        return tuple((first.layer, second.layer) for first, second in self.matched)
+
+    def kendall(self) -> Estimate:
+        """Compute the rank correlation tau-b of the gains."""
+        sides = list(zip(*self.matched, strict=True))
+        value = kendall(*(np.array([[x.gain for x in side]]) for side in sides))
+        draws_S = kendall(*(np.stack([x.draws for x in side], axis=1) for side in sides))
+        return _interval(float(value[0]), draws_S)
 
 
-def agreement(one: Sweep, other: Sweep) -> Agreement | None:
-    """Correlate the order of the layers in two sweeps.
+def rank_correlations(sweeps: Sequence[Sweep]) -> dict[tuple[int, int], RankCorrelation]:
+    """Correlate the order of the layers in every two sweeps.
 
     Gains have the same order as contributions, and are defined where C is not. The interval spans
     the percentiles of the resamples and those percentiles reflected about the estimate (the basic
@@ -71,65 +79,34 @@ def agreement(one: Sweep, other: Sweep) -> Agreement | None:
     where a sweep's ``reliability`` is low.
 
     Returns:
-        None if fewer than ``FEWEST_PAIRS`` layers can be compared, or all of a sweep's gains are
-        equal.
+        By the two sweeps' positions, the earlier first. Left out are pairs of sweeps that have
+        fewer than ``FEWEST_PAIRS`` layers in common, or one of which has equal gains in all.
     """
-    matched = match(one, other)
-    if len(matched) < FEWEST_PAIRS:
-        return None
-    mine, theirs = ([pair[side] for pair in matched] for side in (0, 1))
-    gains = [np.array([[x.gain for x in side]]) for side in (mine, theirs)]
-    if any(np.ptp(gains_1K) == 0 for gains_1K in gains):
-        return None
-    draws = [np.stack([x.draws for x in side], axis=1) for side in (mine, theirs)]
-    return Agreement(
-        pairs=tuple((a.layer, b.layer) for a, b in matched),
-        spearman=_correlate(spearman, gains, draws),
-        kendall=_correlate(kendall, gains, draws),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class RankCorrelation:
-    """Spearman's rho of two sweeps, as in ``Agreement``.
-
-    Attributes:
-        pairs: A layer of the one sweep and the layer at the same depth of the other.
-        spearman: Rank correlation of the gains.
-    """
-
-    pairs: tuple[tuple[int, int], ...]
-    spearman: Estimate
-
-
-def rank_correlations(sweeps: Sequence[Sweep]) -> dict[tuple[int, int], RankCorrelation]:
-    """Correlate every two of many sweeps, by their places, the earlier first.
-
-    The ranks of a sweep's resamples are found once for each set of layers that it is compared by,
-    not once for each other sweep. What cannot be compared is left out.
-    """
+    # By sweep and layers: ranking the resamples costs most, and most pairs share their layers.
     ranked: dict[tuple[int, tuple[int, ...]], _Ranked] = {}
-    found: dict[tuple[int, int], RankCorrelation] = {}
-    for i, j in combinations(range(len(sweeps)), 2):
-        matched = match(sweeps[i], sweeps[j])
+    correlations: dict[tuple[int, int], RankCorrelation] = {}
+    for positions in combinations(range(len(sweeps)), 2):
+        matched = match(*(sweeps[position] for position in positions))
+        if len(matched) < FEWEST_PAIRS:
+            continue
         sides: list[_Ranked] = []
-        for side, place in enumerate((i, j)):
-            layers = [pair[side] for pair in matched]
-            key = (place, tuple(x.layer for x in layers))
-            if len(layers) >= FEWEST_PAIRS and key not in ranked:
+        for position, layers in zip(positions, zip(*matched, strict=True), strict=True):
+            key = (position, tuple(x.layer for x in layers))
+            if key not in ranked:
                 ranked[key] = _Ranked.of(layers)
-            sides += [ranked[key]] if key in ranked else []
-        if len(sides) == 2 and all(side.gains_1K.any() for side in sides):
-            value = float((sides[0].gains_1K * sides[1].gains_1K).sum())
-            draws_S = np.einsum("sk,sk->s", sides[0].draws_SK, sides[1].draws_SK)
-            pairs = tuple((a.layer, b.layer) for a, b in matched)
-            found[i, j] = RankCorrelation(pairs, _interval(value, draws_S))
-    return found
+            sides.append(ranked[key])
+        if all(side.gains_1K.any() for side in sides):
+            value = _cosine(*(side.gains_1K for side in sides))
+            draws_S = _cosine(*(side.draws_SK for side in sides))
+            correlations[positions] = RankCorrelation(
+                tuple(matched), _interval(float(value[0]), draws_S)
+            )
+    return correlations
 
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    """Centred ranks of unit length, or all 0 where there is one rank only."""
+    """Centred ranks, all 0 where all gains are equal."""
 
     gains_1K: Float[np.ndarray, "1 K"]
     draws_SK: Float[np.ndarray, "S K"]
@@ -137,8 +114,8 @@ class _Ranked:
     @classmethod
     def of(cls, layers: Sequence[LayerGain]) -> "_Ranked":
         return cls(
-            _unit(_centred_ranks(np.array([[x.gain for x in layers]]))),
-            _unit(_centred_ranks(np.stack([x.draws for x in layers], axis=1))),
+            _centred_ranks(np.array([[x.gain for x in layers]])),
+            _centred_ranks(np.stack([x.draws for x in layers], axis=1)),
         )
 
 
@@ -146,7 +123,7 @@ def match(one: Sweep, other: Sweep) -> list[tuple[LayerGain, LayerGain]]:
     """Pair the layers of two sweeps, in models of equal depth by number, else by relative depth.
 
     Relative depth is layer / (num_layers - 1). Each layer of the shallower model takes the nearest
-    of the other that is free and not further off than half a layer of its own.
+    layer of the deeper one that is still free and at most half of its own layer spacing away.
     """
     if one.num_layers > other.num_layers:
         return [(a, b) for b, a in match(other, one)]
@@ -157,6 +134,7 @@ def match(one: Sweep, other: Sweep) -> list[tuple[LayerGain, LayerGain]]:
     for layer in one.layers:
         depth = layer.layer / spans[0]
         nearest = min(free, key=lambda other_depth: abs(other_depth - depth), default=np.inf)
+        # The margin is for rounding: equal depths are computed by other divisions.
         if abs(nearest - depth) <= reach + 1e-9:
             pairs.append((layer, free.pop(nearest)))
     return pairs
@@ -176,17 +154,8 @@ def kendall(
     return _cosine(_signs(one_SK), _signs(other_SK))
 
 
-def _correlate(
-    correlation: Correlation,
-    gains: Sequence[Float[np.ndarray, "1 K"]],
-    draws: Sequence[Float[np.ndarray, "S K"]],
-) -> Estimate:
-    value = float(correlation(gains[0], gains[1])[0])
-    return _interval(value, correlation(draws[0], draws[1]))
-
-
 def _interval(value: float, draws_S: Float[np.ndarray, " S"]) -> Estimate:
-    """Span the percentiles and their reflection; see ``agreement``."""
+    """Span the percentiles and their reflection; see ``rank_correlations``."""
     percentiles = estimate(value, draws_S).interval
     low = min(percentiles.low, 2 * value - percentiles.high)
     high = max(percentiles.high, 2 * value - percentiles.low)
@@ -194,26 +163,22 @@ def _interval(value: float, draws_S: Float[np.ndarray, " S"]) -> Estimate:
 
 
 def _centred_ranks(values_SK: Float[np.ndarray, "S K"]) -> Float[np.ndarray, "S K"]:
-    """Rank each row about 0, ties at their mean rank."""
+    """Rank each row, ties at their mean rank, minus the mean of all ranks."""
     # Not scipy.stats.rankdata: importing that would keep every command waiting.
+    # Equal values are a run in sorted order: each gets the mean of the run's first and last index.
     order_SK = np.argsort(values_SK, axis=1)
     sorted_SK = np.take_along_axis(values_SK, order_SK, axis=1)
     columns: int = values_SK.shape[1]
-    place_K = np.arange(columns)
+    index_K = np.arange(columns)
     starts_SK = np.ones(values_SK.shape, np.bool_)
     starts_SK[:, 1:] = sorted_SK[:, 1:] != sorted_SK[:, :-1]
     ends_SK = np.roll(starts_SK, -1, axis=1)
-    first_SK = np.maximum.accumulate(np.where(starts_SK, place_K, 0), axis=1)
-    last_SK = np.where(ends_SK, place_K, columns)[:, ::-1]
+    first_SK = np.maximum.accumulate(np.where(starts_SK, index_K, 0), axis=1)
+    last_SK = np.where(ends_SK, index_K, columns)[:, ::-1]
     last_SK = np.minimum.accumulate(last_SK, axis=1)[:, ::-1]
     ranks_SK = np.empty(values_SK.shape)
     np.put_along_axis(ranks_SK, order_SK, (first_SK + last_SK) / 2, axis=1)
     return ranks_SK - (columns - 1) / 2
-
-
-def _unit(values_SK: Float[np.ndarray, "S K"]) -> Float[np.ndarray, "S K"]:
-    length_S1 = np.sqrt(np.square(values_SK).sum(axis=1, keepdims=True))
-    return np.divide(values_SK, length_S1, out=np.zeros_like(values_SK), where=length_S1 > 0)
 
 
 def _signs(values_SK: Float[np.ndarray, "S K"]) -> Float[np.ndarray, "S _pairs"]:

@@ -1,4 +1,4 @@
-"""Orders of layers: which is best, which part of the stack, and whether two sweeps agree.
+"""Rankings of the layers trained alone: the best layer, and the best third of the stack.
 
 Shape suffixes: K layers, S resamples.
 """
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from layerbench.benchmarks.stats.contribution import Estimate, estimate
+from layerbench.benchmarks.stats.contribution import estimate
+from layerbench.benchmarks.stats.success import Estimate
 
 THIRDS = ("first", "middle", "last")
 
@@ -19,9 +20,9 @@ class LayerGain:
     """One layer trained alone.
 
     Attributes:
-        layer: From 0.
+        layer: Decoder block, from 0.
         gain: S - S_base.
-        draws: Its resamples, aligned over the layers of a sweep.
+        draws: Resamples of the gain, aligned over the layers of a sweep.
     """
 
     layer: int
@@ -43,9 +44,10 @@ class DepthThird:
 
     Attributes:
         name: ``first`` (nearest the embedding), ``middle`` or ``last``.
-        layers: Those that were trained.
-        gain: Mean of S - S_base over them.
-        against_rest: That mean minus the mean over all layers elsewhere; None if there are none.
+        layers: The layers of the third that were trained, from 0.
+        gain: Mean of S - S_base over these layers.
+        against_rest: That mean minus the mean over the layers of the other thirds; None if none of
+            those was trained.
     """
 
     name: str
@@ -81,6 +83,7 @@ def depth_profile(layers: Sequence[LayerGain], num_layers: int) -> tuple[DepthTh
 
 
 def _third(layer: int, num_layers: int) -> int:
+    # The last layer lies at depth 1, where a fourth third would begin.
     return min(3 * layer // max(num_layers - 1, 1), 2)
 
 

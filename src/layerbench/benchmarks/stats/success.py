@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 RESAMPLES = 10_000
+"""Resamples behind every bootstrap interval."""
+
 _CHUNK = 500  # resamples drawn at once: bounds memory for long task lists
 
 
@@ -23,8 +25,16 @@ class Interval:
 
     @property
     def is_point(self) -> bool:
-        """Whether it has no width: resamples that do not differ say nothing of other tasks."""
+        """Whether its ends are equal: equal resamples say nothing about other tasks."""
         return self.low == self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and its 95 % interval."""
+
+    value: float
+    interval: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +83,9 @@ class TaskOutcome:
     """How the episodes of one task ended.
 
     Attributes:
-        task_id: The task played.
-        task_type: Its kind, or empty.
-        count: Its episodes.
+        task_id: Id of the task.
+        task_type: Kind of task, or empty.
+        count: The task's episodes.
     """
 
     task_id: str
@@ -88,7 +98,7 @@ class Difference:
     """A success rate after minus the rate before, on the same tasks.
 
     Attributes:
-        difference: In [-1, 1].
+        difference: Rate after minus rate before.
         interval: Percentile bootstrap over tasks, 95 %.
         tasks: Number of tasks compared.
     """
@@ -96,6 +106,19 @@ class Difference:
     difference: float
     interval: Interval
     tasks: int
+
+    @property
+    def estimate(self) -> Estimate:
+        """The difference and its interval alone."""
+        return Estimate(self.difference, self.interval)
+
+    @classmethod
+    def of_draws(
+        cls, difference: float, draws_S: Float[np.ndarray, " S"], *, tasks: int
+    ) -> "Difference":
+        """Take the interval from resamples of the difference."""
+        low, high = np.percentile(draws_S, [2.5, 97.5])
+        return cls(difference, Interval(float(low), float(high)), tasks)
 
 
 def success_interval(*, successes: int, episodes: int, confidence: float = 0.95) -> Interval:
@@ -145,7 +168,7 @@ def paired_difference(
     Args:
         base: Outcomes before, one a task.
         final: Outcomes after, of the same tasks in the same order.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
 
     Raises:
         ValueError: The tasks or their numbers of episodes differ, or there are none.
@@ -154,12 +177,8 @@ def paired_difference(
     won_N = np.array([o.count.successes for o in base], dtype=np.float64)
     gain_N = np.array([o.count.successes for o in final], dtype=np.float64) - won_N
     episodes_N = np.array([o.count.planned for o in base], dtype=np.float64)
-    low, high = np.percentile(_resampled(gain_N, episodes_N, seed=seed), [2.5, 97.5])
-    return Difference(
-        difference=float(gain_N.sum() / episodes_N.sum()),
-        interval=Interval(low=float(low), high=float(high)),
-        tasks=len(base),
-    )
+    draws_S = _resampled(gain_N, episodes_N, seed=seed)
+    return Difference.of_draws(float(gain_N.sum() / episodes_N.sum()), draws_S, tasks=len(base))
 
 
 def _check_paired(base: Sequence[TaskOutcome], final: Sequence[TaskOutcome]) -> None:
@@ -177,7 +196,7 @@ def _check_paired(base: Sequence[TaskOutcome], final: Sequence[TaskOutcome]) -> 
 def _resampled(
     gain_N: Float[np.ndarray, " N"], episodes_N: Float[np.ndarray, " N"], *, seed: int
 ) -> Float[np.ndarray, " S"]:
-    """Draw tasks with replacement; the difference of rates in each resample."""
+    """Draw tasks with replacement, and return the difference of rates in each resample."""
     rng = np.random.default_rng(seed)
     tasks = len(gain_N)
     chunks: list[Float[np.ndarray, " S"]] = []

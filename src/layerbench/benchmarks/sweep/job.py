@@ -19,6 +19,7 @@ from layerbench.benchmarks.config import compose, serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import HeldError, RunFailedError, UserError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+from layerbench.benchmarks.records.run_record import BASE_SELECTION
 from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.runs.console import LogReporter
 from layerbench.benchmarks.sweep import plan
@@ -113,7 +114,7 @@ def _run(config: RunConfig) -> Outcome:
     from layerbench.benchmarks.runs.launch import launch
 
     folder = RunFolder(default_path(config))
-    base = plan.base_of(config) if config.layers != plan.BASE else None
+    base = plan.base_of(config) if config.layers != BASE_SELECTION else None
     try:
         launch(config, folder, Start.CONTINUE, reporter=LogReporter(folder.log), base=base)
     except HeldError:

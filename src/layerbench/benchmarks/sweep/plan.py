@@ -1,7 +1,6 @@
 """The runs of a sweep, how far each is, and an estimate of the time left."""
 
 import copy
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,14 @@ from typing import Any
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, SchemaError
-from layerbench.benchmarks.records import run_record
+from layerbench.benchmarks.records import metrics_log, run_record
 from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
-from layerbench.benchmarks.records.run_record import RunRecord
-
-BASE, FULL = "none", "full"
+from layerbench.benchmarks.records.run_record import (
+    BASE_PHASE,
+    BASE_SELECTION,
+    FULL_SELECTION,
+    RunRecord,
+)
 
 
 class State(StrEnum):
@@ -47,19 +49,19 @@ class PlannedRun:
     @property
     def trains(self) -> bool:
         """Whether the run trains; the base model is only scored."""
-        return self.config.layers != BASE
+        return self.config.layers != BASE_SELECTION
 
     @property
     def title(self) -> str:
         """Selection and seed, for messages."""
-        names = {BASE: "base", FULL: "full"}
+        names = {BASE_SELECTION: "base", FULL_SELECTION: "full"}
         selection = names.get(self.config.layers, f"layer {self.config.layers}")
         return f"{selection} seed {self.config.seed}"
 
     @property
     def iterations_done(self) -> int:
         """Number of training iterations in the metrics file."""
-        return len(read_metrics(self.folder.metrics))
+        return len(metrics_log.read_so_far(self.folder.metrics))
 
     def record(self) -> RunRecord | None:
         """Read the record; None if it is missing or cannot be read.
@@ -115,9 +117,9 @@ def make_plan(config: RunConfig, *, layers: Iterable[int], seeds: Sequence[int])
         layers: Decoder blocks, from 0; each is trained in a run of its own.
         seeds: Seeds of training.
     """
-    selections = [FULL, *map(str, layers)]
+    selections = [FULL_SELECTION, *map(str, layers)]
     return SweepPlan(
-        base=tuple(_planned(config, BASE, seed) for seed in seeds),
+        base=tuple(_planned(config, BASE_SELECTION, seed) for seed in seeds),
         trained=tuple(
             _planned(config, selection, seed) for seed in seeds for selection in selections
         ),
@@ -126,17 +128,7 @@ def make_plan(config: RunConfig, *, layers: Iterable[int], seeds: Sequence[int])
 
 def base_of(config: RunConfig) -> RunFolder:
     """Name the folder of the run that scores the base model of the same sweep and seed."""
-    return _planned(config, BASE, config.seed).folder
-
-
-def read_metrics(path: Path) -> list[Mapping[str, Any]]:
-    """Read the iterations written so far, while the run may be writing the next one."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    # What comes after the last line break is half a line, or nothing.
-    return [json.loads(line) for line in text.split("\n")[:-1]]
+    return _planned(config, BASE_SELECTION, config.seed).folder
 
 
 def comparable_records(root: Path, config: RunConfig) -> Iterator[RunRecord]:
@@ -196,9 +188,9 @@ def _mean(
 
 
 def _base_seconds(record: RunRecord) -> float:
-    return math.fsum(e.seconds for e in record.evaluations if e.phase == "base")
+    return math.fsum(e.seconds for e in record.evaluations if e.phase == BASE_PHASE)
 
 
 def _training_seconds(record: RunRecord) -> float:
-    evaluated = math.fsum(e.seconds for e in record.evaluations if e.phase != "base")
+    evaluated = math.fsum(e.seconds for e in record.evaluations if e.phase != BASE_PHASE)
     return evaluated + math.fsum(record.training.seconds.values())

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from layerbench.benchmarks.sweep.plan import BASE, FULL, PlannedRun, State, SweepPlan
+from layerbench.benchmarks.records.run_record import BASE_SELECTION, FULL_SELECTION
+from layerbench.benchmarks.records.text import RUN_WIDTH, borderless_table, print_lines
+from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan
 from layerbench.benchmarks.sweep.progress import duration
-
-_WIDTH = 120
 
 
 def plan_lines(plan: SweepPlan, states: Sequence[State], *, folder: str) -> list[str]:
@@ -20,7 +20,7 @@ def plan_lines(plan: SweepPlan, states: Sequence[State], *, folder: str) -> list
         folder: Folder of the run folders.
     """
     config = plan.runs[0].config
-    layers = sorted({int(run.config.layers) for run in plan.trained if run.config.layers != FULL})
+    layers = sorted(map(int, {run.config.layers for run in plan.trained} - {FULL_SELECTION}))
     counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
     return [
         f"sweep of {config.env.name}  model {config.model.name}  {config.algorithm.name}  "
@@ -52,12 +52,9 @@ def state_table(plan: SweepPlan, states: Sequence[State]) -> Table:
         for run, state in zip(plan.runs, states, strict=True)
     }
     seeds = [run.config.seed for run in plan.base]
-    table = Table(box=None, pad_edge=False, header_style="")
-    table.add_column("selection", no_wrap=True)
-    for seed in seeds:
-        table.add_column(f"seed {seed}", no_wrap=True)
+    table = borderless_table(["selection", *(f"seed {seed}" for seed in seeds)])
     for layers in dict.fromkeys(run.config.layers for run in plan.runs):
-        name = {BASE: "base"}.get(layers, layers)
+        name = {BASE_SELECTION: "base"}.get(layers, layers)
         table.add_row(name, *(cells[layers, seed] for seed in seeds))
     return table
 
@@ -68,12 +65,12 @@ def print_to(console: Console, *parts: str | Table) -> None:
         if isinstance(part, Table):
             console.print(part, crop=False)
         else:
-            console.print(part, highlight=False, markup=False, soft_wrap=True)
+            print_lines(console, [part])
 
 
 def plain_console(*, stderr: bool = False) -> Console:
     """Make a console that writes the same bytes wherever it writes to."""
-    return Console(width=_WIDTH, color_system=None, stderr=stderr)
+    return Console(width=RUN_WIDTH, color_system=None, stderr=stderr)
 
 
 def _cell(run: PlannedRun, state: State) -> str:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import TaskID, TextColumn
 
 from layerbench.benchmarks.progress_bars import progress_bars
-from layerbench.benchmarks.records import run_record, run_table
-from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan, read_metrics
+from layerbench.benchmarks.records import metrics_log, run_record, run_table
+from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan
 
 POLL_INTERVAL_S = 1.0
 
@@ -90,7 +90,7 @@ class SweepProgress:
         if run.title not in self._running:
             self._running[run.title] = self._bars.add_task(run.title, status="")
         last = run.config.train.iterations
-        history = read_metrics(run.folder.metrics)
+        history = metrics_log.read_so_far(run.folder.metrics)
         status = f"{len(history)}/{last}" if run.trains else "scoring"
         if history:
             status += f"  success {history[-1]['success']:.2f}"

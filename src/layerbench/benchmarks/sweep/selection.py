@@ -3,6 +3,7 @@
 import re
 
 from layerbench.benchmarks.errors import SettingsError, UserError
+from layerbench.benchmarks.records.run_record import FULL_SELECTION
 from layerbench.rl.selection import parse_selection, without_spaces
 
 LAYERS = "all, 0,4,8, 4-7, every:4, middle:10 or full"
@@ -65,7 +66,7 @@ def _without_spaces(text: str, *, what: str) -> str:
 
 
 def _layers(word: str, text: str, num_layers: int) -> tuple[int, ...]:
-    if word == "full":
+    if word == FULL_SELECTION:
         return ()
     if word == "all":
         return tuple(range(num_layers))

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 from layerbench.agents.types import StopReason
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.benchmarks.records.run_record import Evaluation
+from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, Evaluation
 from layerbench.benchmarks.stats.success import Difference, paired_difference
 from layerbench.benchmarks.verify.submission import (
-    BASE,
-    FINAL,
     Remark,
     Submission,
     Unchecked,
@@ -45,11 +43,11 @@ def _expected(submission: Submission) -> list[tuple[str, str]]:
     """List phase and split of every evaluation of the run, in the order played."""
     config = submission.config
     every, last = config.eval.every, config.train.iterations
-    phases = [BASE]
+    phases = [BASE_PHASE]
     if submission.trains and every:
         phases += [f"iteration-{number}" for number in range(every, last, every)]
     if submission.changes:
-        phases.append(FINAL)
+        phases.append(FINAL_PHASE)
     return [(phase, split) for phase in phases for split in config.env.eval_splits]
 
 
@@ -99,12 +97,12 @@ def check_tasks(submission: Submission) -> Iterator[Remark]:
             for evaluation in submission.record.evaluations
             if evaluation.split == split
         }
-        if BASE not in scored:
+        if BASE_PHASE not in scored:
             continue
         for phase, tasks in scored.items():
-            if tasks != scored[BASE]:
+            if tasks != scored[BASE_PHASE]:
                 yield Wrong(f"evaluation {phase} {split} has other tasks than the base's")
-        yield from _chosen(submission.config, split, scored[BASE])
+        yield from _chosen(submission.config, split, scored[BASE_PHASE])
 
 
 def _chosen(config: RunConfig, split: str, scored: tuple[str, ...]) -> Iterator[Remark]:
@@ -148,7 +146,7 @@ def check_differences(submission: Submission) -> Iterator[Remark]:
             yield Wrong(f"differences lacks {split!r}")
     by_place = {(e.phase, e.split): e.outcomes for e in record.evaluations}
     for split, said in record.differences.items():
-        base, final = by_place[BASE, split], by_place[FINAL, split]
+        base, final = by_place[BASE_PHASE, split], by_place[FINAL_PHASE, split]
         try:
             found = paired_difference(base, final)
         except ValueError as error:

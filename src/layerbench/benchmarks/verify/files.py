@@ -1,6 +1,5 @@
 """The other files of a run: whether they tell of the same run as its record."""
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -8,6 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from layerbench.benchmarks.config import serialize
+from layerbench.benchmarks.records import metrics_log
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
 
 _FINGERPRINT = re.compile(r".+-seed\d+-([0-9a-f]{8})")
@@ -45,8 +45,7 @@ def check_metrics(submission: Submission) -> Iterator[Remark]:
         yield Unchecked(f"training: there is no {path.name} beside the record")
         return
     try:
-        lines = _read(path.read_text(encoding="utf-8"))
-        found = _totals(lines)
+        found = _totals(metrics_log.read(path))
     except (ValueError, KeyError, TypeError) as error:
         yield Wrong(f"{path.name} cannot be read: {error}")
         return
@@ -65,14 +64,9 @@ def check_metrics(submission: Submission) -> Iterator[Remark]:
             yield Wrong(f"training.{name} is {said[name]}, {path.name} gives {number:g}")
 
 
-def _read(text: str) -> list[Mapping[str, Any]]:
-    lines = [json.loads(line) for line in text.splitlines()]
+def _totals(lines: list[Mapping[str, Any]]) -> dict[str, float]:
     if [line["iteration"] for line in lines] != list(range(len(lines))):
         raise ValueError("its iterations are not in order")
-    return lines
-
-
-def _totals(lines: list[Mapping[str, Any]]) -> dict[str, float]:
     return {
         "iterations": float(len(lines)),
         "episodes": math.fsum(line["episodes"] for line in lines),

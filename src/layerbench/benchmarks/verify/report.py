@@ -8,6 +8,7 @@ from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.records.text import plain
 from layerbench.benchmarks.verify.episodes import check_episodes
 from layerbench.benchmarks.verify.evaluations import (
     check_differences,
@@ -70,7 +71,7 @@ class Report:
         yield f"record {self.path}"
         for name, remark in self.remarks:
             kind = "wrong" if isinstance(remark, Wrong) else "unchecked"
-            yield f"{kind:10} {name}: {_printable(remark.what)}"
+            yield f"{kind:10} {name}: {plain(' '.join(remark.what.split()))}"
         if self.passed:
             yield f"{'ok':10} {', '.join(self.passed)}"
         yield f"{len(self.wrong)} wrong, {len(self.unchecked)} could not be checked"
@@ -102,10 +103,3 @@ def check(path: Path) -> Report:
         remarks += [(name, remark) for remark in said]
         passed += [name] if not said else []
     return Report(found, tuple(remarks), tuple(passed))
-
-
-def _printable(text: str) -> str:
-    """Keep one line one line, and the terminal as it is."""
-    return "".join(
-        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split())
-    )

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.records.run_folder import RunFolder
-from layerbench.benchmarks.records.run_record import RunRecord
-
-BASE, FINAL = "base", "final"
+from layerbench.benchmarks.records.run_record import BASE_SELECTION, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class Submission:
     @property
     def changes(self) -> bool:
         """Whether the model was to become another: trained, or combined from trained layers."""
-        return self.config.layers != "none"
+        return self.config.layers != BASE_SELECTION
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,160 @@
+"""Between the settings as they are declared and the flat, plain form that hydra composes.
+
+A setting is declared once: a field of a dataclass, here in ``schema.py`` or in ``rl/settings.py``,
+with its type, its range and its docstring. What hydra needs (plain types, no values) is derived
+from that, and so are the choices and the checks.
+"""
+
+import dataclasses
+import functools
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING as NO_DEFAULT
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from omegaconf import MISSING
+
+from layerbench.benchmarks.errors import SettingsError, UserError
+from layerbench.envs.choices import nearest
+from layerbench.rl.settings import LossSettings, Range
+
+T = TypeVar("T")
+
+FLAT = (LossSettings,)
+"""Classes whose settings stand among those of the section that holds them: ``train.clip_low``."""
+
+_OPTION = Range(0)
+"""For numbers among an environment's options, which declare no range."""
+
+
+@functools.cache
+def hydra_form(kind: type[Any]) -> type[Any]:
+    """Make the dataclass that hydra composes: plain types, flat sections, values missing."""
+    fields: list[tuple[str, Any, Any]] = []
+    for name, hint, default in _fields(kind):
+        if hint in FLAT:
+            inner = dataclasses.fields(hydra_form(hint))
+            fields += [(f.name, f.type, dataclasses.field(default=f.default)) for f in inner]
+        else:
+            fields.append((name, _plain_type(hint), _default(hint, default)))
+    return dataclasses.make_dataclass(f"{kind.__name__}Form", fields)
+
+
+def settings_from(kind: type[T], form: object, *, name: str = "") -> T:
+    """Make settings from what hydra composed, and check every value by its own field.
+
+    Args:
+        kind: Class of the settings.
+        form: An instance of ``hydra_form(kind)``, or of the section that holds it.
+        name: Name of the section, for errors.
+
+    Raises:
+        SettingsError: Names the first setting with a value that it cannot have, and what would be
+            right.
+    """
+    values: dict[str, Any] = {}
+    for field, hint, _ in _fields(kind):
+        if hint in FLAT:
+            values[field] = settings_from(hint, form, name=name)
+            continue
+        full_name = f"{name}.{field}".lstrip(".")
+        values[field] = _value_from(hint, getattr(form, field), full_name)
+    try:
+        return kind(**values)
+    except UserError as error:
+        raise SettingsError(f"{name}.{error}") from error
+
+
+def form_of(settings: object) -> Any:  # noqa: ANN401 - a class made by hydra_form
+    """Put settings back into the form that hydra composes."""
+    values: dict[str, Any] = {}
+    for field, hint, _ in _fields(type(settings)):
+        value: Any = getattr(settings, field)
+        if hint in FLAT:
+            values |= cast(dict[str, Any], vars(form_of(value)))
+        else:
+            values[field] = _form_value(value)
+    return hydra_form(type(settings))(**values)
+
+
+@functools.cache
+def choices_of(kind: type[Any], name: str = "") -> Mapping[str, tuple[str, ...]]:
+    """List, by full name, the settings that are one of a few words."""
+    choices: dict[str, tuple[str, ...]] = {}
+    for field, hint, _ in _fields(kind):
+        full_name = f"{name}.{field}".lstrip(".")
+        if words := _words(hint):
+            choices[full_name] = words
+        elif dataclasses.is_dataclass(hint):
+            choices |= choices_of(cast(type[Any], hint), name if hint in FLAT else full_name)
+    return choices
+
+
+def _fields(kind: type[Any]) -> Iterator[tuple[str, Any, Any]]:
+    """List the fields of a settings class: name, type with its metadata, and the field itself."""
+    hints = _hints(kind)
+    for field in dataclasses.fields(kind):
+        yield field.name, hints[field.name], field
+
+
+# Reading the hints of a module with postponed annotations evaluates each anew.
+_hints = functools.cache(functools.partial(get_type_hints, include_extras=True))
+
+
+def _plain_type(hint: Any) -> Any:  # noqa: ANN401 - a type, or what typing makes of one
+    if get_origin(hint) is Annotated:
+        return _plain_type(get_args(hint)[0])
+    if _words(hint):
+        return str
+    if get_origin(hint) is list:
+        return types.GenericAlias(list, (_plain_type(get_args(hint)[0]),))
+    return hydra_form(hint) if dataclasses.is_dataclass(hint) else hint
+
+
+def _default(hint: Any, field: Any) -> Any:  # noqa: ANN401 - as dataclasses have them
+    if field.default is not NO_DEFAULT:
+        return dataclasses.field(default=field.default)
+    if get_origin(hint) in (list, dict):
+        return dataclasses.field(default_factory=get_origin(hint))
+    if dataclasses.is_dataclass(hint):
+        return dataclasses.field(default_factory=hydra_form(hint))
+    return dataclasses.field(default=MISSING)
+
+
+def _value_from(hint: Any, value: Any, name: str) -> Any:  # noqa: ANN401 - any setting's
+    if dataclasses.is_dataclass(hint):
+        return settings_from(cast(type[Any], hint), value, name=name)
+    if get_origin(hint) is list and dataclasses.is_dataclass(get_args(hint)[0]):
+        return [settings_from(get_args(hint)[0], item, name=name) for item in value]
+    if words := _words(hint):
+        if value not in words:
+            raise SettingsError(f"{name} cannot be '{value}': {nearest(value, words)}")
+        return hint(value) if isinstance(hint, type) else value
+    if get_origin(hint) is dict:
+        for key, option in value.items():
+            _check_range(_OPTION, option, f"{name.rpartition('.')[0]}.{key}")
+    for metadata in getattr(hint, "__metadata__", ()):
+        _check_range(metadata, value, name)
+    return value
+
+
+def _check_range(allowed: Range, value: object, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    if requirement := allowed.requirement(value):
+        raise SettingsError(f"{name} must be {requirement}, got {value}")
+
+
+def _form_value(value: Any) -> Any:  # noqa: ANN401 - any setting's
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, list):
+        return [_form_value(item) for item in cast(list[Any], value)]
+    return form_of(value) if dataclasses.is_dataclass(value) else value
+
+
+def _words(hint: Any) -> tuple[str, ...]:  # noqa: ANN401 - a type, or what typing makes of one
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return tuple(word.value for word in hint)
+    return get_args(hint) if get_origin(hint) is Literal else ()

@@ -1,0 +1,130 @@
+"""A setting is declared once, and has its default in one place."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from itertools import combinations
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from layerbench.agents.types import ActionMode
+from layerbench.benchmarks.config import compose, sections
+from layerbench.benchmarks.config.schema import RunConfig, SourceConfig, SourcesConfig
+from layerbench.benchmarks.errors import SettingsError
+from layerbench.benchmarks.runs import resolve
+from layerbench.rl.settings import AdvantageSettings, Algorithm, LossSettings, TrainSettings
+
+Defaults = dict[str, Any]
+
+
+def files(folder: str) -> dict[str, Defaults]:
+    """Read the YAML files of a folder of conf/, each flat, by name."""
+    there = resources.files(compose.CONF).joinpath(folder)
+    read = {file.name: yaml.safe_load(file.read_text()) for file in there.iterdir()}
+    return {n: dict(flat({"env": v} if folder == "env" else v)) for n, v in read.items() if v}
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from flat(cast(Defaults, value), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def common() -> Defaults:
+    text = resources.files(compose.CONF).joinpath("run.yaml").read_text()
+    return {n: v for n, v in flat(yaml.safe_load(text)) if n != "defaults"}
+
+
+def classes() -> Iterator[type[Any]]:
+    yield from (AdvantageSettings, LossSettings, TrainSettings)
+    for field in dataclasses.fields(RunConfig):
+        if dataclasses.is_dataclass(field.type) and field.type is not SourcesConfig:
+            yield field.type  # pyright: ignore
+
+
+@pytest.mark.parametrize("kind", list(classes()))
+def test_no_dataclass_of_settings_has_a_default(kind: type[Any]) -> None:
+    assert kind is not SourceConfig
+    for field in dataclasses.fields(kind):
+        assert field.default is dataclasses.MISSING, field.name
+        assert field.default_factory is dataclasses.MISSING, field.name
+
+
+def test_no_file_repeats_what_holds_always() -> None:
+    for folder in ("preset", "env"):
+        for name, settings in files(folder).items():
+            repeated = {n for n, v in settings.items() if (n, v) in common().items()}
+            assert not repeated, f"{folder}/{name}"
+
+
+def test_what_all_presets_agree_on_stands_once() -> None:
+    first, *others = files("preset").values()
+    shared = {n for n, v in first.items() if all(n in o and o[n] == v for o in others)}
+    assert not shared
+
+
+def test_a_tuning_repeats_nothing_of_its_preset() -> None:
+    presets = files("preset")
+    for name, settings in files("tuning").items():
+        preset = presets[f"{name.partition('-')[0]}.yaml"]
+        repeated = {n for n, v in settings.items() if (n, v) in preset.items()}
+        assert not repeated, name
+
+
+def test_every_setting_has_a_value_somewhere() -> None:
+    given = set(common()) | {"algorithm.name", "env.name"}
+    for folder in ("env", "preset", "tuning", "algorithm"):
+        for settings in files(folder).values():
+            given |= set(settings)
+    form = sections.hydra_form(RunConfig)()
+    leaves = {
+        f"{section.name}.{field.name}"
+        for section in dataclasses.fields(form)
+        if dataclasses.is_dataclass(value := getattr(form, section.name))
+        and section.name != "read_from"
+        for field in dataclasses.fields(value)
+    }
+    assert leaves - given == {"env.options"}
+
+
+def test_settings_go_to_hydras_form_and_back() -> None:
+    config = resolve.load("alfworld", ["train.clip_low=0.1", "algorithm.name=grpo"])
+    assert sections.settings_from(RunConfig, sections.form_of(config)) == config
+    assert sections.form_of(config).train.clip_low == 0.1
+    assert sections.form_of(config).algorithm.name == "grpo"
+
+
+def test_choices_are_the_words_of_the_code() -> None:
+    choices = sections.choices_of(RunConfig)
+    assert choices["algorithm.name"] == tuple(Algorithm)
+    assert choices["agent.action_mode"] == tuple(ActionMode)
+    assert choices["train.kl_kind"] == ("k1", "k2", "k3")
+    assert choices["model.backend"] == ("transformers", "vllm")
+
+
+def test_the_files_of_two_environments_are_of_two_environments() -> None:
+    for (one, first), (other, second) in combinations(files("env").items(), 2):
+        assert first["env.name"] != second["env.name"], (one, other)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("train.group_size=1", "train.group_size must be at least 2, got 1"),
+        ("train.clip_low=1", "train.clip_low must be below 1, got 1.0"),
+        ("train.learning_rate=0", "train.learning_rate must be above 0, got 0.0"),
+        ("algorithm.similarity=0", "algorithm.similarity must be above 0, got 0.0"),
+        ("model.concurrency=65", "model.concurrency must be from 1 to 64, got 65"),
+        ("train.kl_kind=k4", "train.kl_kind cannot be 'k4': known: k1, k2, k3"),
+        ("train.temperature=0", "train.temperature is 0, but a greedy policy cannot learn: take 1"),
+        ("env.num_keys=-1", "env.num_keys must be at least 0, got -1"),
+    ],
+)
+def test_a_value_is_checked_by_its_own_field(typed: str, says: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        resolve.load("keydoor", [typed])
+    assert says in str(error.value)
