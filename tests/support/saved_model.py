@@ -19,7 +19,7 @@ _TEMPLATE = (
 
 
 def save(folder: Path, *, seed: int = 0, num_layers: int = 2, head_dim: int = 8) -> Path:
-    """Write the model and its tokenizer for transformers to load."""
+    """Save the model and its tokenizer in the format of transformers."""
     specials = ["<pad>", "<act>", "<eos>", "<unk>"]
     words = [
         *METALS,

@@ -1,8 +1,8 @@
-"""Every error of the product that a user can meet.
+"""All errors that the command line shows as one line; any other exception is a bug.
 
-``UserError`` is what a user gave and can mend: exit status 2, and nothing has run. ``FailedError``
-is something that was asked for rightly and did not come about: exit status 1. Both are one line,
-without a traceback. Whatever else is raised is a bug, and shows where it was raised.
+``UserError``: an argument, setting, file or folder is wrong, and nothing has run; exit status 2.
+``FailedError``: the command was right, and its execution failed; exit status 1. Other exceptions
+keep their traceback.
 
     UserError                    (layerbench.errors; environments, agents and rl raise it as well)
         SettingsError            a setting or an argument
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class SettingsError(UserError):
-    """A setting or argument does not exist, or cannot have the value it was given."""
+    """A setting or argument does not exist, or cannot have its value."""
 
 
 class HeldError(SettingsError):
@@ -37,20 +37,20 @@ class HeldError(SettingsError):
 
 
 class FormatError(UserError):
-    """JSON does not have the form of the dataclass it should fill."""
+    """A file does not have the form that it should have."""
 
 
 class SchemaError(FormatError):
-    """A record is of another schema version: not broken, but written by another layerbench."""
+    """A record has another schema version: not damaged, but of another version of layerbench."""
 
 
 class FailedError(Exception):
-    """Something that was asked for rightly did not come about."""
+    """A command failed that was typed rightly."""
 
 
 class RunFailedError(FailedError):
-    """A run ended early; the same command goes on with it where that can help."""
+    """A run ended early; the same command continues it where it can."""
 
 
 class FetchError(FailedError):
-    """The download failed, or brought something else than it should."""
+    """A download failed, or is not the pinned file."""

@@ -15,7 +15,7 @@ from tests.support.record_example import example
 
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, RunFolder, Start]]:
-    """Instead of running, remember what would run."""
+    """Replaces the execution of runs; records their arguments."""
     calls: list[tuple[RunConfig, RunFolder, Start]] = []
 
     def launch(config: RunConfig, folder: RunFolder, start: Start) -> RunRecord:
@@ -27,7 +27,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, RunFolder
 
 
 def status(argv: list[str]) -> int:
-    """Exit status as a shell sees it."""
+    """Return the exit status, of argparse's exits as well."""
     try:
         return cli.main(argv)
     except SystemExit as error:
@@ -35,7 +35,7 @@ def status(argv: list[str]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("argv", "says"),
+    ("argv", "message"),
     [
         (["run", "keydor"], "no environment named 'keydor': did you mean 'keydoor'?"),
         (["rnu", "keydoor"], "no command 'rnu': did you mean 'run'?"),
@@ -98,13 +98,13 @@ def status(argv: list[str]) -> int:
     ],
 )
 def test_a_typing_mistake_exits_2_with_one_line(
-    argv: list[str], says: str, capsys: pytest.CaptureFixture[str]
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert status(argv) == 2
     out, error = capsys.readouterr()
     assert out == ""
     assert error.startswith("layerbench: ")
-    assert says in error
+    assert message in error
     assert error.count("\n") == 1
 
 
@@ -133,7 +133,7 @@ def test_every_help_has_examples(command: list[str], capsys: pytest.CaptureFixtu
     assert f"examples:\n  layerbench {' '.join(command)}" in capsys.readouterr().out
 
 
-def test_envs_lists_them_with_their_splits(capsys: pytest.CaptureFixture[str]) -> None:
+def test_envs_lists_environments_with_their_splits(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["envs"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "alfworld  layerbench/ALFWorld-v0     50 turns  trained on train, scored on seen, unseen",
@@ -155,7 +155,7 @@ def test_run_takes_options_and_settings_in_any_order(
     assert (folder.path, start) == (tmp_path / "run", Start.FRESH)
 
 
-def test_run_trains_everything_unless_told_otherwise(
+def test_run_trains_everything_by_default(
     launched: list[tuple[RunConfig, RunFolder, Start]], tmp_path: Path
 ) -> None:
     assert cli.main(["run", "keydoor", f"run_root={tmp_path}"]) == 0
@@ -184,7 +184,7 @@ def test_table_goes_to_stdout(
     assert error == ""
 
 
-def test_a_finished_run_is_shown_again_without_running(
+def test_the_table_of_a_finished_run_is_printed_again(
     launched: list[tuple[RunConfig, RunFolder, Start]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -194,9 +194,9 @@ def test_a_finished_run_is_shown_again_without_running(
     [(config, folder, start)] = launched
     with folder.open(config, start):
         folder.finish(example())
-    first = capsys.readouterr().out
+    table = capsys.readouterr().out
     assert cli.main(argv) == 0
-    assert capsys.readouterr().out == first
+    assert capsys.readouterr().out == table
     assert len(launched) == 1
 
 

@@ -37,10 +37,10 @@ def test_terminal_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("source", "name_of"), [("alfworld-gen", "ALFWorld"), ("webshop-synth", "WebShop")]
+    ("source", "env_name"), [("alfworld-gen", "ALFWorld"), ("webshop-synth", "WebShop")]
 )
 def test_generated_games_are_labelled_in_every_format(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, name_of: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, env_name: str
 ) -> None:
     record = run("1", 0, base=first(4), final=first(8))
     write(tmp_path, replace(record, env=replace(record.env, source=source)))
@@ -48,7 +48,7 @@ def test_generated_games_are_labelled_in_every_format(
         text = printed(capsys, tmp_path, "--format", name)
         assert source in text
         if name != "csv":
-            assert f"not comparable with published {name_of} scores" in text
+            assert f"not comparable with published {env_name} scores" in text
 
 
 def test_json_has_every_number_and_the_records_it_comes_from(
@@ -104,7 +104,7 @@ def test_markdown_has_the_table_and_one_by_kind_of_task(
     assert f"- 1: `{tmp_path}/1-seed0/record.json`" in text
 
 
-def test_what_is_in_no_table_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_in_no_table_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path, run("1", 0, base=first(4), final=first(8)))
     write(tmp_path, run("1", 0, base=first(4), final=first(8)), name="twin")
     (tmp_path / "broken").mkdir()
@@ -147,13 +147,13 @@ def test_out_writes_a_file_with_the_same_bytes(
 ) -> None:
     write_sweep(tmp_path / "runs")
     out = tmp_path / "board.md"
-    said = printed(capsys, tmp_path / "runs", "--format", "markdown", "--out", out)
-    assert said == f"wrote {out}\n"
+    output = printed(capsys, tmp_path / "runs", "--format", "markdown", "--out", out)
+    assert output == f"wrote {out}\n"
     assert out.read_text() == printed(capsys, tmp_path / "runs", "--format", "markdown")
 
 
 @pytest.mark.parametrize(
-    ("argv", "says"),
+    ("argv", "message"),
     [
         (["empty"], "there is no record.json under empty"),
         (["nowhere"], "nowhere is neither a folder nor a record.json"),
@@ -167,7 +167,7 @@ def test_out_writes_a_file_with_the_same_bytes(
 )
 def test_a_mistake_is_one_line(
     argv: list[str],
-    says: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -184,11 +184,11 @@ def test_a_mistake_is_one_line(
     out, error = capsys.readouterr()
     assert (status, out) == (2, "")
     assert error.startswith("layerbench: ")
-    assert says in error
+    assert message in error
     assert error.count("\n") == 1
 
 
-def test_plain_leaves_text_and_replaces_controls() -> None:
+def test_plain_replaces_control_characters_alone() -> None:
     assert plain("ä b") == "ä b"
     assert plain("a\x1b[31m\n") == "a\ufffd[31m\ufffd"
 

@@ -11,12 +11,12 @@ OPTIONS = {"num_keys": 2}
 
 
 @pytest.fixture
-def cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAYERBENCH_CACHE", str(tmp_path))
 
 
 def played(lines: Sequence[str], *, max_turns: int = 10) -> tuple[bool, list[str]]:
-    """Play room tin+gold/gold/oak with what is typed, then the end of the input."""
+    """Play a room with typed lines, then the end of the input."""
     task = play_episode.find_task(SPEC, split="train", number=1, seed=0, options=OPTIONS)
     room = "tin+gold/gold/pine"
     task = type(task)(room, options={"room": room})
@@ -56,7 +56,7 @@ def test_quitting_is_giving_up(lines: list[str]) -> None:
     assert shown[-1] == "gave up"
 
 
-def test_a_mistake_costs_no_turn() -> None:
+def test_an_invalid_line_costs_no_turn() -> None:
     _, shown = played(["take silver key", "0", "9", "", "q"])
     assert "'take silver key' is not possible here: did you mean 'take tin key'?" in shown
     assert "there is no action 0: they go from 1 to 4" in shown
@@ -74,7 +74,7 @@ WEBSHOP = registry.find("webshop")
 
 
 def shopped(lines: Sequence[str]) -> list[str]:
-    """Play a goal with what is typed, then quit."""
+    """Play a goal with typed lines, then quit."""
     task = play_episode.find_task(WEBSHOP, split="train", number=1, seed=0, options={})
     typed = iter([*lines, "q"])
     shown: list[str] = []
@@ -89,8 +89,8 @@ def shopped(lines: Sequence[str]) -> list[str]:
     return shown
 
 
-@pytest.mark.usefixtures("cache_of_its_own")
-def test_a_template_is_written_out() -> None:
+@pytest.mark.usefixtures("own_cache")
+def test_a_template_has_to_be_written_out() -> None:
     shown = shopped(["1", "search[<query>]", "search[red lamp]"])
     advice = "write it out, with words of your own in place of <...>: search[<query>]"
     assert shown.count(advice) == 2

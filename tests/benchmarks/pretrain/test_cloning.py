@@ -1,4 +1,4 @@
-"""A model learns to answer as the demonstrations did."""
+"""Behaviour cloning of a tiny model."""
 
 import json
 from dataclasses import replace
@@ -31,7 +31,7 @@ _SETTINGS = CloningSettings(
 
 
 def _episodes() -> list[Transcript]:
-    # After 7 comes 8 or 9, as the first token says; 30 is never to be imitated.
+    # After 7 comes 8 or 9, by the first token; 30 has no weight, and is not imitated.
     return [
         Transcript((first, 20, 7, then, 30), (0.1, 0.1, 0.1, 1.0, 0.0))
         for first, then in ((5, 8), (6, 9)) * 8
@@ -39,13 +39,13 @@ def _episodes() -> list[Transcript]:
 
 
 @pytest.mark.timeout(180)
-def test_the_answers_of_the_demonstrations_are_learned(
+def test_the_responses_of_the_demonstrations_are_learned(
     tmp_path: Path, make_model: ModelMaker
 ) -> None:
-    told: list[int] = []
-    clone(make_model("qwen3"), _episodes(), tmp_path, _SETTINGS, on_progress=told.append)
-    assert told == sorted(told)
-    assert 0 < max(told) <= _SETTINGS.steps
+    steps: list[int] = []
+    clone(make_model("qwen3"), _episodes(), tmp_path, _SETTINGS, on_progress=steps.append)
+    assert steps == sorted(steps)
+    assert 0 < max(steps) <= _SETTINGS.steps
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[0]["accuracy"] < 0.9
     assert lines[-1]["accuracy"] == 1.0
@@ -53,7 +53,7 @@ def test_the_answers_of_the_demonstrations_are_learned(
     assert loaded.config.num_hidden_layers == 4
 
 
-def test_what_is_in_memory_at_once_does_not_change_the_result(
+def test_the_size_of_a_micro_batch_does_not_change_the_result(
     tmp_path: Path, make_model: ModelMaker
 ) -> None:
     weights: list[dict[str, Tensor]] = []
@@ -80,7 +80,7 @@ def test_processes_share_a_batch_and_not_the_weights(
             tmp_path / str(processes) / "step-6"
         )
         trained.append(model.state_dict())
-    # Adam makes much of rounding where gradients are tiny; a step too many moves by 1e-2.
+    # Adam amplifies rounding where gradients are tiny; one more step would move weights by 1e-2.
     torch.testing.assert_close(trained[1], trained[0], atol=1e-3, rtol=0)
 
 

@@ -1,4 +1,4 @@
-"""Demonstrations are cloned into a model that was pretrained elsewhere."""
+"""``layerbench pretrain``: demonstrations, cloned into a given model."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from layerbench.benchmarks import cli
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A random model that knows the words of the game."""
+    """A random model with the vocabulary of the game."""
     tokenizer: Any = recipe.build_tokenizer()
     torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     config = Qwen3Config(
@@ -35,7 +35,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_any_chat_model_can_be_given_a_start(
+def test_demonstrations_are_cloned_into_any_chat_model(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -52,6 +52,6 @@ def test_any_chat_model_can_be_given_a_start(
     assert [line["step"] for line in lines] == [1, 2]
 
 
-def test_webshop_is_cloned_into_its_own_model_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_webshop_has_no_option_for_another_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["pretrain", "webshop", "--model", "smollm2-135m"]) == 2
     assert "no option --model" in capsys.readouterr().err

@@ -24,18 +24,18 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlannedRun:
-    # What hydra tells a job that it runs.
-    told = OmegaConf.create({"runtime": {"cwd": str(tmp_path)}})
-    monkeypatch.setattr(HydraConfig, "get", lambda: told)
+    # The part of hydra's configuration that a job reads.
+    hydra_config = OmegaConf.create({"runtime": {"cwd": str(tmp_path)}})
+    monkeypatch.setattr(HydraConfig, "get", lambda: hydra_config)
     return small_sweep.make(tmp_path).trained[0]
 
 
-def carry(run: PlannedRun) -> Outcome:
-    return job.carry(OmegaConf.structured(run.config))
+def execute(run: PlannedRun) -> Outcome:
+    return job.execute(OmegaConf.structured(run.config))
 
 
 def replace_child(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Let another program take the place of the run's own process."""
+    """Replace the program of the run's process by a script."""
     popen = subprocess.Popen
 
     def start(_: list[str], **options: object) -> "subprocess.Popen[str]":
@@ -47,44 +47,42 @@ def replace_child(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 
 def test_a_complete_run_is_not_run_again(run: PlannedRun) -> None:
     small_sweep.finish(run)
-    assert carry(run) == Outcome(Status.DONE, "")
+    assert execute(run) == Outcome(Status.DONE, "")
 
 
-def test_a_run_that_is_going_on_is_left_to_its_process(run: PlannedRun) -> None:
+def test_a_run_in_another_process_is_held(run: PlannedRun) -> None:
     with run.folder.open(run.config, Start.CONTINUE):
-        assert carry(run) == Outcome(Status.HELD, "")
+        assert execute(run) == Outcome(Status.HELD, "")
 
 
-def test_what_the_child_says_is_the_outcome(
-    run: PlannedRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_outcome_is_that_of_the_child(run: PlannedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_child(monkeypatch, 'sys.stdout.write(\'["failed", "no games"]\')')
-    assert carry(run) == Outcome(Status.FAILED, "no games")
+    assert execute(run) == Outcome(Status.FAILED, "no games")
     assert run.folder.error_log.read_text() == "no games\n"
 
 
-def test_a_child_that_dies_is_a_failure_with_its_last_words(
+def test_a_child_that_dies_is_a_failure_with_the_last_line_of_stderr(
     run: PlannedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = "import os; os.write(2, b'warning\\nlast words\\n'); os.kill(os.getpid(), 9)"
     replace_child(monkeypatch, script)
     message = "the run's process ended by signal 9: last words"
-    assert carry(run) == Outcome(Status.FAILED, message)
+    assert execute(run) == Outcome(Status.FAILED, message)
     assert run.folder.error_log.read_text() == f"{message}\n"
 
 
 def test_a_folder_of_something_else_is_a_failure(run: PlannedRun) -> None:
     run.folder.path.mkdir()
     (run.folder.path / "thesis.tex").write_text("precious")
-    outcome = carry(run)
+    outcome = execute(run)
     assert outcome.status is Status.FAILED
     assert "holds no run" in outcome.message
 
 
 @pytest.mark.slow
-def test_settings_that_cannot_be_are_a_failure_of_the_run(run: PlannedRun, tmp_path: Path) -> None:
+def test_settings_that_no_run_can_have_are_a_failure(run: PlannedRun, tmp_path: Path) -> None:
     typed = [f"run_root={tmp_path}", "env.num_keys=1", "eval.tasks=99"]
-    outcome = job.carry(OmegaConf.structured(resolve.load("keydoor", typed, preset="quick")))
+    outcome = job.execute(OmegaConf.structured(resolve.load("keydoor", typed, preset="quick")))
     assert outcome.status is Status.FAILED
     assert "has 16 rooms" in outcome.message
 
@@ -121,5 +119,5 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A zombie, where nobody collects orphans, is dead.
+    # A dead process stays as a zombie where init does not reap orphans, as in some containers.
     return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

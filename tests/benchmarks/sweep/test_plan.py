@@ -14,9 +14,9 @@ from tests.support import small_sweep
 
 
 def test_every_seed_has_base_full_and_each_layer(tmp_path: Path) -> None:
-    made = small_sweep.make(tmp_path, layers=(0, 3), seeds=(1, 2))
-    assert [run.title for run in made.base] == ["base seed 1", "base seed 2"]
-    assert [run.title for run in made.trained] == [
+    sweep = small_sweep.make(tmp_path, layers=(0, 3), seeds=(1, 2))
+    assert [run.title for run in sweep.base] == ["base seed 1", "base seed 2"]
+    assert [run.title for run in sweep.trained] == [
         *("full seed 1", "layer 0 seed 1", "layer 3 seed 1"),
         *("full seed 2", "layer 0 seed 2", "layer 3 seed 2"),
     ]
@@ -29,8 +29,8 @@ def test_a_run_has_the_folder_that_layerbench_run_gives_it(tmp_path: Path) -> No
 
 
 def test_base_of_a_run_is_the_base_of_its_seed(tmp_path: Path) -> None:
-    made = small_sweep.make(tmp_path, seeds=(1, 2))
-    assert plan.base_of(made.trained[-1].config) == made.base[-1].folder
+    sweep = small_sweep.make(tmp_path, seeds=(1, 2))
+    assert plan.base_of(sweep.trained[-1].config) == sweep.base[-1].folder
 
 
 def test_a_run_is_missing_unfinished_running_and_complete(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_record_that_cannot_be_read_is_unfinished(tmp_path: Path) -> None:
     assert run.record() is None
 
 
-def test_a_record_of_another_schema_is_not_called_broken(tmp_path: Path) -> None:
+def test_a_record_of_another_schema_is_an_error(tmp_path: Path) -> None:
     run = small_sweep.make(tmp_path).trained[0]
     small_sweep.finish(run)
     text = run.folder.record.read_text()
@@ -69,36 +69,38 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         run.record()
 
 
-def test_half_a_line_of_metrics_is_not_read(tmp_path: Path) -> None:
+def test_an_unfinished_line_of_metrics_is_not_counted(tmp_path: Path) -> None:
     run = small_sweep.make(tmp_path).trained[0]
     assert run.iterations_done == 0
     small_sweep.begin(run, iterations=1)
     assert run.iterations_done == 1
 
 
-def test_records_with_other_settings_are_not_measured(tmp_path: Path) -> None:
-    made = small_sweep.make(tmp_path)
+def test_records_with_other_settings_are_not_comparable(tmp_path: Path) -> None:
+    sweep = small_sweep.make(tmp_path)
     other = resolve.load("keydoor", [f"run_root={tmp_path}", "eval.tasks=3"], preset="quick")
-    stranger = plan.PlannedRun(other, RunFolder(default_path(other)))
-    for run in (made.base[0], made.trained[1], stranger):
+    other_run = plan.PlannedRun(other, RunFolder(default_path(other)))
+    for run in (sweep.base[0], sweep.trained[1], other_run):
         small_sweep.finish(run)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "record.json").write_text("{")
-    names = [record.selection.name for record in plan.measured(tmp_path, made.runs[0].config)]
+    names = [
+        record.selection.name for record in plan.comparable_records(tmp_path, sweep.runs[0].config)
+    ]
     assert sorted(names) == ["0", "none"]
 
 
-def test_time_left_follows_from_measured_runs(tmp_path: Path) -> None:
-    made = small_sweep.make(tmp_path, layers=(0, 1), seeds=(0, 1))
-    known = [small_sweep.record_of(run) for run in (made.base[0], made.trained[0])]
-    base, full, half = made.base[1], made.trained[3], made.trained[4]
+def test_time_left_is_estimated_by_finished_runs(tmp_path: Path) -> None:
+    sweep = small_sweep.make(tmp_path, layers=(0, 1), seeds=(0, 1))
+    records = [small_sweep.record_of(run) for run in (sweep.base[0], sweep.trained[0])]
+    base, full, half = sweep.base[1], sweep.trained[3], sweep.trained[4]
     small_sweep.begin(half, iterations=1)
     # Base 0.5 s; trained 1.25 s of training and 0.5 s of the final evaluation; half of it 0.875 s.
     runs = [base, full, half]
-    assert plan.seconds_left(runs, known, jobs=1) == pytest.approx(0.5 + 1.75 + 0.875)
-    # Two at a time, but never faster than the longest.
-    assert plan.seconds_left(runs, known, jobs=2) == pytest.approx(1.75)
-    assert plan.seconds_left(runs, known[:1], jobs=1) is None
+    assert plan.seconds_left(runs, records, jobs=1) == pytest.approx(0.5 + 1.75 + 0.875)
+    # Two at a time, but no faster than the longest run.
+    assert plan.seconds_left(runs, records, jobs=2) == pytest.approx(1.75)
+    assert plan.seconds_left(runs, records[:1], jobs=1) is None
     assert plan.seconds_left(runs, [], jobs=1) is None
 
 

@@ -13,7 +13,7 @@ def text_of(*parts: object) -> list[str]:
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
-def test_plan_says_what_exists(tmp_path: Path) -> None:
+def test_plan_counts_and_shows_the_states_of_the_runs(tmp_path: Path) -> None:
     plan = small_sweep.make(tmp_path, layers=(0, 3), seeds=(0, 1))
     small_sweep.finish(plan.base[0])
     small_sweep.begin(plan.trained[0], iterations=1)
@@ -35,7 +35,7 @@ def test_plan_says_what_exists(tmp_path: Path) -> None:
     ]
 
 
-def test_time_is_estimated_or_said_to_be_unknown() -> None:
+def test_time_is_estimated_or_unknown() -> None:
     assert plan_table.time_line(None, measured=0, jobs=2).startswith("time        not known")
     assert (
         plan_table.time_line(7200.0, measured=3, jobs=2)

@@ -23,7 +23,7 @@ def test_each_word_names_single_layers(text: str, layers: tuple[int, ...]) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("8", "layer 8 is not in this model: it has 8 layers, 0 to 7"),
         ("6-9", "layer 9 is not in this model"),
@@ -38,10 +38,10 @@ def test_each_word_names_single_layers(text: str, layers: tuple[int, ...]) -> No
         ("-1", "cannot be read at '-1'"),
     ],
 )
-def test_other_words_and_layers_are_refused(text: str, says: str) -> None:
+def test_other_words_and_layers_are_refused(text: str, message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_layers(text, 8)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Sweeps for real, killed and gone on with, on each launcher."""
+"""Whole sweeps, killed and continued, on each launcher."""
 
 import importlib.util
 import json
@@ -30,8 +30,8 @@ needs_submitit = pytest.mark.skipif(
 
 SETTINGS = ("env.num_keys=1", "eval.tasks=4", "env.max_turns=5", "train.iterations=3")
 
-# Without git, an edit or a commit meanwhile does not make the code another one, whose base
-# evaluation would not be taken over.
+# Without git, an edit or a commit during the test does not change the recorded code, by which
+# base evaluations are reused.
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "GIT_DIR": os.devnull}
 
 
@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def straight(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root of a sweep that nothing interrupted, with two processes."""
+    """Root of an uninterrupted sweep with two processes."""
     root = tmp_path_factory.mktemp("straight")
     process = start(model, root, "--jobs", "2")
     output, _ = process.communicate()
@@ -74,7 +74,7 @@ def kill_half_way(sweep: "subprocess.Popen[str]", root: Path) -> None:
     """Kill all of its processes once three runs are complete and another is being trained."""
     while True:
         if _complete(root) >= 3 and _in_training(root):
-            # Held still, for a run may have ended since it was looked at.
+            # Stopped first: the run may have ended since the check.
             os.killpg(sweep.pid, signal.SIGSTOP)
             time.sleep(0.1)
             if _in_training(root):
@@ -110,25 +110,25 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in ("play_s", "update_s")} for row in rows]
 
 
-def assert_same(mine: Path, theirs: Path) -> None:
-    """Two sweeps, or a part of one, left the same records, metrics and episodes."""
-    names = sorted(path.parent.name for path in mine.glob("*/record.json"))
+def assert_same(part: Path, whole: Path) -> None:
+    """Check that the runs of a sweep have the records, metrics and episodes of those of another."""
+    names = sorted(path.parent.name for path in part.glob("*/record.json"))
     assert names
     for name in names:
-        assert comparable(mine / name) == comparable(theirs / name)
+        assert comparable(part / name) == comparable(whole / name)
         table = "episodes.parquet"
-        assert episodes.read(mine / name / table) == episodes.read(theirs / name / table)
+        assert episodes.read(part / name / table) == episodes.read(whole / name / table)
         if "-none-" not in name:
-            assert metrics(mine / name) == metrics(theirs / name)
+            assert metrics(part / name) == metrics(whole / name)
 
 
-def test_base_is_scored_once_a_seed_and_taken_over(straight: Path) -> None:
+def test_base_is_scored_once_a_seed_and_reused(straight: Path) -> None:
     logs = {path.parent.name: path.read_text() for path in straight.glob("*/run.log")}
     assert len(logs) == 8
     for name, log in logs.items():
         is_base = "-none-" in name
         assert ("base evaluation taken over" in log) is not is_base
-        # Said where it is played, not where it is read.
+        # Logged where it is played, not where it is reused.
         assert ("base test: 4 episodes" in log) is is_base
 
 
@@ -142,7 +142,7 @@ def test_a_record_of_a_sweep_is_that_of_the_run_alone(
     assert_same(tmp_path, straight)
 
 
-def test_a_sweep_that_was_killed_ends_in_the_records_of_one_that_was_not(
+def test_a_killed_sweep_ends_in_the_records_of_an_uninterrupted_one(
     model: Path, straight: Path, tmp_path: Path
 ) -> None:
     kill_half_way(start(model, tmp_path, "--jobs", "2"), tmp_path)
@@ -150,7 +150,7 @@ def test_a_sweep_that_was_killed_ends_in_the_records_of_one_that_was_not(
     assert 3 <= len(kept) < 8
 
     finish(start(model, tmp_path, "--jobs", "2"))
-    # Of the logs, for the sweep itself looks on but once a second.
+    # Of the logs, since the sweep polls but once a second.
     logs = [path.read_text() for path in tmp_path.glob("*/run.log")]
     assert any("going on after iteration" in log for log in logs)
     assert_same(straight, tmp_path)
@@ -177,7 +177,7 @@ def test_two_sweeps_at_once_share_the_work(model: Path, straight: Path, tmp_path
     outputs = [finish(sweep) for sweep in sweeps]
     assert_same(tmp_path, straight)
     assert _complete(tmp_path) == 6
-    # Each run wrote its log from one process alone.
+    # Each run was executed by one process alone.
     for log in tmp_path.glob("*/run.log"):
         assert log.read_text().count("run folder ") == 1
     # The tables of both are of all six runs.
@@ -185,7 +185,7 @@ def test_two_sweeps_at_once_share_the_work(model: Path, straight: Path, tmp_path
 
 
 @needs_ray
-def test_a_sweep_on_ray_that_was_killed_ends_in_the_same_records(
+def test_a_killed_sweep_on_ray_ends_in_the_same_records(
     model: Path, straight: Path, tmp_path: Path
 ) -> None:
     command: Sequence[str] = ("--launcher", "ray", "--jobs", "2")
@@ -219,10 +219,10 @@ def test_a_run_whose_process_is_killed_is_one_failure(model: Path, tmp_path: Pat
 
 
 def _wait_for(look: Callable[[], list[Path]], sweep: "subprocess.Popen[str]") -> list[Path]:
-    while not (found := look()):
+    while not (paths := look()):
         assert sweep.poll() is None, "the sweep ended too early"
         time.sleep(0.01)
-    return found
+    return paths
 
 
 def _kill_holder(folder: RunFolder) -> None:
@@ -233,4 +233,4 @@ def _kill_holder(folder: RunFolder) -> None:
         if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
             os.kill(int(fields[4]), signal.SIGKILL)
             return
-    pytest.fail(f"nobody holds {folder.path}")
+    pytest.fail(f"no process holds {folder.path}")

@@ -21,7 +21,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def swept(monkeypatch: pytest.MonkeyPatch) -> list[SweepPlan]:
-    """Instead of running a sweep, finish all of it but layer 1."""
+    """Replaces the execution of sweeps: all runs finish but layer 1, which fails."""
     plans: list[SweepPlan] = []
 
     def run(sweep: Sweep) -> None:
@@ -42,7 +42,7 @@ def sweep(model: Path, root: Path, *more: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("more", "says"),
+    ("more", "message"),
     [
         (["--layers", "2"], "layer 2 is not in this model: it has 2 layers, 0 to 1"),
         (["--layers", "few"], "layers 'few' cannot be read at 'few'"),
@@ -62,14 +62,14 @@ def test_a_mistake_exits_2_with_one_line_before_anything_is_run(
     tmp_path: Path,
     swept: list[SweepPlan],
     more: Sequence[str],
-    says: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert sweep(model, tmp_path, *more) == 2
     out, error = capsys.readouterr()
     assert (out, swept, list(tmp_path.iterdir())) == ("", [], [])
     assert error.startswith("layerbench: ")
-    assert says in error
+    assert message in error
     assert error.count("\n") == 1
 
 
@@ -104,7 +104,7 @@ def test_a_failed_run_makes_it_exit_1_with_a_line(
     out, error = capsys.readouterr()
     assert error.endswith("layerbench: layer 1 seed 0: out of memory\n")
     firsts = [line.partition(" ")[0] for line in out.splitlines()]
-    # The table of what there is: no layer 1.
+    # The table of the complete runs: no layer 1.
     assert [first for first in firsts if first in ("base", "full", "0", "1")] == [
         "base",
         "full",
@@ -112,7 +112,7 @@ def test_a_failed_run_makes_it_exit_1_with_a_line(
     ]
 
 
-def test_several_runs_at_a_time_get_a_thread_each_unless_told_otherwise(
+def test_several_runs_at_a_time_get_a_thread_each_by_default(
     model: Path, tmp_path: Path, swept: list[SweepPlan]
 ) -> None:
     for more in (["--jobs", "2"], ["--jobs", "2", "model.threads=3"]):
@@ -120,7 +120,7 @@ def test_several_runs_at_a_time_get_a_thread_each_unless_told_otherwise(
     assert [plan.runs[0].config.model.threads for plan in swept] == [1, 3]
 
 
-def test_force_forgets_the_runs_of_the_sweep_alone(
+def test_force_deletes_the_runs_of_the_sweep_alone(
     model: Path, tmp_path: Path, swept: list[SweepPlan]
 ) -> None:
     assert sweep(model, tmp_path, "--layers", "0") == 0
@@ -132,7 +132,7 @@ def test_force_forgets_the_runs_of_the_sweep_alone(
     assert [path for path in before if before[path] == after[path]] == [layer.folder.record]
 
 
-def test_force_deletes_nothing_while_a_run_is_going_on(
+def test_force_deletes_nothing_while_a_run_is_held(
     model: Path,
     tmp_path: Path,
     swept: list[SweepPlan],
@@ -146,7 +146,7 @@ def test_force_deletes_nothing_while_a_run_is_going_on(
     assert all(run.state() is State.COMPLETE for run in swept[0].runs)
 
 
-def test_the_help_says_what_middle_means_here(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_explains_middle(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["sweep", "--help"])
     assert "middle:10 makes ten runs here" in capsys.readouterr().out

@@ -16,7 +16,7 @@ TAKES_SETTINGS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the runs and where the combined one goes."""
+    """Declare the runs and the folder of the combined one."""
     parser.add_argument(
         "runs", metavar="RUN", nargs="+", help="folder of a finished run; at least two"
     )
@@ -36,6 +36,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     folder = RunFolder(Path(args.out) if args.out else default_path(config))
     record = finished(config, folder, start)
     if record is None:
+        # Imports torch, for which the table of a finished run should not wait.
         from layerbench.benchmarks.runs.launch import launch
 
         record = launch(config, folder, start)

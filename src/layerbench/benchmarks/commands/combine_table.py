@@ -1,4 +1,4 @@
-"""The table of ``layerbench combine``: gains apart, their sum, and the gain together."""
+"""The table of ``layerbench combine``: the gain of each part, their sum, and the combined gain."""
 
 from collections.abc import Sequence
 
@@ -29,14 +29,14 @@ def print_table(record: RunRecord, parts: Sequence[FinishedRun], *, where: str) 
 
 
 def _addition(record: RunRecord, parts: Sequence[FinishedRun], split: str) -> Addition:
-    base, *scored = (
+    combined, *apart = (
         (
-            one.evaluation(phase=BASE_PHASE, split=split).outcomes,
-            one.evaluation(phase=FINAL_PHASE, split=split).outcomes,
+            each.evaluation(phase=BASE_PHASE, split=split).outcomes,
+            each.evaluation(phase=FINAL_PHASE, split=split).outcomes,
         )
-        for one in (record, *(part.record for part in parts))
+        for each in (record, *(part.record for part in parts))
     )
-    return additivity.add_up(scored, base)
+    return additivity.add_up(apart, combined)
 
 
 def _table(
@@ -46,11 +46,12 @@ def _table(
     for split, addition in additions.items():
         base = record.evaluation(phase=BASE_PHASE, split=split)
         table.add_row(split, BASE_SELECTION, run_table.score(base.count), "")
-        for one in (*(part.record for part in parts), record):
-            if one is record:
+        for each in (*(part.record for part in parts), record):
+            # The combined run comes last, below the sum that it is compared with.
+            if each is record:
                 table.add_row("", "sum of these", "", run_table.gain(addition.total))
-            final = one.evaluation(phase=FINAL_PHASE, split=split)
-            change = run_table.gain(one.differences[split])
-            table.add_row("", one.selection.name, run_table.score(final.count), change)
+            final = each.evaluation(phase=FINAL_PHASE, split=split)
+            change = run_table.gain(each.differences[split])
+            table.add_row("", each.selection.name, run_table.score(final.count), change)
         table.add_row("", "combined - sum", "", run_table.gain(addition.surplus))
     return table

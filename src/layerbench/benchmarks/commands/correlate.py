@@ -1,4 +1,4 @@
-"""``layerbench correlate``: whether sweeps order the layers alike."""
+"""``layerbench correlate``: rank correlations of the layers in several sweeps."""
 
 import argparse
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``layerbench envs``: the environments there are."""
+"""``layerbench envs``: the list of environments."""
 
 import argparse
 

@@ -29,7 +29,7 @@ TAKES_SETTINGS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of any run, and those about endpoints."""
+    """Declare the options of runs, and those of endpoints."""
     add_run_options(parser)
     parser.add_argument(
         "--base-url",
@@ -42,11 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
-    """Score the model, or say what scoring it would take."""
+    """Score the model, or describe the requests to its endpoint."""
     if any(setting.startswith("layers=") for setting in settings):
         raise SettingsError("eval trains no layers: use layerbench run")
     typed = {"model.name": args.model, "model.base_url": args.base_url}
     settings += [f"{name}={value}" for name, value in typed.items() if value is not None]
+    # An evaluation is a run that trains nothing, with the same folder and record.
     settings.append("layers=none")
     if args.dry_run:
         print(_dry_run(args, settings))
@@ -64,10 +65,10 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
 
 
 def _dry_run(args: argparse.Namespace, settings: Sequence[str]) -> str:
-    """Say what would be asked of an endpoint.
+    """Describe the requests that an evaluation would send to an endpoint.
 
     Raises:
-        SettingsError: The model is not behind one, or a setting cannot be.
+        SettingsError: The model is not behind an endpoint, or a setting cannot have its value.
     """
     from layerbench.benchmarks.config import endpoints
     from layerbench.benchmarks.runs import resolve

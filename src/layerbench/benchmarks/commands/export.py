@@ -1,4 +1,4 @@
-"""``layerbench export``: what a run trained as a folder for others to load."""
+"""``layerbench export``: a run's trained model as a folder for other programs."""
 
 import argparse
 from pathlib import Path
@@ -20,7 +20,7 @@ TAKES_SETTINGS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the run, and what is written of it."""
+    """Declare the run, and the form and folder of the export."""
     parser.add_argument("run", metavar="RUN", type=Path, help="folder of a finished run")
     form = parser.add_mutually_exclusive_group(required=True)
     form.add_argument("--merged", metavar="DIR", type=Path, help="write a whole model there")
@@ -31,10 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
-    """Write the folder, upload it if asked to, and print where it is."""
+    """Write the folder, print its path, and upload it with ``--push-to-hub``."""
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     repo: str | None = args.push_to_hub
+    # Before the export: a name that the Hub refuses should not cost the minutes of writing.
     if repo is not None:
         try:
             validate_repo_id(repo)
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
             raise SettingsError(str(error)) from error
     whole = args.merged is not None
     out: Path = args.merged if whole else args.delta
+    # The export replaces its folder by a rename: files that lie in it would be lost.
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out} is there already: name a new folder")
     quieten_transformers()

@@ -28,7 +28,7 @@ FORMATS = ("terminal", "markdown", "csv", "json", "html")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the records, and what is made of them."""
+    """Declare the records, and the format and file of the tables."""
     parser.add_argument(
         "runs",
         metavar="RUNS",
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
-    """Print or write the tables; or check a record, with an exit status of 1 if it is wrong."""
+    """Print or write the tables, or check a record: exit status 1 if it is wrong."""
     from layerbench.benchmarks.config import overrides
     from layerbench.benchmarks.leaderboard.build import gather
     from layerbench.benchmarks.records import json_codec
@@ -61,13 +61,13 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         return _check(args)
     if not args.runs:
         raise SettingsError("no folder given: name folders of runs, or a record to --check")
-    # Not argparse's choices, whose errors are read as those of a command.
+    # Not by argparse's choices: Parser.error takes an invalid choice for a command.
     overrides.check_choice("format", args.format, FORMATS)
-    with _no_collection():
+    with _garbage_collection_paused():
         gathered = gather(args.runs)
     if not gathered.boards:
-        raise SettingsError(_nothing(gathered, args.runs))
-    text = _writer(args.format, args.out)(gathered)
+        raise SettingsError(_why_empty(gathered, args.runs))
+    text = _formatter(args.format, args.out)(gathered)
     if args.out is None:
         print(text.removesuffix("\n"))
         return DONE
@@ -80,8 +80,9 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
 
 
 @contextmanager
-def _no_collection() -> Generator[None]:
-    """Spare the collector the millions of parts of many records, all of which are kept."""
+def _garbage_collection_paused() -> Generator[None]:
+    # Records have millions of small objects, all of which are kept: the collector would go through
+    # them again and again for nothing.
     gc.disable()
     try:
         yield
@@ -89,26 +90,31 @@ def _no_collection() -> Generator[None]:
         gc.enable()
 
 
-def _writer(form: str, out: Path | None) -> "Callable[[Leaderboard], str]":
-    """Find what writes a format; what the page needs is not always installed."""
+def _formatter(name: str, out: Path | None) -> "Callable[[Leaderboard], str]":
+    """Find the function that writes a format.
+
+    Raises:
+        SettingsError: The packages for the page's charts are not installed.
+    """
     from layerbench.benchmarks.leaderboard import json_csv, tables
 
-    if form != "html":
+    if name != "html":
         return {
             "terminal": tables.terminal,
             "markdown": tables.markdown,
             "csv": json_csv.as_csv,
             "json": json_csv.as_json,
-        }[form]
+        }[name]
     try:
         from layerbench.benchmarks.html.leaderboard_page import leaderboard_page
     except ModuleNotFoundError as error:
+        # Any other missing module is a bug, which no extra mends.
         if error.name not in ("altair", "vl_convert"):
             raise
         raise SettingsError(
             f"the page's charts need {error.name}: pip install 'layerbench[html]'"
         ) from error
-    # Links to pages of episodes are relative to where the page will lie.
+    # Links to pages of episodes are relative to the page's folder.
     return lambda gathered: leaderboard_page(gathered, page=out or Path("leaderboard.html"))
 
 
@@ -125,7 +131,7 @@ def _check(args: argparse.Namespace) -> int:
     return FAILED if report.wrong else DONE
 
 
-def _nothing(gathered: "Leaderboard", roots: list[Path]) -> str:
+def _why_empty(gathered: "Leaderboard", roots: list[Path]) -> str:
     where = " ".join(str(root) for root in roots)
     if gathered.broken:
         first = gathered.broken[0]

@@ -1,4 +1,4 @@
-"""``layerbench models``: pretrained models that are fetched once and then work offline."""
+"""``layerbench models``: downloads of pretrained models, which then work offline."""
 
 import argparse
 
@@ -16,13 +16,13 @@ TAKES_SETTINGS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what to do with which model."""
+    """Declare the action and the model."""
     parser.add_argument("action", choices=["fetch"], help="fetch: download and convert a model")
     parser.add_argument("name", metavar="NAME", help=", ".join(fetched.SOURCES))
 
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
-    """Fetch a model unless it is there, and print where it is."""
+    """Download a model unless it is in the cache, and print its folder."""
     from layerbench.benchmarks.models import download
     from layerbench.envs.choices import check_known
 

@@ -1,4 +1,4 @@
-"""What all commands share: their form, their parser, and the arguments that several have."""
+"""The protocol of a command, the parser of its arguments, and arguments that several have."""
 
 import argparse
 import os
@@ -13,8 +13,8 @@ from layerbench.envs.choices import nearest
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
 
-# The two settings that people name by their section alone, as other tools have them.
-_SHORT = {"model": "model.name", "algorithm": "algorithm.name"}
+# Settings that users know from other tools by the name of the section alone.
+_SHORT_NAMES = {"model": "model.name", "algorithm": "algorithm.name"}
 
 
 @runtime_checkable
@@ -25,10 +25,10 @@ class Command(Protocol):
     ``run``.
 
     Attributes:
-        NAME: What the user types after ``layerbench``.
+        NAME: Name of the command on the command line.
         SUMMARY: One line, in lower case, for the list of commands.
         EXAMPLES: Lines for the end of its help.
-        TAKES_SETTINGS: Whether ``setting=value`` may follow; what is left over is refused if not.
+        TAKES_SETTINGS: Whether ``setting=value`` arguments may follow.
     """
 
     # Properties, since a module's constants cannot be assigned.
@@ -59,8 +59,8 @@ class Command(Protocol):
             The exit status.
 
         Raises:
-            UserError: Something that was typed is wrong.
-            FailedError: What was asked for did not come about.
+            UserError: An argument, setting, file or folder is wrong.
+            FailedError: The execution failed.
         """
         ...
 
@@ -78,33 +78,34 @@ class Parser(argparse.ArgumentParser):
         self.exit(MISTAKE, f"layerbench: {message}\n")
 
     def options(self) -> list[str]:
-        """List the options that can be typed."""
+        """List the options."""
         return re.findall(r"--[a-z-]+", self.format_usage())
 
     def refuse_repeats(self) -> None:
-        """Refuse an option that is given twice; for arguments that are declared later."""
-        self.register("action", None, _Once)
+        """Make options that are declared later refuse a second value."""
+        # argparse takes the last of two values without a word.
+        self.register("action", None, _StoreOnce)
 
 
 def take_settings(rest: Sequence[str], *, options: Sequence[str]) -> list[str]:
-    """Take what a parser left over as settings; an unknown option is none.
+    """Take the arguments that a parser left over as settings.
 
-    ``model=`` and ``algorithm=`` are short for their names.
+    ``model=`` and ``algorithm=`` are short for ``model.name=`` and ``algorithm.name=``.
 
     Raises:
-        SettingsError: There is such an option; the message has the nearest of ``options``.
+        SettingsError: One of them is an unknown option; the message has the nearest of ``options``.
     """
     for item in rest:
         if item.startswith("-"):
             raise SettingsError(f"no option {item}: {nearest(item, options)}")
-    return [_in_full(item) for item in rest]
+    return [_with_full_name(item) for item in rest]
 
 
 def refuse_rest(rest: Sequence[str], *, options: Sequence[str]) -> None:
-    """Refuse what a parser left over.
+    """Refuse arguments that a parser left over.
 
     Raises:
-        SettingsError: There is something left over.
+        SettingsError: There is one.
     """
     if take_settings(rest, options=options):
         raise SettingsError(f"expected no more arguments, got '{rest[0]}'")
@@ -116,23 +117,24 @@ def add_env(parser: argparse.ArgumentParser) -> None:
 
 
 def quieten_transformers() -> None:
-    """Keep transformers' own bars off ours; it reads this when it is first imported."""
+    """Turn off the warnings and progress bars of transformers, which would break up ours."""
+    # Read when transformers and huggingface_hub are first imported.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def say(message: str) -> None:
-    """Write one line to stderr, whatever line breaks the message has."""
+    """Write a message to stderr as one line."""
     sys.stderr.write(f"layerbench: {' '.join(message.split())}\n")
 
 
-def _in_full(setting: str) -> str:
+def _with_full_name(setting: str) -> str:
     name, equals, value = setting.partition("=")
-    return f"{_SHORT.get(name, name)}{equals}{value}"
+    return f"{_SHORT_NAMES.get(name, name)}{equals}{value}"
 
 
-class _Once(argparse.Action):
-    """Stores a value, as argparse does by default, unless there is one already."""
+class _StoreOnce(argparse.Action):
+    """Stores a value, as argparse does by default, and refuses a second one."""
 
     _given: object = None
 
@@ -143,6 +145,7 @@ class _Once(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
+        # None for a positional argument, for which argparse may call this twice.
         if option_string is not None:
             if self._given is not None:
                 raise argparse.ArgumentError(

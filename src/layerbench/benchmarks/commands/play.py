@@ -1,4 +1,4 @@
-"""``layerbench play``: a person plays in the terminal."""
+"""``layerbench play``: an episode for a human player in the terminal."""
 
 import argparse
 
@@ -14,7 +14,7 @@ TAKES_SETTINGS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare which task is played."""
+    """Declare the environment and the task."""
     add_env(parser)
     parser.add_argument(
         "--split", metavar="NAME", help="of the tasks; what is trained on if not given"
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     from layerbench.benchmarks.runs import resolve
     from layerbench.envs import registry
 
-    # Nothing learns, so any split may be played, the one that is trained on as well.
+    # Without layers to train, the check lets any split be played, the training split included.
     env = resolve.load(args.env, [*settings, "layers=none"]).env
     spec = registry.find(env.name)
     task = find_task(

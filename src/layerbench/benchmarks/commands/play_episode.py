@@ -1,4 +1,4 @@
-"""A person plays one episode in the terminal."""
+"""An episode for a human player in the terminal."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,14 +23,14 @@ def play_episode(
     read: Callable[[str], str],
     write: Callable[[str], None],
 ) -> bool:
-    """Play one task until it ends or the person quits.
+    """Play one task until it ends or the player quits.
 
     Args:
         spec: The environment.
-        task: What to play.
-        options: The environment's.
+        task: The task.
+        options: The environment's options.
         max_turns: Actions after which the episode ends.
-        read: Shows a prompt and gives the line typed; raises EOFError at the end of the input.
+        read: Shows a prompt and returns the typed line; raises EOFError at the end of the input.
         write: Shows a line.
 
     Returns:
@@ -38,17 +38,17 @@ def play_episode(
     """
     session = Session(spec.gym_id, options, max_turns)
     try:
-        seen = session.reset(task).observation
-        write(seen.text)
+        observation = session.reset(task).observation
+        write(observation.text)
         write(f"({HELP})")
-        write(_listing(seen))
+        write(_listing(observation))
         for turn in range(1, max_turns + 1):
-            action = _ask(seen, f"{turn}> ", read=read, write=write)
+            action = _read_action(observation, f"{turn}> ", read=read, write=write)
             if action is None:
                 break
             result = session.step(action)
-            seen = result.observation
-            write(seen.text)
+            observation = result.observation
+            write(observation.text)
             if result.terminated or result.truncated:
                 write(f"{'won' if result.success else 'lost'} after {turn} actions")
                 return result.success
@@ -58,10 +58,14 @@ def play_episode(
         session.close()
 
 
-def _ask(
-    seen: Observation, prompt: str, *, read: Callable[[str], str], write: Callable[[str], None]
+def _read_action(
+    observation: Observation,
+    prompt: str,
+    *,
+    read: Callable[[str], str],
+    write: Callable[[str], None],
 ) -> str | None:
-    """Ask until an action is named; None if the person wants no more."""
+    """Prompt until an action is typed; None if the player quits."""
     while True:
         try:
             line = read(prompt).strip()
@@ -70,17 +74,19 @@ def _ask(
         if line in ("q", "quit"):
             return None
         if line in ("l", "?"):
-            write(_listing(seen))
-        elif line and (action := _action(line, seen.admissible_actions)):
+            write(_listing(observation))
+        elif line and (action := _action(line, observation.admissible_actions)):
             return action
         elif line:
-            write(_complaint(line, seen.admissible_actions))
+            write(_complaint(line, observation.admissible_actions))
 
 
 def _action(line: str, actions: tuple[str, ...]) -> str:
-    """Find the action meant; empty if there is none. Without a list, every text is one."""
+    """Find an action by its text or number; empty if there is none, any text if none are listed."""
+    # A number that is an action itself is that action.
     if line.isdecimal() and line not in actions and 1 <= int(line) <= len(actions):
         numbered = actions[int(line) - 1]
+        # A template such as WebShop's search[<query>] is listed, but is no action yet.
         return "" if is_template(numbered) else numbered
     if not actions:
         return line
@@ -96,17 +102,18 @@ def _complaint(line: str, actions: tuple[str, ...]) -> str:
     return f"'{line}' is not possible here: {nearest(line, actions)}"
 
 
-def _listing(seen: Observation) -> str:
-    return "\n".join(f"{n:3} {action}" for n, action in enumerate(seen.admissible_actions, 1))
+def _listing(observation: Observation) -> str:
+    numbered = enumerate(observation.admissible_actions, 1)
+    return "\n".join(f"{number:3} {action}" for number, action in numbered)
 
 
 def find_task(
     spec: EnvSpec, *, split: str, number: int, seed: int, options: Mapping[str, Any]
 ) -> Task:
-    """Take one task of the list that the seed gives, from 1.
+    """List the tasks of a split by a seed, and return the one with a number, from 1.
 
     Raises:
-        UserError: The list is not that long, or there is no such split.
+        UserError: The split has fewer tasks, or there is no such split.
     """
     if number < 1:
         raise SettingsError(f"--task must be at least 1, got {number}")

@@ -1,4 +1,4 @@
-"""``layerbench pretrain``: the embedded models made anew, or a start for another model."""
+"""``layerbench pretrain``: recipes of the embedded models, and of cloning into another model."""
 
 import argparse
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ EXAMPLES = """
 TAKES_SETTINGS = False
 
 _MINUTES = {"alfworld": 20, "webshop": 45}
-"""What the embedded model of an environment takes on 2 cores."""
+"""Minutes that the recipe of an environment takes on 2 cores."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the environment; what comes after it, ``--help`` included, is the recipe's."""
+    """Declare the environment; later arguments, ``--help`` included, are for the recipe."""
     parser.add_argument("env", metavar="ENV", help="what for: alfworld or webshop")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see the examples")
 
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
-    """Pretrain the model, and print where it is."""
+    """Pretrain the model, and print its folder and success rate."""
     if args.env not in _MINUTES:
         raise SettingsError(
             f"what to pretrain for cannot be '{args.env}': {nearest(args.env, _MINUTES)}"
@@ -47,12 +47,13 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
 
 
 def _parse(env: str, argv: Sequence[str]) -> "PretrainSettings":
-    """Read the arguments after ``pretrain ENV``.
+    """Parse the arguments after ``pretrain ENV``.
 
     Raises:
-        SettingsError: There is no such option, a value lies outside its range, or the folder cannot
-            be written.
+        SettingsError: An option is unknown, a value is out of its range, or the folder cannot be
+            written.
     """
+    # A parser of its own, so that --help after the environment shows the recipe's options.
     parser = Parser(
         prog=f"layerbench pretrain {env}",
         description=f"Make the embedded model anew: about {_MINUTES[env]} minutes on 2 cores.",
@@ -76,5 +77,6 @@ def _parse(env: str, argv: Sequence[str]) -> "PretrainSettings":
     from layerbench.benchmarks.records.run_folder import RunFolder
 
     settings = PretrainSettings(**vars(args))
+    # Before the demonstrations, which take minutes.
     RunFolder(settings.out).check_writable()
     return settings

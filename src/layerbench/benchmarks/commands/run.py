@@ -30,7 +30,7 @@ TAKES_SETTINGS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare which layers learn, how, and the options of any run."""
+    """Declare selection, algorithm and seed, and the options of runs."""
     layers = parser.add_mutually_exclusive_group()
     layers.add_argument("--layer", metavar="N", type=int, help="train one decoder block, from 0")
     layers.add_argument(
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
-    """Run what was typed, or show its settings."""
+    """Execute the run or show its settings; print the table of a finished run."""
     typed = {
         "layers": args.layers if args.layer is None else str(args.layer),
         "algorithm.name": args.algorithm,
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     folder, start = where(args, config)
     record = finished(config, folder, start)
     if record is None:
-        # Needs torch, for which the table of a finished run should not wait.
+        # Imports torch, for which the table of a finished run should not wait.
         from layerbench.benchmarks.runs.launch import launch
 
         record = launch(config, folder, start)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Declare what all commands have that make one run."""
+    """Declare the options that ``run`` and ``eval`` share."""
     add_env(parser)
     parser.add_argument(
         "--preset",
@@ -90,7 +90,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_settings(args: argparse.Namespace, typed: Sequence[str]) -> "RunConfig | None":
-    """Compose the settings of a run; where they were asked for, print them and give None."""
+    """Compose the settings of a run; with ``--settings``, print them and return None."""
     from layerbench.benchmarks.config import serialize
     from layerbench.benchmarks.runs import resolve
 
@@ -102,7 +102,7 @@ def read_settings(args: argparse.Namespace, typed: Sequence[str]) -> "RunConfig 
 
 
 def where(args: argparse.Namespace, config: "RunConfig") -> "tuple[RunFolder, Start]":
-    """Name the run's folder, and what to do with a run that is there."""
+    """Name the run's folder, and how to start in it."""
     from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
 
     start = Start.FRESH if args.fresh else Start.RESUME if args.resume else Start.CONTINUE
@@ -110,9 +110,10 @@ def where(args: argparse.Namespace, config: "RunConfig") -> "tuple[RunFolder, St
 
 
 def finished(config: "RunConfig", folder: "RunFolder", start: "Start") -> "RunRecord | None":
-    """Read the record of a finished run; None if there is something to run."""
+    """Read the record of a finished run; None if the run is to be executed."""
     record = folder.check(config, start)
     if record is None:
+        # Before torch is imported and a model loaded, which can take a minute.
         folder.check_writable()
         quieten_transformers()
     elif not folder.episodes.exists():
@@ -121,7 +122,7 @@ def finished(config: "RunConfig", folder: "RunFolder", start: "Start") -> "RunRe
 
 
 def show(record: "RunRecord", folder: "RunFolder") -> int:
-    """Print the run's table; of several processes, the first one does."""
+    """Print the run's table, in the first of several processes."""
     from layerbench.benchmarks.records import run_table
 
     if torchrun.rank() == 0:

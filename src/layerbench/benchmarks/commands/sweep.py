@@ -24,7 +24,7 @@ TAKES_SETTINGS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what to sweep over, and how."""
+    """Declare layers, seeds and launcher."""
     add_env(parser)
     parser.add_argument(
         "--layers",
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
-    """Run a sweep; runs that failed, one line each, are an exit status of 1."""
+    """Execute a sweep; failed runs are a line each, and the exit status 1."""
     if torchrun.processes() > 1:
         raise SettingsError(
             "a sweep starts its runs itself: leave torchrun out, and see docs/sweeps.md for "

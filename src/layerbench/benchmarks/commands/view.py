@@ -15,7 +15,7 @@ TAKES_SETTINGS = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the run and the page."""
+    """Declare the run and the file of the page."""
     parser.add_argument("run", metavar="RUN", type=Path, help="folder of a finished run")
     parser.add_argument(
         "--out", metavar="FILE", type=Path, help="the page; RUN/episodes.html unless given"
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
-    """Write the page, and print where it is."""
+    """Write the page, and print its path."""
     from layerbench.benchmarks.html.episodes_page import episodes_page
     from layerbench.benchmarks.records import episodes, json_codec, run_record
     from layerbench.benchmarks.records.run_folder import RunFolder

@@ -146,6 +146,7 @@ def _load(run: Path) -> _TrainedModel:
 
 def _model_of(run: FinishedRun, config: RunConfig) -> ModelConfig:
     """Name the model that the run scored last: its checkpoint, or for a combined run the base."""
+    # The settings may say auto; the hashes are of the weights in the recorded dtype.
     dtype = run.record.model.dtype
     settings = replace(config.model, dtype=dtype, device="cpu", attention="auto")
     return settings if config.parts else replace(settings, name=str(run.checkpoint()))

@@ -43,6 +43,7 @@ def load_base(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
     """
     source = lineage.lineage(settings.name, revision=settings.revision)
     path = Path(source.base)
+    # transformers would report a missing config.json of what may have been meant as a run.
     if not names.is_known(source.base) and path.is_dir() and not (path / "config.json").exists():
         raise SettingsError(
             f"{path} holds no model (config.json) and no run (config.yaml): name another folder"
@@ -160,6 +161,7 @@ def _apply_delta(folder: Path, model: nn.Module) -> tuple[str, ...]:
 def _read_delta(folder: Path, facts: Delta) -> dict[str, Tensor]:
     path = folder / delta.WEIGHTS
     try:
+        # safetensors checks its header alone: a flipped byte would be read as a weight.
         if file_sha256(path) != facts.file_sha256:
             raise SettingsError(f"the delta in {folder} is damaged: export it anew")
         return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]

@@ -1,1 +1,1 @@
-"""Recipes that make the embedded models, or give another model a start."""
+"""Recipes that pretrain the embedded models, or another model, by behaviour cloning."""

@@ -1,6 +1,5 @@
-"""Behaviour cloning: a model learns to answer as demonstrations did.
+"""Behaviour cloning: supervised learning of the demonstrations' responses.
 
-Makes the embedded models, and gives a pretrained one a start; runs only fine-tune from there.
 Data-parallel over processes, since small models gain nothing from threads.
 """
 
@@ -29,22 +28,23 @@ _LOG = "log.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class CloningSettings:
-    """How to clone.
+    """Settings of a cloning.
 
     Attributes:
         steps: Optimizer steps.
-        batch_size: Episodes a step and process.
-        learning_rate: Peak; reached after ``warmup`` steps, then a linear decay to 2 % over the
-            second half.
-        warmup: Steps.
-        swap_probability: Share of episodes in which the words of ``swappable`` trade places.
-        swappable: Token ids that stand for one another, so that the model learns to compare
-            words instead of learning them by heart.
-        micro_batch: Episodes in memory at once; their gradients add up to those of the batch.
-        save_every: Steps between checkpoints; ranked by the caller, by success in games.
+        batch_size: Episodes a step in each process.
+        learning_rate: Peak learning rate, from step ``warmup`` to the middle; it then decays
+            linearly to 2 %.
+        warmup: Steps up to the peak.
+        swap_probability: Share of episodes, in [0, 1], in which the tokens of ``swappable`` trade
+            places.
+        swappable: Interchangeable token ids; swapped, they are compared with one another instead
+            of learned by heart.
+        micro_batch: Episodes in memory at once, in each process; does not change the gradients.
+        save_every: Steps between checkpoints.
         processes: Data-parallel workers.
-        threads: Of each worker.
-        seed: Seeds batches and swaps.
+        threads: Threads of each worker.
+        seed: Seed of batches and swaps.
     """
 
     steps: int
@@ -68,22 +68,23 @@ def clone(
     *,
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Train a model, saving it as ``out/step-N`` on the way; progress goes to ``out/log.jsonl``.
+    """Train a model, with checkpoints in ``out/step-N`` and a log in ``out/log.jsonl``.
 
     Args:
         model: A transformers causal language model with ``model`` and ``lm_head``.
-        episodes: What to imitate.
-        out: Made if missing.
-        settings: How.
+        episodes: Demonstrations as tokens with weights of the loss.
+        out: Folder for checkpoints and log; made if missing.
+        settings: The settings.
         on_progress: Called every second with the last step in the log, 0 before there is one.
 
     Raises:
         UserError: There are fewer episodes than one step takes.
     """
-    fewest = settings.batch_size * settings.processes
-    if len(episodes) < fewest:
-        raise UserError(f"{len(episodes)} episodes cannot be cloned: one step takes {fewest}")
+    min_episodes = settings.batch_size * settings.processes
+    if len(episodes) < min_episodes:
+        raise UserError(f"{len(episodes)} episodes cannot be cloned: one step takes {min_episodes}")
     out.mkdir(parents=True, exist_ok=True)
+    # A free port; torch.distributed needs its number before the processes start.
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -103,7 +104,7 @@ def _work(
     settings: CloningSettings,
 ) -> None:
     torch.set_num_threads(settings.threads)
-    # Processes are handed the same memory: without weights of its own each would step for all.
+    # torch.multiprocessing shares the tensors: without a copy, each process would step for all.
     model = copy.deepcopy(model)
     address = f"tcp://127.0.0.1:{port}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=settings.processes)
@@ -145,49 +146,53 @@ def _schedule(step: int, settings: CloningSettings) -> float:
 def _batches(
     episodes: list[Transcript], rank: int, settings: CloningSettings
 ) -> Iterator[list[Transcript]]:
-    """Deal batches of similar length, the same deal in every process, forever."""
+    """Yield this process's batches, of episodes of similar length, forever."""
+    # The same generator in every process: all split the episodes alike, and take their own part.
     rng = random.Random(f"batches|{settings.seed}")
     size, world = settings.batch_size, settings.processes
     while True:
-        # The noise keeps batches from being the same ones every epoch.
+        # The noise, in tokens, makes other batches in every epoch.
         order = sorted(episodes, key=lambda e: len(e.token_ids) + rng.random() * 30)
-        # Processes wait for one another, so those of one step get episodes of similar length.
-        rounds = [
+        # The processes wait for one another at each step: similar lengths make the wait short.
+        global_batches = [
             order[i : i + size * world]
             for i in range(0, len(order) - size * world + 1, size * world)
         ]
-        rng.shuffle(rounds)
-        for dealt in rounds:
-            yield dealt[rank * size : (rank + 1) * size]
+        rng.shuffle(global_batches)
+        for batch in global_batches:
+            yield batch[rank * size : (rank + 1) * size]
 
 
 def _swapped(episode: Transcript, rng: random.Random, settings: CloningSettings) -> Transcript:
     if rng.random() >= settings.swap_probability:
         return episode
-    others = list(settings.swappable)
-    rng.shuffle(others)
-    swap = dict(zip(settings.swappable, others, strict=True))
+    shuffled = list(settings.swappable)
+    rng.shuffle(shuffled)
+    swap = dict(zip(settings.swappable, shuffled, strict=True))
     return Transcript(tuple(swap.get(i, i) for i in episode.token_ids), episode.weights)
 
 
 def _learn(model: nn.Module, batch: Sequence[Transcript], micro_batch: int) -> tuple[float, float]:
-    """Add up gradients of the weighted cross entropy a fully weighted token.
+    """Accumulate the gradients of the weighted cross entropy, by micro-batches.
 
     Returns:
-        The cross entropy, and the accuracy on those tokens.
+        The weighted cross entropy (nats) for each token of weight 1, and the accuracy on these
+        tokens.
     """
+    # Divided by the count of the whole batch, so that micro-batches add up to its gradient. The
+    # first token of an episode is never predicted.
     counted = max(1, sum(episode.weights[1:].count(1.0) for episode in batch))
-    loss = right = 0.0
+    loss = correct = 0.0
     for start in range(0, len(batch), micro_batch):
-        part, hits = _losses(model, batch[start : start + micro_batch])
-        cast(Any, part / counted).backward()
-        loss += part.item() / counted
-        right += hits
-    return loss, right / counted
+        loss_sum, num_correct = _losses(model, batch[start : start + micro_batch])
+        cast(Any, loss_sum / counted).backward()
+        loss += loss_sum.item() / counted
+        correct += num_correct
+    return loss, correct / counted
 
 
 def _losses(model: nn.Module, batch: Sequence[Transcript]) -> tuple[Tensor, int]:
-    """Sum the weighted cross entropy, and count the fully weighted tokens that were foreseen."""
+    """Sum the weighted cross entropy, and count the correct predictions of tokens of weight 1."""
     length = max(len(episode.token_ids) for episode in batch)
     ids = torch.zeros(len(batch), length, dtype=torch.long)
     weights = torch.full((len(batch), length), _IGNORED)
@@ -195,20 +200,21 @@ def _losses(model: nn.Module, batch: Sequence[Transcript]) -> tuple[Tensor, int]
         ids[row, : len(episode.token_ids)] = torch.tensor(episode.token_ids)
         weights[row, : len(episode.weights)] = torch.tensor(episode.weights)
     # Right padding follows every real token, so causal attention alone keeps it out.
-    whole = cast(Any, model)
-    hidden: Tensor = whole.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-    chosen = weights[:, 1:] > _IGNORED
-    logits: Tensor = whole.lm_head(hidden[chosen])
-    targets, weight = ids[:, 1:][chosen], weights[:, 1:][chosen]
-    full = weight == 1.0
+    causal_lm = cast(Any, model)
+    hidden: Tensor = causal_lm.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+    # The head is applied where there is a loss alone: logits take most of the memory.
+    has_loss = weights[:, 1:] > _IGNORED
+    logits: Tensor = causal_lm.lm_head(hidden[has_loss])
+    targets, weight = ids[:, 1:][has_loss], weights[:, 1:][has_loss]
     losses = F.cross_entropy(logits, targets, reduction="none")
-    right = (logits.argmax(-1) == targets)[full]
-    return (losses * weight).sum(), int(right.sum())
+    correct = (logits.argmax(-1) == targets)[weight == 1.0]
+    return (losses * weight).sum(), int(correct.sum())
 
 
 def _average_gradients(parameters: Sequence[nn.Parameter], processes: int) -> float:
     """Average over processes and clip to norm 1; return the norm before clipping."""
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    # One vector: a single all-reduce instead of one for each parameter.
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     cast(Any, dist).all_reduce(flat)
     flat /= processes
@@ -228,9 +234,10 @@ def _log(out: Path, **fields: float) -> None:
 
 
 def _logged(out: Path) -> int:
-    """Give the last step in the log."""
+    """Read the last step from the log; 0 if there is none."""
     try:
         *_, last = (out / _LOG).read_text().split("\n")[:-1]
+    # ValueError: the file has no complete line yet.
     except (FileNotFoundError, ValueError):
         return 0
     return json.loads(last)["step"]

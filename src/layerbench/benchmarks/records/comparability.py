@@ -50,6 +50,7 @@ def board_key(record: RunRecord, evaluation: Evaluation) -> BoardKey:
 def material_settings(record: RunRecord) -> dict[str, Any]:
     """List the settings that must be equal within a table, by dotted name."""
     flat = _flatten(record.settings)
+    # read_from has the origin of layers and rates, which are settings themselves.
     return {
         name: value
         for name, value in sorted(flat.items())

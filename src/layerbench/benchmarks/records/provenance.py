@@ -64,6 +64,7 @@ def hardware(device: str, *, processes: int = 1) -> HardwareRecord:
 
 def cpus() -> int:
     """Count the logical processors that this process may use."""
+    # Schedulers and containers restrict the affinity; os.cpu_count counts the whole machine.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -184,7 +184,9 @@ class RunFolder:
             record = self._finished(config)
             if record is None:
                 (self.path / "evaluations").mkdir(exist_ok=True)
+                # From here on this is a run folder, which later starts continue.
                 json_codec.replace_text(self.config, serialize.to_yaml(config))
+                # The failure of an earlier start is no longer this run's state.
                 self.error_log.unlink(missing_ok=True)
             yield record
 
@@ -229,6 +231,7 @@ class RunFolder:
 
     def finish(self, record: RunRecord) -> None:
         """Write the record, and delete what only an unfinished run needs."""
+        # The record first: a run that is killed after it is finished, with leftovers.
         json_codec.write(self.record, record)
         shutil.rmtree(self.path / "evaluations", ignore_errors=True)
         self.error_log.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""Many runs: the base model, full training and single layers, for several seeds."""
+"""Sweeps: runs of the base model, of full training and of single layers, for several seeds."""

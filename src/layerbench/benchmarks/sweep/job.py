@@ -1,8 +1,7 @@
-"""One run of a sweep, in the process of a worker and below it.
+"""One run of a sweep: hydra's job in a worker process, and the run in a child process of it.
 
-The worker's process carries the job that hydra composed; the run itself has a process of its own,
-``python -m layerbench.benchmarks.sweep.job``, so that it starts as ``layerbench run`` does, its
-memory is its own, and what kills it kills no other run.
+The child is ``python -m layerbench.benchmarks.sweep.job``. A process for each run makes it start as
+``layerbench run`` does, keeps its memory apart, and lets it be killed without harm to other runs.
 """
 
 import json
@@ -27,7 +26,7 @@ from layerbench.benchmarks.sweep import plan
 
 
 class Status(StrEnum):
-    """How a job ended; ``HELD`` left the run to another process."""
+    """How a job ended; ``HELD`` means that another process is at work on the run."""
 
     DONE = "done"
     FAILED = "failed"
@@ -36,10 +35,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a job says at its end.
+    """Result of a job.
 
     Attributes:
-        status: How it ended.
+        status: How the job ended.
         message: Why it failed, in one line; else empty.
     """
 
@@ -47,10 +46,10 @@ class Outcome:
     message: str
 
 
-def carry(composed: object) -> Outcome:
-    """Carry out the run that hydra composed the settings of.
+def execute(composed: object) -> Outcome:
+    """Execute a run, given the settings that hydra composed.
 
-    Whatever goes wrong in the run is an outcome, and written into its folder.
+    A failure of the run is returned as an outcome, and written to the run's ``error.log``.
     """
     config = resolve.resolve(compose.from_hydra(composed))
     run = plan.PlannedRun(config, RunFolder(default_path(config)))
@@ -61,15 +60,19 @@ def carry(composed: object) -> Outcome:
         return Outcome(Status.FAILED, str(error))
     if run.folder.held:
         return Outcome(Status.HELD, "")
-    outcome = _in_own_process(config, cwd=HydraConfig.get().runtime.cwd)
+    # Hydra's launchers may change the working directory; relative paths in settings are of the one
+    # that the sweep was typed in.
+    outcome = _run_in_child(config, cwd=HydraConfig.get().runtime.cwd)
     if outcome.status is Status.FAILED and not run.folder.error_log.exists():
         run.folder.path.mkdir(parents=True, exist_ok=True)
         run.folder.error_log.write_text(f"{outcome.message}\n", encoding="utf-8")
     return outcome
 
 
-def _in_own_process(config: RunConfig, *, cwd: str) -> Outcome:
+def _run_in_child(config: RunConfig, *, cwd: str) -> Outcome:
+    # A file, not a pipe: nothing reads it while the child runs, and a full pipe blocks its writer.
     with tempfile.TemporaryFile("w+") as stderr:
+        # -P keeps the working directory off sys.path, where a user's file could shadow a module.
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__],
             stdin=subprocess.PIPE,
@@ -80,33 +83,34 @@ def _in_own_process(config: RunConfig, *, cwd: str) -> Outcome:
         )
         assert child.stdin is not None
         assert child.stdout is not None
-        # Left open for as long as this process lives: the child ends when it is closed.
+        # The pipe stays open until the child ends: if this process dies, the kernel closes it, and
+        # the child ends itself.
         child.stdin.write(json.dumps([serialize.as_dict(config), config.run_root]) + "\n")
         child.stdin.flush()
         with child.stdin, child.stdout:
-            said = child.stdout.read()
+            answer = child.stdout.read()
             status = child.wait()
         stderr.seek(0)
-        return _outcome(said) or _crash(status, stderr.read())
+        return _outcome(answer) or _crash(status, stderr.read())
 
 
-def _outcome(said: str) -> Outcome | None:
-    """Read what ``_main`` wrote; None if it did not come that far."""
+def _outcome(answer: str) -> Outcome | None:
+    """Parse the outcome that ``_main`` wrote; None if the child died before it."""
     try:
-        status, message = json.loads(said)
+        status, message = json.loads(answer)
     except ValueError:
         return None
     return Outcome(Status(status), message)
 
 
 def _crash(status: int, stderr: str) -> Outcome:
-    how = f"signal {-status}" if status < 0 else f"exit status {status}"
-    last = stderr.strip().splitlines()[-1:]
-    return Outcome(Status.FAILED, ": ".join([f"the run's process ended by {how}", *last]))
+    cause = f"signal {-status}" if status < 0 else f"exit status {status}"
+    last_line = stderr.strip().splitlines()[-1:]
+    return Outcome(Status.FAILED, ": ".join([f"the run's process ended by {cause}", *last_line]))
 
 
 def _run(config: RunConfig) -> Outcome:
-    # Needs torch, which the worker's own process, which imports this module too, does without.
+    # Imports torch, which the worker process does without, though it imports this module.
     from layerbench.benchmarks.runs.launch import launch
 
     folder = RunFolder(default_path(config))
@@ -121,7 +125,7 @@ def _run(config: RunConfig) -> Outcome:
 
 
 def _end_with_parent() -> None:
-    """Wait until the parent, which never writes more, has closed the pipe or died."""
+    """Wait until the parent, which writes no more, closes the pipe or dies; then exit."""
     while os.read(0, 1):
         pass
     os._exit(1)
@@ -130,7 +134,7 @@ def _end_with_parent() -> None:
 def _main() -> None:
     settings, root = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Only the outcome goes to the parent, whatever a library may print.
+    # The parent reads the outcome from stdout: what libraries print there goes to stderr.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     config = serialize.restore(settings)

@@ -1,4 +1,4 @@
-"""Hydra's launchers: who carries the jobs of a sweep."""
+"""Hydra's launchers, which distribute the jobs of a sweep."""
 
 import importlib
 import importlib.util
@@ -27,11 +27,12 @@ from layerbench.benchmarks.sweep.job import Outcome, Status
 LAUNCHERS = ("joblib", "ray", "submitit", "submitit_local")
 
 Launch = Callable[[Sequence[RunConfig]], list[Outcome]]
-"""Carries out runs, and returns once all of them have ended."""
+"""Executes runs, and returns when all of them have ended."""
 
+# Names in hydra's group hydra/launcher, where they differ.
 _GROUPS = {"ray": ray_launcher.NAME, "submitit": "submitit_slurm"}
-# What has to be installed, and the extra that brings it.
-_NEEDS = {
+# The module that must be installed, and the extra that installs it.
+_REQUIRED_EXTRAS = {
     "ray": ("ray", "ray"),
     "submitit": ("hydra_plugins.hydra_submitit_launcher", "submitit"),
     "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "submitit"),
@@ -46,9 +47,9 @@ def open_launcher(
 
     Args:
         name: One of ``LAUNCHERS``.
-        jobs: Runs at a time; None leaves it to the engine.
-        settings: Of the launcher, as hydra takes them: ``hydra.launcher.NAME=VALUE``.
-        root: Folder of the run folders; where all workers see it.
+        jobs: Runs at a time; None leaves it to the launcher.
+        settings: Settings of the launcher, ``hydra.launcher.NAME=VALUE`` each.
+        root: Folder of the run folders, which all workers must see.
 
     Raises:
         SettingsError: The launcher is not installed, has no such setting, or cannot work here.
@@ -75,8 +76,8 @@ def open_launcher(
 
 def _check_installed(name: str) -> None:
     overrides.check_choice("launcher", name, LAUNCHERS)
-    if name in _NEEDS:
-        module, extra = _NEEDS[name]
+    if name in _REQUIRED_EXTRAS:
+        module, extra = _REQUIRED_EXTRAS[name]
         if importlib.util.find_spec(module) is None:
             raise SettingsError(
                 f"the launcher {name} is not installed: pip install 'layerbench[{extra}]'"
@@ -89,9 +90,9 @@ def _check_installed(name: str) -> None:
 
 
 def _limit(name: str, jobs: int | None) -> list[str]:
-    """Say in a launcher's own settings how many runs it may carry at a time."""
+    """Make the settings of a launcher that limit how many runs it executes at a time."""
     if name == "joblib":
-        # One by one: else joblib hands several short jobs to one worker at once.
+        # Without these, joblib batches several short jobs for one worker.
         return [
             f"hydra.launcher.n_jobs={jobs or 1}",
             "hydra.launcher.batch_size=1",
@@ -105,15 +106,16 @@ def _launcher(settings: Sequence[str]) -> Launcher:
     try:
         config = hydra.compose("run", overrides=list(settings), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        # Hydra keeps the reason below its own error.
+        # Hydra's own error is generic; its cause has the reason.
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise SettingsError(f"the launcher cannot be set up: {reason}") from error
+    # Hydra has no public way to make a launcher outside of its own command line.
     callbacks: Any = importlib.import_module("hydra._internal.callbacks")
     context = HydraContext(
         config_loader=GlobalHydra.instance().config_loader(), callbacks=callbacks.Callbacks(config)
     )
     launcher: Launcher = instantiate(config.hydra.launcher)
-    launcher.setup(hydra_context=context, task_function=job.carry, config=config)
+    launcher.setup(hydra_context=context, task_function=job.execute, config=config)
     return launcher
 
 
@@ -122,11 +124,12 @@ def _launch(launcher: Launcher, configs: Sequence[RunConfig]) -> list[Outcome]:
         [*compose.to_hydra(config), f"run_root={overrides.quoted(config.run_root)}"]
         for config in configs
     ]
-    return [_outcome(done) for done in launcher.launch(jobs, initial_job_idx=0)]
+    return [_outcome(job_return) for job_return in launcher.launch(jobs, initial_job_idx=0)]
 
 
-def _outcome(done: JobReturn) -> Outcome:
-    result: Any = done._return_value  # pyright: ignore[reportPrivateUsage]
-    if done.status is JobStatus.COMPLETED:
+def _outcome(job_return: JobReturn) -> Outcome:
+    # The public property raises the error of a failed job.
+    result: Any = job_return._return_value  # pyright: ignore[reportPrivateUsage]
+    if job_return.status is JobStatus.COMPLETED:
         return result
     return Outcome(Status.FAILED, f"{type(result).__name__}: {result}".partition("\n")[0])

@@ -1,4 +1,4 @@
-"""What a sweep will run, and what of it is there already."""
+"""The runs of a sweep, how far each is, and an estimate of the time left."""
 
 import copy
 import math
@@ -22,10 +22,10 @@ from layerbench.benchmarks.records.run_record import (
 
 
 class State(StrEnum):
-    """How far a run is.
+    """Progress of a run.
 
-    ``HELD`` is one that a process is at work on; ``UNFINISHED`` one that was begun, by whatever it
-    ended, or whose record cannot be read.
+    ``HELD``: a process is at work on it. ``UNFINISHED``: it was begun and is not running, or its
+    record cannot be read.
     """
 
     COMPLETE = "complete"
@@ -39,8 +39,8 @@ class PlannedRun:
     """One run of a sweep.
 
     Attributes:
-        config: Its settings.
-        folder: Where it is or will be.
+        config: The run's settings.
+        folder: The run's folder, which need not exist yet.
     """
 
     config: RunConfig
@@ -48,23 +48,23 @@ class PlannedRun:
 
     @property
     def trains(self) -> bool:
-        """Whether anything learns; the base model is only scored."""
+        """Whether the run trains; the base model is only scored."""
         return self.config.layers != BASE_SELECTION
 
     @property
     def title(self) -> str:
-        """Name it for people."""
+        """Selection and seed, for messages."""
         names = {BASE_SELECTION: "base", FULL_SELECTION: "full"}
         selection = names.get(self.config.layers, f"layer {self.config.layers}")
         return f"{selection} seed {self.config.seed}"
 
     @property
     def iterations_done(self) -> int:
-        """Iterations of training that are written down."""
+        """Number of training iterations in the metrics file."""
         return len(metrics_log.read_so_far(self.folder.metrics))
 
     def record(self) -> RunRecord | None:
-        """Read the record; None if there is none, or none that can be read.
+        """Read the record; None if it is missing or cannot be read.
 
         Raises:
             SettingsError: The folder holds something else.
@@ -78,11 +78,12 @@ class PlannedRun:
             return None
 
     def state(self) -> State:
-        """See how far it is; cheap where there is no record.
+        """Look how far the run is; fast while there is no record.
 
         Raises:
             UserError: There is a record, and ``record`` would raise.
         """
+        # A record counts even while another process holds the folder: it is written last.
         if self.folder.record.exists() and self.record() is not None:
             return State.COMPLETE
         if self.folder.held:
@@ -92,11 +93,11 @@ class PlannedRun:
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """All runs of a sweep, in the order they are to be run.
+    """All runs of a sweep, in the order of their execution.
 
     Attributes:
-        base: Score the base model, one for each seed; they come first.
-        trained: Seed by seed, the full model and then layer by layer.
+        base: Runs that score the base model, one a seed; they come first.
+        trained: Runs that train, seed by seed: the full model, then layer by layer.
     """
 
     base: tuple[PlannedRun, ...]
@@ -104,7 +105,7 @@ class SweepPlan:
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
-        """All of them."""
+        """All runs."""
         return self.base + self.trained
 
 
@@ -113,8 +114,8 @@ def make_plan(config: RunConfig, *, layers: Iterable[int], seeds: Sequence[int])
 
     Args:
         config: The settings of all runs; selection and seed are replaced.
-        layers: Trained one at a time.
-        seeds: Of training.
+        layers: Decoder blocks, from 0; each is trained in a run of its own.
+        seeds: Seeds of training.
     """
     selections = [FULL_SELECTION, *map(str, layers)]
     return SweepPlan(
@@ -130,58 +131,59 @@ def base_of(config: RunConfig) -> RunFolder:
     return _planned(config, BASE_SELECTION, config.seed).folder
 
 
-def measured(root: Path, config: RunConfig) -> Iterator[RunRecord]:
-    """Find finished runs with these settings, whatever they trained and with whatever seed."""
-    wanted = _without_place(serialize.as_dict(config))
+def comparable_records(root: Path, config: RunConfig) -> Iterator[RunRecord]:
+    """Read the records of runs with these settings, of any selection and seed."""
+    settings = _without_layers_and_seed(serialize.as_dict(config))
     for path in sorted(root.glob("*/record.json")):
         try:
             record = run_record.read(path)
+        # The records only serve an estimate: broken ones are not this sweep's concern.
         except (OSError, ValueError):
             continue
-        if _without_place(record.settings) == wanted:
+        if _without_layers_and_seed(record.settings) == settings:
             yield record
 
 
 def seconds_left(
-    runs: Iterable[PlannedRun], known: Sequence[RunRecord], *, jobs: int
+    runs: Iterable[PlannedRun], records: Sequence[RunRecord], *, jobs: int
 ) -> float | None:
-    """Estimate how long runs take from those that were measured.
+    """Estimate how long runs take by the times of finished ones.
 
     Args:
-        runs: Those still to do; what an unfinished one has done already is taken off.
-        known: Records of runs with the same settings.
+        runs: The runs to do; finished iterations of an unfinished one are subtracted.
+        records: Records of finished runs with the same settings.
         jobs: Runs at a time.
 
     Returns:
-        Seconds of play and updates, without loading; None if there is no trained run to go by.
+        Seconds of play and updates, without loading; None without a record of a trained run.
     """
-    trained = _mean(known, _training_seconds, trains=True)
-    base = _mean(known, _base_seconds, trains=False)
+    trained = _mean(records, _training_seconds, trains=True)
+    base = _mean(records, _base_seconds, trains=False)
     if trained is None or base is None:
         return None
     left = [
         trained * (1 - run.iterations_done / run.config.train.iterations) if run.trains else base
         for run in runs
     ]
-    # The longest run bounds it, however many may run beside it.
+    # A single run is not split over jobs, so that the longest one is a lower bound.
     return max(math.fsum(left) / jobs, max(left, default=0.0))
 
 
 def _planned(config: RunConfig, layers: str, seed: int) -> PlannedRun:
-    own = copy.deepcopy(config)
-    own.layers, own.seed = layers, seed
-    return PlannedRun(own, RunFolder(default_path(own)))
+    run_config = copy.deepcopy(config)
+    run_config.layers, run_config.seed = layers, seed
+    return PlannedRun(run_config, RunFolder(default_path(run_config)))
 
 
-def _without_place(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _without_layers_and_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in ("layers", "seed")}
 
 
 def _mean(
-    known: Sequence[RunRecord], seconds: Callable[[RunRecord], float], *, trains: bool
+    records: Sequence[RunRecord], seconds: Callable[[RunRecord], float], *, trains: bool
 ) -> float | None:
-    """Average over the trained runs, or for the base model over all."""
-    values = [seconds(r) for r in known if not trains or r.training.iterations]
+    """Average over the records of trained runs, or over all."""
+    values = [seconds(r) for r in records if not trains or r.training.iterations]
     return math.fsum(values) / len(values) if values else None
 
 

@@ -12,12 +12,12 @@ from layerbench.benchmarks.sweep.progress import duration
 
 
 def plan_lines(plan: SweepPlan, states: Sequence[State], *, folder: str) -> list[str]:
-    """Say what will be run, and what of it exists.
+    """Describe the runs of a sweep, and count their states.
 
     Args:
         plan: The sweep.
-        states: Of its runs, in their order.
-        folder: Where they are.
+        states: States of its runs, in their order.
+        folder: Folder of the run folders.
     """
     config = plan.runs[0].config
     layers = sorted(map(int, {run.config.layers for run in plan.trained} - {FULL_SELECTION}))
@@ -32,12 +32,12 @@ def plan_lines(plan: SweepPlan, states: Sequence[State], *, folder: str) -> list
 
 
 def time_line(seconds: float | None, *, measured: int, jobs: int | None) -> str:
-    """Say how long what is left may take.
+    """Describe the estimate of the time left.
 
     Args:
-        seconds: The estimate; None if nothing is measured.
-        measured: Records it comes from.
-        jobs: Runs at a time; None if that is the engine's affair.
+        seconds: The estimate; None if there is none.
+        measured: Number of records that it is based on.
+        jobs: Runs at a time; None if the launcher decides.
     """
     if seconds is None:
         return "time        not known: no trained run with these settings is measured here yet"
@@ -46,7 +46,7 @@ def time_line(seconds: float | None, *, measured: int, jobs: int | None) -> str:
 
 
 def state_table(plan: SweepPlan, states: Sequence[State]) -> Table:
-    """Show how far each run is: a row for each selection, a column for each seed."""
+    """Make the table of states: a row for each selection, a column for each seed."""
     cells = {
         (run.config.layers, run.config.seed): _cell(run, state)
         for run, state in zip(plan.runs, states, strict=True)

@@ -1,4 +1,4 @@
-"""What a sweep says while it runs, read from the run folders: lines, and bars on a terminal."""
+"""Progress of a running sweep, polled from the run folders: lines, and bars on a terminal."""
 
 import threading
 import time
@@ -11,17 +11,15 @@ from layerbench.benchmarks.progress_bars import progress_bars
 from layerbench.benchmarks.records import metrics_log, run_record, run_table
 from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan
 
-LOOK_EVERY_S = 1.0
+POLL_INTERVAL_S = 1.0
 
 
 class SweepProgress:
-    """Looks at the run folders every second, and tells on stderr what changes there.
-
-    Use as a context manager.
+    """Polls the run folders, and reports changes on stderr; use as a context manager.
 
     Args:
         plan: The runs.
-        console: Where to; stderr unless given.
+        console: Where to report; None for stderr.
     """
 
     def __init__(self, plan: SweepPlan, console: Console | None = None) -> None:
@@ -33,49 +31,50 @@ class SweepProgress:
         self._total = self._bars.add_task("sweep", total=len(plan.runs), status="")
         self._pace = _Pace(self._iterations())
         self._stopped = threading.Event()
-        self._watch = threading.Thread(target=self._look_on, daemon=True)
+        self._watcher = threading.Thread(target=self._poll_until_stopped, daemon=True)
 
     def __enter__(self) -> "SweepProgress":
         self._bars.start()
-        self._watch.start()
+        self._watcher.start()
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         self._stopped.set()
-        self._watch.join()
+        self._watcher.join()
         self._bars.stop()
 
     def say(self, line: str) -> None:
         """Write a line."""
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def _look_on(self) -> None:
-        while not self._stopped.wait(LOOK_EVERY_S):
-            self._look()
-        # What ended since the last look.
-        self._look()
+    def _poll_until_stopped(self) -> None:
+        while not self._stopped.wait(POLL_INTERVAL_S):
+            self._poll()
+        # Runs that ended since the last poll.
+        self._poll()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         for run in self._plan.runs:
             before = self._states[run.title]
             if before is State.COMPLETE:
+                # Reading a record takes longer than all else here.
                 continue
-            now = self._states[run.title] = run.state()
-            if now is not before:
-                self._tell(run, now)
-            if now is State.HELD:
-                self._show(run)
+            state = self._states[run.title] = run.state()
+            if state is not before:
+                self._report_change(run, state)
+            if state is State.HELD:
+                self._update_bar(run)
             elif run.title in self._running:
                 self._bars.remove_task(self._running.pop(run.title))
-        self._show_total()
+        self._update_total()
 
-    def _tell(self, run: PlannedRun, now: State) -> None:
-        match now:
+    def _report_change(self, run: PlannedRun, state: State) -> None:
+        match state:
             case State.HELD:
                 done = run.iterations_done
                 self.say(f"start  {run.title}{f', after iteration {done}' if done else ''}")
@@ -86,8 +85,8 @@ class SweepProgress:
             case _:
                 pass
 
-    def _show(self, run: PlannedRun) -> None:
-        """Show how far a run in flight is."""
+    def _update_bar(self, run: PlannedRun) -> None:
+        """Update the bar of a run in flight."""
         if run.title not in self._running:
             self._running[run.title] = self._bars.add_task(run.title, status="")
         last = run.config.train.iterations
@@ -102,7 +101,7 @@ class SweepProgress:
             status=status,
         )
 
-    def _show_total(self) -> None:
+    def _update_total(self) -> None:
         done = sum(state is State.COMPLETE for state in self._states.values())
         runs = len(self._plan.runs)
         status = f"{done}/{runs} runs, {len(self._running)} in flight"
@@ -122,18 +121,19 @@ class SweepProgress:
 
 
 class _Pace:
-    """How fast iterations go since this began."""
+    """Iterations a second since the sweep started, earlier starts left out."""
 
-    def __init__(self, start: tuple[int, int]) -> None:
-        self._done = start[0]
-        self._since = time.monotonic()
+    def __init__(self, done_and_planned: tuple[int, int]) -> None:
+        self._done_at_start = done_and_planned[0]
+        self._started = time.monotonic()
 
-    def seconds_left(self, now: tuple[int, int]) -> float | None:
-        """Estimate from the pace so far; None before the first iteration."""
-        done, planned = now
-        gained = done - self._done
-        elapsed = time.monotonic() - self._since
-        return elapsed * (planned - done) / gained if gained > 0 else None
+    def seconds_left(self, done_and_planned: tuple[int, int]) -> float | None:
+        """Estimate the time left; None before the first iteration."""
+        done, planned = done_and_planned
+        progress = done - self._done_at_start
+        elapsed = time.monotonic() - self._started
+        # A run that starts over takes its iterations back: then there is no pace yet.
+        return elapsed * (planned - done) / progress if progress > 0 else None
 
 
 def duration(seconds: float) -> str:
@@ -155,5 +155,6 @@ def duration(seconds: float) -> str:
 
 def _scores(run: PlannedRun) -> str:
     record = run_record.read(run.folder.record)
+    # Evaluations are in the order played: of each split, the last one stays.
     last = {e.split: e for e in record.evaluations}
     return "  ".join(f"{split} {run_table.score(e.count)}" for split, e in last.items())

@@ -1,7 +1,7 @@
-"""A launcher of hydra that carries jobs as Ray tasks.
+"""A launcher of hydra that executes jobs as Ray tasks.
 
-hydra-ray-launcher 1.2.2 will not do: it asks for cloudpickle<3, which joblib 1.6 refuses, and it
-sets ``object_store_memory`` always, with which Ray refuses to join a cluster that is running.
+It replaces hydra-ray-launcher, whose 1.2.2 requires cloudpickle<3, which joblib 1.6 refuses, and
+always sets ``object_store_memory``, with which Ray refuses to join a running cluster.
 """
 
 import importlib
@@ -22,7 +22,7 @@ from omegaconf import open_dict
 from layerbench.benchmarks.errors import SettingsError
 
 NAME = "layerbench_ray"
-"""Of the launcher in hydra's group ``hydra/launcher``."""
+"""Name of the launcher in hydra's group ``hydra/launcher``."""
 
 
 @dataclass
@@ -30,11 +30,11 @@ class RayLauncherConfig:
     """Settings of the launcher.
 
     Attributes:
-        address: Of a running cluster, as ``ray.init`` takes it; ``auto`` finds one on this machine.
-            None joins the one in ``RAY_ADDRESS``, or starts one on this machine.
-        jobs: Runs at a time on a cluster that is started; None for one a core.
-        num_cpus: Cores a run asks for.
-        num_gpus: GPUs a run asks for, parts allowed; it sees no others.
+        address: Address of a running cluster, as for ``ray.init``; ``auto`` finds one on this
+            machine. None joins the one in ``RAY_ADDRESS``, or starts one on this machine.
+        jobs: Runs at a time on a cluster that is started here; None for one a core.
+        num_cpus: Cores for each run.
+        num_gpus: GPUs for each run, fractions allowed; the run sees no others.
     """
 
     _target_: str = f"{__name__}.RayLauncher"
@@ -51,7 +51,7 @@ def register() -> None:
 
 
 class RayLauncher(Launcher):
-    """Carries jobs as Ray tasks; see ``RayLauncherConfig``."""
+    """Executes jobs as Ray tasks; see ``RayLauncherConfig``."""
 
     def __init__(
         self, *, address: str | None, jobs: int | None, num_cpus: float, num_gpus: float
@@ -89,10 +89,11 @@ class RayLauncher(Launcher):
     def _join(self, ray: ModuleType) -> None:
         if ray.is_initialized():
             return
-        # Ray would report its use over the network.
+        # Ray reports usage statistics over the network by default.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        own = {} if self._cluster else {"num_cpus": self._jobs, "include_dashboard": False}
-        ray.init(address=self._cluster, log_to_driver=False, logging_level="ERROR", **own)
+        # Ray refuses these for a cluster that runs already.
+        new_cluster = {} if self._cluster else {"num_cpus": self._jobs, "include_dashboard": False}
+        ray.init(address=self._cluster, log_to_driver=False, logging_level="ERROR", **new_cluster)
 
     def _job_config(self, job: Sequence[str], number: int) -> object:
         config: Any = self._context.config_loader.load_sweep_config(self._config, list(job))
@@ -106,6 +107,7 @@ def _run_job(
     context: HydraContext, config: object, task: Callable[[Any], Any], state: dict[Any, Any]
 ) -> JobReturn:
     """Run one job in a worker of Ray."""
+    # Hydra keeps its configuration in singletons, which a new process does not have.
     setup_globals()
     Singleton.set_state(state)
     composed = cast(Any, config)
@@ -120,7 +122,7 @@ def _run_job(
 
 
 def _collect(ray: ModuleType, job: object) -> JobReturn:
-    """Wait for a job; one whose worker died has failed, and the others go on."""
+    """Wait for a job; if its worker died, the job has failed, and the others go on."""
     try:
         return ray.get(job)
     except ray.exceptions.RayError as error:

@@ -1,4 +1,4 @@
-"""Which layers and seeds a sweep is asked for."""
+"""Parses the layers and the seeds of a sweep."""
 
 import re
 
@@ -13,9 +13,9 @@ _LAST_SEED = 2**32 - 1
 
 
 def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
-    """Read which layers a sweep trains, each by itself.
+    """Parse the layers that a sweep trains one at a time.
 
-    Every word names single layers, ``middle:10`` too: the ten layers nearest the middle, each in a
+    Every word names single layers: ``middle:10`` means the ten layers nearest the middle, each in a
     run of its own. ``full`` adds none, since every sweep trains the full model.
 
     >>> parse_layers("every:4, 1-2, full", 10)
@@ -28,30 +28,31 @@ def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
         num_layers: Number of decoder blocks of the model.
 
     Raises:
-        SettingsError: A word is not in the grammar, or names layers that the model has not.
+        SettingsError: A word is not in the grammar, or names layers that the model lacks.
     """
     words = _without_spaces(text, what="layers").lower().split(",")
     return tuple(sorted({layer for word in words for layer in _layers(word, text, num_layers)}))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
-    """Read the seeds of training: how many, from 0, or which.
+    """Parse the seeds of training: their number, counted from 0, or a list.
 
     >>> parse_seeds("3"), parse_seeds("5,0,2"), parse_seeds("7,")
     ((0, 1, 2), (0, 2, 5), (7,))
 
     Raises:
-        SettingsError: The text is neither, or a seed is out of range.
+        SettingsError: The text is neither, or a number is out of range.
     """
-    written = _without_spaces(text, what="seeds")
-    if re.fullmatch(r"\d+", written):
-        count = int(written)
+    compact = _without_spaces(text, what="seeds")
+    if re.fullmatch(r"\d+", compact):
+        count = int(compact)
         if not 1 <= count <= 1000:
             raise SettingsError(f"seeds must be 1 to 1000 in number, got {count}: write {SEEDS}")
         return tuple(range(count))
-    if not re.fullmatch(r"\d+(,\d+)*,?", written):
+    # The trailing comma makes a list of one seed: "7," is seed 7, "7" is seven seeds.
+    if not re.fullmatch(r"\d+(,\d+)*,?", compact):
         raise SettingsError(f"seeds '{text}' cannot be read: write {SEEDS}")
-    seeds = sorted({int(word) for word in written.split(",") if word})
+    seeds = sorted({int(word) for word in compact.split(",") if word})
     if seeds[-1] > _LAST_SEED:
         raise SettingsError(f"a seed must be from 0 to {_LAST_SEED}, got {seeds[-1]}")
     return tuple(seeds)

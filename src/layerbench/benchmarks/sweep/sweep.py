@@ -1,4 +1,4 @@
-"""``layerbench sweep``: arguments to a plan, a plan to runs, and the table at the end."""
+"""``layerbench sweep``: plans the runs, executes what is missing, and prints the table."""
 
 import argparse
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ _LAUNCHER_SETTING = "hydra.launcher."
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked for.
+    """A sweep as typed, parsed and checked.
 
     Attributes:
         config: Settings of every run, but for selection and seed.
         plan: The runs.
         launcher: Name of the launcher.
-        launcher_settings: As hydra takes them.
-        jobs: Runs at a time; None leaves it to the engine.
+        launcher_settings: Settings of the launcher, ``hydra.launcher.NAME=value`` each.
+        jobs: Runs at a time; None leaves it to the launcher.
     """
 
     config: RunConfig
@@ -50,20 +50,21 @@ def sweep(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
     """Plan a sweep, run what is missing, and print the table.
 
     Args:
-        args: As ``sweep_parser`` declares them.
-        settings: ``name=value`` each, of the runs or, ``hydra.launcher.NAME=value``, of the
+        args: Arguments that ``commands/sweep.py`` declares.
+        settings: ``name=value`` each, for the runs, or ``hydra.launcher.NAME=value`` for the
             launcher.
 
     Returns:
-        A line for each run that has no record; none if the sweep is complete.
+        A line for each run that failed; none if the sweep is complete.
 
     Raises:
-        UserError: What was typed is wrong, or cannot be done here; nothing was run.
+        UserError: An argument or setting is wrong, or the launcher cannot work here; nothing was
+            run.
     """
     request = _request(args, settings)
     if not args.dry_run:
         RunFolder(request.root).check_writable()
-    states = _look(request.plan)
+    states = _states(request.plan)
     with launchers.open_launcher(
         request.launcher,
         jobs=request.jobs,
@@ -71,8 +72,8 @@ def sweep(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
         root=request.root,
     ) as launch:
         if args.force and not args.dry_run:
-            _forget(request.plan)
-            states = _look(request.plan)
+            _delete_runs(request.plan)
+            states = _states(request.plan)
         _show_plan(request, states, stderr=not args.dry_run)
         if args.dry_run:
             return []
@@ -82,23 +83,24 @@ def sweep(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
 
 
 def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
-    own = [item for item in settings if not item.startswith(_LAUNCHER_SETTING)]
+    run_settings = [item for item in settings if not item.startswith(_LAUNCHER_SETTING)]
     for name, option in (("layers", "--layers"), ("seed", "--seeds")):
-        if any(item.startswith(f"{name}=") for item in own):
+        if any(item.startswith(f"{name}=") for item in run_settings):
             raise SettingsError(f"{name} of a sweep is chosen by {option}")
     jobs = _jobs(args)
-    if jobs != 1 and not any(item.startswith("model.threads=") for item in own):
-        own.append("model.threads=1")
-    named = {"algorithm.name": args.algorithm, "model.name": args.model}
-    own += [f"{name}={value}" for name, value in named.items() if value is not None]
-    config = resolve.load(args.env, own, preset=args.preset)
+    if jobs != 1 and not any(item.startswith("model.threads=") for item in run_settings):
+        # torch takes all cores by default, and runs beside each other would contend for them.
+        run_settings.append("model.threads=1")
+    options = {"algorithm.name": args.algorithm, "model.name": args.model}
+    run_settings += [f"{name}={value}" for name, value in options.items() if value is not None]
+    config = resolve.load(args.env, run_settings, preset=args.preset)
     if config.train.lr_scale:
         raise SettingsError("train.lr_scale is for layerbench run: layers of a sweep learn alike")
     # Workers may have another working directory.
     config.run_root = str(Path(config.run_root).resolve())
     seeds = selection.parse_seeds(args.seeds)
     layers = selection.parse_layers(args.layers, loading.num_layers(config.model))
-    # What the first run would refuse, every run would.
+    # All runs play the same tasks: if they cannot be listed, no run needs to be started.
     prepare.list_tasks(config)
     return Request(
         config=config,
@@ -110,30 +112,31 @@ def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
 
 
 def _jobs(args: argparse.Namespace) -> int | None:
-    """Say how many runs go on at a time; None where the engine knows better."""
+    """Choose the number of runs at a time; None leaves it to the launcher."""
     if args.jobs is not None:
         if args.jobs < 1:
             raise SettingsError(f"--jobs must be at least 1, got {args.jobs}")
         return args.jobs
     if args.launcher in ("joblib", "submitit_local"):
-        # Several runs on one GPU would fight for its memory.
+        # Several runs on one GPU would contend for its memory.
         return 1 if torch.cuda.is_available() else provenance.cpus()
     return None
 
 
-def _look(sweep_plan: SweepPlan) -> list[State]:
-    """See how far the runs are.
+def _states(sweep_plan: SweepPlan) -> list[State]:
+    """Look how far the runs are.
 
     Raises:
         UserError: A folder holds something else.
     """
+    # ``state`` alone checks a folder only if it has a record.
     for run in sweep_plan.runs:
         run.record()
     return [run.state() for run in sweep_plan.runs]
 
 
-def _forget(sweep_plan: SweepPlan) -> None:
-    """Delete the runs, once it is sure that no process is at work on any."""
+def _delete_runs(sweep_plan: SweepPlan) -> None:
+    """Delete the runs, unless a process is at work on one of them."""
     for run in sweep_plan.runs:
         if run.folder.held:
             raise HeldError(f"another process is at work in {run.folder.path}: nothing was deleted")
@@ -144,37 +147,37 @@ def _forget(sweep_plan: SweepPlan) -> None:
 
 
 def _show_plan(request: Request, states: Sequence[State], *, stderr: bool) -> None:
-    known = list(plan.measured(request.root, request.config))
+    records = list(plan.comparable_records(request.root, request.config))
     todo = [
         run
         for run, state in zip(request.plan.runs, states, strict=True)
         if state is not State.COMPLETE
     ]
-    seconds = plan.seconds_left(todo, known, jobs=request.jobs or 1)
+    seconds = plan.seconds_left(todo, records, jobs=request.jobs or 1)
     plan_table.print_to(
         plan_table.plain_console(stderr=stderr),
         *plan_table.plan_lines(request.plan, states, folder=str(request.root)),
-        plan_table.time_line(seconds, measured=len(known), jobs=request.jobs),
+        plan_table.time_line(seconds, measured=len(records), jobs=request.jobs),
         plan_table.state_table(request.plan, states),
     )
 
 
 def _run(request: Request, launch: launchers.Launch) -> list[str]:
     with SweepProgress(request.plan) as progress:
-        under_way = Sweep(
+        running = Sweep(
             plan=request.plan,
             launch=launch,
-            # submitit's local executor starts all it is given at once.
+            # submitit's local executor has no limit: it starts all of its jobs at once.
             batch=request.jobs if request.launcher == "submitit_local" else None,
             say=progress.say,
             error_log=request.root / "launcher-error.log",
         )
-        under_way.run()
-    return [f"{title}: {reason}" for title, reason in under_way.failed.items()]
+        running.run()
+    return [f"{title}: {reason}" for title, reason in running.failed.items()]
 
 
 def _show_results(sweep_plan: SweepPlan) -> None:
-    """Print what the layers contributed, by split; nothing if nothing is complete."""
+    """Print the leaderboard of the complete runs; nothing if there are none."""
     complete = [run.folder.record for run in sweep_plan.runs if run.record() is not None]
     if complete:
         table = tables.terminal(build.gather(complete))
