@@ -2,7 +2,7 @@
 
 import runpy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -25,6 +25,6 @@ def test_every_setting_that_a_run_lists_has_its_line(env: str) -> None:
     settings: dict[str, Any] = yaml.safe_load(listing)
     settings["env"] |= settings["env"].pop("options")
     for section, value in settings.items():
-        inner: dict[str, Any] = value if isinstance(value, dict) else {}
+        inner = cast(dict[str, Any], value) if isinstance(value, dict) else {}
         for name in [f"{section}.{name}" for name in inner] or [section]:
             assert f"\n| `{name}` |" in text
