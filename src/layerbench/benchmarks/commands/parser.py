@@ -9,6 +9,7 @@ from typing import NoReturn, Protocol, runtime_checkable
 
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs.choices import nearest
+from layerbench.rl.settings import Algorithm
 
 DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
@@ -114,6 +115,13 @@ def refuse_rest(rest: Sequence[str], *, options: Sequence[str]) -> None:
 def add_env(parser: argparse.ArgumentParser) -> None:
     """Declare the environment."""
     parser.add_argument("env", metavar="ENV", help="name of the environment; see layerbench envs")
+
+
+def add_algorithm(parser: argparse.ArgumentParser) -> None:
+    """Declare the algorithm."""
+    default, *others, last = Algorithm
+    names = f"{default} (the default), {', '.join(others)} or {last}"
+    parser.add_argument("--algorithm", metavar="NAME", help=names)
 
 
 def quieten_transformers() -> None:

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerbench.agents import torchrun
-from layerbench.benchmarks.commands.parser import DONE, add_env, quieten_transformers, say
+from layerbench.benchmarks.commands.parser import (
+    DONE,
+    add_algorithm,
+    add_env,
+    quieten_transformers,
+    say,
+)
 
 if TYPE_CHECKING:
     from layerbench.benchmarks.config.schema import RunConfig
@@ -38,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SEL",
         help="train 10,15,20-23, middle:10, top:3@RESULTS, all-layers, full (the default) or none",
     )
-    parser.add_argument("--algorithm", metavar="NAME", help="gigpo (the default), grpo or dr_grpo")
+    add_algorithm(parser)
     parser.add_argument("--seed", metavar="N", type=int, help="of training; 0 unless given")
     add_run_options(parser)
 

@@ -3,7 +3,14 @@
 import argparse
 
 from layerbench.agents import torchrun
-from layerbench.benchmarks.commands.parser import DONE, FAILED, add_env, quieten_transformers, say
+from layerbench.benchmarks.commands.parser import (
+    DONE,
+    FAILED,
+    add_algorithm,
+    add_env,
+    quieten_transformers,
+    say,
+)
 from layerbench.benchmarks.errors import SettingsError
 
 NAME = "sweep"
@@ -36,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", metavar="S", default="1", help="3 for seeds 0, 1 and 2, or a list: 0,2,5"
     )
-    parser.add_argument("--algorithm", metavar="NAME", help="gigpo (the default), grpo or dr_grpo")
+    add_algorithm(parser)
     parser.add_argument("--model", metavar="M", help="as for layerbench run")
     parser.add_argument("--preset", metavar="NAME", help="quick, default, small or paper")
     parser.add_argument(
