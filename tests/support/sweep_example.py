@@ -23,7 +23,7 @@ LAYERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """What all records of a sweep have in common."""
+    """Fields that all records of a sweep share."""
 
     weights: str = "ab"
     split: str = "test"
@@ -32,7 +32,7 @@ class Like:
 
 
 def write_sweep(root: Path, wins: Mapping[str, int], like: Like = Like()) -> Path:
-    """Write a record for each selection that won so many of the tasks; the base won 10."""
+    """Write a record for each selection, by the tasks it wins of ``TASKS``; the base wins 10."""
     for selection, won in wins.items():
         write_record(root / selection.replace(":", ""), selection, won, like)
     return root

@@ -1,4 +1,4 @@
-"""Sweeps that nobody ran, for tests of tables and pages and for measuring their speed."""
+"""Synthetic records of sweeps, to test tables and pages and to measure their speed."""
 
 import dataclasses
 import json
@@ -24,18 +24,18 @@ BASE_RATE, FULL_RATE = 0.3, 0.7
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sweep:
-    """What is run: base, ``full`` and each layer alone.
+    """A sweep of the base model, ``full`` and each of some selections.
 
     Attributes:
         layers: Selections beside ``none`` and ``full``.
-        seeds: Of training.
-        num_layers: Of the model.
-        env: As in a record.
+        seeds: Seeds of training.
+        num_layers: Decoder blocks of the model.
+        env: Name of the environment, as in a record.
         model: Name of the model.
-        algorithm: Name of the estimator.
-        splits: Of evaluation tasks.
-        tasks: Of each split.
-        iterations: Of training.
+        algorithm: Name of the advantage estimator.
+        splits: Splits of the evaluation tasks.
+        tasks: Number of tasks of each split.
+        iterations: Iterations of training.
         types: Four kinds of task.
     """
 
@@ -52,20 +52,20 @@ class Sweep:
 
 
 def write(root: Path, sweep: Sweep) -> int:
-    """Write the run folders of a sweep, and say how many."""
-    made = [(layers, seed) for layers in ("none", "full", *sweep.layers) for seed in sweep.seeds]
-    for layers, seed in made:
+    """Write the run folders of a sweep, and return their number."""
+    runs = [(layers, seed) for layers in ("none", "full", *sweep.layers) for seed in sweep.seeds]
+    for layers, seed in runs:
         record = _record(sweep, layers, seed)
         folder = root / f"{sweep.env}-{sweep.model}-{layers}-{sweep.algorithm}-seed{seed}"
         folder.mkdir(parents=True)
         json_codec.write(folder / "record.json", record)
         if layers != "none":
             (folder / "metrics.jsonl").write_text(_metrics(sweep, layers, seed))
-    return len(made)
+    return len(runs)
 
 
 def _rate(sweep: Sweep, layers: str) -> float:
-    """Have the middle of the stack gain most."""
+    """Choose a success rate that is highest in the middle of the stack."""
     if layers in ("none", "full"):
         return BASE_RATE if layers == "none" else FULL_RATE
     depth = int(layers.split(",")[0].split("-")[0]) / max(sweep.num_layers - 1, 1)
@@ -77,13 +77,13 @@ def _rng(*names: object) -> np.random.Generator:
 
 
 def _evaluation(sweep: Sweep, phase: str, split: str, layers: str, seed: int) -> Evaluation:
-    own = _rng("task", sweep.env, sweep.model, split).random(sweep.tasks)
+    task = _rng("task", sweep.env, sweep.model, split).random(sweep.tasks)
     luck = _rng(sweep.env, sweep.model, sweep.algorithm, split, layers, seed).random(sweep.tasks)
-    # Half of what decides is the task's, so that selections are paired.
-    won = (own + luck) / 2 < _rate(sweep, layers)
+    # Half of the draw is the task's, equal for all selections: tasks pair them.
+    won = (task + luck) / 2 < _rate(sweep, layers)
     outcomes = tuple(
-        TaskOutcome(f"{split}/{place:03}", sweep.types[place % 4], Count(1, 0, int(success)))
-        for place, success in enumerate(won)
+        TaskOutcome(f"{split}/{index:03}", sweep.types[index % 4], Count(1, 0, int(success)))
+        for index, success in enumerate(won)
     )
     return run_record.Evaluation(
         phase=phase,

@@ -15,7 +15,7 @@ _ARGUMENTS = ("--no-sandbox", "--disable-background-networking", "--disable-comp
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A page in the browser, with what went on while it was open."""
+    """A page in the browser, with the requests and console messages since it was opened."""
 
     page: Page
     requests: list[str] = field(default_factory=list[str])
@@ -27,18 +27,18 @@ Open = Callable[..., Opened]
 
 @pytest.fixture(scope="session")
 def chromium() -> Generator[Browser]:
-    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
-    if found is None:
+    browser_path = next((path for name in _NAMES if (path := shutil.which(name))), None)
+    if browser_path is None:
         pytest.skip(f"needs a browser: none of {', '.join(_NAMES)} is on the path")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=list(_ARGUMENTS))
+        browser = driver.chromium.launch(executable_path=browser_path, args=list(_ARGUMENTS))
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def open_page(chromium: Browser) -> Generator[Open]:
-    """Open a file; at the end it must have asked for nothing else, and complained of nothing."""
+    """Open a file; at the end it must have requested nothing else and logged no message."""
     opened: list[Opened] = []
 
     def open_file(path: Path, *, part: str = "", width: int = 1280, dark: bool = False) -> Opened:

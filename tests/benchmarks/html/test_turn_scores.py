@@ -44,20 +44,21 @@ def test_turns_are_compared_within_their_task() -> None:
     # In the hall 5 and 0, mean 2.5; at the key one turn alone.
     assert [score.step for score in scores] == [2.5, 0.0, -2.5]
     assert [score.advantage for score in scores] == [7.5, 5.0, -7.5]
-    assert [(score.anchor, score.met) for score in scores] == [(1, 2), (2, 1), (1, 2)]
+    assert [(score.anchor, score.group_size) for score in scores] == [(1, 2), (2, 1), (1, 2)]
 
 
 def test_phases_splits_and_tasks_are_kept_apart() -> None:
     rows = [row(0, 0, "hall", 1.0), row(0, 0, "hall") | {"phase": "base"}]
     rows += [row(1, 0, "hall") | {"task": "u"}, row(0, 0, "hall") | {"split": "unseen"}]
     scores = [score for score in score_turns(rows, SETTINGS) if score is not None]
-    assert [(score.advantage, score.anchor, score.met) for score in scores] == [(0.0, 1, 1)] * 4
+    assert [score.advantage for score in scores] == [0.0] * 4
+    assert [(score.anchor, score.group_size) for score in scores] == [(1, 1)] * 4
 
 
 def test_an_anchorless_state_is_known_by_its_text() -> None:
     rows = [row(0, 0, ""), row(1, 0, "x")]
     scores = [score for score in score_turns(rows, SETTINGS) if score is not None]
-    assert [score.met for score in scores] == [2, 2]
+    assert [score.group_size for score in scores] == [2, 2]
 
 
 def test_broken_episodes_get_no_score() -> None:
@@ -65,7 +66,7 @@ def test_broken_episodes_get_no_score() -> None:
     unstarted = row(2, None, None) | {"stop": "error", "reward": None, "valid": None}
     first, second, third = score_turns([row(0, 0, "hall", 1.0), broken, unstarted], SETTINGS)
     assert first is not None
-    assert first.met == 1
+    assert first.group_size == 1
     assert (second, third) == (None, None)
 
 

@@ -22,9 +22,9 @@ def board(*records: RunRecord) -> Board:
 
 
 def row(table: Board, selection: str) -> Row:
-    there = table.row(selection)
-    assert there is not None
-    return there
+    selected = table.row(selection)
+    assert selected is not None
+    return selected
 
 
 def layer(seed: int = 0, won: int = 8) -> RunRecord:
@@ -38,15 +38,15 @@ def test_a_sweep_makes_one_table(tmp_path: Path) -> None:
     assert [r.role for r in table.rows[:3]] == [Role.BASE, Role.FULL, Role.LAYERS]
     assert (table.tasks, table.num_layers, table.differs) == (16, 4, ())
     # 10 of 16 in both seeds; base 4, full 12: C = 6/8.
-    there = row(table, "1")
-    assert there.success == Count(32, 0, 20)
-    assert there.by_type == {"look": Count(16, 0, 10), "open": Count(16, 0, 10)}
-    assert there.by_seed == {0: Count(16, 0, 10), 1: Count(16, 0, 10)}
-    assert there.contribution.estimate is not None
-    assert there.contribution.estimate.value == pytest.approx(6 / 8)
-    assert (there.seeds, there.shared_seeds) == ((0, 1), (0, 1))
-    assert (there.parameters, there.share, there.movement) == (100, 0.1, {1: 0.25})
-    assert [r.path.parent.name for r in there.runs] == ["1-seed0", "1-seed1"]
+    layer_row = row(table, "1")
+    assert layer_row.success == Count(32, 0, 20)
+    assert layer_row.by_type == {"look": Count(16, 0, 10), "open": Count(16, 0, 10)}
+    assert layer_row.by_seed == {0: Count(16, 0, 10), 1: Count(16, 0, 10)}
+    assert layer_row.contribution.estimate is not None
+    assert layer_row.contribution.estimate.value == pytest.approx(6 / 8)
+    assert (layer_row.seeds, layer_row.shared_seeds) == ((0, 1), (0, 1))
+    assert (layer_row.parameters, layer_row.share, layer_row.movement) == (100, 0.1, {1: 0.25})
+    assert [r.path.parent.name for r in layer_row.runs] == ["1-seed0", "1-seed1"]
     assert row(table, "none").success == Count(32, 0, 8)
 
 
@@ -172,17 +172,17 @@ def test_of_duplicates_the_first_started_is_kept_and_the_other_reported() -> Non
 def test_order_of_the_records_does_not_matter(tmp_path: Path) -> None:
     write_sweep(tmp_path)
     records = gather([tmp_path]).boards[0].rows
-    there = [run_ for r in records for run_ in r.runs]
-    assert tabulate(there[::-1])[0] == tabulate(there)[0]
+    runs = [run_ for r in records for run_ in r.runs]
+    assert tabulate(runs[::-1])[0] == tabulate(runs)[0]
 
 
 def test_contribution_uses_seeds_where_base_full_and_layer_are_all_there() -> None:
     full = run("full", 1, base=first(4), final=first(12))
-    there = row(board(layer(0, won=5), layer(1, won=6), layer(2, won=5), full), "1")
-    assert (there.seeds, there.shared_seeds) == ((0, 1, 2), (1,))
+    layer_row = row(board(layer(0, won=5), layer(1, won=6), layer(2, won=5), full), "1")
+    assert (layer_row.seeds, layer_row.shared_seeds) == ((0, 1, 2), (1,))
     # Over seed 1 alone: (6 - 4) / (12 - 4).
-    assert there.contribution.estimate is not None
-    assert there.contribution.estimate.value == pytest.approx(0.25)
+    assert layer_row.contribution.estimate is not None
+    assert layer_row.contribution.estimate.value == pytest.approx(0.25)
 
 
 def test_costs_are_multiples_of_fulls() -> None:
@@ -195,8 +195,8 @@ def test_costs_are_multiples_of_fulls() -> None:
 
     full = took(run("full", 0, base=first(4), final=first(12)), 8.0, 1000.0)
     small = took(layer(), 2.0, 600.0)
-    there = row(board(full, small), "1")
-    assert (there.update_ratio, there.memory_ratio) == (0.25, 0.6)
+    layer_row = row(board(full, small), "1")
+    assert (layer_row.update_ratio, layer_row.memory_ratio) == (0.25, 0.6)
     assert row(board(full, small), "full").update_ratio == 1.0
     # Half the seconds for half the iterations are no gain.
     shorter = dataclasses.replace(small, training=TrainingRecord(1, 4, 8, 20, 19, {"update": 1.0}))
@@ -224,8 +224,8 @@ def test_costs_on_other_hardware_are_not_compared() -> None:
         run("full", 0, base=first(4), final=first(12)),
         hardware=HardwareRecord("cuda:0", 1, 2, "Linux x86_64"),
     )
-    there = row(board(full, layer()), "1")
-    assert (there.update_ratio, there.memory_ratio) == (None, None)
+    layer_row = row(board(full, layer()), "1")
+    assert (layer_row.update_ratio, layer_row.memory_ratio) == (None, None)
 
 
 def test_a_combined_model_took_no_training() -> None:
@@ -233,8 +233,8 @@ def test_a_combined_model_took_no_training() -> None:
     combined = dataclasses.replace(
         layer(), training=TrainingRecord(0, 0, 0, 0, 0, {"play": 0.0, "update": 0.0})
     )
-    there = row(board(full, combined), "1")
-    assert (there.update_ratio, there.memory_ratio) == (None, None)
+    layer_row = row(board(full, combined), "1")
+    assert (layer_row.update_ratio, layer_row.memory_ratio) == (None, None)
 
 
 def test_revisions_are_listed_with_a_mark_for_uncommitted_changes() -> None:

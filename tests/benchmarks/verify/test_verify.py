@@ -222,10 +222,10 @@ def win(rows: list[Data]) -> list[Data]:
     """Call a lost episode of the final evaluation won."""
     final = [row for row in rows if row["phase"] == "final"]
     lost = next(row["episode"] for row in final if not row["success"])
-    own = [row for row in final if row["episode"] == lost]
-    for row in own:
+    turns = [row for row in final if row["episode"] == lost]
+    for row in turns:
         row.update(success=True, stop="terminated")
-    return own
+    return turns
 
 
 def win_with_reward(rows: list[Data]) -> None:

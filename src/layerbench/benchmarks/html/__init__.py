@@ -1,1 +1,1 @@
-"""Results as HTML: one file a page, which fetches nothing and shows foreign text as text."""
+"""Results as self-contained HTML pages that fetch nothing and escape all text from records."""

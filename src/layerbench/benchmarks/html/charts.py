@@ -1,7 +1,7 @@
-"""The charts' forms, without data: the page's script fills them in, and draws them.
+"""The charts as Vega-Lite specifications without data, which the page's script adds.
 
-Colours are no part of a form. Marks have names (``style``) and the script gives the names the
-colours of the page's theme, so that a chart can be drawn in light and in dark.
+Specifications name no colours: marks have a ``style``, to which the script gives the colours of
+the page's theme, so that the same chart is drawn in light and in dark.
 """
 
 import importlib
@@ -13,20 +13,20 @@ import altair as alt
 vl_convert: Any = importlib.import_module("vl_convert")
 
 SMOOTHING = 2
-"""Iterations to each side over which a training curve is drawn as a mean."""
+"""Iterations on each side that a training curve's moving mean covers."""
 
 _HEIGHT = 280
 
 
 def library() -> str:
-    """Give the JavaScript that draws charts: vega, vega-lite and vega-embed."""
+    """Return the JavaScript that draws charts: vega, vega-lite and vega-embed."""
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     bundle: str = vl_convert.javascript_bundle(vl_version=version)
     return bundle
 
 
 def forms() -> dict[str, dict[str, Any]]:
-    """Give each chart as Vega-Lite, its data by name."""
+    """Return each chart as Vega-Lite that refers to its data by name."""
     charts = {
         "layers": _layers(),
         "curves": _curves(),
@@ -36,6 +36,7 @@ def forms() -> dict[str, dict[str, Any]]:
     forms: dict[str, dict[str, Any]] = {}
     for name, chart in charts.items():
         form: dict[str, Any] = chart.to_dict()
+        # altair's default theme would override the page's.
         del form["config"]
         forms[name] = form
     return forms
@@ -47,7 +48,7 @@ def _layers() -> alt.LayerChart:
     layers = alt.Chart(alt.NamedData("layers"))
     at = alt.X("layer:Q", title="layer", axis=_WHOLE, scale=_TIGHT)
     value = alt.Y("value:Q", title=None, scale=alt.Scale(padding=10))
-    said = [
+    tooltip = [
         alt.Tooltip("selection:N", title="layer"),
         alt.Tooltip("words:N", title="95 %"),
         alt.Tooltip("verdict:N", title="verdict"),
@@ -60,10 +61,10 @@ def _layers() -> alt.LayerChart:
         layers.mark_rule(style="interval").encode(at, alt.Y("low:Q", title=None), y2="high:Q"),
         layers.transform_filter("datum.better")
         .mark_point(style="clear")
-        .encode(at, value, tooltip=said),
+        .encode(at, value, tooltip=tooltip),
         layers.transform_filter("!datum.better")
         .mark_point(style="unclear")
-        .encode(at, value, tooltip=said),
+        .encode(at, value, tooltip=tooltip),
     )
 
 
@@ -83,7 +84,7 @@ def _curves() -> alt.LayerChart:
     )
     success = alt.Y("smooth:Q", title=None, scale=alt.Scale(zero=True))
     by_layer = alt.Color("layer:Q", title="layer", legend=alt.Legend(orient="top", tickMinStep=1))
-    said = [
+    tooltip = [
         alt.Tooltip("selection:N", title="selection"),
         alt.Tooltip("iteration:Q", title="iteration"),
         alt.Tooltip("smooth:Q", title="success", format=".2f"),
@@ -95,12 +96,12 @@ def _curves() -> alt.LayerChart:
         curves.transform_filter("datum.layer === null")
         .mark_line(style="curve-whole")
         .encode(at, success, detail="selection:N"),
-        curves.mark_point(style="target").encode(at, success, tooltip=said),
+        curves.mark_point(style="target").encode(at, success, tooltip=tooltip),
     )
 
 
 def _movement() -> alt.LayerChart:
-    """Draw how far each layer moved against what it brought."""
+    """Draw each layer's relative movement against its value."""
     points = alt.Chart(alt.NamedData("layers")).transform_filter("isValid(datum.moved)")
     at = alt.X(
         "moved:Q",
@@ -109,14 +110,14 @@ def _movement() -> alt.LayerChart:
         axis=alt.Axis(grid=False, format=".2~g"),
     )
     value = alt.Y("value:Q", title=None, scale=alt.Scale(padding=16))
-    said = [
+    tooltip = [
         alt.Tooltip("selection:N", title="layer"),
         alt.Tooltip("moved:Q", title="movement", format=".2g"),
         alt.Tooltip("words:N", title="95 %"),
     ]
     return _sized(
         points.mark_rule(style="interval").encode(at, alt.Y("low:Q", title=None), y2="high:Q"),
-        points.mark_point(style="clear").encode(at, value, tooltip=said),
+        points.mark_point(style="clear").encode(at, value, tooltip=tooltip),
         points.mark_text(style="point-label", align="left", dx=8).encode(
             at, value, text="selection:N"
         ),
@@ -134,7 +135,7 @@ def _correlations() -> alt.LayerChart:
         scale=alt.Scale(domain=[-1, 1], domainMid=0, interpolate="rgb"),
         legend=alt.Legend(orient="right", gradientLength=140),
     )
-    said = [
+    tooltip = [
         alt.Tooltip("row:O", title="table"),
         alt.Tooltip("column:O", title="table"),
         alt.Tooltip("words:N", title="rho, 95 %"),
@@ -142,7 +143,7 @@ def _correlations() -> alt.LayerChart:
     return _sized(
         pairs.transform_filter("isValid(datum.rho)")
         .mark_rect(style="pair")
-        .encode(across, down, rho, tooltip=said),
+        .encode(across, down, rho, tooltip=tooltip),
         pairs.mark_text(style="pair-label").encode(across, down, text="label:N"),
     )
 

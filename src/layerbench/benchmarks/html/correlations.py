@@ -1,4 +1,4 @@
-"""Whether the tables order the layers alike: rank correlations of every two."""
+"""Rank correlations of every two tables, for the page and its chart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,51 +13,53 @@ from layerbench.benchmarks.stats.rank_correlation import (
     rank_correlations,
 )
 
-# Of more tables, the chart's cells are too small for their numbers.
-_WRITTEN = 8
+# With more tables the chart's cells are too small for numbers; a table below has them.
+_MAX_LABELLED = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Sweeps:
-    """The tables with enough layers trained alone, numbered from 1 in this order.
+    """The tables with enough layers trained alone; the page numbers them from 1.
 
     Attributes:
         sections: The tables.
-        reliability: Share of the variance between a table's layers that is not luck.
-        found: By two places, from 0, the earlier first; those that cannot be compared are missing.
+        reliability: Share of the variance between the layers that is not noise, by table.
+        correlations: Correlation by the tables' positions, from 0, the earlier first; pairs that
+            cannot be compared are missing.
     """
 
     sections: tuple[Section, ...]
     reliability: tuple[float, ...]
-    found: Mapping[tuple[int, int], RankCorrelation]
+    correlations: Mapping[tuple[int, int], RankCorrelation]
 
     def pair(self, one: int, other: int) -> RankCorrelation | None:
-        """Find the correlation of two places."""
-        return self.found.get((min(one, other), max(one, other)))
+        """Find the correlation of the tables at two positions."""
+        return self.correlations.get((min(one, other), max(one, other)))
 
     def pairs(self) -> list[Mapping[str, Any]]:
-        """Give the chart its cells."""
-        places = range(len(self.sections))
-        return [self._cell(row, column) for row in places for column in places]
+        """List the chart's cells."""
+        positions = range(len(self.sections))
+        return [self._cell(row, column) for row in positions for column in positions]
 
     def _cell(self, row: int, column: int) -> Mapping[str, Any]:
-        found = self.pair(row, column)
-        rho = 1.0 if row == column else found.spearman.value if found else None
+        pair = self.pair(row, column)
+        labelled = len(self.sections) <= _MAX_LABELLED
+        rho = 1.0 if row == column else pair.spearman.value if pair else None
         return {
             "row": row + 1,
             "column": column + 1,
             "rho": None if rho is None else round(rho, 4),
-            "label": "" if rho is None or len(self.sections) > _WRITTEN else numbers.number(rho),
-            "words": numbers.estimate(found.spearman) if found else "",
+            "label": numbers.number(rho) if labelled and rho is not None else "",
+            "words": numbers.estimate(pair.spearman) if pair else "",
         }
 
 
-def compared(sections: Sequence[Section]) -> Sweeps:
+def correlate(sections: Sequence[Section]) -> Sweeps:
     """Correlate all tables that have enough layers."""
-    chosen = [part for part in sections if len(part.board.alone) >= FEWEST_PAIRS]
-    sweeps = [Sweep(part.board.alone, part.board.depth) for part in chosen]
+    comparable = [part for part in sections if len(part.board.alone) >= FEWEST_PAIRS]
+    sweeps = [Sweep(part.board.alone, part.board.depth) for part in comparable]
     return Sweeps(
-        sections=tuple(chosen),
+        sections=tuple(comparable),
         reliability=tuple(sweep.reliability for sweep in sweeps),
-        found=rank_correlations(sweeps),
+        correlations=rank_correlations(sweeps),
     )

@@ -12,14 +12,14 @@ from layerbench.benchmarks.records import metrics_log
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """How a selection did in training.
+    """A selection's success in training.
 
     Attributes:
-        selection: Its name.
-        layer: The decoder block, where one alone was trained; else None.
+        selection: Name of the selection.
+        layer: Decoder block, from 0, if one alone was trained; else None.
         success: Share of the training episodes won, by iteration, the mean over seeds; as long as
-            the shortest of them.
-        seeds: How many there are.
+            the shortest run.
+        seeds: Number of seeds in the mean.
     """
 
     selection: str
@@ -29,39 +29,42 @@ class Curve:
 
 
 Reader = Callable[[Path], Sequence[float]]
-"""Reads as ``read_success``; a cached one reads the runs of several splits once."""
+"""``read_success``, or a cached form of it."""
 
 
 def curves(board: Board, read: Reader) -> list[Curve]:
     """Read the curves of a table's selections; those without metrics have none."""
-    found = [(row, _runs(row, read)) for row in board.rows if row.parameters]
+    histories = [(row, _histories(row, read)) for row in board.rows if row.parameters]
     return [
         Curve(
             selection=row.selection,
             layer=row.layers[0] if len(row.layers) == 1 else None,
-            success=tuple(round(math.fsum(now) / len(now), 4) for now in zip(*runs, strict=False)),
-            seeds=len(runs),
+            success=tuple(
+                round(math.fsum(by_seed) / len(by_seed), 4) for by_seed in zip(*seeds, strict=False)
+            ),
+            seeds=len(seeds),
         )
-        for row, runs in found
-        if runs
+        for row, seeds in histories
+        if seeds
     ]
 
 
 def read_success(path: Path) -> Sequence[float]:
-    """Read the success of every iteration; nothing, if the file is not one of metrics."""
+    """Read the success of every iteration; empty if the file is missing or not one of metrics."""
     if not path.is_file():
         return ()
     try:
         lines = metrics_log.read(path)
     except (ValueError, RecursionError):
         return ()
+    # All or nothing: a gap would shift the iterations behind it.
     success = [share for line in lines if (share := _share(line)) is not None]
     return success if len(success) == len(lines) else ()
 
 
-def _runs(row: Row, read: Reader) -> list[Sequence[float]]:
-    found = [read(run.path.with_name("metrics.jsonl")) for run in row.runs]
-    return [success for success in found if success]
+def _histories(row: Row, read: Reader) -> list[Sequence[float]]:
+    histories = [read(run.path.with_name("metrics.jsonl")) for run in row.runs]
+    return [success for success in histories if success]
 
 
 def _share(line: object) -> float | None:

@@ -1,5 +1,6 @@
-"""The episodes of a run as a page: what was seen, answered and earned, turn by turn."""
+"""The episodes of a run as an HTML page: observations, responses and rewards, turn by turn."""
 
+import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,7 +14,7 @@ from layerbench.benchmarks.records.run_table import headline
 
 RESULTS = ("won", "lost", "failed")
 
-# How the places of a turn's list in the page's data are named; read by assets/episodes.js.
+# Names of the items of a turn's list in the page's data; assets/episodes.js reads them.
 _TURN = (
     "observation",
     "anchor",
@@ -31,15 +32,15 @@ class EpisodeRow:
     """One line of the list of episodes.
 
     Attributes:
-        phase: Of the evaluation.
-        split: Of the evaluation.
-        number: Of the episode within the evaluation, from 0.
-        task: The task played.
-        task_type: Its kind, or empty.
+        phase: Phase of the evaluation.
+        split: Split of the evaluation.
+        number: Index of the episode within the evaluation, from 0.
+        task: Id of the task.
+        task_type: Kind of task, or empty.
         result: One of ``RESULTS``.
-        stop: Why it ended.
-        error: What broke, or empty.
-        turns: Their number.
+        stop: Reason why the episode ended.
+        error: Error of the environment, or empty.
+        turns: Number of turns.
     """
 
     phase: str
@@ -57,9 +58,9 @@ def episodes_page(record: RunRecord, rows: Sequence[Row], *, where: str) -> str:
     """Write the page.
 
     Args:
-        record: Of the run.
-        rows: Its ``episodes.parquet``.
-        where: The run's folder, as shown.
+        record: The run's record.
+        rows: Rows of the run's ``episodes.parquet``.
+        where: The run's folder, as shown on the page.
 
     Raises:
         UserError: The record's settings of the algorithm cannot be read.
@@ -87,9 +88,9 @@ _Played = Sequence[tuple[Row, TurnScore | None]]
 
 
 def _played(rows: Sequence[Row], scores: Sequence[TurnScore | None]) -> list[_Played]:
-    """Gather the rows of each episode."""
+    """Group the rows by episode."""
     pairs = zip(rows, scores, strict=True)
-    return [list(own) for _, own in groupby(pairs, key=lambda pair: _episode(pair[0]))]
+    return [list(episode) for _, episode in groupby(pairs, key=lambda pair: _episode(pair[0]))]
 
 
 def _episode(row: Row) -> tuple[Any, ...]:
@@ -114,52 +115,51 @@ def _listed(rows: Sequence[Row]) -> EpisodeRow:
 
 def _filters(episodes: Sequence[EpisodeRow]) -> list[tuple[str, str, list[str]]]:
     """List the filters: attribute, label and values, in the order they first appear."""
-    kinds = (("phase", "Phase"), ("split", "Split"), ("task_type", "Task type"))
-    found = [
+    labels = (("phase", "Phase"), ("split", "Split"), ("task_type", "Task type"))
+    filters = [
         (name, label, list(dict.fromkeys(str(getattr(episode, name)) for episode in episodes)))
-        for name, label in kinds
+        for name, label in labels
     ]
-    return [*found, ("result", "Result", list(RESULTS))]
+    return [*filters, ("result", "Result", list(RESULTS))]
 
 
-class _Numbered:
-    """Values that recur, each kept once; a long episode repeats most of what it shows."""
+class _Interned:
+    """Values stored once and referred to by index; turns repeat most of what they show."""
 
     def __init__(self) -> None:
-        self._places: dict[Hashable, int] = {}
+        self._indices: dict[Hashable, int] = {}
 
-    def place(self, value: Hashable) -> int:
-        return self._places.setdefault(value, len(self._places))
+    def index(self, value: Hashable) -> int:
+        return self._indices.setdefault(value, len(self._indices))
 
     @property
     def values(self) -> list[Any]:
-        return list(self._places)
+        return list(self._indices)
 
 
 def _data(played: Sequence[_Played]) -> Mapping[str, Any]:
     """Lay out the turns for the page's script."""
-    texts, lists = _Numbered(), _Numbered()
+    texts, lists = _Interned(), _Interned()
     episodes = [
         [_turn(row, score, texts, lists) for row, score in turns if row["turn"] is not None]
         for turns in played
     ]
-    # The lists first: their texts have places of their own.
-    named = [[texts.place(text) for text in actions] for actions in lists.values]
-    return {"turn": _TURN, "episodes": episodes, "lists": named, "texts": texts.values}
+    # Before ``texts`` is written: this adds the texts of admissible actions to it.
+    action_lists = [[texts.index(text) for text in actions] for actions in lists.values]
+    return {"turn": _TURN, "episodes": episodes, "lists": action_lists, "texts": texts.values}
 
 
-def _turn(row: Row, score: TurnScore | None, texts: _Numbered, lists: _Numbered) -> list[Any]:
+def _turn(row: Row, score: TurnScore | None, texts: _Interned, lists: _Interned) -> list[Any]:
     anchor = row["anchor"]
     return [
-        texts.place(row["observation"]),
-        # What only repeats the observation need not be read twice.
-        None if anchor in (None, "", row["observation"]) else texts.place(anchor),
-        lists.place(tuple(row["admissible"])),
-        texts.place(row["response"]),
-        None if row["action"] is None else texts.place(row["action"]),
+        texts.index(row["observation"]),
+        # Shown only where it differs from the observation.
+        None if anchor in (None, "", row["observation"]) else texts.index(anchor),
+        lists.index(tuple(row["admissible"])),
+        texts.index(row["response"]),
+        None if row["action"] is None else texts.index(row["action"]),
         row["valid"],
         row["reward"],
-        None
-        if score is None
-        else [score.value, score.advantage, score.episode, score.step, score.anchor, score.met],
+        # In the order of TurnScore's fields.
+        None if score is None else list(dataclasses.astuple(score)),
     ]

@@ -1,4 +1,4 @@
-"""The leaderboard as a page."""
+"""The leaderboard as an HTML page."""
 
 import functools
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from layerbench import __version__
 from layerbench.benchmarks.html import charts, numbers
-from layerbench.benchmarks.html.correlations import compared
+from layerbench.benchmarks.html.correlations import correlate
 from layerbench.benchmarks.html.curves import read_success
 from layerbench.benchmarks.html.render import render
 from layerbench.benchmarks.html.table_section import chart_data, env_words, section
@@ -22,11 +22,12 @@ def leaderboard_page(leaderboard: Leaderboard, *, page: Path) -> str:
 
     Args:
         leaderboard: All tables.
-        page: Where it will lie; its links to pages of episodes start from there.
+        page: Path that the page will have; its links to pages of episodes are relative to it.
     """
+    # A run of several splits is in several tables, and has one file of metrics.
     read = functools.cache(read_success)
     sections = [section(board, page=page, read=read) for board in leaderboard.boards]
-    sweeps = compared(sections)
+    sweeps = correlate(sections)
     return render(
         "leaderboard.html",
         styles=[f"{name}.css" for name in _ASSETS],
@@ -56,7 +57,7 @@ def leaderboard_page(leaderboard: Leaderboard, *, page: Path) -> str:
 
 
 def _filters(boards: Sequence[Board]) -> list[tuple[str, str, list[str]]]:
-    """List the filters: attribute, label and values."""
+    """List the filters: attribute of a table in the page, label and values."""
     return [
         ("env", "Environment", sorted({env_words(board) for board in boards})),
         ("split", "Split", sorted({board.key.split for board in boards})),

@@ -1,4 +1,4 @@
-"""Numbers in the words of a table: no more digits than the data carry."""
+"""Numbers as the page writes them: no more digits than the data support."""
 
 import math
 
@@ -26,7 +26,7 @@ def won(count: Count) -> str:
 
 
 def span(interval: Interval, digits: int = 2) -> str:
-    """Write the ends of an interval; where resamples do not differ there is none.
+    """Write the ends of an interval, if it has a width.
 
     >>> span(Interval(0.126, math.inf)), span(Interval(0.0, 0.0))
     ('0.13 to ∞', 'no interval')
@@ -36,13 +36,13 @@ def span(interval: Interval, digits: int = 2) -> str:
     return f"{number(interval.low, digits)} to {number(interval.high, digits)}"
 
 
-def estimate(found: Estimate) -> str:
+def estimate(value: Estimate) -> str:
     """Write a number with its interval.
 
     >>> estimate(Estimate(0.5, Interval(0.25, 0.75)))
     '0.50 (0.25 to 0.75)'
     """
-    return f"{number(found.value)} ({span(found.interval)})"
+    return f"{number(value.value)} ({span(value.interval)})"
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -54,6 +54,7 @@ def number(value: float, digits: int = 2) -> str:
     if math.isinf(value):
         return f"{MINUS}∞" if value < 0 else "∞"
     text = f"{value:.{digits}f}"
+    # After rounding, so that -0.001 does not become -0.00.
     return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
 
 
@@ -79,7 +80,7 @@ def share(value: float) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """Write what something took, as a multiple of what full training took.
+    """Write a cost as a multiple of full training's.
 
     >>> ratio(0.456), ratio(None)
     ('0.46', 'unknown')

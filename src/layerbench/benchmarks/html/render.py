@@ -1,4 +1,4 @@
-"""From a template to one self-contained file that no injected script can run in."""
+"""Renders a template to one self-contained file in which no injected script can run."""
 
 import base64
 import functools
@@ -16,11 +16,11 @@ _PACKAGE = "layerbench.benchmarks.html"
 
 @dataclass(frozen=True, slots=True)
 class Inline:
-    """A style sheet or script that goes into the page as it is.
+    """A style sheet or script that goes into the page unescaped.
 
     Attributes:
-        source: Its text; ours or a library's, never that of a record or an episode.
-        digest: As a content security policy names it.
+        source: Text of this package or a library, never of a record or an episode.
+        digest: ``'sha256-...'``, as in a Content-Security-Policy header.
     """
 
     source: Markup
@@ -37,15 +37,15 @@ def render(
 ) -> str:
     """Fill a template; every value is escaped.
 
-    The page's own policy forbids the network, and all styles and scripts but those given here,
-    which it names by their hashes: text that were taken for markup could still not run.
+    The page's content security policy forbids the network, and all styles and scripts but those
+    given here, which it names by their hashes: text that is mistaken for markup still cannot run.
 
     Args:
         template: File in ``templates``.
         styles: Files in ``assets``.
         scripts: Files in ``assets``.
-        libraries: Text of scripts that come before ours.
-        values: What the template shows.
+        libraries: Source of scripts that come before ``scripts``.
+        values: Variables of the template.
     """
     inline_styles = [_inline(_asset(name)) for name in styles]
     inline_scripts = [_inline(text) for text in (*libraries, *map(_asset, scripts))]
@@ -64,7 +64,7 @@ def render(
 def _inline(text: str) -> Inline:
     assert "</script" not in text.lower(), "the text would end its own element"
     assert "</style" not in text.lower(), "the text would end its own element"
-    # Browsers hash the text after they have made every line end a line feed.
+    # Browsers turn every line end into a line feed before they hash.
     source = text.replace("\r\n", "\n").replace("\r", "\n")
     digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
     return Inline(Markup(source), f"'sha256-{digest}'")
@@ -92,6 +92,7 @@ def _environment() -> Environment:
     return Environment(
         loader=PackageLoader(_PACKAGE),
         autoescape=True,
+        # A misspelt name in a template is an error, not an empty cell.
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,4 +1,4 @@
-"""What the page says about one table: its numbers for the eye, and for the page's charts."""
+"""The page's section on one table: its numbers as text, and as data for the charts."""
 
 import math
 import os
@@ -16,7 +16,7 @@ from layerbench.benchmarks.stats.contribution import Standing
 from layerbench.benchmarks.stats.ranking import BestLayer, DepthThird
 from layerbench.benchmarks.stats.success import Count, Interval
 
-# Where a chart cuts an interval off; the table has its ends.
+# Charts cut intervals off here, or one wide interval of C would flatten all others.
 _LOWEST, _HIGHEST = -2.0, 3.0
 
 
@@ -25,14 +25,14 @@ class Run:
     """One record behind a row.
 
     Attributes:
-        selection: Of the row.
-        seed: Of training.
-        success: On the table's split.
+        selection: Name of the row's selection.
+        seed: Seed of training.
+        success: Episodes on the table's split.
         record: Path of the record.
-        episodes: Address of the page of its episodes, from where this page lies; empty if there is
+        episodes: Address of the page of its episodes, relative to this page; empty if there is
             none.
-        commit: Of the code, a ``+`` behind one with uncommitted changes.
-        started: When, ISO 8601.
+        commit: Commit of the code, with a ``+`` if there were uncommitted changes.
+        started: Start of the run, ISO 8601.
     """
 
     selection: str
@@ -49,11 +49,11 @@ class LayerMark:
     """One layer in the charts.
 
     Attributes:
-        row: Of the table.
-        layer: From 0.
+        row: The layer's row in the table.
+        layer: Decoder block, from 0.
         value: C, or the success rate where C is undefined.
-        interval: Its 95 %.
-        digits: Decimals that the interval leaves room for.
+        interval: 95 % interval of ``value``.
+        digits: Decimals to write ``value`` with.
         moved: Relative movement; None if the records have none.
     """
 
@@ -72,18 +72,18 @@ class LayerMark:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table with all that belongs to it.
+    """One table with its charts, notes and runs.
 
     Attributes:
         board: The table.
         shows_contribution: Whether the charts show C; else success rates, as C is undefined.
-        layers: The layers trained alone.
-        caveats: What limits its numbers, one line each.
+        layers: The layers trained alone, in their order.
+        caveats: Limits of the table's numbers, one line each.
         best: The layers by the probability that they are the best.
-        profile: The thirds of the stack compared.
+        profile: Comparison of the thirds of the stack.
         types: Kinds of task.
         runs: The records, by row and seed.
-        curves: Of training.
+        curves: Training curves.
     """
 
     board: Board
@@ -107,26 +107,26 @@ class Section:
         return self.board.rows[0]
 
     def summary(self) -> str:
-        """Say in a sentence what the chart of the layers shows; there is at least one."""
+        """Describe the chart of the layers in a sentence; the table needs at least one layer."""
         what = "contribution C" if self.shows_contribution else "success rate"
         high = max(self.layers, key=lambda mark: mark.value)
         low = min(self.layers, key=lambda mark: mark.value)
         cut = any(_is_cut(mark.interval) for mark in self.layers)
-        said = f"{what} of layer {high.layer} trained alone: {high.words()}"
+        extremes = f"{what} of layer {high.layer} trained alone: {high.words()}"
         if len(self.layers) > 1:
-            said = (
+            extremes = (
                 f"{what} of {len(self.layers)} layers trained alone, highest at layer "
                 f"{high.layer}, {high.words()}, lowest at layer {low.layer}, {low.words()}"
             )
         ends = ", cut off where they leave the chart" * cut
         return (
-            f"{said}. Intervals of 95\N{NO-BREAK SPACE}%{ends}; "
+            f"{extremes}. Intervals of 95\N{NO-BREAK SPACE}%{ends}; "
             "points are filled where the verdict is better than base."
         )
 
     @property
     def title(self) -> str:
-        """What tells this table from others, as far as a heading can."""
+        """Heading of the section: environment, games, split, model and algorithm."""
         key = self.board.key
         return f"{env_words(self.board)}, {key.split}: {key.model}, {key.algorithm}"
 
@@ -137,17 +137,17 @@ def env_words(board: Board) -> str:
 
 
 def section(board: Board, *, page: Path, read: Reader) -> Section:
-    """Collect what belongs to a table.
+    """Make the section of a table.
 
     Args:
         board: The table.
-        page: Where the page will lie.
-        read: Reads training curves.
+        page: Path that the page will have.
+        read: Reader of training curves.
     """
     alone = [row for row in board.rows if row.role is Role.LAYERS and len(row.layers) == 1]
     defined = any(row.contribution.estimate for row in alone)
     marks = [_mark(row, contribution=defined) for row in alone]
-    # Of 15 and middle:1, which may be the same layer, the first.
+    # 15 and middle:1 may be the same layer: reversed, so that the first row counts.
     layers = {mark.layer: mark for mark in reversed(marks) if mark is not None}
     return Section(
         board=board,
@@ -163,7 +163,7 @@ def section(board: Board, *, page: Path, read: Reader) -> Section:
 
 
 def chart_data(section: Section) -> Mapping[str, Any]:
-    """Give a table's charts their data, as the forms in ``charts`` name it."""
+    """Return the data of a table's charts, by the names in ``charts``."""
     return {
         "layers": [_point(mark) for mark in section.layers],
         "lines": _lines(section),
@@ -179,33 +179,33 @@ def _mark(row: Row, *, contribution: bool) -> LayerMark | None:
     moved = row.movement.get(layer)
     if not contribution:
         return LayerMark(row, layer, row.success.rate, row.interval, 2, moved)
-    found = row.contribution.estimate
-    if found is None:
-        # Where others' is defined, it has no place among them.
+    estimate = row.contribution.estimate
+    if estimate is None:
+        # The chart's axis is C, of which this layer has none.
         return None
-    digits = cells.contribution_digits(found)
-    return LayerMark(row, layer, found.value, found.interval, digits, moved)
+    digits = cells.contribution_digits(estimate)
+    return LayerMark(row, layer, estimate.value, estimate.interval, digits, moved)
 
 
 def _runs(row: Row, page: Path) -> Sequence[Run]:
     return [
         Run(
             selection=row.selection,
-            seed=found.record.seed,
-            success=row.by_seed[found.record.seed],
-            record=found.path,
-            episodes=_address(found.path.with_name("episodes.html"), page),
-            commit=found.record.code.revision[:10] + "+" * found.record.code.dirty,
-            started=found.record.started,
+            seed=run.record.seed,
+            success=row.by_seed[run.record.seed],
+            record=run.path,
+            episodes=_address(run.path.with_name("episodes.html"), page),
+            commit=run.record.code.revision[:10] + "+" * run.record.code.dirty,
+            started=run.record.started,
         )
-        for found in row.runs
+        for run in row.runs
     ]
 
 
 def _address(target: Path, page: Path) -> str:
     if not target.is_file():
         return ""
-    # Quoted whole, colons too: no folder's name can become a scheme.
+    # Colons are quoted too: a folder named "javascript:..." must not become a scheme.
     return quote(os.path.relpath(target, page.parent))
 
 
@@ -225,7 +225,7 @@ def _point(mark: LayerMark) -> Mapping[str, Any]:
 
 
 def _lines(section: Section) -> list[Mapping[str, Any]]:
-    """Draw base and full from the first layer to the last."""
+    """List the ends of the horizontal lines of base and ``full``, at the first and last layer."""
     base = 0.0 if section.shows_contribution else section.base.success.rate
     levels = {"base": base}
     if section.full:
@@ -243,4 +243,5 @@ def _is_cut(interval: Interval) -> bool:
 
 
 def _digits(value: float) -> float | None:
+    # JSON has no infinity, which C's interval may reach.
     return round(value, 4) if math.isfinite(value) else None

@@ -1,7 +1,7 @@
-"""What stored turns were worth: returns, anchor groups and advantages, as training computes them.
+"""Returns, anchor groups and advantages of an evaluation's turns, as training computes them.
 
-Training keeps no episodes, so these are an evaluation's, compared with the other episodes of their
-task in the same evaluation.
+Training stores no episodes. Here the group of a turn is the other episodes of its task in the same
+evaluation.
 
 Shape suffix: N turns.
 """
@@ -20,20 +20,20 @@ from layerbench.rl.advantages import ALGORITHMS, TurnTable, anchor_numbers, disc
 from layerbench.rl.settings import AdvantageSettings, Algorithm, Normalisation, Statistics
 
 Row = Mapping[str, Any]
-"""A turn as ``episodes.read`` gives it."""
+"""One turn, or an episode without turns, as ``episodes.read`` returns it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnScore:
-    """What one turn was worth.
+    """Return and advantage of one turn.
 
     Attributes:
         value: Discounted sum of the scaled rewards from this turn on, before any penalty.
-        advantage: What the loss would weigh the turn by.
-        episode: The part that compares whole episodes of the task.
-        step: The part that compares turns at the same anchor; 0 without GiGPO.
+        advantage: Weight of the turn in the policy loss.
+        episode: Part of the advantage that compares whole episodes of the task.
+        step: Part of the advantage that compares turns at the same anchor; 0 without GiGPO.
         anchor: Number of the anchor group within the task, from 1.
-        met: Turns of that anchor group.
+        group_size: Number of turns in the anchor group.
     """
 
     value: float
@@ -41,23 +41,23 @@ class TurnScore:
     episode: float
     step: float
     anchor: int
-    met: int
+    group_size: int
 
 
 def advantage_settings(settings: Mapping[str, Any]) -> AdvantageSettings:
-    """Read the settings of the algorithm from those of a record.
+    """Read the section ``algorithm`` of a record's settings.
 
     Raises:
-        UserError: A setting is missing, or no run can have its value.
+        UserError: A setting is missing or out of range.
     """
     try:
-        given = dict(settings["algorithm"])
-        kinds = {
-            "name": Algorithm(given.pop("name")),
-            "statistics": Statistics(given.pop("statistics")),
-            "normalisation": Normalisation(given.pop("normalisation")),
+        numbers = dict(settings["algorithm"])
+        enums = {
+            "name": Algorithm(numbers.pop("name")),
+            "statistics": Statistics(numbers.pop("statistics")),
+            "normalisation": Normalisation(numbers.pop("normalisation")),
         }
-        return AdvantageSettings(**kinds, **given)
+        return AdvantageSettings(**enums, **numbers)
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(
             f"the record's settings of the algorithm cannot be read: {error}"
@@ -65,35 +65,36 @@ def advantage_settings(settings: Mapping[str, Any]) -> AdvantageSettings:
 
 
 def score_turns(rows: Sequence[Row], settings: AdvantageSettings) -> list[TurnScore | None]:
-    """Score the rows of ``episodes.parquet`` against their task's.
+    """Score the rows of ``episodes.parquet`` within their task.
 
-    None stands for what training would not learn from: turns of an episode whose environment
-    broke.
+    Returns:
+        A score for each row. None for rows that training would not learn from: episodes without
+        turns, and those whose environment broke.
     """
-    scored = [place for place, row in enumerate(rows) if _counts(row)]
+    scored = [index for index, row in enumerate(rows) if _is_learned_from(row)]
     scores: list[TurnScore | None] = [None] * len(rows)
     if not scored:
         return scores
-    table = _turn_table([rows[place] for place in scored], settings)
+    table = _turn_table([rows[index] for index in scored], settings)
     advantages = ALGORITHMS[settings.name](table, settings)
     values_N = discounted_returns(
         table.rewards_N, trajectory_N=table.trajectory_N, discount=settings.discount
     )
     anchors = list(zip(table.task_N.tolist(), table.anchor_N.tolist(), strict=True))
-    met = Counter(anchors)
-    for turn, place in enumerate(scored):
-        scores[place] = TurnScore(
+    group_sizes = Counter(anchors)
+    for turn, index in enumerate(scored):
+        scores[index] = TurnScore(
             value=float(values_N[turn]),
             advantage=float(advantages.total_N[turn]),
             episode=float(advantages.episode_N[turn]),
             step=float(advantages.step_N[turn]),
             anchor=anchors[turn][1] + 1,
-            met=met[anchors[turn]],
+            group_size=group_sizes[anchors[turn]],
         )
     return scores
 
 
-def _counts(row: Row) -> bool:
+def _is_learned_from(row: Row) -> bool:
     return row["turn"] is not None and row["stop"] != StopReason.ERROR
 
 
@@ -110,19 +111,20 @@ def _turn_table(rows: Sequence[Row], settings: AdvantageSettings) -> TurnTable:
 
 
 def _numbers(keys: Sequence[Hashable]) -> Int[np.ndarray, " N"]:
-    known: dict[Hashable, int] = {}
-    return np.array([known.setdefault(key, len(known)) for key in keys], np.int64)
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 def _anchors(
     rows: Sequence[Row], tasks: Sequence[Hashable], *, similarity: float
 ) -> Int[np.ndarray, " N"]:
-    """Number the states within each task."""
-    places: dict[Hashable, list[int]] = defaultdict(list)
-    for place, task in enumerate(tasks):
-        places[task].append(place)
+    """Number the anchor states within each task."""
+    turns: dict[Hashable, list[int]] = defaultdict(list)
+    for turn, task in enumerate(tasks):
+        turns[task].append(turn)
     anchor_N = np.zeros(len(rows), np.int64)
-    for own in places.values():
-        keys = [rows[place]["anchor"] or rows[place]["observation"] for place in own]
-        anchor_N[own] = anchor_numbers(keys, similarity=similarity)
+    for task_turns in turns.values():
+        # An environment without anchors leaves them empty; then the observation is the state.
+        keys = [rows[turn]["anchor"] or rows[turn]["observation"] for turn in task_turns]
+        anchor_N[task_turns] = anchor_numbers(keys, similarity=similarity)
     return anchor_N

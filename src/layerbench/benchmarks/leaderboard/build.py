@@ -1,4 +1,4 @@
-"""From records to tables."""
+"""Builds the tables of a leaderboard from records."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -6,74 +6,76 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.benchmarks.leaderboard import rows
-from layerbench.benchmarks.leaderboard.rows import Scored
+from layerbench.benchmarks.leaderboard.rows import SplitRun
 from layerbench.benchmarks.leaderboard.types import Board, BoardKey, Duplicate, Leaderboard
 from layerbench.benchmarks.records import comparability, discover
 from layerbench.benchmarks.records.discover import FoundRecord
 
 
 def gather(roots: Sequence[Path]) -> Leaderboard:
-    """Read all records under some folders and put them into tables.
+    """Read all records below some folders, and put them into tables.
 
     Args:
         roots: Folders, searched at any depth, or records themselves.
 
     Raises:
-        SettingsError: A root is not there.
+        SettingsError: A root does not exist.
     """
-    there = discover.find(roots)
-    boards, duplicates = tabulate(there.finished)
-    return Leaderboard(boards, duplicates, there.broken, there.unfinished)
+    runs = discover.find(roots)
+    boards, duplicates = tabulate(runs.finished)
+    return Leaderboard(boards, duplicates, runs.broken, runs.unfinished)
 
 
 def tabulate(
-    found: Sequence[FoundRecord],
+    runs: Sequence[FoundRecord],
 ) -> tuple[tuple[Board, ...], tuple[Duplicate, ...]]:
-    """Put records into tables; of two for one selection and seed, the one that started first."""
-    tables: defaultdict[BoardKey, list[Scored]] = defaultdict(list)
-    for item in found:
-        for scored in rows.scored(item):
-            tables[comparability.board_key(item.record, scored.base)].append(scored)
-    differs = _differences({key: table[0].found for key, table in tables.items()})
+    """Put records into tables; of two of one selection and seed, the one that started first."""
+    tables: defaultdict[BoardKey, list[SplitRun]] = defaultdict(list)
+    for run in runs:
+        for split_run in rows.by_split(run):
+            tables[comparability.board_key(run.record, split_run.base)].append(split_run)
+    differs = _differences({key: table[0].run for key, table in tables.items()})
     boards: list[Board] = []
     duplicates: dict[Path, Duplicate] = {}
     for key in sorted(tables, key=_order):
         kept, left_out = _without_duplicates(tables[key])
         boards.append(_board(key, kept, differs[key]))
+        # By path: a run of several splits is left out of several tables, and listed once.
         duplicates |= {duplicate.path: duplicate for duplicate in left_out}
     return tuple(boards), tuple(duplicates[path] for path in sorted(duplicates))
 
 
 def _order(key: BoardKey) -> tuple[str, ...]:
+    """Sort by what the headline shows, and then by the whole key, for the same order every time."""
     return (key.gym_id, key.games, key.split, key.model, key.algorithm, key.preset, str(key))
 
 
-def _without_duplicates(table: Sequence[Scored]) -> tuple[list[Scored], list[Duplicate]]:
-    kept: dict[tuple[str, int], Scored] = {}
+def _without_duplicates(table: Sequence[SplitRun]) -> tuple[list[SplitRun], list[Duplicate]]:
+    kept: dict[tuple[str, int], SplitRun] = {}
     left_out: list[Duplicate] = []
-    for scored in sorted(table, key=lambda s: (s.found.record.started, s.found.path)):
-        first = kept.setdefault((scored.selection, scored.seed), scored)
-        if first is not scored:
-            left_out.append(Duplicate(scored.found.path, first.found.path))
+    for item in sorted(table, key=lambda s: (s.run.record.started, s.run.path)):
+        first = kept.setdefault((item.selection, item.seed), item)
+        if first is not item:
+            left_out.append(Duplicate(item.run.path, first.run.path))
     return list(kept.values()), left_out
 
 
-def _board(key: BoardKey, table: Sequence[Scored], differs: tuple[str, ...]) -> Board:
-    made, notes = rows.make(table, key)
+def _board(key: BoardKey, table: Sequence[SplitRun], differs: tuple[str, ...]) -> Board:
+    board_rows, notes = rows.make(table, key)
     return Board(
         key=key,
         name=comparability.short_name(key),
-        num_layers=table[0].found.record.selection.num_layers,
+        num_layers=table[0].run.record.selection.num_layers,
         tasks=len(table[0].base.outcomes),
         differs=differs,
-        rows=made,
+        rows=board_rows,
         notes=notes,
     )
 
 
 def _differences(examples: Mapping[BoardKey, FoundRecord]) -> dict[BoardKey, tuple[str, ...]]:
-    """Find, for each table, what tells it from others with the same headline."""
-    told: dict[BoardKey, tuple[str, ...]] = {}
+    """List for each table the settings in which it differs from others of the same headline."""
+    differs: dict[BoardKey, tuple[str, ...]] = {}
     alike: defaultdict[tuple[str, ...], list[BoardKey]] = defaultdict(list)
     for key in examples:
         alike[_order(key)[:-1]].append(key)
@@ -82,15 +84,14 @@ def _differences(examples: Mapping[BoardKey, FoundRecord]) -> dict[BoardKey, tup
         names = sorted({name for value in values.values() for name in value})
         varying = [n for n in names if len({str(v.get(n)) for v in values.values()}) > 1]
         for key in keys:
-            told[key] = tuple(f"{name}={values[key].get(name, 'unset')}" for name in varying)
-    return told
+            differs[key] = tuple(f"{name}={values[key].get(name, 'unset')}" for name in varying)
+    return differs
 
 
 def _identity(key: BoardKey, example: FoundRecord) -> dict[str, Any]:
     settings = comparability.material_settings(example.record)
-    # Said in the headline already.
-    told = {"env.name", "model.name", "algorithm.name", "preset"}
-    return {name: value for name, value in settings.items() if name not in told} | {
+    in_headline = {"env.name", "model.name", "algorithm.name", "preset"}
+    return {name: value for name, value in settings.items() if name not in in_headline} | {
         "env version": key.env_version,
         "weights": key.weights_sha256[:8],
         "tasks": key.tasks_sha256[:8],

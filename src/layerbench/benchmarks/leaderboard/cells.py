@@ -1,7 +1,6 @@
-"""How a leaderboard writes its numbers: with their counts and intervals, and no digit more.
+"""The text of a leaderboard's cells, headlines and notes: numbers with counts and intervals.
 
-Names come from records that strangers may have written; what is shown of them goes through
-``plain``.
+Records may be written by strangers: all names from them go through ``plain``.
 """
 
 from itertools import pairwise
@@ -11,11 +10,11 @@ from layerbench.benchmarks.records import run_table
 from layerbench.benchmarks.records.text import UNPUBLISHED, plain, signed
 from layerbench.benchmarks.stats.success import Estimate
 
-_SETTINGS = 8  # named of those that tell two tables apart; all are in the JSON
+_MAX_SETTINGS = 8  # in the headline, of those in which tables differ; the JSON has all
 
 
 def headline(board: Board) -> list[str]:
-    """Say in a few lines what a table's records have in common."""
+    """Write in two or three lines what a table's records have in common."""
     key = board.key
     games = f"games {key.games}"
     if key.games in UNPUBLISHED:
@@ -25,7 +24,7 @@ def headline(board: Board) -> list[str]:
         f"model {key.model} {_weights(board)}  {key.algorithm}  preset {key.preset}",
     ]
     if board.differs:
-        shown, more = board.differs[:_SETTINGS], len(board.differs) - _SETTINGS
+        shown, more = board.differs[:_MAX_SETTINGS], len(board.differs) - _MAX_SETTINGS
         rest = f" and {more} more" if more > 0 else ""
         lines.append(f"unlike other tables here: {', '.join(shown)}{rest}")
     return [plain(line) for line in lines]
@@ -43,28 +42,27 @@ def success(row: Row) -> str:
 
 
 def contribution(row: Row) -> str:
-    """Write C with its 95 % interval, or what stands in its place.
-
-    One decimal where two would be finer than a hundredth of the interval's width.
-    """
-    found = row.contribution.estimate
-    if found is None:
+    """Write C with its 95 % interval: 0 for the base, 1 for ``full``, or ``undefined``."""
+    estimate = row.contribution.estimate
+    if estimate is None:
         return {Role.BASE: "0", Role.FULL: "1", Role.LAYERS: "undefined"}[row.role]
-    low, high, digits = found.interval.low, found.interval.high, contribution_digits(found)
-    return f"{found.value:z.{digits}f} {low:z.{digits}f} to {high:z.{digits}f}"
+    low, high = estimate.interval.low, estimate.interval.high
+    digits = contribution_digits(estimate)
+    return f"{estimate.value:z.{digits}f} {low:z.{digits}f} to {high:z.{digits}f}"
 
 
-def contribution_digits(found: Estimate) -> int:
-    """Say how many decimals of a C its interval leaves room for."""
-    return 2 if found.interval.high - found.interval.low < 1 else 1
+def contribution_digits(estimate: Estimate) -> int:
+    """Choose the decimals of a C: one where two are finer than a hundredth of the interval."""
+    return 2 if estimate.interval.high - estimate.interval.low < 1 else 1
 
 
 def seeds(numbers: tuple[int, ...]) -> str:
-    """Write seeds, runs of three or more as a range.
+    """Write ascending seeds, three or more consecutive ones as a range.
 
     >>> seeds((0, 1, 2, 5))
     '0-2,5'
     """
+    # -2 precedes no seed from 0 on, so that the first one starts a span.
     starts = [i for i, (a, b) in enumerate(pairwise((-2, *numbers))) if b != a + 1]
     spans = [numbers[a:b] for a, b in pairwise((*starts, len(numbers)))]
     return ",".join(
@@ -91,19 +89,19 @@ def moved(row: Row) -> str:
 
 
 def remarks(board: Board) -> list[str]:
-    """List what the table cannot hold but nobody should miss."""
+    """List the notes below a table: its caveats, depth profile, best layers and code."""
     more = [*_depth(board), *_best(board), f"code {', '.join(_revisions(board))}"]
     return [*caveats(board), *(plain(line) for line in more)]
 
 
 def caveats(board: Board) -> list[str]:
-    """List what limits the numbers of a table."""
+    """List the limits of a table's numbers."""
     lines = [
         f"{row.selection}: C is undefined: {row.contribution.undefined}"
         for row in board.rows
         if row.role is Role.LAYERS and row.contribution.undefined
     ]
-    # The same reason for every row is one remark.
+    # One line instead of one a layer, where full training is what leaves C undefined.
     reasons = {row.contribution.undefined for row in board.rows if row.role is Role.LAYERS}
     if len(reasons) == 1 and len(lines) > 1:
         lines = [f"C is undefined: {reasons.pop()}"]
@@ -132,12 +130,12 @@ def leftovers(leaderboard: Leaderboard) -> list[str]:
 
 
 def _revisions(board: Board) -> list[str]:
-    found = sorted({revision for row in board.rows for revision in row.revisions})
-    return [_shortened(revision) for revision in found]
+    revisions = sorted({revision for row in board.rows for revision in row.revisions})
+    return [_shortened(revision) for revision in revisions]
 
 
 def _shortened(revision: str) -> str:
-    """Cut a commit to ten digits, and keep the mark of uncommitted changes."""
+    """Cut a commit to ten digits, and keep the ``+`` of uncommitted changes."""
     commit = revision.removesuffix("+")
     return f"{commit[:10] or 'unknown'}{revision[len(commit) :]}"
 
@@ -152,8 +150,9 @@ def _depth(board: Board) -> list[str]:
 
 
 def _best(board: Board) -> list[str]:
+    # Below 0.005 it would be written as 0 %.
     likeliest = [b for b in board.best[:3] if b.probability >= 0.005]
     if len(board.best) < 2:
         return []
-    named = ", ".join(f"{b.layer} ({b.probability:.0%})" for b in likeliest)
-    return [f"probability that a layer is the best of the {len(board.best)}: {named}"]
+    layers = ", ".join(f"{b.layer} ({b.probability:.0%})" for b in likeliest)
+    return [f"probability that a layer is the best of the {len(board.best)}: {layers}"]

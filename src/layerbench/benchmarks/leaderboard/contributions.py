@@ -1,4 +1,4 @@
-"""What layers contributed in earlier sweeps: from their records, or from a leaderboard's JSON."""
+"""C by layer from earlier sweeps: from their records, or from a leaderboard's JSON."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,12 +17,12 @@ class SweptTable:
     """One table with layers that were trained alone.
 
     Attributes:
-        name: Of the table.
+        name: The table's short name.
         key: What its records have in common.
-        differs: What tells it from others like it.
+        differs: Settings in which it differs from other tables of the same headline.
         num_layers: Decoder blocks of the model.
-        contributions: C by layer.
-        undefined: Why there is no C, by layer; none of these is in ``contributions``.
+        contributions: C by layer, from 0.
+        undefined: Reason why C is undefined, by layer; none of these is in ``contributions``.
         sha256: Hash of the file, or of the records behind base, ``full`` and these layers.
     """
 
@@ -37,7 +37,7 @@ class SweptTable:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """A layer trained alone, and its C or why there is none."""
+    """A layer trained alone, and its C or the reason why C is undefined."""
 
     number: int
     contribution: float | None
@@ -52,13 +52,16 @@ def read(where: Path) -> tuple[SweptTable, ...]:
             ``layerbench leaderboard --format json`` wrote.
 
     Raises:
-        SettingsError: It is not there.
+        SettingsError: ``where`` does not exist.
         FormatError: The file is no leaderboard of this version.
     """
     if where.is_file() and where.name != "record.json":
         return _read_file(where)
-    made = (_from_board(board) for board in build.gather([where]).boards)
-    return tuple(table for table in made if table.contributions or table.undefined)
+    return _with_layers(_from_board(board) for board in build.gather([where]).boards)
+
+
+def _with_layers(tables: Iterable[SweptTable]) -> tuple[SweptTable, ...]:
+    return tuple(table for table in tables if table.contributions or table.undefined)
 
 
 def _from_board(board: Board) -> SweptTable:
@@ -90,22 +93,20 @@ def _read_file(path: Path) -> tuple[SweptTable, ...]:
             f"{path} is no leaderboard of schema {json_csv.SCHEMA}: "
             "write one by layerbench leaderboard --format json"
         )
+    # A file that was edited by hand can lack any field, or hold any type in it.
     try:
-        made = [
-            _from_json(board, sha256=_hash([content]))
-            for board in cast(dict[str, Any], data)["boards"]
-        ]
+        boards = cast(dict[str, Any], data)["boards"]
+        return _with_layers(_from_json(board, sha256=_hash([content])) for board in boards)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise FormatError(f"{path} is a damaged leaderboard: {error}") from error
-    return tuple(table for table in made if table.contributions or table.undefined)
 
 
 def _from_json(board: Mapping[str, Any], *, sha256: str) -> SweptTable:
     alone: list[_Layer] = []
     for row in board["rows"]:
         if is_alone(Role(row["role"]), row["layers"], row["selection"]):
-            found = row["contribution"]["estimate"]
-            value = None if found is None else float(found["value"])
+            estimate = row["contribution"]["estimate"]
+            value = None if estimate is None else float(estimate["value"])
             alone.append(
                 _Layer(int(row["layers"][0]), value, str(row["contribution"]["undefined"]))
             )
@@ -128,7 +129,7 @@ def _table(
     alone: Sequence[_Layer],
     sha256: str,
 ) -> SweptTable:
-    # Of 15 and middle:1, which may be the same layer, the first, as in the table's profile.
+    # 15 and middle:1 may be the same layer: the first row counts, as in ``Board.alone``.
     first = {layer.number: layer for layer in reversed(alone)}
     return SweptTable(
         name=name,
@@ -150,6 +151,6 @@ def _table(
 
 
 def _hash(contents: Iterable[bytes]) -> str:
-    """Hash the contents of files, wherever they lie and however often one is there."""
+    """Hash a set of files' contents: their order, paths and copies do not matter."""
     digests = {hashlib.sha256(content).hexdigest() for content in contents}
     return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()

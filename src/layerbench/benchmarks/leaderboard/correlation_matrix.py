@@ -1,4 +1,4 @@
-"""The rank correlations of sweeps as a matrix of text."""
+"""The output of ``layerbench correlate``: rank correlations of sweeps as a matrix of text."""
 
 import io
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ class Labelled:
     """One sweep of a matrix.
 
     Attributes:
-        root: The argument it was found under.
-        board: Its table.
+        root: The argument that leads to it.
+        board: The sweep's table.
     """
 
     root: Path
@@ -41,7 +41,7 @@ class Labelled:
 
     @property
     def sweep(self) -> Sweep:
-        """Its layers."""
+        """The layers trained alone."""
         return Sweep(self.board.alone, self.board.depth)
 
 
@@ -70,6 +70,7 @@ def correlate(roots: Sequence[Path]) -> str:
 
 def _written(sweeps: list[Labelled], correlations: dict[tuple[int, int], RankCorrelation]) -> str:
     out = io.StringIO()
+    # Wide enough for "+0.00 -0.00 to +0.00 (00)" in each column, so that no cell is wrapped.
     console = Console(
         file=out, width=max(LEADERBOARD_WIDTH, 10 + 26 * len(sweeps)), color_system=None
     )

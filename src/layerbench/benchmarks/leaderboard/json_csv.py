@@ -23,11 +23,11 @@ COLUMNS = (
     *("shared_seeds", "parameters", "share", "update_ratio", "memory_ratio", "revisions"),
     "records",
 )
-"""Of the CSV: one line a selection, and one more for each kind of task with its counts alone."""
+"""Columns of the CSV: a line for each selection, and one with counts alone for each task type."""
 
 
 def as_json(leaderboard: Leaderboard) -> str:
-    """Write everything that is known, each number beside the records that it comes from."""
+    """Write all tables and what is left out of them; each row names the records behind it."""
     data: dict[str, Json] = {
         "schema": SCHEMA,
         "boards": [_board(board) for board in leaderboard.boards],
@@ -84,7 +84,7 @@ def _row(row: Row) -> Json:
 
 def _lines(board: Board, row: Row) -> Iterator[dict[str, object]]:
     key = board.key
-    place: dict[str, object] = {
+    identity: dict[str, object] = {
         "table": board.name,
         "gym_id": key.gym_id,
         "env_version": key.env_version,
@@ -96,10 +96,10 @@ def _lines(board: Board, row: Row) -> Iterator[dict[str, object]]:
         "preset": key.preset,
         "selection": row.selection,
     }
-    yield place | _counts("all", row.success) | _whole(row)
+    yield identity | _counts("all", row.success) | _whole(row)
     for kind, count in row.by_type.items():
         if kind:
-            yield place | _counts(kind, count)
+            yield identity | _counts(kind, count)
 
 
 def _counts(kind: str, count: Count) -> dict[str, object]:
@@ -133,13 +133,13 @@ def _whole(row: Row) -> dict[str, object]:
     }
 
 
-def _estimate(name: str, found: Estimate | None) -> dict[str, object]:
-    if found is None:
+def _estimate(name: str, estimate: Estimate | None) -> dict[str, object]:
+    if estimate is None:
         return {}
     return {
-        name: found.value,
-        f"{name}_low": found.interval.low,
-        f"{name}_high": found.interval.high,
+        name: estimate.value,
+        f"{name}_low": estimate.interval.low,
+        f"{name}_high": estimate.interval.high,
     }
 
 

@@ -1,4 +1,4 @@
-"""From the records of one table to its rows.
+"""Makes the rows of one table from its records.
 
 Shape suffixes: N tasks.
 """
@@ -28,51 +28,52 @@ from layerbench.benchmarks.stats.success import Count, pool, pool_by_type, succe
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """One record on one split.
+class SplitRun:
+    """One run's evaluations on one split.
 
     Attributes:
-        found: The record.
-        base: The base model's evaluation.
-        final: The trained model's; of the base model, if nothing was trained.
+        run: The run's record.
+        base: Evaluation of the base model.
+        final: Evaluation of the trained model; that of the base model if nothing was trained.
     """
 
-    found: FoundRecord
+    run: FoundRecord
     base: Evaluation
     final: Evaluation
 
     @property
     def selection(self) -> str:
-        """Name of what learned."""
-        return self.found.record.selection.name
+        """Name of the selection of layers that learned."""
+        return self.run.record.selection.name
 
     @property
     def seed(self) -> int:
-        """Of training."""
-        return self.found.record.seed
+        """Seed of training."""
+        return self.run.record.seed
 
 
-def scored(found: FoundRecord) -> Iterator[Scored]:
-    """Take a record apart by split; a split without a base evaluation has no place in a table."""
-    by_place = {(e.phase, e.split): e for e in found.record.evaluations}
-    for (phase, split), base in by_place.items():
+def by_split(run: FoundRecord) -> Iterator[SplitRun]:
+    """Divide a run by split; a split without a base evaluation has no place in a table."""
+    evaluations = {(e.phase, e.split): e for e in run.record.evaluations}
+    for (phase, split), base in evaluations.items():
         if phase != BASE_PHASE:
             continue
-        if found.record.selection.name == BASE_SELECTION:
-            yield Scored(found, base, base)
-        elif final := by_place.get((FINAL_PHASE, split)):
-            yield Scored(found, base, final)
+        if run.record.selection.name == BASE_SELECTION:
+            yield SplitRun(run, base, base)
+        elif final := evaluations.get((FINAL_PHASE, split)):
+            yield SplitRun(run, base, final)
 
 
-def make(table: Sequence[Scored], key: BoardKey) -> tuple[tuple[Row, ...], tuple[str, ...]]:
-    """Make the rows of a table, and what is to be noted about it.
+def make(table: Sequence[SplitRun], key: BoardKey) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """Make the rows of a table, and the notes on it.
 
     Args:
-        table: One a selection and seed.
-        key: Of the table; the resamples of tasks are seeded from it.
+        table: The table's runs, one for each selection and seed.
+        key: The table's key; its list of tasks seeds their resampling, so that tables of equal
+            tasks are paired.
     """
     base, notes = _base_by_seed(table)
-    groups: defaultdict[str, list[Scored]] = defaultdict(list)
+    groups: defaultdict[str, list[SplitRun]] = defaultdict(list)
     for item in sorted(table, key=lambda s: s.seed):
         if item.selection != BASE_SELECTION:
             groups[item.selection].append(item)
@@ -83,8 +84,8 @@ def make(table: Sequence[Scored], key: BoardKey) -> tuple[tuple[Row, ...], tuple
     compared = compare(scores, base=BASE_SELECTION, full=FULL_SELECTION, resampler=resampler)
     if groups and not resampler.knows_seeds():
         notes.append("one seed: intervals and verdicts leave out the luck of training")
-    # The rank is a setting, so that all of a table who have one have the same.
-    if rank := max(item.found.record.selection.lora_rank or 0 for item in table):
+    # The rank is a setting that the key holds: those of a table that have one have the same.
+    if rank := max(item.run.record.selection.lora_rank or 0 for item in table):
         notes.append(f"trained by LoRA of rank {rank}: full is LoRA on all layers")
     full = groups.get(FULL_SELECTION, [])
     made = [_trained_row(group, compared[name], full) for name, group in groups.items()]
@@ -95,7 +96,7 @@ def _order(row: Row) -> tuple[bool, int, tuple[int, ...], str]:
     return (row.role is not Role.FULL, len(row.layers) > 1, row.layers, row.selection)
 
 
-def _scores(group: Sequence[Scored]) -> Scores:
+def _scores(group: Sequence[SplitRun]) -> Scores:
     return {item.seed: _rates(item.final) for item in group}
 
 
@@ -103,26 +104,27 @@ def _rates(evaluation: Evaluation) -> Float[np.ndarray, " N"]:
     return np.array([outcome.count.rate for outcome in evaluation.outcomes])
 
 
-def _base_by_seed(table: Sequence[Scored]) -> tuple[list[Scored], list[str]]:
-    """Choose the base evaluation of each seed, and complain about records that disagree."""
-    chosen: dict[int, Scored] = {}
+def _base_by_seed(table: Sequence[SplitRun]) -> tuple[list[SplitRun], list[str]]:
+    """Choose each seed's base evaluation, and note the runs whose own differs from it."""
+    chosen: dict[int, SplitRun] = {}
+    # The base model's own run counts first, then full training's.
     notes: list[str] = []
     ranks = {BASE_SELECTION: 0, FULL_SELECTION: 1}
-    for item in sorted(table, key=lambda s: (s.seed, ranks.get(s.selection, 2), s.found.path)):
+    for item in sorted(table, key=lambda s: (s.seed, ranks.get(s.selection, 2), s.run.path)):
         first = chosen.setdefault(item.seed, item)
         if item.base.outcomes != first.base.outcomes:
             differ = sum(
                 a != b for a, b in zip(item.base.outcomes, first.base.outcomes, strict=True)
             )
             notes.append(
-                f"the base model of seed {item.seed} scored otherwise in {item.found.path} than "
-                f"in {first.found.path}, which counts: {differ} of {len(item.base.outcomes)} "
+                f"the base model of seed {item.seed} scored otherwise in {item.run.path} than "
+                f"in {first.run.path}, which counts: {differ} of {len(item.base.outcomes)} "
                 "tasks differ"
             )
     return list(chosen.values()), notes
 
 
-def _base_row(base: Sequence[Scored]) -> Row:
+def _base_row(base: Sequence[SplitRun]) -> Row:
     evaluations = {item.seed: item.base for item in base}
     success, by_type = _pooled(evaluations)
     return Row(
@@ -145,15 +147,15 @@ def _base_row(base: Sequence[Scored]) -> Row:
         update_ratio=None,
         memory_ratio=None,
         movement={},
-        runs=tuple(item.found for item in base),
+        runs=tuple(item.run for item in base),
         gain_draws=np.empty(0),
     )
 
 
-def _trained_row(group: Sequence[Scored], compared: Comparison, full: Sequence[Scored]) -> Row:
+def _trained_row(group: Sequence[SplitRun], compared: Comparison, full: Sequence[SplitRun]) -> Row:
     evaluations = {item.seed: item.final for item in group}
     success, by_type = _pooled(evaluations)
-    selection = group[0].found.record.selection
+    selection = group[0].run.record.selection
     return Row(
         selection=selection.name,
         role=Role.FULL if selection.name == FULL_SELECTION else Role.LAYERS,
@@ -174,7 +176,7 @@ def _trained_row(group: Sequence[Scored], compared: Comparison, full: Sequence[S
         update_ratio=_ratio(group, full, _update_seconds),
         memory_ratio=_ratio(group, full, _memory_measure((*group, *full))),
         movement=_movement(group),
-        runs=tuple(item.found for item in group),
+        runs=tuple(item.run for item in group),
         gain_draws=compared.gain_draws,
     )
 
@@ -185,18 +187,22 @@ def _pooled(evaluations: Mapping[int, Evaluation]) -> tuple[Count, Mapping[str, 
 
 
 def _ratio(
-    group: Sequence[Scored], full: Sequence[Scored], measure: Callable[[RunRecord], float]
+    group: Sequence[SplitRun], full: Sequence[SplitRun], measure: Callable[[RunRecord], float]
 ) -> float | None:
-    """Divide the means of what two selections took, where it was measured on the same hardware."""
-    mine, theirs = ([item.found.record for item in side] for side in (group, full))
+    """Divide the mean cost of a selection by that of ``full``; None if it cannot be compared."""
+    group_records, full_records = ([item.run.record for item in side] for side in (group, full))
     hardware = {
-        (h.device, h.threads, h.cpus, h.processes) for h in (r.hardware for r in mine + theirs)
+        (h.device, h.threads, h.cpus, h.processes)
+        for h in (record.hardware for record in group_records + full_records)
     }
-    trained = all(record.training.iterations for record in mine)
-    if not trained or not theirs or len(hardware) != 1:
+    # A combined model has no iterations: what it took is no cost of training.
+    trained = all(record.training.iterations for record in group_records)
+    if not trained or not full_records or len(hardware) != 1:
         return None
-    whole = float(np.mean([measure(record) for record in theirs]))
-    ratio = float(np.mean([measure(record) for record in mine])) / whole if whole else math.inf
+    full_mean = float(np.mean([measure(record) for record in full_records]))
+    if not full_mean:
+        return None
+    ratio = float(np.mean([measure(record) for record in group_records])) / full_mean
     return ratio if math.isfinite(ratio) else None
 
 
@@ -205,15 +211,15 @@ def _update_seconds(record: RunRecord) -> float:
     return training.seconds.get("update", 0.0) / max(training.iterations, 1)
 
 
-def _memory_measure(compared: Sequence[Scored]) -> Callable[[RunRecord], float]:
+def _memory_measure(compared: Sequence[SplitRun]) -> Callable[[RunRecord], float]:
     """Choose the peak (MB) of the GPU if all records have it, else that of the process."""
-    on_device = all(item.found.record.peak_device_memory_mb is not None for item in compared)
+    on_device = all(item.run.record.peak_device_memory_mb is not None for item in compared)
     return lambda record: (on_device and record.peak_device_memory_mb) or record.peak_memory_mb
 
 
-def _movement(group: Sequence[Scored]) -> dict[int, float]:
+def _movement(group: Sequence[SplitRun]) -> dict[int, float]:
     moved: defaultdict[int, list[float]] = defaultdict(list)
     for item in group:
-        for layer, share in item.found.record.movement.per_layer.items():
+        for layer, share in item.run.record.movement.per_layer.items():
             moved[int(layer)].append(share)
     return {layer: float(np.mean(shares)) for layer, shares in sorted(moved.items())}

@@ -1,4 +1,4 @@
-"""A leaderboard as text for people: on a terminal and as markdown."""
+"""A leaderboard as text: for the terminal and as markdown."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -32,8 +32,8 @@ class Column:
     """One column of a table.
 
     Attributes:
-        head: Its title.
-        cell: Writes a row's cell.
+        head: Title of the column.
+        cell: Function that writes a row's cell.
     """
 
     head: str
@@ -61,13 +61,14 @@ def terminal(leaderboard: Leaderboard) -> str:
         print_lines(console, cells.headline(board))
         console.print(_table(board), crop=False)
         print_lines(console, [*cells.remarks(board), ""])
+    # The one line that is wrapped: print_lines would keep it whole.
     console.print(LEGEND, highlight=False, markup=False)
     print_lines(console, cells.leftovers(leaderboard))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def markdown(leaderboard: Leaderboard) -> str:
-    """Write the tables in GitHub's markdown, with a second one by kind of task."""
+    """Write the tables in GitHub's markdown, each with a second one by kind of task."""
     parts: list[str] = []
     for board in leaderboard.boards:
         first, *rest = cells.headline(board)
@@ -85,13 +86,9 @@ def markdown(leaderboard: Leaderboard) -> str:
 def _table(board: Board) -> Table:
     table = borderless_table((column.head for column in COLUMNS), wrapped=["verdict"])
     for row in board.rows:
-        table.add_row(*(_unmarked(column.cell(row)) for column in COLUMNS))
+        # rich reads markup in cells: a name in brackets would be lost, or restyle the table.
+        table.add_row(*(column.cell(row).replace("[", "\\[") for column in COLUMNS))
     return table
-
-
-def _unmarked(text: str) -> str:
-    """Escape rich's markup."""
-    return text.replace("[", "\\[")
 
 
 def _markdown_types(board: Board) -> Iterator[str]:
@@ -118,4 +115,5 @@ def _markdown_records(board: Board) -> str:
 
 
 def _in_code(path: str) -> str:
+    """Replace what ends a code span or a cell: neither can be escaped in a code span."""
     return plain(path).replace("`", "\ufffd").replace("|", "\ufffd")

@@ -21,7 +21,7 @@ from layerbench.benchmarks.stats.success import Count, Estimate, Interval
 
 
 class Role(StrEnum):
-    """What a row is in its table."""
+    """Role of a row in its table."""
 
     BASE = "base"
     FULL = "full"
@@ -29,7 +29,11 @@ class Role(StrEnum):
 
 
 def is_alone(role: Role, layers: Sequence[int], selection: str) -> bool:
-    """Tell whether a row is of one layer, trained alone at the learning rate of the settings."""
+    """Tell whether a row is of one layer, trained alone at the learning rate of the settings.
+
+    >>> is_alone(Role.LAYERS, [15], "15"), is_alone(Role.LAYERS, [15], "15 rates 15:2")
+    (True, False)
+    """
     if role is not Role.LAYERS or len(layers) != 1:
         return False
     return selection in (str(layers[0]), "middle:1")
@@ -37,19 +41,19 @@ def is_alone(role: Role, layers: Sequence[int], selection: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class BoardKey:
-    """What all records of one table have in common; records that differ in any never share one.
+    """What the records of a table have in common: those that differ in a field never share one.
 
     Attributes:
-        gym_id: The Gymnasium id with its version.
-        env_version: Of the environment's engine or data.
+        gym_id: Gymnasium id with its version.
+        env_version: Version of the environment's engine or data.
         games: Source of the games; ``alfworld-gen`` is not comparable with published ALFWorld.
-        split: Tasks that were scored.
+        split: Name of the split of tasks that were scored.
         tasks_sha256: Hash of the list of tasks and their numbers of episodes.
         model: Hub name, folder or ``embedded``.
         weights_sha256: Hash of the base weights.
-        dtype: Of the weights.
+        dtype: Data type of the weights.
         algorithm: Name of the advantage estimator.
-        preset: Where the settings started from.
+        preset: Name of the preset that the settings started from.
         settings_sha256: Hash of all settings that can move a score.
     """
 
@@ -71,29 +75,29 @@ class Row:
     """One selection's scores, pooled over its seeds.
 
     Attributes:
-        selection: Its name as recorded; ``none`` for the base model.
-        role: What it is compared as.
+        selection: Name of the selection as recorded; ``none`` for the base model.
+        role: Role of the row in its table.
         layers: Decoder blocks that learned, from 0.
         success: Episodes of all seeds.
-        interval: Wilson's, 95 %, of the success rate, as if episodes were independent.
+        interval: Wilson's 95 % interval of the success rate, as if episodes were independent.
         by_type: Episodes by kind of task.
         by_seed: Episodes by seed.
         gain: Success minus the base's over the same seeds; None for the base.
         against_full: Success minus that of ``full`` over the shared seeds; None for base and
             ``full``, and where no seed is shared.
-        contribution: C, or why there is none.
-        to_base: Where it stands to the base, Holm-corrected over the table; None for the base.
-        to_full: Where it stands to ``full``, likewise; None as for ``against_full``.
-        verdict: Both in words; empty for the base.
-        shared_seeds: Seeds of which base, ``full`` and this selection are all there.
-        parameters: Trained.
+        contribution: C, or the reason why it is undefined.
+        to_base: Comparison with the base, Holm-corrected over the table; None for the base.
+        to_full: Comparison with ``full``, likewise; None as for ``against_full``.
+        verdict: Both comparisons in words; empty for the base.
+        shared_seeds: Seeds that base, ``full`` and this selection all have.
+        parameters: Number of trained parameters.
         share: Trained parameters over all, in [0, 1].
         update_ratio: Seconds of updates an iteration over those of ``full``; None where either is
             not known or they ran on different hardware, or where a model was combined, not trained.
         memory_ratio: Peak memory over that of ``full``, of the GPU if both measured it, else of
             the process; None likewise.
         movement: Relative movement by decoder block, the mean over seeds.
-        runs: The records that the numbers come from, one a seed, by seed.
+        runs: Records that the numbers come from, one a seed, by seed.
         gain_draws: Resamples of ``gain``, aligned over the rows of a table.
     """
 
@@ -121,17 +125,17 @@ class Row:
 
     @property
     def alone(self) -> bool:
-        """Whether it is one layer, trained alone at the learning rate of the settings."""
+        """Whether one layer was trained alone, at the learning rate of the settings."""
         return is_alone(self.role, self.layers, self.selection)
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds that were run."""
+        """Seeds of the runs."""
         return tuple(self.by_seed)
 
     @property
     def revisions(self) -> tuple[str, ...]:
-        """Code revisions of the runs, a ``+`` behind those with uncommitted changes."""
+        """Commits of the runs' code, with a ``+`` where there were uncommitted changes."""
         codes = (run.record.code for run in self.runs)
         return tuple(sorted({f"{code.revision}{'+' * code.dirty}" for code in codes}))
 
@@ -142,13 +146,13 @@ class Board:
 
     Attributes:
         key: What its records have in common.
-        name: Short, from the key: the same for the same key wherever it is made.
+        name: Short name, derived from the key alone: equal keys have equal names everywhere.
         num_layers: Decoder blocks of the model; None if it is behind an endpoint.
         tasks: Length of the list of tasks.
-        differs: Settings, as ``name=value``, that tell this table from another of the same
+        differs: Settings, as ``name=value``, in which this table differs from others of the same
             environment, split, model, algorithm and preset.
         rows: Base, ``full``, then the others by their layers.
-        notes: What nobody who reads the table should miss, one line each.
+        notes: Warnings that belong beside the table, one line each.
     """
 
     key: BoardKey
@@ -161,23 +165,23 @@ class Board:
 
     @property
     def depth(self) -> int:
-        """Decoder blocks that could learn: none behind an endpoint."""
+        """Number of decoder blocks that could be trained: 0 behind an endpoint."""
         return self.num_layers or 0
 
     @property
     def alone(self) -> tuple[LayerGain, ...]:
-        """The layers that were trained alone, from 0."""
-        found: dict[int, LayerGain] = {}
+        """Gains of the layers that were trained alone, one entry a layer."""
+        gains: dict[int, LayerGain] = {}
         for row in self.rows:
             if row.alone and row.gain:
                 layer = row.layers[0]
-                # Of 15 and middle:1, which may be the same layer, the first.
-                found.setdefault(layer, LayerGain(layer, row.gain.value, row.gain_draws))
-        return tuple(found.values())
+                # 15 and middle:1 may be the same layer: the first row counts.
+                gains.setdefault(layer, LayerGain(layer, row.gain.value, row.gain_draws))
+        return tuple(gains.values())
 
     @property
     def profile(self) -> tuple[DepthThird, ...]:
-        """Mean gain by third of the stack, of the layers trained alone."""
+        """Mean gain of the layers trained alone, by third of the stack."""
         return depth_profile(self.alone, self.depth)
 
     @property
@@ -192,7 +196,7 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A record left out because another of the same selection and seed was taken."""
+    """A record left out because ``kept`` is of the same selection and seed, and started first."""
 
     path: Path
     kept: Path
@@ -203,8 +207,8 @@ class Leaderboard:
     """All tables that some records make.
 
     Attributes:
-        boards: By environment, split, model, algorithm and preset.
-        duplicates: Records left out.
+        boards: Tables, sorted by environment, split, model, algorithm and preset.
+        duplicates: Records left out of a table.
         broken: Records that could not be read.
         unfinished: Run folders without a record.
     """

@@ -101,7 +101,7 @@ class Resampler:
         if not keys:
             return {}
         profiles_KN = np.stack([self._profile(*key) for key in keys])
-        # One product for all selections, which takes a fraction of the time of one for each.
+        # One product reads the S x N weights once, not once for each selection.
         drawn_KS = profiles_KN @ task_weights(profiles_KN.shape[1], self._task_seed).T
         return dict(zip(keys, drawn_KS, strict=True))
 

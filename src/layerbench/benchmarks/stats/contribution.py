@@ -118,7 +118,7 @@ def holm(p_values: Sequence[float], *, level: float = LEVEL) -> list[bool]:
     """
     rejected = [False] * len(p_values)
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        # The first that passes lets all larger p-values pass too.
+        # Step-down: once one is not rejected, no larger p-value is.
         if p_values[index] > level / (len(p_values) - rank):
             break
         rejected[index] = True

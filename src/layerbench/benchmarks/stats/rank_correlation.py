@@ -15,7 +15,7 @@ from layerbench.benchmarks.stats.ranking import LayerGain
 from layerbench.benchmarks.stats.success import Estimate, Interval
 
 FEWEST_PAIRS = 3
-"""Layers that two sweeps must share, at least: the order of two is a toss of a coin."""
+"""Layers that two sweeps must share, at least: with two, every correlation is 1 or -1."""
 
 
 @dataclass(frozen=True, slots=True)

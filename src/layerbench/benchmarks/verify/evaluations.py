@@ -1,4 +1,4 @@
-"""The evaluations of a record: whether they are those of its settings, and add up."""
+"""Checks a record's evaluations: whether its settings ask for them, and their counts add up."""
 
 import math
 from collections import Counter
@@ -17,22 +17,22 @@ from layerbench.benchmarks.verify.submission import (
 from layerbench.envs import registry
 from layerbench.envs.types import Task
 
-# A record keeps every digit; other processors may round a sum otherwise.
+# Records keep all digits, but another processor may round a sum differently.
 _TOLERANCE = 1e-9
 
 
 def check_evaluations(submission: Submission) -> Iterator[Remark]:
-    """See that there are the evaluations that the settings ask for, each as long as they say."""
+    """Compare the evaluations, and the length of each, with what the settings ask for."""
     record, config = submission.record, submission.config
-    wanted = _expected(submission)
-    there = [(evaluation.phase, evaluation.split) for evaluation in record.evaluations]
-    for phase, split in wanted:
-        if (phase, split) not in there:
+    expected = _expected(submission)
+    recorded = [(evaluation.phase, evaluation.split) for evaluation in record.evaluations]
+    for phase, split in expected:
+        if (phase, split) not in recorded:
             yield Wrong(f"evaluation {phase} {split} is missing")
-    for phase, split in there:
-        if (phase, split) not in wanted:
+    for phase, split in recorded:
+        if (phase, split) not in expected:
             yield Wrong(f"evaluation {phase} {split} is not one that the settings ask for")
-    if sorted(there) == sorted(wanted) and there != wanted:
+    if sorted(recorded) == sorted(expected) and recorded != expected:
         yield Wrong("the evaluations are not in the order played")
     for evaluation in record.evaluations:
         for what in _contradictions(evaluation, config):
@@ -45,6 +45,7 @@ def _expected(submission: Submission) -> list[tuple[str, str]]:
     every, last = config.eval.every, config.train.iterations
     phases = [BASE_PHASE]
     if submission.trains and every:
+        # Not after the last iteration: that is the final evaluation.
         phases += [f"iteration-{number}" for number in range(every, last, every)]
     if submission.changes:
         phases.append(FINAL_PHASE)
@@ -69,9 +70,9 @@ def _wrong_length(evaluation: Evaluation, config: RunConfig) -> Iterator[str]:
     times = Counter(outcome.task_id for outcome in evaluation.outcomes)
     if not times or (tasks and len(evaluation.outcomes) != tasks):
         yield f"{len(evaluation.outcomes)} tasks, the settings say {tasks or 'all'}"
-    twice = [task for task, number in times.items() if number > 1]
-    if twice:
-        yield f"task {twice[0]} is there {times[twice[0]]} times"
+    repeated = [task for task, number in times.items() if number > 1]
+    if repeated:
+        yield f"task {repeated[0]} is there {times[repeated[0]]} times"
     for outcome in evaluation.outcomes:
         if outcome.count.planned != each:
             yield f"task {outcome.task_id} has {outcome.count.planned} episodes, not {each}"
@@ -90,7 +91,7 @@ def _wrong_stops(evaluation: Evaluation) -> Iterator[str]:
 
 
 def check_tasks(submission: Submission) -> Iterator[Remark]:
-    """List the tasks that the settings choose, and compare them with those that were scored."""
+    """Compare the tasks that were scored with those that the settings choose."""
     for split in submission.config.env.eval_splits:
         scored = {
             evaluation.phase: tuple(outcome.task_id for outcome in evaluation.outcomes)
@@ -120,8 +121,8 @@ def chosen_tasks(config: RunConfig, split: str, *, most: int) -> tuple[Task, ...
 
     Args:
         config: The settings.
-        split: Of the tasks.
-        most: How many there can be in an honest record; a forged number might take for ever.
+        split: Split of the tasks.
+        most: Number of tasks in the record; a forged ``eval.tasks`` could take forever to list.
 
     Raises:
         ValueError: The tasks are not on this machine.
@@ -136,7 +137,7 @@ def chosen_tasks(config: RunConfig, split: str, *, most: int) -> tuple[Task, ...
 
 
 def check_differences(submission: Submission) -> Iterator[Remark]:
-    """Compute the paired differences again."""
+    """Recompute the paired differences."""
     record = submission.record
     splits = record.env.eval_splits if submission.changes else ()
     for split in {*splits, *record.differences}:
@@ -144,17 +145,18 @@ def check_differences(submission: Submission) -> Iterator[Remark]:
             yield Wrong(f"differences has {split!r}, on which nothing was compared")
         elif split not in record.differences:
             yield Wrong(f"differences lacks {split!r}")
-    by_place = {(e.phase, e.split): e.outcomes for e in record.evaluations}
-    for split, said in record.differences.items():
-        base, final = by_place[BASE_PHASE, split], by_place[FINAL_PHASE, split]
+    outcomes = {(e.phase, e.split): e.outcomes for e in record.evaluations}
+    for split, recorded in record.differences.items():
+        # Both are there, or the record could not have been read.
+        base, final = outcomes[BASE_PHASE, split], outcomes[FINAL_PHASE, split]
         try:
-            found = paired_difference(base, final)
+            computed = paired_difference(base, final)
         except ValueError as error:
             yield Wrong(f"difference on {split}: {error}")
             continue
-        if found.tasks != said.tasks or not _close(found, said):
+        if computed.tasks != recorded.tasks or not _close(computed, recorded):
             yield Wrong(
-                f"difference on {split} is {_spell(said)}, the outcomes give {_spell(found)}"
+                f"difference on {split} is {_text(recorded)}, the outcomes give {_text(computed)}"
             )
 
 
@@ -167,6 +169,6 @@ def _close(one: Difference, other: Difference) -> bool:
     return all(math.isclose(a, b, abs_tol=_TOLERANCE) for a, b in pairs)
 
 
-def _spell(change: Difference) -> str:
+def _text(change: Difference) -> str:
     difference, low, high = _numbers(change)
     return f"{difference:+.4f} {low:+.4f} to {high:+.4f} of {change.tasks} tasks"

@@ -1,4 +1,4 @@
-"""What a record says twice: its fields against its settings and against each other."""
+"""Checks a record's fields against its settings and against each other."""
 
 import math
 import re
@@ -14,16 +14,16 @@ from layerbench.rl.types import LayerSelection
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"[0-9a-f]{40}|")
-# More blocks than any model has; a selection of so many would only fill the memory.
+# More blocks than any model has: a forged number must not fill the memory with a selection.
 _MOST_LAYERS = 10_000
 
 
 def check_identity(submission: Submission) -> Iterator[Remark]:
-    """Compare what the record says was run with its settings."""
+    """Compare the names of environment, model and algorithm, and the seed, with the settings."""
     record, config = submission.record, submission.config
     if endpoints.is_endpoint(config.model.name) != (record.endpoint is not None):
         yield Wrong(f"model {config.model.name!r} and the field endpoint contradict each other")
-    for name, said, wanted in (
+    for name, recorded, expected in (
         ("seed", record.seed, config.seed),
         ("algorithm", record.algorithm, config.algorithm.name),
         ("preset", record.preset, config.preset),
@@ -33,25 +33,25 @@ def check_identity(submission: Submission) -> Iterator[Remark]:
         ("env.train_split", record.env.train_split, config.env.train_split),
         ("env.eval_splits", list(record.env.eval_splits), config.env.eval_splits),
     ):
-        if said != wanted:
-            yield Wrong(f"{name} is {said!r}, the settings say {wanted!r}")
+        if recorded != expected:
+            yield Wrong(f"{name} is {recorded!r}, the settings say {expected!r}")
     yield from _environment(submission)
 
 
 def _environment(submission: Submission) -> Iterator[Remark]:
     env, config = submission.record.env, submission.config.env
     try:
-        known = registry.describe(registry.find(config.name), config.options)
+        identity = registry.describe(registry.find(config.name), config.options)
     except (ValueError, OSError) as error:
         yield Unchecked(f"source of the tasks: {error}")
         return
-    for name, said, wanted in (
-        ("env.gym_id", env.gym_id, known.gym_id),
-        ("env.source", env.source, known.source),
-        ("env.version", env.version, known.version),
+    for name, recorded, expected in (
+        ("env.gym_id", env.gym_id, identity.gym_id),
+        ("env.source", env.source, identity.source),
+        ("env.version", env.version, identity.version),
     ):
-        if said != wanted:
-            yield Wrong(f"{name} is {said!r}, for these settings it is {wanted!r}")
+        if recorded != expected:
+            yield Wrong(f"{name} is {recorded!r}, for these settings it is {expected!r}")
 
 
 def check_selection(submission: Submission) -> Iterator[Remark]:
@@ -66,24 +66,24 @@ def check_selection(submission: Submission) -> Iterator[Remark]:
         yield Wrong(f"selection.num_layers is {num_layers}: no model has that many")
         return
     try:
-        wanted = selection_of(config, num_layers=num_layers)
+        expected = selection_of(config, num_layers=num_layers)
     except ValueError as error:
         yield Wrong(f"settings.layers: {error}")
         return
-    name = recorded_name(config, wanted)
-    if selection.layers != wanted.layers or selection.name != name:
+    name = recorded_name(config, expected)
+    if selection.layers != expected.layers or selection.name != name:
         yield Wrong(
             f"selection is {selection.name!r} with layers {list(selection.layers)}, "
-            f"the settings give {name!r} with {list(wanted.layers)}"
+            f"the settings give {name!r} with {list(expected.layers)}"
         )
     rank = (config.train.lora_rank or None) if submission.changes else None
     if selection.lora_rank != rank:
         yield Wrong(f"selection.lora_rank is {selection.lora_rank}, the settings make it {rank}")
-    yield from _share(selection, wanted, parameters=record.model.parameters or 0)
+    yield from _share(selection, expected, parameters=record.model.parameters or 0)
 
 
 def _share(
-    selection: SelectionRecord, wanted: LayerSelection, *, parameters: int
+    selection: SelectionRecord, expected: LayerSelection, *, parameters: int
 ) -> Iterator[Remark]:
     if parameters < 1 or not 0 <= selection.parameters <= parameters:
         yield Wrong(f"{selection.parameters} of {parameters} parameters cannot be trained")
@@ -94,26 +94,27 @@ def _share(
             f"selection.share is {selection.share}, but {selection.parameters} "
             f"of {parameters} parameters are {share}"
         )
-    everything = wanted.everything and not selection.lora_rank
+    # Adapters of all layers are still not all parameters.
+    everything = expected.everything and not selection.lora_rank
     if everything != (selection.parameters == parameters):
         yield Wrong(
-            f"selection {wanted.name!r} cannot train {selection.parameters} "
+            f"selection {expected.name!r} cannot train {selection.parameters} "
             f"of {parameters} parameters"
         )
 
 
 def check_training(submission: Submission) -> Iterator[Remark]:
-    """Compare what training took, and what it changed, with the settings."""
+    """Compare the counts of training, and the layers that moved, with the settings."""
     training, train = submission.record.training, submission.config.train
     trains = submission.trains
     episodes = training.iterations * train.tasks_per_iteration * train.group_size
-    for name, said, wanted in (
+    for name, recorded, expected in (
         ("training.iterations", training.iterations, train.iterations if trains else 0),
         ("training.tasks", training.tasks, train.tasks if trains else 0),
     ):
-        if said != wanted:
-            yield Wrong(f"{name} is {said}, the settings say {wanted}")
-    # Dynamic sampling plays more where groups score the same.
+        if recorded != expected:
+            yield Wrong(f"{name} is {recorded}, the settings say {expected}")
+    # Dynamic sampling replaces groups without a mixed score, and so plays more.
     if training.episodes < episodes or (
         training.episodes > episodes and not train.dynamic_sampling
     ):
@@ -143,7 +144,7 @@ def _movement(submission: Submission) -> Iterator[Remark]:
 
 
 def check_provenance(submission: Submission) -> Iterator[Remark]:
-    """Look at what names the weights, the code and the time."""
+    """Check the form of the hashes of the weights, the commit and the start."""
     record = submission.record
     for name, text in (
         ("model.weights_sha256", record.model.weights_sha256),

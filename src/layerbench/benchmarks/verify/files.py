@@ -1,4 +1,4 @@
-"""The other files of a run: whether they tell of the same run as its record."""
+"""Checks the other files of a run against its record: ``config.yaml`` and ``metrics.jsonl``."""
 
 import math
 import re
@@ -16,28 +16,28 @@ _FINGERPRINT = re.compile(r".+-seed\d+-([0-9a-f]{8})")
 def check_config(submission: Submission) -> Iterator[Remark]:
     """Compare ``config.yaml`` and the folder's name with the record's settings."""
     folder, fingerprint = submission.folder, serialize.fingerprint(submission.config)
-    named = _FINGERPRINT.fullmatch(folder.path.resolve().name)
-    if named is None:
+    match = _FINGERPRINT.fullmatch(folder.path.resolve().name)
+    if match is None:
         yield Unchecked("hash of the settings: the folder's name holds none")
-    elif named[1] != fingerprint:
-        yield Wrong(f"the folder's name has {named[1]}, the settings' hash is {fingerprint}")
+    elif match[1] != fingerprint:
+        yield Wrong(f"the folder's name has {match[1]}, the settings' hash is {fingerprint}")
     if not folder.config.exists():
         yield Unchecked(f"settings: there is no {folder.config.name} beside the record")
         return
     # As text, not as YAML: nothing in a stranger's file is to be interpreted.
-    there = folder.config.read_text(encoding="utf-8", errors="replace").splitlines()
-    wanted = serialize.to_yaml(submission.config).splitlines()
-    for number, (line, right) in enumerate(zip_longest(there, wanted, fillvalue=""), 1):
-        if line != right:
+    lines = folder.config.read_text(encoding="utf-8", errors="replace").splitlines()
+    expected_lines = serialize.to_yaml(submission.config).splitlines()
+    for number, (line, expected) in enumerate(zip_longest(lines, expected_lines, fillvalue=""), 1):
+        if line != expected:
             yield Wrong(
                 f"{folder.config.name} line {number} is {line.strip()!r}, "
-                f"the record's settings write {right.strip()!r}"
+                f"the record's settings write {expected.strip()!r}"
             )
             return
 
 
 def check_metrics(submission: Submission) -> Iterator[Remark]:
-    """Add up ``metrics.jsonl``, and compare with what the record says that training took."""
+    """Compare the sums over ``metrics.jsonl`` with the record's counts of training."""
     if not submission.trains:
         return
     path = submission.folder.metrics
@@ -45,12 +45,12 @@ def check_metrics(submission: Submission) -> Iterator[Remark]:
         yield Unchecked(f"training: there is no {path.name} beside the record")
         return
     try:
-        found = _totals(metrics_log.read(path))
+        totals = _totals(metrics_log.read(path))
     except (ValueError, KeyError, TypeError) as error:
         yield Wrong(f"{path.name} cannot be read: {error}")
         return
     training = submission.record.training
-    said = {
+    recorded = {
         "iterations": training.iterations,
         "episodes": training.episodes,
         "turns": training.turns,
@@ -58,10 +58,10 @@ def check_metrics(submission: Submission) -> Iterator[Remark]:
         "seconds.play": training.seconds.get("play", 0.0),
         "seconds.update": training.seconds.get("update", 0.0),
     }
-    for name, number in found.items():
+    for name, number in totals.items():
         # Seconds are rounded to a thousandth.
-        if not math.isclose(said[name], number, abs_tol=0.001):
-            yield Wrong(f"training.{name} is {said[name]}, {path.name} gives {number:g}")
+        if not math.isclose(recorded[name], number, abs_tol=0.001):
+            yield Wrong(f"training.{name} is {recorded[name]}, {path.name} gives {number:g}")
 
 
 def _totals(lines: list[Mapping[str, Any]]) -> dict[str, float]:
@@ -70,6 +70,7 @@ def _totals(lines: list[Mapping[str, Any]]) -> dict[str, float]:
     return {
         "iterations": float(len(lines)),
         "episodes": math.fsum(line["episodes"] for line in lines),
+        # A line has the mean turns of its episodes.
         "turns": math.fsum(round(line["turns"] * line["episodes"]) for line in lines),
         "decisions": math.fsum(line["decisions"] for line in lines),
         "seconds.play": math.fsum(line["play_s"] for line in lines),

@@ -1,4 +1,4 @@
-"""The stored actions played again: whether the environment answers as it is said to have."""
+"""Replays the stored actions: whether the environment answers as the episodes say."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -12,15 +12,15 @@ from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecke
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, Observation, Task
 
-# Of many episodes that came out otherwise, so many are named.
-_NAMED = 3
+# Report at most this many mismatching episodes.
+_MAX_REPORTED = 3
 _SLOT = 0
 
 
 def check_replay(submission: Submission) -> Iterator[Remark]:
-    """Play every stored episode again by its actions.
+    """Replay every stored episode by its actions, so that an invented success shows.
 
-    A success that nobody had cannot be replayed. Episodes whose environment broke are left out.
+    Episodes whose environment broke are left out.
     """
     config = submission.config
     if not submission.folder.episodes.exists():
@@ -34,13 +34,13 @@ def check_replay(submission: Submission) -> Iterator[Remark]:
         return
     with open_pool(config.env, one_by_one=True) as pool:
         differ = list(_replays(pool, tasks, rows))
-    yield from map(Wrong, differ[:_NAMED])
-    if len(differ) > _NAMED:
-        yield Wrong(f"and {len(differ) - _NAMED} more episodes come out otherwise")
+    yield from map(Wrong, differ[:_MAX_REPORTED])
+    if len(differ) > _MAX_REPORTED:
+        yield Wrong(f"and {len(differ) - _MAX_REPORTED} more episodes come out otherwise")
 
 
 def _tasks(submission: Submission, split: str) -> Mapping[str, Task]:
-    """Find the tasks of a split; none where the record's are not those that were chosen."""
+    """List the tasks that the settings choose on a split, by id."""
     scored = next((e.outcomes for e in submission.record.evaluations if e.split == split), ())
     chosen = chosen_tasks(submission.config, split, most=len(scored))
     return {task.task_id: task for task in chosen}
@@ -49,13 +49,13 @@ def _tasks(submission: Submission, split: str) -> Mapping[str, Task]:
 def _replays(
     pool: EnvPool, tasks: Mapping[str, Mapping[str, Task]], rows: Sequence[Row]
 ) -> Iterator[str]:
-    for (phase, split, number), own in groupby(rows, key=_episode):
-        played = list(own)
+    for (phase, split, number), turns in groupby(rows, key=_episode):
+        played = list(turns)
         task = tasks.get(split, {}).get(played[0]["task"])
+        # check_tasks reports a task that the settings do not choose.
         if task is None or played[0]["stop"] == StopReason.ERROR:
             continue
-        what = _difference(pool, task, played)
-        if what:
+        if what := _difference(pool, task, played):
             yield f"{phase} {split} episode {number}, played again: {what}"
 
 
@@ -64,33 +64,37 @@ def _episode(row: Row) -> tuple[str, str, int]:
 
 
 def _difference(pool: EnvPool, task: Task, played: Sequence[Row]) -> str:
-    """Say where an episode comes out otherwise; empty if it does not."""
+    """Describe the first mismatch between an episode and its replay; empty if there is none."""
     start = pool.reset({_SLOT: task})[_SLOT]
     if isinstance(start, EpisodeFailure):
         return f"the environment broke: {start.reason}"
-    seen, stop, success = start.observation, StopReason.CONTEXT_FULL, False
-    for place, row in enumerate(played):
+    # If the actions run out before the environment ends the episode, the context was full.
+    observation, stop, success = start.observation, StopReason.CONTEXT_FULL, False
+    for turn, row in enumerate(played):
         if row["turn"] is None:
             break
         if stop is not StopReason.CONTEXT_FULL:
-            return f"it is over after turn {place}"
-        if not _is_seen(seen, row):
-            return f"another observation or other actions at turn {place + 1}"
+            return f"it is over after turn {turn}"
+        if not _matches(observation, row):
+            return f"another observation or other actions at turn {turn + 1}"
         result = pool.step({_SLOT: row["action"] or ""})[_SLOT]
         if isinstance(result, EpisodeFailure):
             return f"the environment broke: {result.reason}"
         if result.reward != row["reward"]:
-            return f"turn {place + 1} is paid {result.reward:g}, not {row['reward']:g}"
-        seen, success = result.observation, result.success
+            return f"turn {turn + 1} is paid {result.reward:g}, not {row['reward']:g}"
+        observation, success = result.observation, result.success
         if result.terminated or result.truncated:
             stop = StopReason.TERMINATED if result.terminated else StopReason.TURN_LIMIT
-    # What was cut off by the agent's context is lost, whatever holds by then.
+    # An episode that the context cut off counts as lost, even if its goal holds by then.
     success = success and stop is not StopReason.CONTEXT_FULL
-    said = played[0]
-    if (stop, success) != (said["stop"], said["success"]):
-        return f"it ends by {stop}, success {success}, not {said['stop']}, {said['success']}"
+    first = played[0]
+    if (stop, success) != (first["stop"], first["success"]):
+        return f"it ends by {stop}, success {success}, not {first['stop']}, {first['success']}"
     return ""
 
 
-def _is_seen(seen: Observation, row: Row) -> bool:
-    return seen.text == row["observation"] and list(seen.admissible_actions) == row["admissible"]
+def _matches(observation: Observation, row: Row) -> bool:
+    return (
+        observation.text == row["observation"]
+        and list(observation.admissible_actions) == row["admissible"]
+    )

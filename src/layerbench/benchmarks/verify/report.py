@@ -1,4 +1,4 @@
-"""All checks of one record, and what they found in words."""
+"""Runs all checks of one record, and reports their remarks."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -44,12 +44,12 @@ _CHECKS: Mapping[str, Check] = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the checks of one record found.
+    """Outcome of the checks of one record.
 
     Attributes:
-        path: Of the record.
-        remarks: In the order of the checks, each under the check's name.
-        passed: Names of the checks that found nothing wrong and left nothing out.
+        path: Path of the record.
+        remarks: Pairs of a check's name and a remark, in the order of the checks.
+        passed: Names of the checks without remarks: nothing is wrong, nothing left unchecked.
     """
 
     path: Path
@@ -58,12 +58,12 @@ class Report:
 
     @property
     def wrong(self) -> tuple[str, ...]:
-        """What is wrong, one line each."""
+        """Contradictions, one line each."""
         return tuple(r.what for _, r in self.remarks if isinstance(r, Wrong))
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """What could not be checked, one line each."""
+        """Parts that could not be checked, one line each."""
         return tuple(r.what for _, r in self.remarks if isinstance(r, Unchecked))
 
     def lines(self) -> Iterator[str]:
@@ -80,26 +80,27 @@ class Report:
 def check(path: Path) -> Report:
     """Check a record against itself and against the files that lie beside it.
 
-    Nothing in it is trusted: what it names is looked at, never run.
+    Nothing in it is trusted: what it names is read, never run.
 
     Args:
         path: The ``record.json``, or its folder.
 
     Raises:
-        SettingsError: There is no such record.
+        SettingsError: ``path`` leads to no file.
     """
-    found = path / "record.json" if path.is_dir() else path
-    if not found.is_file():
-        raise SettingsError(f"{found} is no file: name a record.json or its folder")
+    file = path / "record.json" if path.is_dir() else path
+    if not file.is_file():
+        raise SettingsError(f"{file} is no file: name a record.json or its folder")
     try:
-        record = run_record.read(found)
-        submission = Submission(RunFolder(found.parent), record, serialize.restore(record.settings))
+        record = run_record.read(file)
+        submission = Submission(RunFolder(file.parent), record, serialize.restore(record.settings))
     except ValueError as error:
-        return Report(found, (("form", Wrong(str(error))),), ())
+        # Without fields and settings no other check can run.
+        return Report(file, (("form", Wrong(str(error))),), ())
     remarks: list[tuple[str, Remark]] = []
     passed = ["form"]
     for name, run in _CHECKS.items():
-        said = list(run(submission))
-        remarks += [(name, remark) for remark in said]
-        passed += [name] if not said else []
-    return Report(found, tuple(remarks), tuple(passed))
+        own_remarks = list(run(submission))
+        remarks += [(name, remark) for remark in own_remarks]
+        passed += [name] if not own_remarks else []
+    return Report(file, tuple(remarks), tuple(passed))

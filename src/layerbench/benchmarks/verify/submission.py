@@ -1,4 +1,4 @@
-"""What is checked, and what a check can say."""
+"""The types of the checks: a submitted record, and the remarks on it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from layerbench.benchmarks.records.run_record import BASE_SELECTION, RunRecord
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A record that has the right form, with the folder it lies in.
+    """A record of valid form, with its folder.
 
     Attributes:
-        folder: Of the run; of its other files, any may be missing.
-        record: Its record.
+        folder: Folder of the record; any of a run's other files may be missing.
+        record: The record.
         config: The record's settings.
     """
 
@@ -24,12 +24,12 @@ class Submission:
 
     @property
     def trains(self) -> bool:
-        """Whether anything was to learn in this run."""
+        """Whether the settings train anything in this run."""
         return self.changes and not self.config.parts
 
     @property
     def changes(self) -> bool:
-        """Whether the model was to become another: trained, or combined from trained layers."""
+        """Whether the settings change the model: by training, or by combining trained layers."""
         return self.config.layers != BASE_SELECTION
 
 
@@ -42,11 +42,11 @@ class Wrong:
 
 @dataclass(frozen=True, slots=True)
 class Unchecked:
-    """What could not be checked, and why, in one line."""
+    """Something that could not be checked, and why, in one line."""
 
     what: str
 
 
 Remark = Wrong | Unchecked
 Check = Callable[[Submission], Iterator[Remark]]
-"""Says what is wrong; nothing means that all it looked at holds."""
+"""Yields its remarks; none means that everything it covers was checked and holds."""

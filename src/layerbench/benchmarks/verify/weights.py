@@ -1,4 +1,4 @@
-"""The weights behind a record, where they are on this machine: hashed and measured again."""
+"""Hashes and measures the weights behind a record again, if they are on this machine."""
 
 import errno
 import math
@@ -22,7 +22,7 @@ from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecke
 from layerbench.rl.layers import BaseWeights, Movement, movement
 from layerbench.rl.lora import changed_parameters, count_learned
 
-# Norms are summed in another order on another processor.
+# Relative; another processor sums norms in another order.
 _TOLERANCE = 1e-4
 
 
@@ -46,7 +46,7 @@ def check_weights(submission: Submission) -> Iterator[Remark]:
             yield Wrong("nothing was trained, but selection.weights_sha256 is not the base model's")
         return
     try:
-        base = _put_together(submission, model)
+        base = _apply_checkpoint(submission, model)
     except FileNotFoundError as error:
         yield Unchecked(f"trained weights: there is no {error.filename}")
     except (ValueError, OSError) as error:
@@ -59,7 +59,7 @@ def _base_model(submission: Submission) -> nn.Module:
     """Load the model that training began with.
 
     Raises:
-        ValueError: It is not on this machine, or cannot be loaded.
+        ValueError: The model is not on this machine, or cannot be loaded.
     """
     settings = submission.config.model
     source = lineage.lineage(settings.name, revision=settings.revision)
@@ -79,7 +79,7 @@ def _base_model(submission: Submission) -> nn.Module:
 
 
 def _snapshot(name: str, revision: str) -> str:
-    """Find what was downloaded of a model on the Hub, without asking anybody."""
+    """Find the local copy of a model on the Hub, without network."""
     try:
         return snapshot_download(name, revision=revision, local_files_only=True)
     except (LocalEntryNotFoundError, HFValidationError) as error:
@@ -87,23 +87,23 @@ def _snapshot(name: str, revision: str) -> str:
 
 
 def _base(submission: Submission, model: nn.Module) -> Iterator[Remark]:
-    said, found = submission.record.model, weights_hash(model)
-    if said.weights_sha256 != found:
+    recorded, computed = submission.record.model, weights_hash(model)
+    if recorded.weights_sha256 != computed:
         yield Wrong(
-            f"model.weights_sha256 is {said.weights_sha256[:12]}, "
-            f"{said.name!r} on this machine has {found[:12]}"
+            f"model.weights_sha256 is {recorded.weights_sha256[:12]}, "
+            f"{recorded.name!r} on this machine has {computed[:12]}"
         )
-    parameters = sum(weight.numel() for weight in model.parameters())
-    if said.parameters != parameters:
-        yield Wrong(f"model.parameters is {said.parameters}, {said.name!r} has {parameters}")
+    count = sum(weight.numel() for weight in model.parameters())
+    if recorded.parameters != count:
+        yield Wrong(f"model.parameters is {recorded.parameters}, {recorded.name!r} has {count}")
 
 
-def _put_together(submission: Submission, model: nn.Module) -> BaseWeights:
-    """Give the base model what was trained; return what was there before.
+def _apply_checkpoint(submission: Submission, model: nn.Module) -> BaseWeights:
+    """Copy the trained weights into the base model, and return those that they replace.
 
     Raises:
-        FileNotFoundError: The checkpoint is not there.
-        ValueError: It does not hold what the selection trains.
+        FileNotFoundError: A checkpoint does not exist.
+        ValueError: The checkpoints do not hold the parameters that the selection trains.
     """
     config, num_layers = submission.config, submission.record.selection.num_layers
     assert num_layers is not None, "only an endpoint's model is of unknown size"
@@ -136,27 +136,29 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _trained(submission: Submission, model: nn.Module, base: BaseWeights) -> Iterator[Remark]:
-    said, found = submission.record.selection, weights_hash(model)
-    if said.weights_sha256 != found:
+    recorded, computed = submission.record.selection, weights_hash(model)
+    if recorded.weights_sha256 != computed:
         yield Wrong(
-            f"selection.weights_sha256 is {said.weights_sha256[:12]}, "
-            f"the checkpoint makes {found[:12]}"
+            f"selection.weights_sha256 is {recorded.weights_sha256[:12]}, "
+            f"the checkpoint makes {computed[:12]}"
         )
-    count = count_learned(base.tensors, lora_rank=said.lora_rank or 0)
-    if said.parameters != count:
-        yield Wrong(f"selection.parameters is {said.parameters}, {said.name!r} has {count}")
+    count = count_learned(base.tensors, lora_rank=recorded.lora_rank or 0)
+    if recorded.parameters != count:
+        yield Wrong(f"selection.parameters is {recorded.parameters}, {recorded.name!r} has {count}")
     yield from _movement(submission, movement(model, base))
 
 
-def _movement(submission: Submission, found: Movement) -> Iterator[Remark]:
-    said = submission.record.movement
-    layers = {str(layer): share for layer, share in found.per_layer.items()}
-    for kind, one, other in (
-        ("layer", said.per_layer, layers),
-        ("matrix", said.per_matrix, found.per_matrix),
+def _movement(submission: Submission, measured: Movement) -> Iterator[Remark]:
+    recorded = submission.record.movement
+    layers = {str(layer): share for layer, share in measured.per_layer.items()}
+    for kind, recorded_shares, measured_shares in (
+        ("layer", recorded.per_layer, layers),
+        ("matrix", recorded.per_matrix, measured.per_matrix),
     ):
-        for name in sorted({*one, *other}):
-            a, b = one.get(name, math.nan), other.get(name, math.nan)
+        for name in sorted({*recorded_shares, *measured_shares}):
+            # nan is close to nothing: a name that one side lacks is a contradiction.
+            a, b = recorded_shares.get(name, math.nan), measured_shares.get(name, math.nan)
             if not math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=1e-12):
                 yield Wrong(f"movement of {kind} {name} is {a:.6g}, the checkpoint gives {b:.6g}")
+                # One name of a kind is enough: a wrong checkpoint contradicts them all.
                 break
