@@ -12,7 +12,7 @@ from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, Ru
 from layerbench.benchmarks.runs import base_reuse, record
 from layerbench.benchmarks.runs.base_reuse import Conditions
 from layerbench.benchmarks.runs.console import Reporter
-from layerbench.benchmarks.runs.player import Player, open_pool, remember
+from layerbench.benchmarks.runs.player import Player, first_state, open_pool
 from layerbench.benchmarks.runs.prepare import Plan
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup
 from layerbench.rl.layers import BaseWeights
@@ -28,30 +28,29 @@ def execute(
     base: RunFolder | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> RunRecord:
-    """Run the plan to its end, from where the folder says it stands, and write the record.
+    """Execute a run to its end, continuing from the folder's state, and write the record.
 
-    Evaluations that are complete are not played again; training goes on from its newest
-    checkpoint.
+    Complete evaluations are not played again; training continues from its newest checkpoint.
 
     Args:
-        plan: What to run.
-        folder: The run's folder, held open by the caller, or by the first process.
+        plan: The run.
+        folder: Folder of the run, locked by the caller or by the first process.
         reporter: Receives progress events.
-        base: A run whose evaluation of the base model is reused if it is the same.
-        processes: The processes that carry it out together.
+        base: Run whose base evaluation is reused if its conditions are equal.
+        processes: Processes that execute the run together.
     """
     config = plan.config
     weights = weights_hash(plan.model)
-    state = processes.first(lambda: remember(folder, reporter, weights_sha256=weights))
+    state = processes.first(lambda: first_state(folder, reporter, weights_sha256=weights))
     if base is not None:
-        base_reuse.take_over(base, folder, _conditions(plan, state), reporter)
+        base_reuse.reuse_base_evaluation(base, folder, _conditions(plan, state), reporter)
     with open_pool(config, plan.identity) as pool:
         player = Player(config, plan.eval_tasks, plan.agent, folder, reporter, pool, processes)
         player.evaluate(BASE_PHASE)
         if plan.trains:
             history, changed = _train(plan, player)
         else:
-            # Trained layers put together, or no layers at all.
+            # A combined model takes its layers from `parts`; without parts nothing changes.
             history = ()
             changed = loading.combine(
                 plan.model, config.parts, num_layers=plan.selection.num_layers
@@ -70,12 +69,13 @@ def _train(plan: Plan, player: Player) -> tuple[Sequence[IterationMetrics], Base
     """Train from the newest checkpoint to the last iteration.
 
     Returns:
-        The metrics of all iterations, and the weights from before of what learned.
+        Metrics of all iterations, and the base weights of the trained parameters.
 
     Raises:
         SettingsError: The checkpoint is damaged, or the model cannot be trained.
     """
     last, every = plan.config.train.iterations, plan.config.eval.every
+    # Without the last iteration, which the final evaluation scores.
     evaluated = range(every, last, every) if every else range(0)
 
     def report(metrics: IterationMetrics) -> None:
@@ -87,7 +87,7 @@ def _train(plan: Plan, player: Player) -> tuple[Sequence[IterationMetrics], Base
     try:
         trainer = Trainer(
             plan.model,
-            lambda requests, temperature: player.play("train", requests, temperature),
+            lambda requests, temperature: player.play_batch("train", requests, temperature),
             tasks=plan.train_tasks,
             selection=plan.selection,
             settings=plan.config.train,
@@ -100,7 +100,8 @@ def _train(plan: Plan, player: Player) -> tuple[Sequence[IterationMetrics], Base
         raise SettingsError(f"{error}; --fresh starts {player.folder.path} anew") from error
     if done := len(trainer.history):
         player.reporter.say(f"going on after iteration {done}")
-    # Evaluations of an earlier start are read; the one it was killed in is played.
+    # Those before the checkpoint are read from the folder. One may be missing: a run can be killed
+    # between the checkpoint and the evaluation that follows it.
     for iteration in evaluated:
         if iteration <= done:
             player.evaluate(f"iteration-{iteration}")
