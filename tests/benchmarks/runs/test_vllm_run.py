@@ -17,7 +17,7 @@ from tests.support import saved_model, tiny_vllm
 pytestmark = [*tiny_vllm.MARKS, pytest.mark.timeout(600)]
 
 ON_VLLM = "model.backend=vllm"
-PROMPT = [4 + place % 9 for place in range(40)]
+PROMPT = [4 + index % 9 for index in range(40)]
 
 
 def save(folder: Path) -> Path:
@@ -51,7 +51,7 @@ def test_training_moves_what_plays(tmp_path: Path) -> None:
     model = save(tmp_path / "model")
     learning = ["--layer", "1", "train.layer_learning_rate=0.3", ON_VLLM]
     assert cli.main(command("run", model, tmp_path / "run", *learning)) == 0
-    # What plays after training is what was trained, by what transformers says of it.
+    # With the trained weights, transformers plays the same episodes as vLLM did.
     assert cli.main(command("eval", tmp_path / "run", tmp_path / "eval")) == 0
     before, after = actions(tmp_path / "run", "base"), actions(tmp_path / "run", "final")
     assert after == actions(tmp_path / "eval", "base")
