@@ -27,7 +27,7 @@ ROUNDS = 5
 
 
 def make_groups(num_turns: int, *, seed: int) -> list[Group]:
-    """Play episodes by dice until there are ``num_turns`` turns, or a few more."""
+    """Make episodes of random actions until there are ``num_turns`` turns, or a few more."""
     rng = np.random.default_rng(seed)
     response = Response((1,), (2,), (0.0,), ((2,),), "look")
     groups: list[Group] = []

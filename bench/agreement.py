@@ -28,7 +28,7 @@ from layerbench.benchmarks.stats.success import Estimate
 
 WIDE = (0.35, 0.37, 0.39, 0.42, 0.45, 0.48, 0.50, 0.52, 0.55, 0.57)
 NARROW = (0.45, 0.46, 0.47, 0.48, 0.49, 0.50, 0.51, 0.52, 0.53, 0.54)
-# Places in the order of the other sweep.
+# Positions of the layers in the other sweep's order.
 SIMILAR = (1, 0, 4, 3, 2, 8, 5, 6, 7, 9)
 UNRELATED = (8, 1, 3, 9, 0, 7, 4, 2, 6, 5)
 

@@ -36,12 +36,12 @@ Content = Path | Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """CPU seconds of one engine.
+    """Times of one engine, in CPU seconds.
 
     Attributes:
-        cold_start: Load and reset of a game never seen before, the mean over games.
-        warm_start: Load and reset of a game that was seen before, the mean over games.
-        steps_per_second: Over all games.
+        cold_start: Load and reset of a game for the first time (s), the mean over games.
+        warm_start: Load and reset of a game for the second time (s), the mean over games.
+        steps_per_second: Commands in a CPU second, over all games.
     """
 
     cold_start: float
@@ -95,7 +95,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def play(engine: Stock | Ours, games: list[Content], num_steps: int) -> tuple[Times, list[object]]:
-    """Play random commands, the same for every engine that says the same."""
+    """Play random commands, the same for every engine with the same admissible commands."""
     said: list[object] = []
     cold = warm = stepping = 0.0
     for number, game in enumerate(games):

@@ -51,13 +51,13 @@ SCENARIOS = (
 
 
 class Tally:
-    """Counts hits by question, as shares in the end."""
+    """Counts hits by question, and gives them as shares."""
 
     def __init__(self) -> None:
         self._hits: dict[str, list[bool]] = {}
 
     def add(self, question: str, hit: bool) -> None:
-        """Count one answer."""
+        """Count one answer to a question."""
         self._hits.setdefault(question, []).append(hit)
 
     def shares(self) -> dict[str, float]:
@@ -94,7 +94,7 @@ def measure(scenario: Scenario, *, simulations: int, seed: int) -> dict[str, Any
 
 def _compare(sweep: Mapping[str, Float[np.ndarray, "R N"]], number: int) -> dict[str, Comparison]:
     selections = {name: dict(enumerate(rates_RN)) for name, rates_RN in sweep.items()}
-    # Few draws of tasks, so that they are made once.
+    # Few seeds, so that the cached draws of tasks are reused.
     resampler = Resampler(selections, untrained=[BASE], task_seed=number % 4)
     return compare(selections, base=BASE, full=FULL, resampler=resampler)
 

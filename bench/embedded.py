@@ -1,10 +1,10 @@
-"""Score an embedded model: by split and type of task, sampled and greedy, and with wrong eyes.
+"""Score an embedded model by split and type of task: sampled, greedy, and with wrong observations.
 
     python bench/embedded.py [alfworld] [--games 128] [--data-dir DIR] [--out FILE]
     python bench/embedded.py webshop [--model DIR]
 
-``swapped`` shows each episode the observations of another game: a policy that reads what it sees
-cannot play like that. With ``--data-dir`` the official valid_seen games are played as well.
+``swapped`` gives each episode the observations of another game, with which a policy that depends on
+observations cannot win. With ``--data-dir`` the official valid_seen games are played as well.
 """
 
 import argparse
@@ -28,10 +28,10 @@ from layerbench.envs.pool import EnvPool
 
 
 class SwappedAgent(LLMAgent):
-    """Sees, in every episode, what its neighbour in the batch should see."""
+    """Gets, in every episode, the observations of the next one in the batch."""
 
     def respond(self, states: Sequence[EpisodeState], *, temperature: float) -> Any:  # noqa: ANN401
-        """Respond with the observations' texts moved on by one place; the actions stay."""
+        """Respond to the next episode's observation texts, with each episode's own actions."""
         texts = [state.observation.text for state in states]
         moved = texts[1:] + texts[:1]
         return super().respond(
@@ -47,13 +47,13 @@ class SwappedAgent(LLMAgent):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom to score.
+    """The model to score.
 
     Attributes:
-        env: What it plays.
-        model: Name or folder.
-        style: Words its prompts.
-        max_turns: Actions after which an episode is truncated.
+        env: Name of the environment.
+        model: Name or folder of the model.
+        style: Its prompt style.
+        max_turns: Number of actions after which an episode is truncated.
     """
 
     env: str
@@ -67,10 +67,10 @@ class Plan:
     """One measurement.
 
     Attributes:
-        split: Of the environment.
-        options: Of the environment.
-        temperature: 0 is greedy.
-        swapped: Show the observations of another episode.
+        split: Split of the environment.
+        options: Options of the environment.
+        temperature: Sampling temperature; 0 is greedy.
+        swapped: Whether to show the observations of another episode.
     """
 
     split: str

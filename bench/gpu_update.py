@@ -72,7 +72,7 @@ def make_model(shape: Shape, device: torch.device) -> nn.Module:
 def make_sequences(
     shape: Shape, asked: argparse.Namespace, *, free: bool
 ) -> list[TrainingSequence]:
-    """Make sequences to learn from, as episodes of a transcript would be."""
+    """Make training sequences like those of transcript episodes."""
     rng = np.random.default_rng(0)
     made = list[TrainingSequence]()
     for _ in range(asked.sequences):
@@ -96,7 +96,7 @@ def make_sequences(
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:
-    """Return how long the work took (wall s), to the end of what the device does."""
+    """Return the wall time of the work (s), to the end of its kernels on the device."""
     begun = perf_counter()
     work()
     if device.type == "cuda":
@@ -107,7 +107,7 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 def measure_update(
     model: nn.Module, shape: Shape, selection: str, asked: argparse.Namespace, *, free: bool
 ) -> dict[str, Any]:
-    """Time one optimizer step, and see how much memory it took."""
+    """Time one optimizer step, and measure its peak memory."""
     device = next(model.parameters()).device
     defaults = resolve.load("alfworld", preset="paper").train
     settings = replace(
@@ -151,7 +151,7 @@ def measure_rollout(model: nn.Module, shape: Shape) -> dict[str, float]:
 
     def play(seed: int) -> None:
         """Let all episodes write one answer."""
-        # No id ends the text: every episode writes as much as it may.
+        # No id ends the text: every response has its maximum length.
         backend = TransformersBackend(model, eos_id=shape.vocabulary)
         queries = [
             Query(
@@ -186,7 +186,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     depth = shape.num_layers
     updates = list[dict[str, Any]]()
     rollout = measure_rollout(model, shape)
-    # The largest comes last: what fails for want of memory fails after the others.
+    # The largest comes last: if it runs out of memory, the others are measured.
     for selection in (*map(str, (depth - 1, depth // 2, depth // 4, 0)), "full"):
         learned = shape.parameters if selection == "full" else shape.layer_parameters
         needed = footprint(

@@ -1,10 +1,10 @@
-"""Measure how far the policy gradients of separate batches agree, by way of scoring turns.
+"""Measure how far the policy gradients of separate batches agree, for several advantages.
 
     python bench/gradient_signal.py [--tasks 96] [--seed 11] [--out FILE]
 
 The embedded model plays groups of eight once; every batch of eight groups gives one gradient. For
 gradients g_i of n batches, agreement is the mean of g_i . g_j over pairs divided by the mean of
-g_i . g_i: the share of a batch's squared gradient that is signal, 0 where batches say nothing in
+g_i . g_i: the share of a batch's squared gradient that is signal, 0 where batches have nothing in
 common. It is an unbiased ratio of sums, after dividing each parameter's gradients by their root
 mean square, as Adam does.
 """
@@ -69,7 +69,7 @@ def play(prepared: prepare.PreparedRun, *, tasks: int, seed: int) -> list[Group]
 def gradient(
     learner: Learner, groups: Sequence[Group], ways: AdvantageSettings, settings: TrainSettings
 ) -> Float[np.ndarray, " P"]:
-    """Take the gradient of one batch with respect to all parameters P."""
+    """Compute the gradient of one batch with respect to all parameters P."""
     sequences = make_sequences(groups, group_advantages(groups, ways))
     nothing = [np.zeros(len(sequence.positions_D), np.float32) for sequence in sequences]
     learner.optimizer.zero_grad(set_to_none=True)
@@ -80,7 +80,7 @@ def gradient(
 
 
 def agreement(gradients_NP: Float[np.ndarray, "N P"]) -> float:
-    """Share of a batch's squared gradient that other batches confirm."""
+    """Share of a batch's squared gradient that it has in common with other batches."""
     scale_P = np.sqrt((gradients_NP**2).mean(0)) + 1e-12
     products_NN = (scaled := gradients_NP / scale_P) @ scaled.T
     own, count = np.trace(products_NN), len(products_NN)

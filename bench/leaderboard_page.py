@@ -1,4 +1,4 @@
-"""Time the leaderboard's page on records that nobody ran, and write what it took as JSON.
+"""Time the leaderboard's page on made-up records, and write the times as JSON.
 
     python bench/leaderboard_page.py [--records N] [--out FILE]
 
@@ -32,18 +32,18 @@ LIMIT_S, LIMIT_MB = 10.0, 6.0
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What one page took.
+    """Time and memory of one page.
 
     Attributes:
-        records: Read.
-        tables: On the page.
-        wall_s: Seconds.
+        records: Number of records read.
+        tables: Number of tables on the page.
+        wall_s: Wall time (s).
         cpus: Logical processors of the machine.
-        load: Processes that wanted them in the minute before; where they are more than the
-            processors, the wall time is theirs, too.
-        cpu_s: Of this process and its children, user and system.
-        page_mb: Its size in 10^6 bytes.
-        peak_memory_mb: Largest resident memory.
+        load: Load average of the minute before; above ``cpus`` the wall time includes waiting for
+            other processes.
+        cpu_s: CPU time of this process and its children, user and system (s).
+        page_mb: Size of the page in 10^6 bytes.
+        peak_memory_mb: Peak resident memory.
     """
 
     records: int
@@ -100,7 +100,7 @@ def write_records(root: Path, records: int) -> int:
 
 
 def measure(folder: Path, records: int) -> Times:
-    """Run the command, and see what it took."""
+    """Run the command, and measure its time and memory."""
     page = folder / "board.html"
     command = [sys.executable, "-m", "layerbench", "leaderboard", str(folder / "runs")]
     load, _, _ = os.getloadavg()

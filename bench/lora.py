@@ -1,10 +1,11 @@
-"""Measure what learning takes by whole weights and by adapters, on the same episodes.
+"""Measure the cost of training whole weights and adapters, on the same episodes.
 
     python bench/lora.py [--tasks 8] [--rounds 5] [--rank 8] [--out FILE]
 
 The embedded model plays groups of eight in ALFWorld once; every way of learning then makes the
-preset's update of them, in turn, so that all meet the same load. Times are CPU seconds of this
-process with one thread, the median over the rounds; bytes are those of AdamW's averages.
+preset's update of them, in turn, so that other load on the machine affects all alike. Times are CPU
+seconds of this process with one thread, the median over the rounds; bytes are those of AdamW's
+averages.
 """
 
 import argparse
@@ -29,14 +30,14 @@ LAYERS = ("15", "all-layers", "full")
 
 
 def learner_of(layers: str, rank: int) -> Learner:
-    """Load the model anew: no way of learning meets what another has learned."""
+    """Load the model again, so that every way of learning starts from the base model."""
     prepared = prepare.prepare(resolve.load("alfworld", [f"layers={layers}"]))
     settings = replace(prepared.config.train, lora_rank=rank)
     return make_learner(prepared.model, prepared.selection, settings, seed=0)
 
 
 def state_bytes(learner: Learner) -> int:
-    """Count the bytes of the averages that the optimizer has."""
+    """Count the bytes of the optimizer's averages."""
     kept = (value for state in learner.optimizer.state.values() for value in state.values())
     return sum(value.nbytes for value in kept if value.dim())
 

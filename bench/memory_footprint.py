@@ -1,4 +1,4 @@
-"""How much memory weights and their training take, from the published shapes of models."""
+"""Memory of weights and their training, computed from the published shapes of models."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,17 @@ class Shape:
     """A decoder like Llama's, as its published configuration has it.
 
     Attributes:
-        name: On the Hub.
-        num_layers: Decoder blocks.
-        hidden: Channels between them.
+        name: Name on the Hub.
+        num_layers: Number of decoder blocks.
+        hidden: Channels between blocks.
         inner: Channels inside a block's gated network.
-        heads: Query heads.
-        key_heads: Key and value heads.
+        heads: Number of query heads.
+        key_heads: Number of key and value heads.
         head_size: Channels of a head.
         vocabulary: Rows of the embedding.
-        tied: The head is the embedding.
-        biases: Queries, keys and values have biases, as in Qwen2.
-        head_norms: Queries and keys are normalised by head, as in Qwen3.
+        tied: Whether the output head is the embedding.
+        biases: Whether queries, keys and values have biases, as in Qwen2.
+        head_norms: Whether queries and keys are normalised by head, as in Qwen3.
     """
 
     name: str
@@ -55,14 +55,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes on the device at their highest, without activations and key-value caches.
+    """Peak bytes on the device, without activations and key-value caches.
 
     Attributes:
-        weights: Of the whole model.
-        gradients: Of what learns; beside the float32 sums of a lower precision those of one
-            micro-batch in that precision.
-        masters: float32 copies of what learns at a lower precision.
-        adam: AdamW's two averages of what learns, in float32.
+        weights: Weights of the whole model.
+        gradients: Gradients of the trained parameters; at a lower precision their float32 sums
+            and those of one micro-batch in that precision.
+        masters: float32 copies of trained parameters of a lower precision.
+        adam: AdamW's two averages of the trained parameters, in float32.
     """
 
     weights: int
@@ -72,12 +72,12 @@ class Footprint:
 
     @property
     def training(self) -> int:
-        """What training adds to the weights."""
+        """Bytes that training adds to the weights."""
         return self.gradients + self.masters + self.adam
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Bytes of the weights and their training."""
         return self.weights + self.training
 
 
@@ -95,7 +95,7 @@ SHAPES = (
 
 
 def footprint(*, parameters: int, learned: int, weight_bytes: int = 2) -> Footprint:
-    """Compute what a model and its training take on the device.
+    """Compute the memory of a model and its training on the device.
 
     >>> footprint(parameters=100, learned=10).training
     180

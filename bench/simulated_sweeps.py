@@ -21,10 +21,10 @@ class Scenario:
     """A kind of sweep.
 
     Attributes:
-        name: Says what is special.
-        full: True success of full training; layers' are ``layers``, the base's ``base``.
-        full_sd: Standard deviation of a training's effect on the success rate, about.
-        layer_sds: The same, by layer.
+        name: Name of the scenario's special feature.
+        full: True success rate of full training; ``layers`` and ``base`` are those of the others.
+        full_sd: Approximate standard deviation of full training's effect on the success rate.
+        layer_sds: The same of each layer's training.
         luck: Correlation of an episode's luck between selections of one seed.
         task_sd: Spread of the tasks' difficulty, in logits.
         quirk_sd: Spread of the tasks' difficulty for one selection alone, in logits.

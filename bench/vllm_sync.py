@@ -26,13 +26,13 @@ from layerbench.benchmarks.records import provenance
 MODEL = "smollm2-135m"
 LAYER = 15
 CHANGE = 0.02
-"""Of each matrix: standard deviation of what is added, as a share of its own."""
+"""Standard deviation of the noise added to a matrix, as a share of the matrix's own."""
 PROMPT_TOKENS = 300
 TOKENS = 12
 
 
 def change(model: nn.Module, part: str, seed: int) -> None:
-    """Do to parameters what an optimizer step might."""
+    """Change parameters by about as much as an optimizer step."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -42,18 +42,18 @@ def change(model: nn.Module, part: str, seed: int) -> None:
 
 
 def weights(model: nn.Module, part: str) -> list[tuple[str, Tensor]]:
-    """List parameters by their names, tied ones by both."""
+    """List parameters by name, tied ones by both names."""
     named = model.named_parameters(remove_duplicate=False)
     return [(name, parameter.detach()) for name, parameter in named if part in name]
 
 
 def prompt(seed: int) -> list[int]:
-    """Make a prompt that no other seed begins alike."""
+    """Make a prompt whose beginning differs from every other seed's."""
     return np.random.default_rng(seed).integers(100, 40_000, PROMPT_TOKENS).tolist()
 
 
 def sample(backend: VLLMBackend, prompt_ids: Sequence[int]) -> Completion:
-    """Have vLLM write some tokens."""
+    """Sample some tokens with vLLM."""
     engine = backend.engine
     engine.add(Request("bench", prompt_ids, max_tokens=TOKENS, seed=1))
     while not (complete := engine.step()):
@@ -105,7 +105,7 @@ def measure_sync(backend: VLLMBackend, model: nn.Module, *, repeats: int) -> dic
             sample(backend, asked)
             change(model, layer, seed=2 * repeat + (what == "all"))
             after["nothing sent"].append(disagreement(backend, model, asked))
-            # Its keys and values stay those of the weights before.
+            # The KV cache keeps the keys and values of the previous weights.
             seconds[what].append(timed(lambda p=part: backend.engine.load(weights(model, p))))
             after["cache kept"].append(disagreement(backend, model, asked))
             backend.engine.forget()

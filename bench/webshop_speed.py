@@ -110,7 +110,7 @@ def start_times() -> dict[str, float]:
 
 
 def memory() -> dict[str, float]:
-    """Play in many environments over worker processes, and see what those take."""
+    """Play in many environments over worker processes, and measure their memory."""
     tasks = list_tasks(split="train", count=SLOTS, seed=1)
     with EnvPool(
         "layerbench/WebShop-v0", {}, max_turns=15, num_slots=SLOTS, num_workers=WORKERS
@@ -137,7 +137,7 @@ def memory() -> dict[str, float]:
 
 
 def search_times(shop: Shop) -> dict[str, float]:
-    """Search for what goals ask for, each search once."""
+    """Search for the instructions of goals, each once."""
     table = shop.table("synthetic", 0, 233)
     queries: dict[tuple[str, ...], None] = {}
     for index in range(len(table)):
@@ -145,7 +145,7 @@ def search_times(shop: Shop) -> dict[str, float]:
         queries |= {tuple(query.split(" ")): None for query in candidate_queries(goal.instruction)}
         if len(queries) >= SEARCHES:
             break
-    # Pages of the index that are read from disk the first time are not what is measured.
+    # The first searches, which read pages of the index from disk, are not measured.
     for words in queries:
         shop.find(words)
     shop.find.cache_clear()

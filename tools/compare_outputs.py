@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Shows that a change of the code leaves what layerbench writes as it was, byte for byte.
+"""Compares the output of two versions of layerbench byte for byte.
 
     git worktree add ../before main
     python tools/compare_outputs.py capture before.d --source ../before/src
@@ -33,7 +33,7 @@ COMMANDS = (
     *("run", "eval", "combine", "sweep", "envs", "play"),
     *("view", "leaderboard", "correlate", "export", "models", "pretrain"),
 )
-# What two runs of the same settings differ in.
+# Fields that differ between two runs of the same settings.
 VARYING = frozenset(
     {
         *("started", "seconds", "peak_memory_mb", "revision", "dirty"),
@@ -167,7 +167,7 @@ def main() -> int:
 
 
 def capture(out: Path, source: Path) -> int:
-    """Run all commands that have not been run, two at a time, and write what they give."""
+    """Run all commands without a result yet, two at a time, and write their outputs."""
     (out / "kept").mkdir(parents=True, exist_ok=True)
     work = out / "work"
     work.mkdir(exist_ok=True)
@@ -183,7 +183,7 @@ def capture(out: Path, source: Path) -> int:
 
 
 def compare(before: Path, after: Path) -> int:
-    """Say which files of two captures differ; the status is 1 if any does."""
+    """Print which files of two captures differ; the status is 1 if any does."""
     names = sorted({p.relative_to(d / "kept") for d in (before, after) for p in _files(d / "kept")})
     differ = [n for n in names if _bytes(before / "kept" / n) != _bytes(after / "kept" / n)]
     for name in differ:
@@ -216,7 +216,7 @@ def _run(name: str, command: list[str], out: Path, source: Path) -> None:
 
 
 def _named(word: str, work: Path) -> str:
-    """Write out what a word of a command stands for: a run's folder, the output folder, a glob."""
+    """Expand a word of a command: a run's folder, the output folder, or a glob."""
     if word.startswith("@"):
         env, _, rest = word[1:].partition("-")
         found = sorted(p for p in (work / "runs").glob(f"{env}-*-{rest}*") if "lora" not in p.name)
@@ -239,7 +239,7 @@ def _environment(source: Path) -> dict[str, str]:
 
 
 def _keep_files(work: Path, kept: Path, source: Path) -> None:
-    """Copy what the commands wrote, without what varies; of tensors and tables the hashes."""
+    """Copy the files that commands wrote, without varying fields; tensors and tables as hashes."""
     shutil.rmtree(kept, ignore_errors=True)
     for path in _files(work):
         name = path.relative_to(work)
@@ -264,7 +264,7 @@ def _keep_files(work: Path, kept: Path, source: Path) -> None:
 
 
 def _without_varying(text: str, source: Path) -> str:
-    """Leave out what says which code ran, and when."""
+    """Leave out the code's revision and all times."""
     return re.sub(rf"\b{_revision(source)[:8]}[0-9a-f]*", "CODE", TIMES.sub("TIME", text))
 
 

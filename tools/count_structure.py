@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Counts what makes the package easy or hard to find one's way in.
+"""Counts properties of the package that make it easy or hard to read.
 
     python tools/count_structure.py [--source FOLDER]
 
@@ -24,7 +24,7 @@ from pathlib import Path
 import networkx as nx
 
 ROOT = Path(__file__).resolve().parents[1]
-# A setting of training and a metric, taken as examples: what has to be edited to add one of them.
+# A setting of training and a metric, as examples of the places to edit when one is added.
 SETTINGS = ("grad_clip", "entropy_coef", "dynamic_sampling", "gradient_checkpointing")
 METRICS = ("max_ratio", "clip_fraction", "max_mismatch")
 BY_NAME = re.compile(r"^(layerbench(?:\.\w+)+):\w+$")
@@ -133,7 +133,7 @@ def _imported(path: Path, *, strings: bool) -> Iterable[str]:
 
 
 def _naming(package: Path, name: str) -> dict[str, int]:
-    """Count the lines that name a thing, by file."""
+    """Count the lines that mention a name, by file."""
     word = re.compile(rf"\b{name}\b")
     paths = [*package.rglob("*.py"), *package.rglob("*.yaml")]
     found = {str(p): sum(map(bool, map(word.search, p.read_text().splitlines()))) for p in paths}

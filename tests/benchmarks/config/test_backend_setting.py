@@ -1,4 +1,4 @@
-"""What is said of ``model.backend=vllm`` before vLLM is loaded."""
+"""Mistakes with ``model.backend=vllm`` that are reported before vLLM is loaded."""
 
 import re
 import sys

@@ -50,10 +50,10 @@ def test_a_preset_can_set_the_turns_of_one_environment() -> None:
     ],
 )
 def test_a_typed_value_arrives(typed: str, path: str, value: object) -> None:
-    found: object = resolve.load("alfworld", [typed])
+    setting: object = resolve.load("alfworld", [typed])
     for name in path.split("."):
-        found = getattr(found, name)
-    assert found == value
+        setting = getattr(setting, name)
+    assert setting == value
 
 
 @pytest.mark.parametrize("name", ["env.difficulty", "env.options.difficulty"])
@@ -127,13 +127,13 @@ def test_a_mistake_is_named(typed: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_what_trains_nothing_may_be_scored_on_the_split_of_training() -> None:
+def test_an_evaluation_alone_may_use_the_split_of_training() -> None:
     loaded = resolve.load("keydoor", ["env.eval_splits=train", "layers=none"])
     assert loaded.env.eval_splits == [loaded.env.train_split]
 
 
 def test_a_model_that_can_be_fetched_brings_its_preset(tmp_path: Path) -> None:
-    # Named, or as the base of what a run has trained; a folder of its name is any folder.
+    # By its name, or as the base model of a run; a folder that has its name is another model.
     typed = ["model.name=embedded", "model.name=smollm2-135m"]
     assert resolve.load("alfworld", typed[1:]).preset == "small"
     assert resolve.load("alfworld", typed[:1]).preset == "default"
@@ -160,7 +160,7 @@ def test_dr_grpo_divides_by_constants_alone(preset: str) -> None:
     assert algorithm.normalisation is Normalisation.MEAN
     assert training.loss.aggregation is Aggregation.DR_GRPO
     assert training.loss.kl_coef == 0.0
-    # What is typed counts for more, before or behind.
+    # Overrides win over the algorithm's defaults, in either order.
     for both in (["train.kl_coef=0.02", *typed], [*typed, "train.kl_coef=0.02"]):
         assert resolve.load("alfworld", both, preset=preset).train.loss.kl_coef == 0.02
 
@@ -172,10 +172,10 @@ def test_dr_grpo_with_a_deviation_is_refused() -> None:
 
 @pytest.mark.parametrize("algorithm", sections.choices_of(RunConfig)["algorithm.name"])
 def test_hydra_composes_a_job_with_the_same_settings(algorithm: str) -> None:
-    asked = resolve.load("keydoor", [f"algorithm.name={algorithm}", "train.clip_low=0.1"])
+    config = resolve.load("keydoor", [f"algorithm.name={algorithm}", "train.clip_low=0.1"])
     with initialize_config_module(compose.CONF, version_base="1.3"):
-        composed = hydra.compose("run", overrides=compose.to_hydra(asked))
-    assert compose.from_hydra(composed) == asked
+        composed = hydra.compose("run", overrides=compose.to_hydra(config))
+    assert compose.from_hydra(composed) == config
 
 
 def test_style_follows_the_model() -> None:
@@ -213,20 +213,20 @@ def test_settings_that_are_not_all_there_are_refused() -> None:
         serialize.restore(settings)
 
 
-def test_thoughts_cannot_be_turned_off_where_none_are_had() -> None:
+def test_thoughts_cannot_be_turned_off_in_a_choice_of_actions() -> None:
     with pytest.raises(SettingsError, match=r"agent\.thinking is about free text"):
         resolve.load("keydoor", ["agent.thinking=false"])
 
 
 @pytest.mark.parametrize("typed", ["agent.action_mode=generate", "env.observation_mode=text_rich"])
-def test_the_embedded_model_is_not_told_what_it_cannot_read(typed: str) -> None:
+def test_compact_style_is_refused_where_it_has_no_words(typed: str) -> None:
     with pytest.raises(SettingsError, match=r"agent\.style compact-webshop"):
         validate.check_style(resolve.load("webshop", [typed]))
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen3-1.7B"])
 def test_paper_preset_takes_any_model(model: str) -> None:
-    asked = resolve.load("alfworld", [f"model.name={model}"], preset="paper")
-    assert (asked.agent.action_mode, asked.agent.context_mode) == ("generate", "window")
-    assert (asked.agent.style, asked.model.dtype) == ("alfworld", "auto")
-    assert asked.train.learning_rate == 1e-6
+    config = resolve.load("alfworld", [f"model.name={model}"], preset="paper")
+    assert (config.agent.action_mode, config.agent.context_mode) == ("generate", "window")
+    assert (config.agent.style, config.model.dtype) == ("alfworld", "auto")
+    assert config.train.learning_rate == 1e-6

@@ -21,8 +21,8 @@ Defaults = dict[str, Any]
 
 def files(folder: str) -> dict[str, Defaults]:
     """Read the YAML files of a folder of conf/, each flat, by name."""
-    there = resources.files(compose.CONF).joinpath(folder)
-    read = {file.name: yaml.safe_load(file.read_text()) for file in there.iterdir()}
+    directory = resources.files(compose.CONF).joinpath(folder)
+    read = {file.name: yaml.safe_load(file.read_text()) for file in directory.iterdir()}
     return {n: dict(flat({"env": v} if folder == "env" else v)) for n, v in read.items() if v}
 
 
@@ -46,22 +46,22 @@ def classes() -> Iterator[type[Any]]:
             yield field.type  # pyright: ignore
 
 
-@pytest.mark.parametrize("kind", list(classes()))
-def test_no_dataclass_of_settings_has_a_default(kind: type[Any]) -> None:
-    assert kind is not SourceConfig
-    for field in dataclasses.fields(kind):
+@pytest.mark.parametrize("cls", list(classes()))
+def test_no_dataclass_of_settings_has_a_default(cls: type[Any]) -> None:
+    assert cls is not SourceConfig
+    for field in dataclasses.fields(cls):
         assert field.default is dataclasses.MISSING, field.name
         assert field.default_factory is dataclasses.MISSING, field.name
 
 
-def test_no_file_repeats_what_holds_always() -> None:
+def test_no_file_repeats_a_common_default() -> None:
     for folder in ("preset", "env"):
         for name, settings in files(folder).items():
             repeated = {n for n, v in settings.items() if (n, v) in common().items()}
             assert not repeated, f"{folder}/{name}"
 
 
-def test_what_all_presets_agree_on_stands_once() -> None:
+def test_no_setting_is_equal_in_all_presets() -> None:
     first, *others = files("preset").values()
     shared = {n for n, v in first.items() if all(n in o and o[n] == v for o in others)}
     assert not shared
@@ -76,10 +76,10 @@ def test_a_tuning_repeats_nothing_of_its_preset() -> None:
 
 
 def test_every_setting_has_a_value_somewhere() -> None:
-    given = set(common()) | {"algorithm.name", "env.name"}
+    with_value = set(common()) | {"algorithm.name", "env.name"}
     for folder in ("env", "preset", "tuning", "algorithm"):
         for settings in files(folder).values():
-            given |= set(settings)
+            with_value |= set(settings)
     form = sections.hydra_form(RunConfig)()
     leaves = {
         f"{section.name}.{field.name}"
@@ -88,7 +88,7 @@ def test_every_setting_has_a_value_somewhere() -> None:
         and section.name != "read_from"
         for field in dataclasses.fields(value)
     }
-    assert leaves - given == {"env.options"}
+    assert leaves - with_value == {"env.options"}
 
 
 def test_settings_go_to_hydras_form_and_back() -> None:

@@ -17,14 +17,14 @@ from tests.support import small_sweep
 Change = Callable[[Conditions], Conditions]
 
 
-class Listener:
-    """Remembers what is said."""
+class RecordingReporter:
+    """Collects the lines that are reported."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.lines: list[str] = []
 
     def say(self, line: str) -> None:
-        self.said.append(line)
+        self.lines.append(line)
 
     def playing(self, *_: object, **__: object) -> None: ...
 
@@ -49,7 +49,7 @@ def lost(task: str) -> Trajectory:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[PlannedRun, PlannedRun]:
-    """The finished base of a seed, with episodes of two splits, and a run that was not begun."""
+    """The finished base of a seed, with episodes of two splits, and a run that is not started."""
     plan = small_sweep.make(tmp_path)
     [base], run = plan.base, plan.trained[0]
     with base.folder.open(base.config, Start.CONTINUE):
@@ -64,33 +64,33 @@ def runs(tmp_path: Path) -> tuple[PlannedRun, PlannedRun]:
 
 
 def conditions(record: RunRecord, run: PlannedRun) -> Conditions:
-    """Those of a run that would play just what the record's did."""
+    """The conditions of a run with the same base evaluation as the record's."""
     settings: Mapping[str, Any] = small_sweep.record_of(run).settings
     tasks = {"seen": [outcome.task_id for outcome in record.evaluations[0].outcomes]}
     return Conditions(settings, record.env, record.model, record.code, record.hardware, tasks)
 
 
-def take_over(base: PlannedRun, run: PlannedRun, change: Change) -> list[str]:
-    listener = Listener()
+def reuse(base: PlannedRun, run: PlannedRun, change: Change) -> list[str]:
+    reporter = RecordingReporter()
     with run.folder.open(run.config, Start.CONTINUE):
-        mine = change(conditions(small_sweep.record_of(base), run))
-        base_reuse.take_over(base.folder, run.folder, mine, listener)
-    return listener.said
+        changed = change(conditions(small_sweep.record_of(base), run))
+        base_reuse.reuse_base_evaluation(base.folder, run.folder, changed, reporter)
+    return reporter.lines
 
 
-def same(mine: Conditions) -> Conditions:
-    return mine
+def same(unchanged: Conditions) -> Conditions:
+    return unchanged
 
 
 def scores(folder: RunFolder) -> Path:
     return folder.part("base", "seen", suffix="json")
 
 
-def test_base_evaluation_is_taken_over(runs: tuple[PlannedRun, PlannedRun]) -> None:
+def test_base_evaluation_is_reused(runs: tuple[PlannedRun, PlannedRun]) -> None:
     base, run = runs
-    assert take_over(base, run, same) == [f"base evaluation taken over from {base.folder.path}"]
-    taken = json_codec.read(Evaluation, scores(run.folder))
-    assert taken == small_sweep.record_of(base).evaluation(phase="base", split="seen")
+    assert reuse(base, run, same) == [f"base evaluation taken over from {base.folder.path}"]
+    copied = json_codec.read(Evaluation, scores(run.folder))
+    assert copied == small_sweep.record_of(base).evaluation(phase="base", split="seen")
     rows = episodes.read(run.folder.part("base", "seen", suffix="parquet"))
     assert [(row["split"], row["task"]) for row in rows] == [
         ("seen", "seen 0"),
@@ -98,13 +98,13 @@ def test_base_evaluation_is_taken_over(runs: tuple[PlannedRun, PlannedRun]) -> N
     ]
 
 
-def settings_with(mine: Conditions, name: str, **changed: object) -> Conditions:
-    """Change a section of the settings, or the one that is no section."""
-    new = changed[name] if name in changed else {**mine.settings[name], **changed}
-    return replace(mine, settings={**mine.settings, name: new})
+def settings_with(conditions: Conditions, name: str, **changed: object) -> Conditions:
+    """Change settings within a section, or ``seed``, which is no section."""
+    new = changed[name] if name in changed else {**conditions.settings[name], **changed}
+    return replace(conditions, settings={**conditions.settings, name: new})
 
 
-OTHERWISE: list[tuple[Change, str]] = [
+DIFFERENT: list[tuple[Change, str]] = [
     (lambda c: settings_with(c, "env", max_turns=3), "setting of env"),
     (lambda c: settings_with(c, "model", threads=2), "setting of model"),
     (lambda c: settings_with(c, "agent", history=3), "setting of agent"),
@@ -118,13 +118,13 @@ OTHERWISE: list[tuple[Change, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "named"), OTHERWISE)
-def test_nothing_is_taken_over_under_other_conditions(
+@pytest.mark.parametrize(("change", "named"), DIFFERENT)
+def test_nothing_is_reused_under_other_conditions(
     runs: tuple[PlannedRun, PlannedRun], change: Change, named: str
 ) -> None:
     base, run = runs
-    [said] = take_over(base, run, change)
-    assert said.startswith(
+    [line] = reuse(base, run, change)
+    assert line.startswith(
         f"the base model is scored again: {base.folder.path} has another {named}"
     )
     assert not scores(run.folder).exists()
@@ -132,7 +132,7 @@ def test_nothing_is_taken_over_under_other_conditions(
 
 def test_settings_of_training_do_not_matter(runs: tuple[PlannedRun, PlannedRun]) -> None:
     base, run = runs
-    take_over(base, run, lambda mine: settings_with(mine, "train", iterations=9))
+    reuse(base, run, lambda c: settings_with(c, "train", iterations=9))
     assert scores(run.folder).exists()
 
 
@@ -141,7 +141,7 @@ def test_a_base_that_is_not_finished_is_not_waited_for(
 ) -> None:
     base, run = runs
     base.folder.record.unlink()
-    assert take_over(base, run, same) == []
+    assert reuse(base, run, same) == []
     assert not scores(run.folder).exists()
 
 
@@ -149,14 +149,14 @@ def test_a_base_that_is_not_finished_is_not_waited_for(
 def test_a_damaged_base_is_scored_again(runs: tuple[PlannedRun, PlannedRun], damaged: str) -> None:
     base, run = runs
     (base.folder.path / damaged).write_text("{")
-    [said] = take_over(base, run, same)
-    assert "cannot be read" in said
+    [line] = reuse(base, run, same)
+    assert "cannot be read" in line
     assert not scores(run.folder).exists()
 
 
-def test_what_the_run_scored_itself_stays(runs: tuple[PlannedRun, PlannedRun]) -> None:
+def test_an_evaluation_that_the_run_has_already_stays(runs: tuple[PlannedRun, PlannedRun]) -> None:
     base, run = runs
     with run.folder.open(run.config, Start.CONTINUE):
         scores(run.folder).write_text("own")
-    take_over(base, run, same)
+    reuse(base, run, same)
     assert scores(run.folder).read_text() == "own"

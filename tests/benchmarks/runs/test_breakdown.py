@@ -1,4 +1,4 @@
-"""A run fails where it played nothing, and is not stopped by single breakdowns."""
+"""A run fails if all episodes of a batch break down, and survives single breakdowns."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -33,13 +33,13 @@ def start(model: Path, out: Path, *more: str) -> int:
 
 
 def break_down(patch: pytest.MonkeyPatch, *, rooms: Collection[str]) -> None:
-    """Have KeyDoor break down in some rooms."""
-    whole: Reset = KeyDoor.reset
+    """Let KeyDoor break down in some rooms."""
+    original: Reset = KeyDoor.reset
 
     def reset(self: KeyDoor, *, seed: int | None = None, options: dict[str, Any]) -> object:
         if options["room"] in rooms:
             raise RuntimeError("the roof\ncame down")
-        return whole(self, seed=seed, options=options)
+        return original(self, seed=seed, options=options)
 
     patch.setattr(KeyDoor, "reset", reset)
 

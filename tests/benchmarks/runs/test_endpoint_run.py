@@ -28,7 +28,7 @@ _LOCK = re.compile(r"door with a (\w+) lock")
 
 
 @pytest.fixture(autouse=True)
-def nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_endpoint_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -39,7 +39,7 @@ def act(action: str) -> Reply:
 
 
 def player(body: Mapping[str, Any]) -> Reply:
-    """Take the key of the lock's metal and open the door, but dawdle by some seeds."""
+    """Take the key of the lock's metal and open the door; for one seed in three, only look."""
     prompt = body["messages"][-1]["content"]
     if body["seed"] % 3 == 0:
         return act("look")
@@ -51,18 +51,18 @@ def player(body: Mapping[str, Any]) -> Reply:
 
 def command(url: str, out: Path | str, *more: str) -> Sequence[str]:
     argv = ("eval", "keydoor", "--preset", "quick", "--model", "openai:tiny", "--base-url", url)
-    usual = (*argv, "--out", str(out), "eval.tasks=12", "env.max_turns=4", "model.concurrency=4")
-    return typed(usual, more)
+    defaults = (*argv, "--out", str(out), "eval.tasks=12", "env.max_turns=4", "model.concurrency=4")
+    return typed(defaults, more)
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> tuple[str, list[str]]:
-    """Give what was printed, and the lines of layerbench's errors."""
+    """Return stdout, and layerbench's own lines on stderr."""
     out, error = capsys.readouterr()
     return out, [line for line in error.splitlines() if line.startswith("layerbench: ")]
 
 
 def comparable(folder: Path) -> dict[str, Any]:
-    """The record, without what follows from where the server listens, and from the commit."""
+    """The record, without the server's URL and the commit."""
     data: Any = run_record.read(folder / "record.json").comparable()
     del data["settings"]["model"]["base_url"], data["code"]
     return data
@@ -70,7 +70,7 @@ def comparable(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """Folder of a run that one server answered, and what it was asked."""
+    """Folder of a run against one server, and the bodies of its requests."""
     out = tmp_path_factory.mktemp("runs") / "straight"
     with serving(player) as server:
         assert cli.main(command(server.url, out)) == 0
@@ -85,7 +85,7 @@ def test_a_model_that_plays_well_wins_what_its_answers_win(finished: Finished) -
     (evaluation,) = record.evaluations
     assert (evaluation.phase, evaluation.split) == ("base", "test")
     rows = episodes.read(finished[0] / "episodes.parquet")
-    # The player wins in the turn after that in which it took a key.
+    # The player opens the door only after it took the right key, which wins.
     opened = {row["episode"] for row in rows if row["action"] == "open door"}
     assert evaluation.count.successes == len(opened)
     assert 0 < len(opened) < 12 == evaluation.count.planned
@@ -94,7 +94,7 @@ def test_a_model_that_plays_well_wins_what_its_answers_win(finished: Finished) -
 
 
 def test_the_record_says_what_is_known_and_what_is_not(finished: Finished) -> None:
-    out, asked = finished
+    out, requests = finished
     data = json.loads((out / "record.json").read_text())
     assert data["model"] == {
         "name": "openai:tiny",
@@ -107,9 +107,9 @@ def test_the_record_says_what_is_known_and_what_is_not(finished: Finished) -> No
     assert data["selection"]["num_layers"] is None
     assert data["endpoint"] == {
         "models": ["tiny-2026"],
-        "answers": len(asked),
-        "prompt_tokens": 30 * len(asked),
-        "completion_tokens": 5 * len(asked),
+        "answers": len(requests),
+        "prompt_tokens": 30 * len(requests),
+        "completion_tokens": 5 * len(requests),
     }
     assert data["settings"]["agent"]["action_mode"] == "generate"
     assert data["settings"]["model"]["base_url"].startswith("http://127.0.0.1:")
@@ -123,14 +123,14 @@ def test_the_tasks_are_those_of_a_local_model(finished: Finished, tmp_path: Path
     local = tmp_path / "local"
     argv = ("eval", "keydoor", "--preset", "quick", "--out", str(local))
     assert cli.main([*argv, "eval.tasks=12", "env.max_turns=1"]) == 0
-    theirs, mine = (
+    local_tasks, endpoint_tasks = (
         [
             outcome.task_id
             for outcome in run_record.read(folder / "record.json").evaluations[0].outcomes
         ]
         for folder in (local, finished[0])
     )
-    assert mine == theirs
+    assert endpoint_tasks == local_tasks
 
 
 def test_one_request_at_a_time_gives_the_same_record(finished: Finished, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_one_request_at_a_time_gives_the_same_record(finished: Finished, tmp_pat
     )
 
 
-def test_the_table_tells_the_usage(
+def test_the_table_shows_the_usage(
     finished: Finished, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with serving(player) as server:
@@ -214,9 +214,9 @@ def test_a_run_without_anybody_there_ends_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint, "RETRIES", 0)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # and nobody listens
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # without listening: connections are refused
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
         assert cli.main(command(url, tmp_path / "run")) == 1
     assert lines(capsys) == (
         "",
@@ -341,10 +341,10 @@ def test_the_key_is_written_nowhere(
         server.answering = lambda body: echoing({**body, "seed": 1})
         assert KEY.encode() not in everything(out)
         assert cli.main(command(server.url, out)) == 0
-    # The pages are compressed: read as text, too.
-    said = [*map(str, episodes.read(out / "episodes.parquet")), *capsys.readouterr()]
+    # The table is compressed, so its rows are searched as well as its bytes.
+    texts = [*map(str, episodes.read(out / "episodes.parquet")), *capsys.readouterr()]
     assert KEY.encode() not in everything(out)
-    assert not any(KEY in text for text in said)
+    assert not any(KEY in text for text in texts)
 
 
 def test_an_address_with_a_secret_in_it_is_refused_and_not_repeated(
@@ -417,7 +417,7 @@ def test_the_endpoint_is_that_of_the_environment_unless_named(
     assert "base_url: https://api.openai.com/v1\n" in capsys.readouterr().out
 
 
-def test_a_dry_run_counts_and_contacts_nobody(
+def test_a_dry_run_counts_without_a_request(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -435,11 +435,13 @@ def test_a_dry_run_counts_and_contacts_nobody(
     assert "episodes     24 of layerbench/KeyDoor-v0, keydoor: test 24\n" in counts
     assert "requests     at most 96: 4 turns an episode; 4 at once\n" in counts
     assert "completions  at most 512 tokens, 49,152 in all requests" in counts
-    found = re.search(r"about (\d+) tokens, ([\d,]+) in all .* first prompts of 12 tasks", counts)
-    assert found is not None
-    assert int(found[2].replace(",", "")) == 96 * int(found[1])
-    # All rooms are described in nearly as many characters as this one.
-    assert int(found[1]) == pytest.approx(len(prompt) / 4, rel=0.1)
+    estimate = re.search(
+        r"about (\d+) tokens, ([\d,]+) in all .* first prompts of 12 tasks", counts
+    )
+    assert estimate is not None
+    assert int(estimate[2].replace(",", "")) == 96 * int(estimate[1])
+    # Prompts have nearly equal lengths in all rooms; a token is counted as 4 characters.
+    assert int(estimate[1]) == pytest.approx(len(prompt) / 4, rel=0.1)
     assert prompt.startswith("[system]\nYou are in a room with a locked door.")
     assert "[user]\nYou see a " in prompt
     assert "take key\nopen door\n" in prompt
@@ -447,7 +449,7 @@ def test_a_dry_run_counts_and_contacts_nobody(
 
 
 def test_endpoints_never_share_a_table(finished: Finished, tmp_path: Path) -> None:
-    # The same model elsewhere, and another seed here.
+    # Two seeds of a model at one endpoint, and the model of that name at another.
     def run(server: ChatServer, name: str, *more: str) -> None:
         assert cli.main(command(server.url, tmp_path / name, "eval.tasks=2", *more)) == 0
 
@@ -515,7 +517,7 @@ FORGED: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "value", "says"), FORGED)
-def test_a_forged_record_is_seen_through(
+def test_a_forged_record_is_refused(
     name: str, value: object, says: str, finished: Finished, tmp_path: Path
 ) -> None:
     data = json.loads((finished[0] / "record.json").read_text())

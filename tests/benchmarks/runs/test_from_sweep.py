@@ -18,7 +18,8 @@ from tests.support.sweep_example import Like, write_record, write_sweep
 # Seconds on an idle machine; the limit is for busy ones.
 pytestmark = pytest.mark.timeout(300)
 
-# Won of 60, the base 10: full gains 40, so C is 0.75, 0, 0.25 and -0.25 (in order of layers).
+# Wins of 60; full gains 40 over the base, so the contributions of layers 0 to 3 are 0.75, 0, 0.25
+# and -0.25.
 SWEEP = {"none": 10, "full": 50, "0": 40, "1": 10, "2": 20, "3": 0}
 
 
@@ -51,7 +52,7 @@ def test_only_layers_trained_alone_at_the_ordinary_rate_count(results: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("selection", "says"),
     [
         ("top:5", "asks for 5 layers, but 4 were trained alone: 0-3"),
         ("top:0", "asks for 0 layers, but 4 were trained alone: 0-3"),
@@ -59,9 +60,9 @@ def test_only_layers_trained_alone_at_the_ordinary_rate_count(results: Path) -> 
         ("top:x", "write top:5@RESULTS"),
     ],
 )
-def test_what_cannot_be_chosen_is_refused(results: Path, asked: str, says: str) -> None:
+def test_what_cannot_be_chosen_is_refused(results: Path, selection: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        load(f"layers={asked}@{results}")
+        load(f"layers={selection}@{results}")
 
 
 def test_top_needs_results(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,9 +83,9 @@ def test_undefined_contributions_are_refused(
     tmp_path: Path, wins: dict[str, int], says: str
 ) -> None:
     write_sweep(tmp_path, wins)
-    for asked in ((f"layers=top:1@{tmp_path}",), ("layers=0", f"train.lr_scale=@{tmp_path}")):
+    for overrides in ((f"layers=top:1@{tmp_path}",), ("layers=0", f"train.lr_scale=@{tmp_path}")):
         with pytest.raises(ValueError, match=says):
-            load(*asked)
+            load(*overrides)
 
 
 def test_one_undefined_layer_spoils_the_order(results: Path) -> None:

@@ -47,7 +47,7 @@ def model(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def run(root: Path, model: Path) -> Callable[..., Path]:
-    """Run with these layers and settings, and give the folder."""
+    """A function that runs with these layers and settings, and returns the folder."""
 
     def run(*more: str) -> Path:
         usual = ["run", "keydoor", "--preset", "quick", "--model", str(model), *SETTINGS]
@@ -72,7 +72,7 @@ def record_of(run: Path) -> RunRecord:
 def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     capsys.readouterr()
     assert cli.main(argv) == 2
-    # Progress bars of loading may stand before it.
+    # Progress bars of loading may precede it.
     return capsys.readouterr().err.splitlines()[-1]
 
 
@@ -104,8 +104,8 @@ def test_headline_names_the_adapters(
 ) -> None:
     capsys.readouterr()
     run("--layers", "0-1", *LORA)
-    said = f"trained 0,1 by LoRA of rank 2: {2 * ADAPTERS:,} of "
-    assert said in capsys.readouterr().out
+    headline = f"trained 0,1 by LoRA of rank 2: {2 * ADAPTERS:,} of "
+    assert headline in capsys.readouterr().out
 
 
 def test_exported_models_score_as_the_run_did(
@@ -145,20 +145,20 @@ def test_runs_of_adapters_are_trained_further(adapted: Path, run: Callable[..., 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "problem"),
     [
         ({"lora_rank": 0}, "selection.lora_rank is 0, the settings make it 2"),
         ({"parameters": ADAPTERS + 1}, f"selection.parameters is {ADAPTERS + 1}, '1' has"),
     ],
 )
 def test_false_claims_are_found(
-    adapted: Path, tmp_path: Path, change: dict[str, int], said: str
+    adapted: Path, tmp_path: Path, change: dict[str, int], problem: str
 ) -> None:
     forged = shutil.copytree(adapted, tmp_path / adapted.name)
     data = json.loads((forged / "record.json").read_text())
     data["selection"] |= change
     (forged / "record.json").write_text(json.dumps(data))
-    assert any(said in line for line in check(forged).wrong)
+    assert any(problem in line for line in check(forged).wrong)
 
 
 def test_adapters_and_whole_weights_never_share_a_table(
@@ -200,11 +200,11 @@ def test_mistakes_are_one_line(
 ) -> None:
     argv = ["run", "keydoor", "--preset", "quick", "--model", str(model), *SETTINGS]
     argv += ["--layer", "1", "--out", str(tmp_path / "run")]
-    said = refused([*argv, "train.lora_learning_rate=1e-3"], capsys)
-    assert said.endswith("train.lora_learning_rate is of adapters: give train.lora_rank as well")
+    line = refused([*argv, "train.lora_learning_rate=1e-3"], capsys)
+    assert line.endswith("train.lora_learning_rate is of adapters: give train.lora_rank as well")
     assert "above 8 an adapter of" in refused([*argv, "train.lora_rank=9"], capsys)
     assert "train.lora_rank must be at least 0" in refused([*argv, "train.lora_rank=-1"], capsys)
     monkeypatch.setitem(sys.modules, "peft", None)
-    said = refused([*argv, "train.lora_rank=2"], capsys)
-    assert said == "layerbench: train.lora_rank needs peft: pip install 'layerbench[lora]'"
+    line = refused([*argv, "train.lora_rank=2"], capsys)
+    assert line == "layerbench: train.lora_rank needs peft: pip install 'layerbench[lora]'"
     assert not (tmp_path / "run").exists()

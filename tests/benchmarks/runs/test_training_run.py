@@ -74,11 +74,11 @@ def test_every_turn_of_the_evaluations_is_in_the_table(finished: Path) -> None:
     record = run_record.read(finished / "record.json")
     rows = episodes.read(finished / "episodes.parquet")
     for evaluation in record.evaluations:
-        own = [row for row in rows if row["phase"] == evaluation.phase]
-        assert len(own) == pytest.approx(evaluation.mean_turns * evaluation.count.planned)
-        won = {row["episode"] for row in own if row["success"]}
+        turns = [row for row in rows if row["phase"] == evaluation.phase]
+        assert len(turns) == pytest.approx(evaluation.mean_turns * evaluation.count.planned)
+        won = {row["episode"] for row in turns if row["success"]}
         assert len(won) == evaluation.count.successes
-        paid = sum(row["reward"] for row in own)
+        paid = sum(row["reward"] for row in turns)
         assert evaluation.mean_return == pytest.approx(paid / evaluation.count.planned)
 
 
@@ -97,11 +97,11 @@ def test_a_finished_folder_holds_these_files(finished: Path) -> None:
 
 def test_same_seed_gives_the_same_record(model: Path, finished: Path, tmp_path: Path) -> None:
     assert cli.main(command(model, tmp_path / "run", "--layer", "1")) == 0
-    assert same(tmp_path / "run") == same(finished)
+    assert comparable(tmp_path / "run") == comparable(finished)
 
 
-def same(folder: Path) -> dict[str, Any]:
-    """All that must agree between two runs; not the commit, which may change in between."""
+def comparable(folder: Path) -> dict[str, Any]:
+    """The record without the commit, which may change between two runs of this test."""
     data: Any = run_record.read(folder / "record.json").comparable()
     return {name: value for name, value in data.items() if name != "code"}
 
@@ -156,7 +156,7 @@ def test_what_is_not_there_is_a_mistake_and_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(command(model, tmp_path / "run", *more)) == 2
-    # Before it, transformers may show a bar where it was imported before the command line.
+    # The last line: transformers may show a progress bar if an earlier test imported it.
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("layerbench: ")
     assert says in error
@@ -277,7 +277,7 @@ def test_window_and_free_text_run_as_well(model: Path, tmp_path: Path) -> None:
     more += ["agent.max_response_tokens=4", "train.iterations=1"]
     assert cli.main(command(model, tmp_path / "run", *more)) == 0
     record = run_record.read(tmp_path / "run" / "record.json")
-    # A random model does not write tags.
+    # A model of random weights writes no action tags.
     assert record.evaluation(phase="base", split="test").invalid_share == 1.0
 
 
@@ -285,10 +285,10 @@ def test_workers_give_the_same_record_as_one_process(
     model: Path, finished: Path, tmp_path: Path
 ) -> None:
     assert cli.main(command(model, tmp_path / "run", "--layer", "1", "env.workers=2")) == 0
-    here, there = same(finished), same(tmp_path / "run")
-    assert there["settings"]["env"].pop("workers") == 2
-    assert here["settings"]["env"].pop("workers") == 0
-    assert json.dumps(here) == json.dumps(there)
+    single, parallel = comparable(finished), comparable(tmp_path / "run")
+    assert parallel["settings"]["env"].pop("workers") == 2
+    assert single["settings"]["env"].pop("workers") == 0
+    assert json.dumps(single) == json.dumps(parallel)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from tests.support import saved_model, tiny_vllm
 pytestmark = [*tiny_vllm.MARKS, pytest.mark.timeout(600)]
 
 ON_VLLM = "model.backend=vllm"
-PROMPT = [4 + place % 9 for place in range(40)]
+PROMPT = [4 + index % 9 for index in range(40)]
 
 
 def save(folder: Path) -> Path:
@@ -51,7 +51,7 @@ def test_training_moves_what_plays(tmp_path: Path) -> None:
     model = save(tmp_path / "model")
     learning = ["--layer", "1", "train.layer_learning_rate=0.3", ON_VLLM]
     assert cli.main(command("run", model, tmp_path / "run", *learning)) == 0
-    # What plays after training is what was trained, by what transformers says of it.
+    # With the trained weights, transformers plays the same episodes as vLLM did.
     assert cli.main(command("eval", tmp_path / "run", tmp_path / "eval")) == 0
     before, after = actions(tmp_path / "run", "base"), actions(tmp_path / "run", "final")
     assert after == actions(tmp_path / "eval", "base")
@@ -72,7 +72,7 @@ def test_a_killed_run_ends_in_the_record_of_an_uninterrupted_one(tmp_path: Path)
     assert episodes.read(tables[0]) == episodes.read(tables[1])
 
 
-# Of vLLM itself, which warns.
+# vLLM itself warns.
 @pytest.mark.filterwarnings("ignore")
 def test_an_exported_model_is_the_same_in_vllm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -87,7 +87,7 @@ def test_an_exported_model_is_the_same_in_vllm(
     plain, base = logprobs_of_transformers(merged), logprobs_of_transformers(model)
     assert len(served) >= 20
     assert served == pytest.approx({token: plain[token] for token in served}, abs=1e-3)
-    # The base says something else.
+    # The base model has other log-probabilities.
     assert served != pytest.approx({token: base[token] for token in served}, abs=1e-2)
 
 
@@ -100,7 +100,7 @@ def logprobs_of_transformers(folder: Path) -> Mapping[int, float]:
 
 
 def logprobs_of_vllm(folder: Path) -> Mapping[int, float]:
-    """Load a folder as anybody would, and ask how likely each token is after a prompt."""
+    """Load a folder in vLLM, and get the log-probabilities of the 20 likeliest next tokens."""
     vllm: Any = importlib.import_module("vllm")
     llm = vllm.LLM(str(folder), dtype="float32", enforce_eager=True, kv_cache_memory_bytes=10**8)
     with cast(Any, torch.compiler).set_stance("force_eager"):

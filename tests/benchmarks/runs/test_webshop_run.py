@@ -1,4 +1,4 @@
-"""WebShop as it comes: its own model, its own catalogue, one layer."""
+"""A run on WebShop with its defaults: embedded model, synthetic catalogue, one layer."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def test_one_layer_of_the_embedded_model_is_trained_and_scored(
 ) -> None:
     out = tmp_path / "run"
     argv = ["run", "webshop", "--layer", "15", "--preset", "quick", "--out", str(out)]
-    # Of 16 purchases some are right, and some of the others are paid for in part.
+    # Some of the 16 purchases are perfect, and some others have a score between 0 and 1.
     assert cli.main([*argv, "env.reward=score", "eval.tasks=16", "env.slots=16"]) == 0
     record = run_record.read(out / "record.json")
     assert (record.env.source, record.model.name) == ("webshop-synth", "embedded-webshop")

@@ -1,1 +1,1 @@
-"""The settings of a run: their form, their values, and what they may be."""
+"""The settings of a run: their types, default values, checks and text form."""

@@ -1,6 +1,6 @@
-"""From ``conf/`` and what was typed to the settings of a run; hydra ends here.
+"""Composition of a run's settings from ``conf/`` and the overrides on the command line.
 
-Nothing of earlier runs is read: what one says is filled in by ``runs/resolve.py``.
+The adapter to hydra. Settings that depend on earlier runs are filled in by ``runs/resolve.py``.
 """
 
 import copy
@@ -17,17 +17,17 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.envs import registry
 
 CONF = "layerbench.benchmarks.config.conf"
-"""Where hydra finds the YAML files."""
+"""The package that holds the YAML files."""
 
 _ALGORITHM = "algorithm.name"
 
 
 def compose_settings(env: str, typed: Sequence[str], *, preset: str) -> RunConfig:
-    """Put together the settings from ``conf/`` and what was typed, as they are typed.
+    """Compose the settings from ``conf/`` and overrides, without reading any earlier run.
 
     Args:
         env: Name of the environment.
-        typed: ``name=value`` each.
+        typed: Overrides, ``name=value`` each.
         preset: Name of the preset.
 
     Raises:
@@ -35,19 +35,20 @@ def compose_settings(env: str, typed: Sequence[str], *, preset: str) -> RunConfi
         SettingsError: A setting does not exist, or has a value of another type.
     """
     overrides.check_choice("preset", preset, validate.PRESETS)
-    chosen = _choose(registry.find(env).name, preset, _algorithm(typed))
+    files = _files(registry.find(env).name, preset, _typed_algorithm(typed))
     typed = endpoints.with_defaults(typed)
-    return from_hydra(_compose(*chosen, *overrides.to_hydra(typed, _compose(*chosen))))
+    # Composed twice: the overrides are checked against the names and types of the defaults.
+    return from_hydra(_compose(*files, *overrides.to_hydra(typed, _compose(*files))))
 
 
 def to_hydra(config: RunConfig) -> list[str]:
     """List the overrides by which hydra composes these settings from ``conf/run.yaml``."""
-    chosen = _choose(config.env.name, config.preset, config.algorithm.name)
-    return [*chosen, *overrides.changes(_compose(*chosen), sections.form_of(config))]
+    files = _files(config.env.name, config.preset, config.algorithm.name)
+    return [*files, *overrides.changes(_compose(*files), sections.form_of(config))]
 
 
 def from_hydra(composed: object) -> RunConfig:
-    """Take the settings that hydra composed, each checked by itself.
+    """Convert the settings that hydra composed, and check each by itself.
 
     Raises:
         SettingsError: A setting cannot have its value.
@@ -57,29 +58,30 @@ def from_hydra(composed: object) -> RunConfig:
 
 
 def register() -> None:
-    """Tell hydra the form of the settings; it must know before it composes any."""
+    """Store the schema in hydra, which must be done before anything is composed."""
     ConfigStore.instance().store(name="run_schema", node=sections.hydra_form(RunConfig))
 
 
 def values_of(typed: Sequence[str], name: str) -> list[str]:
-    """List the values that were typed for a setting, the last of which holds."""
+    """List the values that were typed for a setting, in order; the last one holds."""
     return [value.strip() for n, _, value in (t.partition("=") for t in typed) if n == name]
 
 
-def _choose(env: str, preset: str, algorithm: str) -> tuple[str, ...]:
-    """Name the files in ``conf/`` that settings start from."""
+def _files(env: str, preset: str, algorithm: str) -> tuple[str, ...]:
+    """List the overrides that select the files in ``conf/`` with the defaults."""
     return (f"env={env}", f"preset={preset}", f"algorithm={algorithm}")
 
 
-def _algorithm(typed: Sequence[str]) -> str:
-    """Read which algorithm was typed: it brings settings of its own, which others override."""
+def _typed_algorithm(typed: Sequence[str]) -> str:
+    # Read first, since the algorithm selects a file of defaults.
     algorithm = (values_of(typed, _ALGORITHM) or ["gigpo"])[-1]
     overrides.check_choice(_ALGORITHM, algorithm, sections.choices_of(RunConfig)[_ALGORITHM])
     return algorithm
 
 
 def _compose(*settings: str) -> object:
-    """Compose in the form of ``sections.hydra_form``."""
+    """Compose an instance of ``sections.hydra_form(RunConfig)``."""
+    # Composing takes a third of a second, hence the cache; its objects are mutable, hence the copy.
     return copy.deepcopy(_composed(*settings))
 
 

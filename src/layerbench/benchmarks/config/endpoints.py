@@ -1,4 +1,4 @@
-"""Models behind an OpenAI-compatible endpoint: how they are named, and what they can do."""
+"""Settings of models behind an OpenAI-compatible endpoint: names, defaults and limits."""
 
 import os
 from collections.abc import Sequence
@@ -8,22 +8,23 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 
 PREFIX = "openai:"
-"""Before the endpoint's name for a model."""
+"""Prefix of a model's name at the endpoint."""
 
 _OPENAI = "https://api.openai.com/v1"
-# The only way in which such a model can be asked, whatever the preset says of others.
-_ASKED_BY = {"agent.action_mode": "generate", "agent.context_mode": "window"}
+# The only modes of `ChatAgent`, whatever the preset has for other models: an endpoint cannot
+# constrain its answers to the admissible actions.
+_REQUIRED_MODES = {"agent.action_mode": "generate", "agent.context_mode": "window"}
 
 
 def is_endpoint(name: str) -> bool:
-    """Tell whether a model is asked over the network."""
+    """Tell whether a model is behind an endpoint."""
     return name.startswith(PREFIX)
 
 
 def with_defaults(typed: Sequence[str]) -> list[str]:
-    """Add to what was typed how a model behind an endpoint is asked, and where it is.
+    """Add the modes and the URL of a model behind an endpoint to the overrides.
 
-    Nothing is added for any other model.
+    Overrides for any other model stay as they are.
 
     Raises:
         SettingsError: A revision was typed.
@@ -34,15 +35,15 @@ def with_defaults(typed: Sequence[str]) -> list[str]:
     if "model.revision" in given:
         raise SettingsError("model.revision is of models on the Hub: leave it out")
     url = os.environ.get("OPENAI_BASE_URL", "").strip() or _OPENAI
-    defaults = {**_ASKED_BY, "model.base_url": url}
+    defaults = {**_REQUIRED_MODES, "model.base_url": url}
     return [*typed, *(f"{name}={value}" for name, value in defaults.items() if name not in given)]
 
 
 def check(config: RunConfig) -> None:
-    """Refuse what a model behind an endpoint cannot do, and an address for any other.
+    """Refuse settings that an endpoint cannot serve, and a URL for any other model.
 
     Raises:
-        SettingsError: Says what to do instead.
+        SettingsError: The settings do not fit the model; the message says what to do instead.
     """
     name, url = config.model.name, config.model.base_url
     if not is_endpoint(name):
@@ -58,7 +59,7 @@ def check(config: RunConfig) -> None:
         raise SettingsError(f"{name} is behind an endpoint and cannot learn: use layerbench eval")
     agent = config.agent
     modes = {"agent.action_mode": agent.action_mode, "agent.context_mode": agent.context_mode}
-    for setting, value in _ASKED_BY.items():
+    for setting, value in _REQUIRED_MODES.items():
         if modes[setting] != value:
             raise SettingsError(
                 f"a model behind an endpoint cannot be asked by {setting}={modes[setting]}: "
@@ -70,10 +71,11 @@ def check(config: RunConfig) -> None:
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
+        # Both are parsed on access: an invalid port raises here.
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise SettingsError(f"model.base_url cannot be read: {error}") from error
-    # Not repeated in the message: it may hold a secret.
+    # The URL is left out of the message: it may hold a secret.
     if parts.username is not None or parts.query or parts.fragment:
         raise SettingsError(
             "model.base_url is recorded, so it must have no user, password, query or fragment: "

@@ -1,4 +1,4 @@
-"""``name=value`` as typed on the command line, checked by name and put into hydra's grammar."""
+"""Overrides ``name=value`` from the command line, checked and translated to hydra's grammar."""
 
 import dataclasses
 import difflib
@@ -10,8 +10,8 @@ from typing import Any, cast
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs.choices import nearest
 
-# Chosen otherwise, because other settings hang on them.
-_ELSEWHERE = {
+# Settings that are no overrides: the first two select files of defaults, the others are filled in.
+_CHOSEN_BY = {
     "preset": "--preset",
     "env.name": "the argument ENV",
     "parts": "layerbench combine",
@@ -21,12 +21,12 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One name that can be typed.
+    """A setting under a name that can be typed.
 
     Attributes:
-        name: As typed.
-        path: Where hydra keeps it.
-        value: The present one.
+        name: Name on the command line.
+        path: Path in hydra's configuration.
+        value: Present value.
     """
 
     name: str
@@ -35,20 +35,20 @@ class Setting:
 
 
 def to_hydra(typed: Sequence[str], config: object) -> list[str]:
-    """Check names and values against a dataclass of settings, and quote the values for hydra.
+    """Check overrides against a dataclass of settings, and quote their values for hydra.
 
     Text needs no quotes, and a list no brackets.
 
     Raises:
-        SettingsError: There is no ``=``, no setting of that name, or a value of another type; the
-            message has the nearest name. Or a setting has two values.
+        SettingsError: An override has no ``=``, no setting of its name (the message has the
+            nearest), or a value of another type; or a setting has two values.
     """
     settings = {setting.name: setting for setting in settings_of(config)}
     converted = [_to_hydra(item, settings) for item in typed]
     given: dict[str, str] = {}
     for item in typed:
         name, _, text = item.partition("=")
-        # By path, since an entry of a mapping has two names.
+        # Compared by path: an entry of a mapping has two names, but one path.
         path = settings[name].path
         if path in given:
             raise SettingsError(
@@ -59,26 +59,25 @@ def to_hydra(typed: Sequence[str], config: object) -> list[str]:
 
 
 def changes(before: object, after: object) -> list[str]:
-    """List in hydra's grammar what turns one dataclass of settings into another of its class."""
+    """List the overrides, in hydra's grammar, that turn one set of settings into another."""
     old = {setting.path: setting.value for setting in settings_of(before)}
-    # By path, since an entry of a mapping has two names.
     new = {setting.path: setting.value for setting in settings_of(after)}
     return [f"{path}={_literal(new[path])}" for path in new if new[path] != old[path]]
 
 
 def settings_of(config: object, name: str = "", path: str = "") -> Iterator[Setting]:
-    """List what can be typed in a dataclass of settings.
+    """List the settings of a dataclass by the names that can be typed.
 
-    Entries of a mapping come under two names: ``env.source`` and ``env.options.source``.
+    Entries of a mapping have two names: ``env.source`` and ``env.options.source``.
 
     Args:
         config: The dataclass, or a value in it.
-        name: Under which the value is typed; empty for the whole.
-        path: Where hydra keeps the value.
+        name: Name of the value on the command line; empty for the whole.
+        path: Path of the value in hydra's configuration; empty for the whole.
     """
     if dataclasses.is_dataclass(config):
         for field in dataclasses.fields(config):
-            inner = (f"{where}.{field.name}".lstrip(".") for where in (name, path))
+            inner = (f"{outer}.{field.name}".lstrip(".") for outer in (name, path))
             yield from settings_of(getattr(config, field.name), *inner)
     elif isinstance(config, Mapping):
         for key, value in cast(Mapping[str, Any], config).items():
@@ -92,7 +91,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Refuse a value that is none of the choices.
 
     Raises:
-        SettingsError: With the nearest choice, or all of them.
+        SettingsError: The value is none of them; the message has the nearest choice, or all.
     """
     if value not in choices:
         raise SettingsError(f"{name} cannot be '{value}': {nearest(value, choices)}")
@@ -102,9 +101,10 @@ def _to_hydra(item: str, settings: Mapping[str, Setting]) -> str:
     name, equals, text = item.partition("=")
     if not equals:
         raise SettingsError(f"expected setting=value, got '{item}'")
-    for known in (name, name.partition(".")[0]):
-        if known in _ELSEWHERE:
-            raise SettingsError(f"{name} is chosen by {_ELSEWHERE[known]}")
+    # The second for settings within `read_from`, as `read_from.layers.table`.
+    for prefix in (name, name.partition(".")[0]):
+        if prefix in _CHOSEN_BY:
+            raise SettingsError(f"{name} is chosen by {_CHOSEN_BY[prefix]}")
     if name not in settings:
         raise SettingsError(f"no setting named '{name}'{_hint(name, settings)}")
     setting = settings[name]
@@ -112,8 +112,8 @@ def _to_hydra(item: str, settings: Mapping[str, Setting]) -> str:
 
 
 def _hint(name: str, settings: Mapping[str, Setting]) -> str:
-    """Suggest a setting by its full name, else by its last part alone."""
-    last_parts = {known.rpartition(".")[2]: known for known in settings}
+    """Suggest the setting with the nearest full name, else with the nearest last part."""
+    last_parts = {full_name.rpartition(".")[2]: full_name for full_name in settings}
     if close := difflib.get_close_matches(name, settings, n=1):
         return f": did you mean '{close[0]}'?"
     if close := difflib.get_close_matches(name.rpartition(".")[2], last_parts, n=1):
@@ -122,12 +122,13 @@ def _hint(name: str, settings: Mapping[str, Setting]) -> str:
 
 
 def _value(setting: Setting, text: str) -> str:
-    """Write a value in hydra's grammar, by the type of the present one."""
+    """Write a value in hydra's grammar, with the type of the present value."""
     present = setting.value
     if present is None:
         return "null" if text in ("", "null", "none") else quoted(text)
     if isinstance(present, list):
         return _list(setting.name, text)
+    # Before the numbers: a bool is an int to Python.
     if isinstance(present, bool):
         return _flag(setting.name, text)
     if isinstance(present, int | float):
@@ -149,19 +150,19 @@ def _flag(name: str, text: str) -> str:
     return text.lower()
 
 
-def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
+def _number(name: str, text: str, cls: type[int] | type[float]) -> int | float:
     try:
-        number = kind(text)
+        number = cls(text)
     except ValueError as error:
-        wanted = "a whole number" if kind is int else "a number"
-        raise SettingsError(f"{name} must be {wanted}, got '{text}'") from error
+        requirement = "a whole number" if cls is int else "a number"
+        raise SettingsError(f"{name} must be {requirement}, got '{text}'") from error
     if not math.isfinite(number):
         raise SettingsError(f"{name} must be finite, got '{text}'")
     return number
 
 
 def _literal(value: object) -> str:
-    """Write a value in hydra's grammar, by its own type."""
+    """Write a value in hydra's grammar, with its own type."""
     if isinstance(value, list):
         return f"[{','.join(_literal(item) for item in cast(list[object], value))}]"
     if value is None:
@@ -170,6 +171,6 @@ def _literal(value: object) -> str:
 
 
 def quoted(text: str) -> str:
-    """Write text in hydra's grammar such that nothing in it has a meaning there."""
+    """Quote text for hydra's grammar, so that commas, braces and the like are text."""
     escaped = text.replace("'", "\\'")
     return f"'{escaped}'"

@@ -1,7 +1,7 @@
-"""The settings of a run as dataclasses, each declared once; their values are in ``conf/``.
+"""The settings of a run as dataclasses, each declared once; their default values are in ``conf/``.
 
-A field has the setting's type, its range as metadata (``Annotated``) and its docstring; nothing
-here has a value that a run could use. Those of learning are declared in ``rl/settings.py``.
+A field has the setting's type, its range as metadata (``Annotated``) and its docstring. The
+sections ``algorithm`` and ``train`` are declared in ``rl/settings.py``.
 """
 
 from dataclasses import dataclass, field
@@ -18,22 +18,23 @@ from layerbench.rl.settings import (
     TrainSettings,
 )
 
+# One word of numpy's SeedSequence: of two words, 2**32 would give the numbers of the path (0, 1).
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 
 
 @dataclass
 class EnvConfig:
-    """What is played.
+    """The environment.
 
     Attributes:
         name: Name in the registry.
-        train_split: Tasks to train on.
-        eval_splits: Tasks to score; each split is scored and reported by itself.
-        max_turns: Actions after which an episode is truncated.
-        workers: Processes that play; 0 plays in the main process.
-        slots: Episodes under way at once.
+        train_split: Split of the tasks to train on.
+        eval_splits: Splits of the tasks to score; each is scored and reported by itself.
+        max_turns: Number of actions after which an episode is truncated.
+        workers: Number of processes that step environments; 0 steps them in the main process.
+        slots: Number of episodes played at once.
         options: The environment's own options, declared in its YAML file; on the command line
-            ``env.NAME=`` stands for ``env.options.NAME=``.
+            ``env.NAME=`` is short for ``env.options.NAME=``.
     """
 
     name: str
@@ -47,27 +48,31 @@ class EnvConfig:
 
 @dataclass
 class ModelConfig:
-    """What plays.
+    """The language model that plays.
 
     Attributes:
         name: An embedded model (``embedded``, ``embedded-webshop``), ``smollm2-135m`` once it was
             fetched, a folder, a name on the Hugging Face Hub, the folder of a delta, or that of a
-            run, which becomes the newest checkpoint in it: the run's base model with what it has
-            trained. Or ``openai:NAME``, which is asked over the network.
-        revision: Branch, tag or commit on the Hub; of a run's or delta's model, that of its base.
-        dtype: ``float32``, ``bfloat16``, or ``auto``: float32 on a CPU, bfloat16 elsewhere.
-        device: As torch names it; ``auto``: the first GPU if there is one; or ``split``: the layers
-            are laid out over all GPUs, for a model that one cannot hold.
-        trust_remote_code: Run code that the model's repository brings along.
-        threads: Of torch; more than one is slow where other processes want the same cores.
-        attention: ``eager``, ``sdpa`` or ``flash_attention_2``; ``auto`` takes what transformers
-            would.
-        base_url: Where ``openai:NAME`` is asked, up to ``/chat/completions``; empty for others.
-        backend: Who samples: ``transformers``, or ``vllm`` by the weights of the same model.
-        cache_gb: Memory for vLLM's keys and values, in 1e9 bytes; changes the speed alone.
-        sleep: While nobody plays, vLLM gives its GPU's memory to training; does nothing on a CPU.
-        concurrency: Requests to it at once, ``env.slots`` at most; changes the speed alone, and is
-            not recorded.
+            run, which becomes its newest checkpoint: the run's base model with the trained layers.
+            Or ``openai:NAME``, a model behind an endpoint.
+        revision: Branch, tag or commit on the Hub; for a run or a delta, that of its base model.
+        dtype: Type of the weights: ``float32``, ``bfloat16``, or ``auto``, which is float32 on a
+            CPU and bfloat16 elsewhere.
+        device: Device in torch's notation; ``auto`` is the first GPU if there is one, and ``split``
+            spreads the layers over all GPUs, for a model that one cannot hold.
+        trust_remote_code: Whether to run code from the model's repository.
+        threads: Number of torch's threads; more than one is slow where cores are shared.
+        attention: Implementation of attention: ``eager``, ``sdpa`` or ``flash_attention_2``;
+            ``auto`` leaves the choice to transformers.
+        base_url: URL of the endpoint of ``openai:NAME``, without ``/chat/completions``; empty for
+            other models.
+        backend: Engine that samples: ``transformers``, or ``vllm`` with the weights of the same
+            model.
+        cache_gb: Size of vLLM's KV cache in GB (1e9 bytes); affects speed only.
+        sleep: Whether vLLM frees its GPU's memory between rollouts, for training; no effect on a
+            CPU.
+        concurrency: Number of simultaneous requests to an endpoint, ``env.slots`` at most; affects
+            speed only, and is not recorded.
     """
 
     name: str
@@ -86,19 +91,22 @@ class ModelConfig:
 
 @dataclass
 class AgentConfig:
-    """How the model is asked.
+    """Prompts and responses.
 
     Attributes:
-        style: Name of the prompts; ``auto`` takes ``compact`` for the embedded model and the
-            environment's own for any other.
-        action_mode: ``choose`` among the admissible actions, or ``generate`` free text.
-        context_mode: ``transcript``, the episode as one chat, or ``window``, one prompt a turn.
-        history: Turns told in a window prompt.
-        max_prompt_tokens: Of a window prompt.
-        max_response_tokens: Of one free answer.
-        max_context_tokens: After which a transcript ends; 0 takes what the model can read.
-        thinking: Free text begins with thoughts; false turns them off by the switch that the chat
-            template must have, as Qwen3's does.
+        style: Name of the prompt style; ``auto`` is ``compact`` or ``compact-webshop`` for an
+            embedded model, and the environment's own for any other.
+        action_mode: Form of a response: ``choose`` among the admissible actions, or ``generate``
+            free text.
+        context_mode: Form of a prompt: ``transcript``, the episode as one chat, or ``window``, one
+            prompt a turn.
+        history: Maximum number of past turns in a window prompt.
+        max_prompt_tokens: Maximum length of a window prompt, in tokens.
+        max_response_tokens: Maximum length of a response in free text, in tokens.
+        max_context_tokens: Maximum length of all that the model reads and writes in one sequence,
+            in tokens; 0 is the model's own limit.
+        thinking: Whether free text begins with thoughts; false needs a chat template with a switch
+            for them, such as Qwen3's.
     """
 
     style: str
@@ -113,15 +121,15 @@ class AgentConfig:
 
 @dataclass
 class EvalConfig:
-    """How a policy is scored.
+    """The evaluations of a run.
 
     Attributes:
-        tasks: Length of the fixed list of each split; 0 takes the whole split.
-        episodes_per_task: Episodes of each task.
-        temperature: Of the sampling; 0 is greedy.
-        seed: Of the lists, the same for every run that is to be compared, and together with the
-            run's own seed of the sampling.
-        every: Iterations between evaluations during training; 0 for none.
+        tasks: Length of each split's fixed list of tasks; 0 is the whole split.
+        episodes_per_task: Number of episodes of each task.
+        temperature: Sampling temperature; 0 is greedy.
+        seed: Seed of the task lists, equal in all runs that are to be compared; with the run's own
+            seed, also that of the sampling.
+        every: Number of iterations between evaluations during training; 0 for none.
     """
 
     tasks: Count
@@ -133,13 +141,13 @@ class EvalConfig:
 
 @dataclass
 class PartConfig:
-    """A finished run whose layers a combined model has.
+    """A finished run whose trained layers are part of a combined model.
 
     Attributes:
-        run: Its folder.
-        checkpoint: Name of the checkpoint that holds its layers.
-        layers: Decoder blocks that it trained, from 0.
-        weights_sha256: Hash of the base model with these layers alone.
+        run: Folder of the run.
+        checkpoint: Name of its checkpoint that has the layers.
+        layers: Indices of the decoder blocks that it trained, from 0.
+        weights_sha256: SHA-256 of the weights of the base model with these layers alone.
     """
 
     run: str
@@ -150,13 +158,13 @@ class PartConfig:
 
 @dataclass
 class SourceConfig:
-    """Which table of an earlier sweep a setting was read from; all empty if it was typed.
+    """The leaderboard table that a setting was read from; all empty if the value was typed.
 
     Attributes:
-        asked: What was typed for it, such as ``top:5@runs``.
-        table: Name of the leaderboard's table.
-        sha256: Hash of the file, or of the records behind the table.
-        weights_sha256: Of the base model of that table.
+        asked: Value as typed, such as ``top:5@runs``.
+        table: Name of the table.
+        sha256: SHA-256 of the leaderboard file, or of the records behind the table.
+        weights_sha256: SHA-256 of the weights of that table's base model.
     """
 
     asked: str = ""
@@ -167,11 +175,11 @@ class SourceConfig:
 
 @dataclass
 class SourcesConfig:
-    """Where settings were read from; what was read stands in the settings themselves.
+    """The sources of settings that were read from an earlier sweep.
 
     Attributes:
-        layers: Of ``layers``.
-        lr_scale: Of ``train.lr_scale``.
+        layers: Source of ``layers``.
+        lr_scale: Source of ``train.lr_scale``.
     """
 
     layers: SourceConfig = field(default_factory=SourceConfig)
@@ -180,23 +188,23 @@ class SourcesConfig:
 
 @dataclass
 class RunConfig:
-    """One run.
+    """All settings of a run.
 
     Attributes:
-        env: What is played.
-        model: What plays.
-        agent: How the model is asked.
-        algorithm: How turns are compared.
-        train: How the model learns.
-        eval: How a policy is scored.
-        layers: Which layers learn: ``15``, ``10,15,20-23``, ``middle:10``, ``full``,
-            ``all-layers`` or ``none``; ``top:5@RESULTS`` becomes the five that contributed most in
-            an earlier sweep.
-        seed: Of training: its list of tasks, its order and its sampling.
-        preset: Where the settings started from.
+        env: The environment.
+        model: The language model that plays.
+        agent: Prompts and responses.
+        algorithm: The advantage of each turn.
+        train: Optimization and rollouts.
+        eval: The evaluations.
+        layers: Selection of the layers to train: ``15``, ``10,15,20-23``, ``middle:10``, ``full``,
+            ``all-layers`` or ``none``; ``top:5@RESULTS`` becomes the five layers of the largest
+            contribution in an earlier sweep.
+        seed: Seed of training: its list of tasks, its order and its sampling.
+        preset: Name of the preset that gave the defaults.
         run_root: Folder that holds the run folders.
-        parts: What a combined model is put together from; empty for every other run.
-        read_from: Where settings were read from, if it was an earlier sweep.
+        parts: Runs whose layers a combined model has; empty for every other run.
+        read_from: Sources of the settings that were read from an earlier sweep.
     """
 
     env: EnvConfig

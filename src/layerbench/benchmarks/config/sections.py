@@ -1,4 +1,4 @@
-"""Between the settings as they are declared and the flat, plain form that hydra composes.
+"""Conversion between the declared settings and the flat form with plain types for hydra.
 
 A setting is declared once: a field of a dataclass, here in ``schema.py`` or in ``rl/settings.py``,
 with its type, its range and its docstring. What hydra needs (plain types, no values) is derived
@@ -22,52 +22,54 @@ from layerbench.rl.settings import LossSettings, Range
 T = TypeVar("T")
 
 FLAT = (LossSettings,)
-"""Classes whose settings stand among those of the section that holds them: ``train.clip_low``."""
+"""Classes whose settings are flat in the section that holds them: ``train.clip_low``."""
 
 _OPTION = Range(0)
-"""For numbers among an environment's options, which declare no range."""
+"""Range of numbers among an environment's options, which declare none."""
 
 
+# Cached: omegaconf takes a class that is made twice for two, and refuses to merge them.
 @functools.cache
-def hydra_form(kind: type[Any]) -> type[Any]:
+def hydra_form(cls: type[Any]) -> type[Any]:
     """Make the dataclass that hydra composes: plain types, flat sections, values missing."""
     fields: list[tuple[str, Any, Any]] = []
-    for name, hint, default in _fields(kind):
+    for name, hint, default in _fields(cls):
         if hint in FLAT:
             inner = dataclasses.fields(hydra_form(hint))
             fields += [(f.name, f.type, dataclasses.field(default=f.default)) for f in inner]
         else:
             fields.append((name, _plain_type(hint), _default(hint, default)))
-    return dataclasses.make_dataclass(f"{kind.__name__}Form", fields)
+    return dataclasses.make_dataclass(f"{cls.__name__}Form", fields)
 
 
-def settings_from(kind: type[T], form: object, *, name: str = "") -> T:
-    """Make settings from what hydra composed, and check every value by its own field.
+def settings_from(cls: type[T], form: object, *, name: str = "") -> T:
+    """Make settings from hydra's form, and check every value by its own field.
 
     Args:
-        kind: Class of the settings.
-        form: An instance of ``hydra_form(kind)``, or of the section that holds it.
+        cls: Class of the settings.
+        form: An instance of ``hydra_form(cls)``, or of the section that holds it.
         name: Name of the section, for errors.
 
     Raises:
-        SettingsError: Names the first setting with a value that it cannot have, and what would be
-            right.
+        SettingsError: A value is not allowed; the message names the first such setting and what
+            would be right.
     """
     values: dict[str, Any] = {}
-    for field, hint, _ in _fields(kind):
+    for field, hint, _ in _fields(cls):
         if hint in FLAT:
             values[field] = settings_from(hint, form, name=name)
             continue
         full_name = f"{name}.{field}".lstrip(".")
         values[field] = _value_from(hint, getattr(form, field), full_name)
     try:
-        return kind(**values)
+        return cls(**values)
+    # Rules of several fields are in the class, which does not know its section's name.
     except UserError as error:
         raise SettingsError(f"{name}.{error}") from error
 
 
 def form_of(settings: object) -> Any:  # noqa: ANN401 - a class made by hydra_form
-    """Put settings back into the form that hydra composes."""
+    """Convert settings to the form that hydra composes."""
     values: dict[str, Any] = {}
     for field, hint, _ in _fields(type(settings)):
         value: Any = getattr(settings, field)
@@ -79,10 +81,10 @@ def form_of(settings: object) -> Any:  # noqa: ANN401 - a class made by hydra_fo
 
 
 @functools.cache
-def choices_of(kind: type[Any], name: str = "") -> Mapping[str, tuple[str, ...]]:
-    """List, by full name, the settings that are one of a few words."""
+def choices_of(cls: type[Any], name: str = "") -> Mapping[str, tuple[str, ...]]:
+    """List the allowed words of each setting that has some, by the setting's full name."""
     choices: dict[str, tuple[str, ...]] = {}
-    for field, hint, _ in _fields(kind):
+    for field, hint, _ in _fields(cls):
         full_name = f"{name}.{field}".lstrip(".")
         if words := _words(hint):
             choices[full_name] = words
@@ -91,14 +93,14 @@ def choices_of(kind: type[Any], name: str = "") -> Mapping[str, tuple[str, ...]]
     return choices
 
 
-def _fields(kind: type[Any]) -> Iterator[tuple[str, Any, Any]]:
+def _fields(cls: type[Any]) -> Iterator[tuple[str, Any, Any]]:
     """List the fields of a settings class: name, type with its metadata, and the field itself."""
-    hints = _hints(kind)
-    for field in dataclasses.fields(kind):
+    hints = _hints(cls)
+    for field in dataclasses.fields(cls):
         yield field.name, hints[field.name], field
 
 
-# Reading the hints of a module with postponed annotations evaluates each anew.
+# Cached, since get_type_hints evaluates postponed annotations at every call.
 _hints = functools.cache(functools.partial(get_type_hints, include_extras=True))
 
 
@@ -140,6 +142,7 @@ def _value_from(hint: Any, value: Any, name: str) -> Any:  # noqa: ANN401 - any 
 
 
 def _check_range(allowed: Range, value: object, name: str) -> None:
+    # A bool is an int to Python, but has no range.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     if requirement := allowed.requirement(value):

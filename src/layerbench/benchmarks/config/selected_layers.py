@@ -1,4 +1,4 @@
-"""The selection that a run's settings give, and the name under which it is recorded."""
+"""The layer selection of a run's settings, and its name in the record."""
 
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.rl.lr_scales import label_scales, parse_scales
@@ -7,10 +7,10 @@ from layerbench.rl.types import LayerSelection
 
 
 def selection_of(config: RunConfig, *, num_layers: int) -> LayerSelection:
-    """Read which layers learn, or are put together from the parts of a combined model.
+    """Parse the layers to train; for a combined model, collect the layers of its parts.
 
     Raises:
-        UserError: The settings ask for layers that the model has not.
+        UserError: The settings name layers that the model does not have.
     """
     if not config.parts:
         return parse_selection(config.layers, num_layers)
@@ -19,5 +19,5 @@ def selection_of(config: RunConfig, *, num_layers: int) -> LayerSelection:
 
 
 def recorded_name(config: RunConfig, selection: LayerSelection) -> str:
-    """Name the selection such that equal names in one table mean equal training."""
+    """Name the selection, so that equal names in one leaderboard table mean equal training."""
     return selection.name + label_scales(parse_scales(config.train.lr_scale))

@@ -1,4 +1,4 @@
-"""Settings as plain data: in a record, in ``config.yaml``, as a fingerprint, and back."""
+"""Settings as plain data, for a record, ``config.yaml`` and a fingerprint, and back."""
 
 import dataclasses
 import hashlib
@@ -27,30 +27,30 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
 
 
 def asked_layers(config: RunConfig) -> str:
-    """Give the layers as they were asked for, before they were read from an earlier sweep."""
+    """Give ``layers`` as typed, such as ``top:5@RESULTS`` before it was read from the sweep."""
     return config.read_from.layers.asked or config.layers
 
 
 def to_yaml(config: RunConfig) -> str:
-    """Write the resolved settings."""
+    """Write the resolved settings as YAML, as in ``config.yaml``."""
     return _yaml(as_dict(config))
 
 
 def listing(config: RunConfig) -> str:
-    """Write every setting that there is, for a reader."""
+    """Write every setting that can be typed, as YAML."""
     settings = _everything(config)
-    # Nobody types these.
+    # Filled in, by `layerbench combine` and from an earlier sweep.
     del settings["parts"], settings["read_from"]
     return _yaml(settings)
 
 
 def fingerprint(config: RunConfig) -> str:
-    """Hash the settings as they were asked for: equal for the same command."""
+    """Hash the settings as typed: equal for the same command."""
     return fingerprint_of(as_dict(config))
 
 
 def fingerprint_of(settings: Mapping[str, Any]) -> str:
-    """Hash settings, as a record has them, as they were asked for."""
+    """Hash the settings of a record, with those read from a sweep as they were typed."""
     read = {name: source["asked"] for name, source in settings.get("read_from", {}).items()}
     asked = {name: value for name, value in settings.items() if name != "read_from"}
     asked["layers"] = read.get("layers", settings["layers"])
@@ -87,7 +87,7 @@ def first_difference(here: object, there: object, name: str = "") -> str:
     """Name the first setting that differs, with both values; empty if none does."""
     if isinstance(here, dict) and isinstance(there, dict):
         ours, theirs = cast(dict[str, object], here), cast(dict[str, object], there)
-        # Where settings were read from is not what they are.
+        # Left out: the source of a value may differ where the value is the same.
         for key in sorted({*ours, *theirs} - {"read_from"}):
             if difference := first_difference(ours.get(key), theirs.get(key), f"{name}.{key}"):
                 return difference

@@ -1,4 +1,4 @@
-"""Which values a setting can have, as far as that is known before anything is loaded."""
+"""Checks of settings against each other, before any model or environment is loaded."""
 
 from layerbench.benchmarks.config import endpoints
 from layerbench.benchmarks.config.schema import RunConfig, TrainSettings
@@ -6,15 +6,16 @@ from layerbench.benchmarks.errors import SettingsError
 
 PRESETS = ("quick", "default", "small", "paper")
 
-# Of vLLM, for free text.
-_HOTTEST = 2.0
+# vLLM's limit for free text, as in its backend, which is not imported here: it loads torch.
+_VLLM_MAX_TEMPERATURE = 2.0
 
 
 def check(config: RunConfig) -> None:
     """Refuse values that no run can have.
 
     Raises:
-        SettingsError: Names the setting, its value and what would be right.
+        SettingsError: A value is not allowed; the message has the setting, its value and what
+            would be right.
     """
     endpoints.check(config)
     if not config.env.eval_splits:
@@ -38,12 +39,12 @@ def check(config: RunConfig) -> None:
 
 
 def check_style(config: RunConfig) -> None:
-    """Refuse to let an embedded model's style tell what it has no words for.
+    """Refuse an embedded model's prompt style where it has no words for what it must show.
 
-    Apart from the other rules, since a person who plays needs no style.
+    Not part of ``check``, which also serves ``layerbench play``: a human player needs no style.
 
     Raises:
-        SettingsError: Says what would be right.
+        SettingsError: The style does not fit; the message says what would be right.
     """
     style, pages = config.agent.style, config.env.options.get("observation_mode", "text")
     if not style.startswith("compact"):
@@ -79,10 +80,10 @@ def _check_backend(config: RunConfig) -> None:
             "an endpoint: leave it out"
         )
     if config.agent.action_mode == "generate":
-        asked = {"train": config.train.temperature, "eval": config.eval.temperature}
-        for section, temperature in asked.items():
-            if temperature > _HOTTEST:
+        temperatures = {"train": config.train.temperature, "eval": config.eval.temperature}
+        for section, temperature in temperatures.items():
+            if temperature > _VLLM_MAX_TEMPERATURE:
                 raise SettingsError(
                     f"{section}.temperature is {temperature:g}, but vLLM samples free text at "
-                    f"{_HOTTEST:g} at most: take model.backend=transformers"
+                    f"{_VLLM_MAX_TEMPERATURE:g} at most: take model.backend=transformers"
                 )

@@ -7,8 +7,9 @@ from typing import Any
 
 from layerbench.benchmarks.leaderboard import rows
 from layerbench.benchmarks.leaderboard.rows import SplitRun
-from layerbench.benchmarks.leaderboard.types import Board, BoardKey, Duplicate, Leaderboard
+from layerbench.benchmarks.leaderboard.types import Board, Duplicate, Leaderboard
 from layerbench.benchmarks.records import comparability, discover
+from layerbench.benchmarks.records.comparability import BoardKey
 from layerbench.benchmarks.records.discover import FoundRecord
 
 

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from layerbench.benchmarks.errors import FormatError
 from layerbench.benchmarks.leaderboard import build, json_csv
-from layerbench.benchmarks.leaderboard.types import Board, BoardKey, Role, is_alone
+from layerbench.benchmarks.leaderboard.types import Board, Role, is_alone
 from layerbench.benchmarks.records import json_codec
+from layerbench.benchmarks.records.comparability import BoardKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from layerbench.benchmarks.leaderboard.types import BoardKey, Role, Row
+from layerbench.benchmarks.leaderboard.types import Role, Row
+from layerbench.benchmarks.records.comparability import BoardKey
 from layerbench.benchmarks.records.discover import FoundRecord
 from layerbench.benchmarks.records.run_record import (
     BASE_PHASE,

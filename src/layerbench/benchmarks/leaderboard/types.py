@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from layerbench.benchmarks.records.comparability import BoardKey
 from layerbench.benchmarks.records.discover import BrokenRecord, FoundRecord
 from layerbench.benchmarks.stats.contribution import Contribution, Standing
 from layerbench.benchmarks.stats.ranking import (
@@ -37,37 +38,6 @@ def is_alone(role: Role, layers: Sequence[int], selection: str) -> bool:
     if role is not Role.LAYERS or len(layers) != 1:
         return False
     return selection in (str(layers[0]), "middle:1")
-
-
-@dataclass(frozen=True, slots=True)
-class BoardKey:
-    """What the records of a table have in common: those that differ in a field never share one.
-
-    Attributes:
-        gym_id: Gymnasium id with its version.
-        env_version: Version of the environment's engine or data.
-        games: Source of the games; ``alfworld-gen`` is not comparable with published ALFWorld.
-        split: Name of the split of tasks that were scored.
-        tasks_sha256: Hash of the list of tasks and their numbers of episodes.
-        model: Hub name, folder or ``embedded``.
-        weights_sha256: Hash of the base weights.
-        dtype: Data type of the weights.
-        algorithm: Name of the advantage estimator.
-        preset: Name of the preset that the settings started from.
-        settings_sha256: Hash of all settings that can move a score.
-    """
-
-    gym_id: str
-    env_version: str
-    games: str
-    split: str
-    tasks_sha256: str
-    model: str
-    weights_sha256: str
-    dtype: str
-    algorithm: str
-    preset: str
-    settings_sha256: str
 
 
 @dataclass(frozen=True, slots=True)

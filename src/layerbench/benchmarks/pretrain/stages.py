@@ -22,11 +22,11 @@ from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.pretrain.cloning import CloningSettings, clone
 from layerbench.benchmarks.pretrain.settings import PretrainSettings
-from layerbench.benchmarks.progress_bars import progress_bars
 from layerbench.envs import registry
 from layerbench.envs.demonstrations import read
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import Task
+from layerbench.progress_bars import progress_bars
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
-from layerbench.benchmarks.leaderboard.types import BoardKey
 from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
 
 _IMMATERIAL = frozenset(
@@ -28,6 +28,37 @@ _IMMATERIAL = frozenset(
     }
 )
 """Settings that may differ within a table: those it compares, and those that change speed alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoardKey:
+    """What the records of a table have in common: those that differ in a field never share one.
+
+    Attributes:
+        gym_id: Gymnasium id with its version.
+        env_version: Version of the environment's engine or data.
+        games: Source of the games; ``alfworld-gen`` is not comparable with published ALFWorld.
+        split: Name of the split of tasks that were scored.
+        tasks_sha256: Hash of the list of tasks and their numbers of episodes.
+        model: Hub name, folder or ``embedded``.
+        weights_sha256: Hash of the base weights.
+        dtype: Data type of the weights.
+        algorithm: Name of the advantage estimator.
+        preset: Name of the preset that the settings started from.
+        settings_sha256: Hash of all settings that can move a score.
+    """
+
+    gym_id: str
+    env_version: str
+    games: str
+    split: str
+    tasks_sha256: str
+    model: str
+    weights_sha256: str
+    dtype: str
+    algorithm: str
+    preset: str
+    settings_sha256: str
 
 
 def board_key(record: RunRecord, evaluation: Evaluation) -> BoardKey:

@@ -1,4 +1,4 @@
-"""The base evaluation of one run put into the folder of another that would play the same."""
+"""Reuses a sweep's base evaluation when settings, code and hardware are equal."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ from layerbench.benchmarks.records.run_record import (
 )
 from layerbench.benchmarks.runs.console import Reporter
 
-# All that the play of the base model depends on; what is left is about training.
-_SETTINGS = ("env", "model", "agent", "eval", "seed")
+# All that the base evaluation depends on; the other settings are about training.
+_EVALUATION_SETTINGS = ("env", "model", "agent", "eval", "seed")
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Under which a run would evaluate its base model.
+    """The conditions of a run's base evaluation.
 
     Attributes:
         settings: All settings, resolved.
-        env: What it would play.
-        model: What would play.
-        code: Which code would run.
-        hardware: Where.
-        tasks: Their ids by split, in order.
+        env: The environment.
+        model: The base model.
+        code: Version of the code.
+        hardware: The machine.
+        tasks: Ids of the tasks by split, in order.
     """
 
     settings: Mapping[str, Any]
@@ -43,50 +43,52 @@ class Conditions:
     tasks: Mapping[str, Sequence[str]]
 
 
-def take_over(base: RunFolder, folder: RunFolder, mine: Conditions, reporter: Reporter) -> None:
-    """Take the base evaluation of a finished run over, split by split.
+def reuse_base_evaluation(
+    base: RunFolder, folder: RunFolder, conditions: Conditions, reporter: Reporter
+) -> None:
+    """Copy the base evaluation of a finished run, split by split.
 
-    Where a single condition differs, or the other run cannot be read, nothing is taken and the run
-    plays its own.
+    Where a single condition differs, or the finished run cannot be read, nothing is copied, and
+    the run evaluates the base model itself.
 
     Args:
         base: Folder of the run that evaluated the base model.
-        folder: Of the run that would do it again; what it has already stays.
-        mine: Its conditions.
-        reporter: Hears of what was taken, or why nothing was.
+        folder: Folder of the run to copy to; evaluations that it has already stay.
+        conditions: Conditions of the run to copy to.
+        reporter: Receives a line with what was copied, or with the reason why nothing was.
     """
     if not base.record.exists():
         return
     try:
         record = run_record.read(base.record)
-        if difference := _difference(record, mine):
+        if difference := _difference(record, conditions):
             reporter.say(f"the base model is scored again: {base.path} has another {difference}")
             return
-        for split in mine.tasks:
-            _copy(record.evaluation(phase=BASE_PHASE, split=split), base.episodes, folder)
-    # A damaged table raises one or the other.
+        for split in conditions.tasks:
+            _copy_split(record.evaluation(phase=BASE_PHASE, split=split), base.episodes, folder)
+    # pyarrow raises either for a damaged table.
     except (OSError, ValueError) as error:
         reporter.say(f"the base model is scored again: {base.path} cannot be read: {error}")
         return
     reporter.say(f"base evaluation taken over from {base.path}")
 
 
-def _difference(record: RunRecord, mine: Conditions) -> str:
+def _difference(record: RunRecord, conditions: Conditions) -> str:
     """Name the first condition that differs; empty if none does."""
-    for name in _SETTINGS:
-        if record.settings[name] != mine.settings[name]:
+    for name in _EVALUATION_SETTINGS:
+        if record.settings[name] != conditions.settings[name]:
             return f"setting of {name}"
     pairs = {
-        "environment": (record.env, mine.env),
-        "model": (record.model, mine.model),
-        "code": (record.code, mine.code),
-        "hardware": (record.hardware, mine.hardware),
-        "task list": (_tasks(record), mine.tasks),
+        "environment": (record.env, conditions.env),
+        "model": (record.model, conditions.model),
+        "code": (record.code, conditions.code),
+        "hardware": (record.hardware, conditions.hardware),
+        "task list": (_base_tasks(record), conditions.tasks),
     }
-    return next((name for name, (theirs, own) in pairs.items() if theirs != own), "")
+    return next((name for name, (first, second) in pairs.items() if first != second), "")
 
 
-def _tasks(record: RunRecord) -> dict[str, list[str]]:
+def _base_tasks(record: RunRecord) -> dict[str, list[str]]:
     return {
         evaluation.split: [outcome.task_id for outcome in evaluation.outcomes]
         for evaluation in record.evaluations
@@ -94,12 +96,12 @@ def _tasks(record: RunRecord) -> dict[str, list[str]]:
     }
 
 
-def _copy(evaluation: Evaluation, table: Path, folder: RunFolder) -> None:
+def _copy_split(evaluation: Evaluation, table: Path, folder: RunFolder) -> None:
     split = evaluation.split
     scores = folder.part(BASE_PHASE, split, suffix="json")
     if scores.exists():
         return
     part = folder.part(BASE_PHASE, split, suffix="parquet")
     episodes.extract(table, part, phase=BASE_PHASE, split=split)
-    # After the table, as when it is played.
+    # Last, since a run takes the scores as the sign of a complete evaluation.
     json_codec.write(scores, evaluation)

@@ -1,4 +1,4 @@
-"""Batches of which no episode could be played to an end, so that there is nothing to score."""
+"""Detects batches without a single complete episode, which leave nothing to score."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ class BreakdownError(RuntimeError):
     """The environment broke down in every episode of a batch."""
 
 
-def check_played(played: Sequence[Trajectory], *, what: str, asked: AgentSettings) -> None:
-    """Make sure that a batch has an episode that could be played to an end.
+def check_played(played: Sequence[Trajectory], *, what: str, settings: AgentSettings) -> None:
+    """Make sure that at least one episode of a batch came to an end.
 
     Args:
-        played: The batch.
-        what: Named in errors, such as ``base seen``.
-        asked: How the model was asked.
+        played: Episodes of the batch.
+        what: Name of the batch in errors, such as ``base seen``.
+        settings: Settings of the agent that played.
 
     Raises:
-        BreakdownError: Every episode broke down.
+        BreakdownError: The environment broke down in every episode.
         SettingsError: No episode had room in the context for its turns.
     """
     broken = [episode.error for episode in played if episode.stop is StopReason.ERROR]
@@ -33,16 +33,16 @@ def check_played(played: Sequence[Trajectory], *, what: str, asked: AgentSetting
         turns = max(len(episode.turns) for episode in played)
         raise SettingsError(
             f"in none of the {len(played)} episodes of {what} is there room for more than "
-            f"{turns} turns, and none ended by then: {_advice(asked)}"
+            f"{turns} turns, and none ended by then: {_advice(settings)}"
         )
 
 
-def _advice(asked: AgentSettings) -> str:
-    """Name what takes or limits the room, with the present values."""
-    limits = [f"agent.max_context_tokens ({asked.max_context_tokens})"]
-    if asked.context_mode is ContextMode.WINDOW:
-        limits.append(f"agent.max_prompt_tokens ({asked.max_prompt_tokens})")
+def _advice(settings: AgentSettings) -> str:
+    """Name the settings that limit the context, with their values."""
+    limits = [f"agent.max_context_tokens ({settings.max_context_tokens})"]
+    if settings.context_mode is ContextMode.WINDOW:
+        limits.append(f"agent.max_prompt_tokens ({settings.max_prompt_tokens})")
     advice = f"raise {' or '.join(limits)}"
-    if asked.action_mode is ActionMode.GENERATE:
-        advice += f", or lower agent.max_response_tokens ({asked.max_response_tokens})"
+    if settings.action_mode is ActionMode.GENERATE:
+        advice += f", or lower agent.max_response_tokens ({settings.max_response_tokens})"
     return advice

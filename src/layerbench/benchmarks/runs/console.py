@@ -1,4 +1,4 @@
-"""What a run says while it runs: a line for each step on stderr, with bars, or in a file."""
+"""Progress of a run: a line a step, on stderr with progress bars or in a log file."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
-from layerbench.benchmarks.progress_bars import progress_bars
 from layerbench.benchmarks.records import run_table, text
 from layerbench.benchmarks.records.run_record import Evaluation
+from layerbench.progress_bars import progress_bars
 from layerbench.rl.metrics import IterationMetrics
 from layerbench.rl.types import UpdateStats
 
@@ -19,27 +19,27 @@ _ROUNDING = 1e-4  # nats
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Hears of a run's steps."""
+    """Receives progress events of a run."""
 
     def say(self, line: str) -> None:
-        """Hear of anything else."""
+        """Receive a line of text, for all other events."""
         ...
 
     def playing(self, what: str, *, done: int, episodes: int) -> None:
-        """Hear how many episodes of a batch are over."""
+        """Receive the number of finished episodes of a batch."""
         ...
 
     def evaluated(self, evaluation: Evaluation) -> None:
-        """Hear of a finished evaluation."""
+        """Receive a finished evaluation."""
         ...
 
     def trained(self, metrics: IterationMetrics, *, iterations: int) -> None:
-        """Hear of a finished iteration."""
+        """Receive the metrics of a finished iteration."""
         ...
 
 
 class ConsoleReporter:
-    """Writes to stderr; use as a context manager."""
+    """Writes to stderr, with progress bars on a terminal; a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -80,7 +80,7 @@ class ConsoleReporter:
 
 
 class SilentReporter:
-    """Says nothing: of several processes, one reports."""
+    """Drops all events, in every process of a run but the first."""
 
     def say(self, line: str) -> None:
         return None
@@ -96,7 +96,7 @@ class SilentReporter:
 
 
 class LogReporter:
-    """Adds to a file, which is made by the first line."""
+    """Appends lines to a log file, which is created by the first."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

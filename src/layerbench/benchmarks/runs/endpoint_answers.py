@@ -1,4 +1,4 @@
-"""Answers of an endpoint, kept as they come: what was paid for is not asked for again."""
+"""Cache of an endpoint's answers in a file, so that no paid answer is requested twice."""
 
 import dataclasses
 import hashlib
@@ -15,18 +15,18 @@ from layerbench.benchmarks.records.run_record import EndpointRecord
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line of the file: an answer under the hash of its query."""
+    """A line of the file: the SHA-256 of a query, and its answer."""
 
     query: str
     answer: ChatAnswer
 
 
 class KeptAnswers:
-    """Asks an endpoint for what it has not answered before, in this start or an earlier one.
+    """Sends to an endpoint only the queries that are not yet answered in a file.
 
     Args:
-        path: Of the file; of one model behind one endpoint alone.
-        endpoint: Who is asked.
+        path: The file, with the answers of one model behind one endpoint.
+        endpoint: The endpoint.
 
     Raises:
         SettingsError: The file cannot be read.
@@ -35,26 +35,25 @@ class KeptAnswers:
     def __init__(self, path: Path, endpoint: ChatEndpoint) -> None:
         self._path = path
         self._endpoint = endpoint
-        self._found = _read(path) if path.exists() else {}
+        self._answers = _read(path) if path.exists() else {}
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._answers)
 
     def ask(self, queries: Sequence[ChatQuery]) -> list[ChatAnswer | None]:
         """Answer every query, in order; None where a query is too long for the model.
 
         Raises:
-            EndpointError: Some could not be answered; what came
-                before that is kept.
+            EndpointError: A query could not be answered; the answers before it are in the file.
         """
-        missing = [query for query in queries if _key(query) not in self._found]
+        missing = [query for query in queries if _key(query) not in self._answers]
         if missing:
             self._endpoint.ask(missing, self._keep)
-        return [self._found.get(_key(query)) for query in queries]
+        return [self._answers.get(_key(query)) for query in queries]
 
     def usage(self) -> EndpointRecord:
-        """Sum up what the endpoint says of all answers."""
-        answers = list(self._found.values())
+        """Sum up the token counts that the endpoint reported with all answers."""
+        answers = list(self._answers.values())
         return EndpointRecord(
             models=tuple(sorted({answer.model for answer in answers if answer.model})),
             answers=len(answers),
@@ -63,22 +62,24 @@ class KeptAnswers:
         )
 
     def _keep(self, query: ChatQuery, answer: ChatAnswer) -> None:
+        # Written at once, one answer a line, so that a kill loses at most the line it cuts off.
         line = _Line(_key(query), answer)
         with self._path.open("a", encoding="ascii") as file:
             file.write(json.dumps(json_codec.encode(line)) + "\n")
-        self._found[line.query] = answer
+        self._answers[line.query] = answer
 
 
 def _read(path: Path) -> dict[str, ChatAnswer]:
-    """Read the answers; a line that a kill cut off is dropped from the file."""
+    """Read the answers; a last line that a kill cut off is removed from the file."""
     try:
+        # Every complete line ends in a newline: what follows the last one is cut off.
         *lines, rest = json_codec.read_text(path).split("\n")
         if rest:
             json_codec.replace_text(path, "".join(f"{line}\n" for line in lines))
-        kept = [json_codec.loads(_Line, line, where=str(path)) for line in lines]
+        complete = [json_codec.loads(_Line, line, where=str(path)) for line in lines]
     except FormatError as error:
         raise SettingsError(f"{error}: use --fresh to start anew") from error
-    return {line.query: line.answer for line in kept}
+    return {line.query: line.answer for line in complete}
 
 
 def _key(query: ChatQuery) -> str:
@@ -86,5 +87,5 @@ def _key(query: ChatQuery) -> str:
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    reported = [count for count in counts if count is not None]
+    return sum(reported) if len(reported) == len(counts) else None

@@ -1,4 +1,4 @@
-"""Scoring a model behind an endpoint: the base evaluation of a run, without weights."""
+"""The run of a model behind an endpoint: a base evaluation, without weights to train."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from layerbench.benchmarks.records.run_record import (
 )
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.runs.endpoint_answers import KeptAnswers
-from layerbench.benchmarks.runs.player import Evaluator, open_pool, remember
+from layerbench.benchmarks.runs.player import Evaluator, first_state, open_pool
 from layerbench.benchmarks.runs.prepare import agent_settings, list_tasks
 from layerbench.benchmarks.runs.record import evaluation_record
 from layerbench.envs.registry import EnvIdentity
@@ -29,13 +29,13 @@ from layerbench.envs.types import Task
 
 @dataclass(frozen=True, slots=True)
 class EndpointPlan:
-    """A model that is ready to be asked.
+    """A run of a model behind an endpoint that is ready to start.
 
     Attributes:
         config: The settings.
-        identity: What is played.
-        tasks: The fixed lists to score, by split.
-        endpoint: Where the model is.
+        identity: The environment.
+        tasks: Fixed lists of the tasks to score, by split.
+        endpoint: Client of the endpoint.
     """
 
     config: RunConfig
@@ -45,10 +45,10 @@ class EndpointPlan:
 
 
 def prepare(config: RunConfig) -> EndpointPlan:
-    """List the tasks and load the client; nobody is asked.
+    """List the tasks and create the client; nothing is sent to the endpoint.
 
     Raises:
-        UserError: Data, tasks or the client are not there; the message says what to do.
+        UserError: Data, tasks or the client are missing; the message says what to do.
     """
     endpoint = ChatEndpoint(
         base_url=config.model.base_url,
@@ -60,14 +60,13 @@ def prepare(config: RunConfig) -> EndpointPlan:
 
 
 def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> RunRecord:
-    """Score the model, from where the folder says it stands, and write the record.
+    """Score the model, continuing from the folder's state, and write the record.
 
     Raises:
-        EndpointError: The endpoint does not answer; what it
-            has answered is in the folder.
+        EndpointError: The endpoint does not answer; its answers so far are in the folder.
     """
     config = prepared.config
-    state = remember(folder, reporter, weights_sha256=UNKNOWN)
+    state = first_state(folder, reporter, weights_sha256=UNKNOWN)
     answers = KeptAnswers(folder.part(BASE_PHASE, "answers", suffix="jsonl"), prepared.endpoint)
     if len(answers):
         reporter.say(f"going on after {len(answers)} answers")
@@ -105,7 +104,7 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
 
 
 def agent(config: RunConfig, chat: Chat) -> ChatAgent:
-    """Make the agent that asks the model."""
+    """Make the agent that sends its prompts to the endpoint."""
     settings = agent_settings(config.agent)
     style = prompts.style(config.agent.style, settings.action_mode, thinks=settings.thinks)
     return ChatAgent(chat, style, settings)

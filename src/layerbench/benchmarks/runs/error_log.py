@@ -1,4 +1,4 @@
-"""Where a failure that nobody foresaw leaves its traceback."""
+"""Writes the traceback of an unexpected error to error.log."""
 
 import logging
 from collections.abc import Generator
@@ -8,9 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def failure_log(path: Path) -> Generator[logging.Logger]:
-    """Give a logger that adds to a file, which is made by its first line."""
+    """Give a logger that appends to a file; the file is created by the first line."""
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
     logger = logging.getLogger("layerbench.failure")
+    # Handlers of the root logger would print the traceback on stderr, which gets one line.
     logger.propagate = False
     logger.addHandler(handler)
     try:

@@ -1,7 +1,7 @@
-"""Scoring a policy on a fixed list of tasks."""
+"""The evaluation of a policy on a fixed list of tasks."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,19 +15,19 @@ from layerbench.envs.types import Task
 def requests(
     tasks: Sequence[Task], *, episodes_per_task: int, seeds: tuple[int, int]
 ) -> list[EpisodeRequest]:
-    """Ask for the episodes of an evaluation: task by task, each with a seed of its own.
+    """List the episodes of an evaluation: task by task, each with a sampling seed of its own.
 
-    The seeds follow from the two given and the place in the list alone: two policies of one
-    training seed answer with the same luck, and those of another seed are a fresh sample.
+    A sampling seed depends on the two seeds and the position in the list only: policies of one
+    training seed share their random numbers, and those of another training seed are independent.
 
     Args:
         tasks: The fixed list.
-        episodes_per_task: Episodes of each.
-        seeds: The evaluation's, and that of training.
+        episodes_per_task: Number of episodes of each task.
+        seeds: Seed of the evaluation, and seed of training.
     """
     return [
-        EpisodeRequest(task, _episode_seed(*seeds, place, episode))
-        for place, task in enumerate(tasks)
+        EpisodeRequest(task, _episode_seed(*seeds, index, episode))
+        for index, task in enumerate(tasks)
         for episode in range(episodes_per_task)
     ]
 
@@ -41,12 +41,21 @@ def summarise(
     temperature: float,
     seconds: float,
 ) -> Evaluation:
-    """Count what the episodes of ``requests`` came to, played in that order."""
-    each = len(trajectories) // len(tasks)
-    assert len(trajectories) == each * len(tasks), "an episode is missing"
+    """Summarise the trajectories of ``requests``, in that order.
+
+    Args:
+        trajectories: Episodes, equally many of each task.
+        tasks: The fixed list.
+        phase: Name of the phase, such as ``base``.
+        split: Name of the split of the tasks.
+        temperature: Sampling temperature.
+        seconds: Wall time of the evaluation.
+    """
+    per_task = len(trajectories) // len(tasks)
+    assert len(trajectories) == per_task * len(tasks), "an episode is missing"
     outcomes = tuple(
-        _outcome(task, trajectories[place * each : (place + 1) * each])
-        for place, task in enumerate(tasks)
+        _outcome(task, trajectories[index * per_task : (index + 1) * per_task])
+        for index, task in enumerate(tasks)
     )
     turns = [turn for trajectory in trajectories for turn in trajectory.turns]
     return Evaluation(
@@ -55,7 +64,7 @@ def summarise(
         temperature=temperature,
         count=pool(outcomes),
         by_type=pool_by_type(outcomes),
-        stops=_stops(trajectories),
+        stops=dict(sorted(Counter(str(episode.stop) for episode in trajectories).items())),
         outcomes=outcomes,
         mean_turns=len(turns) / len(trajectories),
         invalid_share=sum(not turn.valid for turn in turns) / max(len(turns), 1),
@@ -66,6 +75,7 @@ def summarise(
 
 
 def _return(episode: Trajectory) -> float:
+    # A breakdown is a loss, whatever was earned before it.
     return 0.0 if episode.stop is StopReason.ERROR else sum(turn.reward for turn in episode.turns)
 
 
@@ -74,11 +84,11 @@ def _episode_seed(*path: int) -> int:
 
 
 def _outcome(task: Task, episodes: Sequence[Trajectory]) -> TaskOutcome:
-    # An environment that broke at its reset could not say what kind of task it was.
-    kinds = [episode.task_type for episode in episodes if episode.task_type]
+    # Empty where the environment broke down at its reset, before it gave the type.
+    task_types = [episode.task_type for episode in episodes if episode.task_type]
     return TaskOutcome(
         task_id=task.task_id,
-        task_type=kinds[0] if kinds else "",
+        task_type=task_types[0] if task_types else "",
         count=Count(
             planned=len(episodes),
             failed=sum(episode.stop is StopReason.ERROR for episode in episodes),
@@ -90,10 +100,6 @@ def _outcome(task: Task, episodes: Sequence[Trajectory]) -> TaskOutcome:
 
 
 def _tokens(turns: Sequence[Turn]) -> int | None:
-    """Count the sampled tokens; None where they are not known, as those of an endpoint."""
+    """Count the sampled tokens; None where they are unknown, as for an endpoint."""
     lengths = [len(turn.response.token_ids) for turn in turns]
     return sum(lengths) if all(lengths) else None
-
-
-def _stops(trajectories: Sequence[Trajectory]) -> Mapping[str, int]:
-    return dict(sorted(Counter(str(trajectory.stop) for trajectory in trajectories).items()))

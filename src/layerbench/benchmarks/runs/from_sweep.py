@@ -1,4 +1,4 @@
-"""Layers and learning rates by what the layers contributed in an earlier sweep."""
+"""Layers and learning rates from the contributions of layers in an earlier sweep."""
 
 import re
 from collections.abc import Callable
@@ -9,19 +9,18 @@ from layerbench.benchmarks.config.schema import RunConfig, SourceConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard import contributions
 from layerbench.benchmarks.leaderboard.contributions import SweptTable
-from layerbench.benchmarks.leaderboard.types import BoardKey
+from layerbench.benchmarks.records.comparability import BoardKey
 from layerbench.envs import registry
 from layerbench.rl.lr_scales import contribution_scales, spell_scales
 from layerbench.rl.selection import parse_selection, spell_layers
 
 
 def fill_in(config: RunConfig) -> None:
-    """Put layers and learning rates in the place of the sweep that they are to be read from.
+    """Replace references to an earlier sweep by the layers and learning rates read from it.
 
-    ``top:K@RESULTS`` becomes the K layers of the largest contribution, of equal ones those nearer
-    the embedding, and ``train.lr_scale=@RESULTS`` what ``contribution_scales`` makes of them. Where
-    they came from is kept beside them, so that the same settings give the same run whatever
-    RESULTS holds later.
+    ``top:K@RESULTS`` becomes the K layers of the largest contribution (of equal ones, those nearer
+    the embedding), and ``train.lr_scale=@RESULTS`` the multipliers of ``contribution_scales``. The
+    source is recorded in ``read_from``, so that a run keeps its values when RESULTS changes.
 
     Raises:
         UserError: RESULTS has no table of this environment, or several that differ; a contribution
@@ -41,58 +40,60 @@ def fill_in(config: RunConfig) -> None:
         config.train = replace(config.train, lr_scale=spell_scales(scales))
 
 
-def _source(asked: str, table: SweptTable) -> SourceConfig:
+def _source(reference: str, table: SweptTable) -> SourceConfig:
     return SourceConfig(
-        asked=asked,
+        asked=reference,
         table=table.name,
         sha256=table.sha256,
         weights_sha256=table.key.weights_sha256,
     )
 
 
-def _top(asked: str, table: SweptTable) -> str:
-    match = re.fullmatch(r"top:(\d+)@.*", asked)
+def _top(reference: str, table: SweptTable) -> str:
+    match = re.fullmatch(r"top:(\d+)@.*", reference)
     if match is None:
-        raise SettingsError(f"layers cannot be '{asked}': write top:5@RESULTS")
-    count, known = int(match[1]), table.contributions
-    if not 1 <= count <= len(known):
+        raise SettingsError(f"layers cannot be '{reference}': write top:5@RESULTS")
+    count, by_layer = int(match[1]), table.contributions
+    if not 1 <= count <= len(by_layer):
         raise SettingsError(
-            f"layers '{asked}' asks for {count} layers, but {len(known)} were trained alone: "
-            f"{spell_layers(sorted(known))}"
+            f"layers '{reference}' asks for {count} layers, but {len(by_layer)} were "
+            f"trained alone: {spell_layers(sorted(by_layer))}"
         )
-    best = sorted(known, key=lambda layer: (-known[layer], layer))[:count]
+    best = sorted(by_layer, key=lambda layer: (-by_layer[layer], layer))[:count]
     return spell_layers(sorted(best))
 
 
-def _table(where: str, config: RunConfig) -> SweptTable:
-    """Find the one table that the run's layers can be read from, with every C defined."""
-    tables = contributions.read(Path(where))
+def _table(results: str, config: RunConfig) -> SweptTable:
+    """Find the one table to read the run's layers from, with every contribution defined."""
+    tables = contributions.read(Path(results))
     identity = registry.describe(registry.find(config.env.name), config.env.options)
-    mine = (identity.gym_id, identity.source, identity.version)
-    found = [t for t in tables if (t.key.gym_id, t.key.games, t.key.env_version) == mine]
-    if not found:
+    env = (identity.gym_id, identity.source, identity.version)
+    candidates = [t for t in tables if (t.key.gym_id, t.key.games, t.key.env_version) == env]
+    if not candidates:
         others = sorted({f"{t.key.gym_id} {t.key.games}" for t in tables})
         raise SettingsError(
-            f"{where} has no layers trained alone in {identity.gym_id} {identity.source}, "
+            f"{results} has no layers trained alone in {identity.gym_id} {identity.source}, "
             f"but in: {', '.join(others) or 'nothing'}"
         )
-    # Where there is a choice: what the run itself plays with, is scored on and learns by.
-    wishes: tuple[Callable[[BoardKey], bool], ...] = (
+    # Of several tables, those of the run's own model, first split, algorithm and preset; where no
+    # table has the same, that preference is dropped.
+    preferences: tuple[Callable[[BoardKey], bool], ...] = (
         lambda key: key.model == config.model.name,
         lambda key: key.split == config.env.eval_splits[0],
         lambda key: key.algorithm == config.algorithm.name,
         lambda key: key.preset == config.preset,
     )
-    for wish in wishes:
-        found = [table for table in found if wish(table.key)] or found
-    if len(found) > 1:
-        names = "; ".join(map(_describe, found))
-        raise SettingsError(f"{where} has several tables: name a folder with one of {names}")
-    for layer, reason in found[0].undefined.items():
+    for is_preferred in preferences:
+        candidates = [table for table in candidates if is_preferred(table.key)] or candidates
+    if len(candidates) > 1:
+        names = "; ".join(map(_describe, candidates))
+        raise SettingsError(f"{results} has several tables: name a folder with one of {names}")
+    [table] = candidates
+    for layer, reason in table.undefined.items():
         raise SettingsError(
-            f"layer {layer} of table {found[0].name} in {where} has no contribution: {reason}"
+            f"layer {layer} of table {table.name} in {results} has no contribution: {reason}"
         )
-    return found[0]
+    return table
 
 
 def _describe(table: SweptTable) -> str:

@@ -1,4 +1,4 @@
-"""From settings to a finished run; an unexpected failure leaves its traceback in the folder."""
+"""Starts a run from its settings, and logs the traceback of an unexpected error."""
 
 import functools
 from collections.abc import Callable, Generator
@@ -24,19 +24,19 @@ def launch(
     reporter: Reporter | None = None,
     base: RunFolder | None = None,
 ) -> RunRecord:
-    """Run what the settings say, or read the record if another process was faster.
+    """Execute a run, or read its record if it is finished by then.
 
-    The processes that torchrun started carry the run out together; the first one holds the folder.
+    The processes that torchrun started execute the run together; the first one locks the folder.
 
     Args:
         config: The settings.
-        folder: Where the run is or will be.
-        start: What to do with a run that is there.
+        folder: Folder of the run, which need not exist.
+        start: Treatment of a run that is in the folder already.
         reporter: Receives progress events; None for the console.
-        base: A run whose base evaluation is reused, as far as it would be the same.
+        base: Run whose base evaluation is reused if its conditions are equal.
 
     Raises:
-        UserError: The settings ask for something that is not there; nothing was run.
+        UserError: The settings name something that is missing; nothing was run.
         RunFailedError: The run ended early.
     """
     with ExitStack() as stack:
@@ -45,20 +45,21 @@ def launch(
             # One of several processes reports.
             silent = SilentReporter()
             reporter = silent if processes.rank else stack.enter_context(ConsoleReporter())
+        # Before the folder is made: a mistake in the settings leaves nothing behind.
         execute = _prepare(config, base, processes)
         finished = processes.first(lambda: stack.enter_context(folder.open(config, start)))
         if finished is not None:
             return finished
         stack.enter_context(_failures_logged(folder, processes))
         reporter.say(f"run folder {folder.path}")
-        _say_what_was_read(config, reporter)
+        _report_sources(config, reporter)
         return execute(folder, reporter)
 
 
 def _prepare(
     config: RunConfig, base: RunFolder | None, processes: ProcessGroup
 ) -> Callable[[RunFolder, Reporter], RunRecord]:
-    """Load what a run needs; a model behind an endpoint is not asked yet."""
+    """Load all that a run needs; nothing is sent to an endpoint yet."""
     if endpoints.is_endpoint(config.model.name):
         if processes.size > 1:
             raise SettingsError(
@@ -78,7 +79,7 @@ def _prepare(
 
 @contextmanager
 def _failures_logged(folder: RunFolder, processes: ProcessGroup) -> Generator[None]:
-    """Turn whatever ends a run early into a line, and write its traceback to ``error.log``."""
+    """Turn an error that ends a run into one line, with the traceback in ``error.log``."""
     with failure_log(folder.error_log) as logger:
         try:
             yield
@@ -89,7 +90,7 @@ def _failures_logged(folder: RunFolder, processes: ProcessGroup) -> Generator[No
         except Exception as error:
             logger.exception("the run failed in process %d of %d", processes.rank, processes.size)
             reason = str(error).strip().partition("\n")[0]
-            # gloo says so in every process but the one whose error it is.
+            # gloo reports this in every process but the one that failed.
             if processes.size > 1 and "closed by peer" in reason:
                 raise RunFailedError(
                     f"the run failed in another process (see {folder.error_log})"
@@ -99,7 +100,7 @@ def _failures_logged(folder: RunFolder, processes: ProcessGroup) -> Generator[No
             ) from error
 
 
-def _say_what_was_read(config: RunConfig, reporter: Reporter) -> None:
+def _report_sources(config: RunConfig, reporter: Reporter) -> None:
     read = config.read_from
     for source, value in ((read.layers, config.layers), (read.lr_scale, config.train.lr_scale)):
         if source.asked:

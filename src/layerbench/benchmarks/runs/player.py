@@ -1,4 +1,4 @@
-"""Playing the batches of a run, and scoring a policy split by split."""
+"""Rollouts of a run's batches, and the evaluation of a policy split by split."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -24,18 +24,18 @@ from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share
 
 @dataclass(slots=True)
 class Evaluator:
-    """Plays by one agent, and keeps what its evaluations came to.
+    """Plays episodes with one agent, and collects its evaluations.
 
     Attributes:
         config: The settings of the run.
-        tasks: The fixed lists to score, by split.
-        agent: Who decides.
-        folder: Where evaluations are kept, held open by the caller.
-        reporter: Hears of every step.
-        pool: Where the episodes are played.
-        processes: The processes of the run; each plays a share, the first one keeps what is played.
-        evaluations: So far, in their order.
-        memory_mb: The most memory seen.
+        tasks: Fixed lists of the tasks to score, by split.
+        agent: The agent.
+        folder: Folder that the evaluations are written to, locked by the caller.
+        reporter: Receives progress events.
+        pool: The environments.
+        processes: Processes of the run; each plays a share, and the first one writes the files.
+        evaluations: Evaluations so far, in their order.
+        memory_mb: Peak memory so far, in MB.
     """
 
     config: RunConfig
@@ -54,43 +54,50 @@ class Evaluator:
         return [self.folder.part(e.phase, e.split, suffix="parquet") for e in self.evaluations]
 
     def evaluate(self, phase: str) -> None:
-        """Score the agent as it is, split by split, or read the scores from the last start."""
+        """Score the agent, split by split; splits scored before an interruption are read."""
         for split in self.config.env.eval_splits:
-            found = self.processes.first(lambda split=split: self.folder.scores(phase, split))
-            if found is None:
-                found = self._play_evaluation(phase, split)
-            self.evaluations.append(found)
-            self.reporter.evaluated(found)
+            scores = self.processes.first(lambda split=split: self.folder.scores(phase, split))
+            if scores is None:
+                scores = self._play_evaluation(phase, split)
+            self.evaluations.append(scores)
+            self.reporter.evaluated(scores)
         self.note_memory()
 
-    def play(
+    def play_batch(
         self, what: str, requests: Sequence[EpisodeRequest], temperature: float
     ) -> list[Trajectory]:
-        """Play a batch, of which each process plays its share: tasks, and so groups, whole.
+        """Play a batch; each process plays all episodes of its share of the tasks.
+
+        Args:
+            what: Name of the batch for reports and errors, such as ``base seen``.
+            requests: Episodes of the batch.
+            temperature: Sampling temperature.
+
+        Returns:
+            The trajectories of all processes, in the order of the requests.
 
         Raises:
-            BreakdownError: Every episode of it broke down.
-            SettingsError: No episode of it had room in the context
-                for its turns.
+            BreakdownError: The environment broke down in every episode.
+            SettingsError: No episode had room in the context for its turns.
         """
-        own = share(requests, by=lambda request: request.task.task_id, processes=self.processes)
-        total = len(own)
+        batch = share(requests, by=lambda request: request.task.task_id, processes=self.processes)
+        total = len(batch)
         self.reporter.playing(what, done=0, episodes=total)
-        # Equal tasks of a group are loaded once, not by each of its episodes at the same time.
-        self.pool.prepare(list({request.task.task_id: request.task for request in own}.values()))
+        # Once a task: the episodes of a group would all load the same one at the same time.
+        self.pool.prepare(list({request.task.task_id: request.task for request in batch}.values()))
         played = play_episodes(
             self.pool,
             self.agent,
-            own,
+            batch,
             temperature=temperature,
             on_progress=lambda done: self.reporter.playing(what, done=done, episodes=total),
         )
         played = self.processes.join(played)
-        check_played(played, what=what, asked=self.agent.settings)
+        check_played(played, what=what, settings=self.agent.settings)
         return played
 
     def note_memory(self) -> None:
-        """Remember the most memory seen."""
+        """Update the peak memory."""
         self.memory_mb = max(self.memory_mb, provenance.memory_mb())
 
     def _play_evaluation(self, phase: str, split: str) -> Evaluation:
@@ -101,7 +108,7 @@ class Evaluator:
             episodes_per_task=settings.episodes_per_task,
             seeds=(settings.seed, self.config.seed),
         )
-        played = self.play(f"{phase} {split}", requests, settings.temperature)
+        played = self.play_batch(f"{phase} {split}", requests, settings.temperature)
         scores = evaluation.summarise(
             played,
             tasks,
@@ -113,13 +120,13 @@ class Evaluator:
         if self.processes.rank == 0:
             table = self.folder.part(phase, split, suffix="parquet")
             episodes.write(table, played, phase=phase, split=split)
-            # After the table of its turns: whoever finds the scores finds both.
+            # Last, since scores() takes this file as the sign that both are complete.
             json_codec.write(self.folder.part(phase, split, suffix="json"), scores)
         return scores
 
 
 def open_pool(env: EnvConfig, *, one_by_one: bool = False) -> EnvPool:
-    """Make the pool in which a run plays.
+    """Make the pool of a run's environments.
 
     Args:
         env: The settings of the environment.
@@ -134,8 +141,8 @@ def open_pool(env: EnvConfig, *, one_by_one: bool = False) -> EnvPool:
     )
 
 
-def remember(folder: RunFolder, reporter: Reporter, *, weights_sha256: str) -> RunState:
-    """Get the state of the first start, which is this one if there was none."""
+def first_state(folder: RunFolder, reporter: Reporter, *, weights_sha256: str) -> RunState:
+    """Get the state of the run's first start, and write it if that is this one."""
     state = RunState(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         weights_sha256=weights_sha256,

@@ -1,4 +1,4 @@
-"""From settings to everything a run needs, loaded and checked against each other."""
+"""Loads all that a run needs (tasks, model, agent, selection) and checks that it fits together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,12 +37,12 @@ class PreparedRun:
 
     Attributes:
         config: The settings.
-        identity: What is played.
-        train_tasks: The fixed list to train on; empty where nothing is trained.
-        eval_tasks: The fixed lists to score, by split.
-        model: The base model.
-        agent: Plays by that same model.
-        selection: Which layers learn.
+        identity: The environment.
+        train_tasks: Fixed list of the tasks to train on; empty where nothing is trained.
+        eval_tasks: Fixed lists of the tasks to score, by split.
+        model: The base model, in which the selection is trained.
+        agent: Agent that plays with that model.
+        selection: Layers to train.
     """
 
     config: RunConfig
@@ -55,23 +55,26 @@ class PreparedRun:
 
     @property
     def trains(self) -> bool:
-        """Whether anything learns."""
+        """Whether any layer is trained."""
         return bool(self.train_tasks)
 
 
 def prepare(config: RunConfig) -> PreparedRun:
-    """List the tasks, load the model, and read the selection.
+    """List the tasks, load the model, and parse the selection.
 
     Raises:
-        UserError: Data, tasks, model or layers are not there; the message says what to do.
+        UserError: Data, tasks, model or layers are missing; the message says what to do.
     """
     if config.model.backend == "vllm":
         engine.require()
     torch.set_num_threads(config.model.threads)
+    # Before the model, which can take minutes to load.
     identity, eval_tasks, train_tasks = list_tasks(config)
     model, tokenizer = loading.load(config.model)
     _check_sources(config, model)
-    selection = _selection(config, model)
+    num_layers = len(decoder_blocks(model))
+    loading.check_parts(model, config.parts, num_layers=num_layers)
+    selection = selection_of(config, num_layers=num_layers)
     check_scales(parse_scales(config.train.lr_scale), selection)
     check_adapters(model, selection, rank=config.train.lora_rank)
     return PreparedRun(
@@ -88,7 +91,7 @@ def prepare(config: RunConfig) -> PreparedRun:
 def list_tasks(
     config: RunConfig,
 ) -> tuple[EnvIdentity, dict[str, tuple[Task, ...]], tuple[Task, ...]]:
-    """List what is played: the environment, the tasks to score by split, and those to train on.
+    """Describe the environment, and list the tasks to score, by split, and those to train on.
 
     Raises:
         UserError: The environment refuses its options, or has no such split, too few tasks, or no
@@ -103,7 +106,7 @@ def list_tasks(
             split=split,
             count=config.eval.tasks,
             seed=config.eval.seed,
-            asked=f"env.eval_splits={split} and eval.tasks",
+            settings=f"env.eval_splits={split} and eval.tasks",
         )
         for split in env.eval_splits
     }
@@ -114,13 +117,13 @@ def list_tasks(
             split=env.train_split,
             count=config.train.tasks,
             seed=config.seed,
-            asked=f"env.train_split={env.train_split} and train.tasks",
+            settings=f"env.train_split={env.train_split} and train.tasks",
         )
     return registry.describe(spec, env.options), eval_tasks, train_tasks
 
 
-def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, asked: str) -> tuple[Task, ...]:
-    """List tasks of a split, all of them for a count of 0; an error says what ``asked`` for it."""
+def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, settings: str) -> tuple[Task, ...]:
+    """List tasks of a split, all of them for a count of 0; errors name the ``settings``."""
     try:
         return registry.list_tasks(
             registry.find(env.name),
@@ -130,14 +133,15 @@ def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, asked: str) -> 
             options=env.options,
         )
     except UserError as error:
-        raise SettingsError(f"{error} (asked for by {asked}={count})") from error
+        raise SettingsError(f"{error} (asked for by {settings}={count})") from error
 
 
 def _check_sources(config: RunConfig, model: nn.Module) -> None:
-    """Make sure that what was read from an earlier sweep was read of this base model."""
-    read = [s for s in (config.read_from.layers, config.read_from.lr_scale) if s.asked]
-    base = weights_hash(model) if read else ""
-    for source in read:
+    """Make sure that settings read from an earlier sweep are of this base model."""
+    sources = [s for s in (config.read_from.layers, config.read_from.lr_scale) if s.asked]
+    # Only where it is needed: hashing reads all weights.
+    base = weights_hash(model) if sources else ""
+    for source in sources:
         if source.weights_sha256 != base:
             raise SettingsError(
                 f"'{source.asked}' is of a base model with other weights than "
@@ -145,27 +149,21 @@ def _check_sources(config: RunConfig, model: nn.Module) -> None:
             )
 
 
-def _selection(config: RunConfig, model: nn.Module) -> LayerSelection:
-    num_layers = len(decoder_blocks(model))
-    loading.check_parts(model, config.parts, num_layers=num_layers)
-    return selection_of(config, num_layers=num_layers)
-
-
-def agent_settings(asked: AgentConfig, *, max_context_tokens: int | None = None) -> AgentSettings:
-    """Translate the settings of the agent.
+def agent_settings(config: AgentConfig, *, max_context_tokens: int | None = None) -> AgentSettings:
+    """Convert the section ``agent`` to the settings of an agent.
 
     Args:
-        asked: The settings.
-        max_context_tokens: What the model can read, in place of what the settings say.
+        config: The section.
+        max_context_tokens: Limit for this model; None takes that of the section.
     """
     return AgentSettings(
-        action_mode=asked.action_mode,
-        context_mode=asked.context_mode,
-        history=asked.history,
-        max_prompt_tokens=asked.max_prompt_tokens,
-        max_response_tokens=asked.max_response_tokens,
-        max_context_tokens=max_context_tokens or asked.max_context_tokens,
-        thinks=asked.thinking,
+        action_mode=config.action_mode,
+        context_mode=config.context_mode,
+        history=config.history,
+        max_prompt_tokens=config.max_prompt_tokens,
+        max_response_tokens=config.max_response_tokens,
+        max_context_tokens=max_context_tokens or config.max_context_tokens,
+        thinks=config.thinking,
     )
 
 
@@ -177,7 +175,7 @@ def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgen
     style = prompts.style(config.agent.style, settings.action_mode, thinks=settings.thinks)
     if config.model.backend == "vllm":
         engine_settings = EngineSettings(
-            max_context_tokens=_longest(settings),
+            max_context_tokens=_max_sequence_tokens(settings),
             cache_gb=config.model.cache_gb,
             sleeps=config.model.sleep,
         )
@@ -186,28 +184,28 @@ def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgen
     return LLMAgent(TransformersBackend(model, eos_id=end_id), tokenizer, style, settings)
 
 
-def _longest(settings: AgentSettings) -> int:
-    """Bound what the model reads and writes in one sequence."""
+def _max_sequence_tokens(settings: AgentSettings) -> int:
+    """Bound the length of one sequence, prompt and response, for vLLM's KV cache."""
     if (settings.action_mode, settings.context_mode) != (ActionMode.GENERATE, ContextMode.WINDOW):
         return settings.max_context_tokens
-    asked = settings.max_prompt_tokens + settings.max_response_tokens
-    return min(asked, settings.max_context_tokens)
+    window_tokens = settings.max_prompt_tokens + settings.max_response_tokens
+    return min(window_tokens, settings.max_context_tokens)
 
 
-def _context_tokens(asked: int, model: nn.Module) -> int:
-    """Take as many tokens as were asked for, or for 0 all that the model can read."""
-    # Of a model of text and images, what the part that reads text can read.
+def _context_tokens(tokens: int, model: nn.Module) -> int:
+    """Resolve ``agent.max_context_tokens``: 0 is the model's own limit, which bounds any other."""
+    # A model of text and images has the limit in the configuration of its text part.
     text = cast(Any, model).config.get_text_config(decoder=True)
     readable = getattr(text, "max_position_embeddings", None)
     if not isinstance(readable, int):
-        if not asked:
+        if not tokens:
             raise SettingsError(
                 "the model does not say how much it can read: set agent.max_context_tokens"
             )
-        return asked
-    if asked > readable:
+        return tokens
+    if tokens > readable:
         raise SettingsError(
-            f"agent.max_context_tokens is {asked}, but the model reads at most {readable} tokens: "
+            f"agent.max_context_tokens is {tokens}, but the model reads at most {readable} tokens: "
             f"ask for that many, or for 0 to take them all"
         )
-    return asked or readable
+    return tokens or readable

@@ -1,4 +1,4 @@
-"""From a finished run to its record."""
+"""Makes the record of a finished run."""
 
 import dataclasses
 import math
@@ -49,13 +49,13 @@ def evaluation_record(  # noqa: PLR0913 - none of them follows from another
 
     Args:
         config: The settings.
-        identity: What was played.
-        evaluator: Has the scores.
-        state: The state of the run's first start.
-        model: What played.
-        selection: The layers that learned, which are none yet.
-        hardware: Where it ran.
-        endpoint: What answered; None where the model ran here.
+        identity: The environment.
+        evaluator: Has the run's evaluations and peak memory.
+        state: State of the run's first start.
+        model: The base model.
+        selection: The trained layers; none for an endpoint.
+        hardware: The machine.
+        endpoint: Usage of the endpoint; None where the model ran here.
     """
     code = provenance.code()
     return RunRecord(
@@ -67,7 +67,7 @@ def evaluation_record(  # noqa: PLR0913 - none of them follows from another
         preset=config.preset,
         seed=config.seed,
         settings=serialize.as_dict(config),
-        # A run whose start and end ran different commits is of neither.
+        # A run that started on one commit and ended on another is the result of neither.
         code=dataclasses.replace(code, dirty=code.dirty or code.revision != state.revision),
         evaluations=tuple(evaluator.evaluations),
         differences={},
@@ -88,14 +88,14 @@ def training_record(
     history: Sequence[IterationMetrics],
     base: BaseWeights,
 ) -> RunRecord:
-    """Make the record of a run of a model that was loaded here.
+    """Make the record of a run whose model was loaded here.
 
     Args:
-        prepared: The run.
-        evaluator: Has the scores.
-        state: The state of the run's first start.
-        history: The iterations of training; empty where nothing was trained.
-        base: The weights, from before, of every parameter that changed.
+        prepared: The run, with its model after training.
+        evaluator: Has the run's evaluations and peak memory.
+        state: State of the run's first start.
+        history: Metrics of the training iterations; empty where nothing was trained.
+        base: Base weights of every parameter that changed.
     """
     record = evaluation_record(
         prepared.config,
@@ -116,7 +116,7 @@ def training_record(
 
 
 def env_record(config: RunConfig, identity: EnvIdentity) -> EnvRecord:
-    """Describe what was played."""
+    """Describe the environment."""
     return EnvRecord(
         name=identity.name,
         gym_id=identity.gym_id,
@@ -140,7 +140,7 @@ def model_record(prepared: PreparedRun, state: RunState) -> ModelRecord:
 
 
 def hardware_record(prepared: PreparedRun, *, processes: int) -> HardwareRecord:
-    """Describe the devices that the model lies on, and this machine."""
+    """Describe the devices that hold the model, and this machine."""
     return provenance.hardware(",".join(map(str, _devices(prepared))), processes=processes)
 
 
@@ -158,6 +158,7 @@ def _selection(prepared: PreparedRun, base: BaseWeights) -> SelectionRecord:
         parameters=parameters,
         share=parameters / sum(weight.numel() for weight in prepared.model.parameters()),
         weights_sha256=weights_hash(prepared.model),
+        # None too where nothing changed, whatever the setting.
         lora_rank=(rank or None) if base.tensors else None,
     )
 
@@ -167,6 +168,7 @@ def _training(prepared: PreparedRun, history: Sequence[IterationMetrics]) -> Tra
         iterations=len(history),
         tasks=len(prepared.train_tasks),
         episodes=sum(metrics.episodes for metrics in history),
+        # `turns` is a mean over episodes: rounding gives the whole number back.
         turns=sum(round(metrics.turns * metrics.episodes) for metrics in history),
         decisions=sum(metrics.update.decisions for metrics in history),
         seconds={

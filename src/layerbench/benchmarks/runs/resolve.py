@@ -1,4 +1,4 @@
-"""The settings of a run, checked, and with what earlier runs say filled in."""
+"""Complete settings of a run: composed, filled in from earlier runs, and checked."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,19 +19,19 @@ _EMBEDDED_STYLES = {"embedded": "compact", "embedded-webshop": "compact-webshop"
 
 
 def load(env: str, typed: Sequence[str] = (), *, preset: str | None = None) -> RunConfig:
-    """Compose the settings of a run from ``conf/`` and what was typed, and check them all.
+    """Compose the settings of a run from ``conf/`` and overrides, and check them all.
 
     Args:
         env: Name of the environment.
-        typed: ``name=value`` each.
-        preset: Name of the preset; None takes ``small`` for a model that can be fetched, and for
-            what runs have trained of it, else ``default``.
+        typed: Overrides, ``name=value`` each.
+        preset: Name of the preset; None is ``small`` for a model that can be fetched and for those
+            trained from it, else ``default``.
 
     Raises:
         UnknownEnvironmentError: There is no such environment.
         SettingsError: A setting does not exist, or cannot have the value it was given.
     """
-    preset = _fitting_preset(typed) if preset is None else preset
+    preset = _default_preset(typed) if preset is None else preset
     config = compose.compose_settings(env, typed, preset=preset)
     if lineage.is_trained(config.model.name) and compose.values_of(typed, "model.revision"):
         raise SettingsError("model.revision is that of the base of a run: leave it out")
@@ -39,7 +39,7 @@ def load(env: str, typed: Sequence[str] = (), *, preset: str | None = None) -> R
 
 
 def resolve(config: RunConfig) -> RunConfig:
-    """Fill in what follows from other settings or is said by earlier runs, and check all.
+    """Fill in the settings that depend on other settings or on earlier runs, and check all.
 
     Raises:
         SettingsError: A setting cannot have its value.
@@ -50,6 +50,7 @@ def resolve(config: RunConfig) -> RunConfig:
         config.agent.style = _EMBEDDED_STYLES.get(base, prompts)
     selection, at, results = config.layers.partition("@")
     config.layers = without_spaces(selection, what="layers").lower() + at + results.strip()
+    # Checked before the results of a sweep are read, which takes longer.
     validate.check(config)
     from_sweep.fill_in(config)
     spelled = spell_scales(parse_scales(config.train.lr_scale))
@@ -58,7 +59,7 @@ def resolve(config: RunConfig) -> RunConfig:
 
 
 def _resolve_model(model: ModelConfig) -> str:
-    """Name the checkpoint of a run that is given as a model, and return the base model."""
+    """Replace a run's folder by its newest checkpoint, and return the name of the base model."""
     if endpoints.is_endpoint(model.name):
         model.revision = ""
         return model.name
@@ -72,8 +73,8 @@ def _resolve_model(model: ModelConfig) -> str:
     return source.base
 
 
-def _fitting_preset(typed: Sequence[str]) -> str:
-    """Pick the preset that the typed model is played with unless another is named."""
+def _default_preset(typed: Sequence[str]) -> str:
+    """Pick the preset for the typed model."""
     model = (compose.values_of(typed, "model.name") or ["embedded"])[-1]
     base = lineage.lineage(model, revision="").base
     return "small" if base in fetched.SOURCES else "default"

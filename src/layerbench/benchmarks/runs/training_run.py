@@ -12,7 +12,7 @@ from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, Ru
 from layerbench.benchmarks.runs import base_reuse, record
 from layerbench.benchmarks.runs.base_reuse import Conditions
 from layerbench.benchmarks.runs.console import Reporter
-from layerbench.benchmarks.runs.player import Evaluator, open_pool, remember
+from layerbench.benchmarks.runs.player import Evaluator, first_state, open_pool
 from layerbench.benchmarks.runs.prepare import PreparedRun
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup
 from layerbench.rl.layers import BaseWeights
@@ -28,23 +28,22 @@ def execute(
     base: RunFolder | None = None,
     processes: ProcessGroup = SINGLE_PROCESS,
 ) -> RunRecord:
-    """Carry out a prepared run from where its folder says it stands, and write the record.
+    """Execute a run to its end, continuing from the folder's state, and write the record.
 
-    Evaluations that are complete are not played again; training goes on from its newest
-    checkpoint.
+    Complete evaluations are not played again; training continues from its newest checkpoint.
 
     Args:
         prepared: The run.
-        folder: The run's folder, held open by the caller, or by the first process.
+        folder: Folder of the run, locked by the caller or by the first process.
         reporter: Receives progress events.
-        base: A run whose evaluation of the base model is reused if it is the same.
-        processes: The processes that carry it out together.
+        base: Run whose base evaluation is reused if its conditions are equal.
+        processes: Processes that execute the run together.
     """
     config = prepared.config
     weights = weights_hash(prepared.model)
-    state = processes.first(lambda: remember(folder, reporter, weights_sha256=weights))
+    state = processes.first(lambda: first_state(folder, reporter, weights_sha256=weights))
     if base is not None:
-        base_reuse.take_over(base, folder, _conditions(prepared, state), reporter)
+        base_reuse.reuse_base_evaluation(base, folder, _conditions(prepared, state), reporter)
     with open_pool(config.env) as pool:
         evaluator = Evaluator(
             config, prepared.eval_tasks, prepared.agent, folder, reporter, pool, processes
@@ -53,7 +52,7 @@ def execute(
         if prepared.trains:
             history, changed = _train(prepared, evaluator)
         else:
-            # Trained layers put together, or no layers at all.
+            # A combined model takes its layers from `parts`; without parts nothing changes.
             history = ()
             changed = loading.combine(
                 prepared.model, config.parts, num_layers=prepared.selection.num_layers
@@ -74,12 +73,13 @@ def _train(
     """Train from the newest checkpoint to the last iteration.
 
     Returns:
-        The metrics of all iterations, and the weights from before of what learned.
+        Metrics of all iterations, and the base weights of the trained parameters.
 
     Raises:
         SettingsError: The checkpoint is damaged, or the model cannot be trained.
     """
     last, every = prepared.config.train.iterations, prepared.config.eval.every
+    # Without the last iteration, which the final evaluation scores.
     evaluated = range(every, last, every) if every else range(0)
 
     def report(metrics: IterationMetrics) -> None:
@@ -91,7 +91,7 @@ def _train(
     try:
         trainer = Trainer(
             prepared.model,
-            lambda requests, temperature: evaluator.play("train", requests, temperature),
+            lambda requests, temperature: evaluator.play_batch("train", requests, temperature),
             tasks=prepared.train_tasks,
             selection=prepared.selection,
             settings=prepared.config.train,
@@ -104,7 +104,8 @@ def _train(
         raise SettingsError(f"{error}; --fresh starts {evaluator.folder.path} anew") from error
     if done := len(trainer.history):
         evaluator.reporter.say(f"going on after iteration {done}")
-    # Evaluations of an earlier start are read; the one it was killed in is played.
+    # Those before the checkpoint are read from the folder. One may be missing: a run can be killed
+    # between the checkpoint and the evaluation that follows it.
     for iteration in evaluated:
         if iteration <= done:
             evaluator.evaluate(f"iteration-{iteration}")

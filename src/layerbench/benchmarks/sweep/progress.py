@@ -7,9 +7,9 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import TaskID, TextColumn
 
-from layerbench.benchmarks.progress_bars import progress_bars
 from layerbench.benchmarks.records import metrics_log, run_record, run_table
 from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan
+from layerbench.progress_bars import progress_bars
 
 POLL_INTERVAL_S = 1.0
 

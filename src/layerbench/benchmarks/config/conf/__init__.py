@@ -1,1 +1,1 @@
-"""Default settings, as hydra YAML; ``config/schema.py`` has their types."""
+"""Default settings as hydra YAML files; their types are in ``config/schema.py``."""
