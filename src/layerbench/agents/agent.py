@@ -234,6 +234,7 @@ class LLMAgent:
         return actions
 
     def _parse(self, state: EpisodeState, prompt: _Prompt, sample: Sample) -> ParsedResponse:
+        # The action as listed, not its tokens decoded: the embedded models' tokenizers drop words.
         chosen = prompt.actions.get(sample.token_ids)
         text = chosen if chosen is not None else self._format.text(sample.token_ids)
         action = chosen if chosen is not None else parse_action(text, thinks=self.settings.thinks)

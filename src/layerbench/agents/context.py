@@ -143,4 +143,5 @@ class ChatFormat:
         )
 
     def _encode(self, text: str) -> tuple[int, ...]:
+        # The template has written the start token, if any: the tokenizer would add a second one.
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))

@@ -56,6 +56,7 @@ def play_episodes(
             if on_progress is not None and len(rounds.finished) > before:
                 on_progress(len(rounds.finished))
     finally:
+        # After an error as well: caches must be dropped before the model's weights change.
         agent.release([episode.number for episode in rounds.live.values()])
     return [rounds.finished[number] for number in range(len(requests))]
 

@@ -152,6 +152,7 @@ def _sequence(parts: Sequence[tuple[Response, float]]) -> TrainingSequence:
                 logprobs.append(logprob)
                 advantages.append(advantage)
         token_ids += itertools.chain(response.prompt_ids, response.token_ids)
+    # Tokens after the last decision cannot influence it, so that reading them would only cost time.
     end = positions[-1] + 1 if positions else 0
     return TrainingSequence(
         token_ids_T=np.array(token_ids[:end], dtype=np.int64),

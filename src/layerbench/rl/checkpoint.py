@@ -164,6 +164,7 @@ def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
+        # As bytes, since numpy has no bfloat16.
         digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
@@ -186,6 +187,7 @@ def restore_optimizer(
 ) -> None:
     """Restore the state that ``optimizer_tensors`` copied."""
     for name, tensor in tensors.items():
+        # From the right: parameters have dots in their names, the optimizer's keys have none.
         owner, key = name.rsplit(".", 1)
         parameter = parameters[owner]
         # AdamW counts its steps on the CPU wherever the parameter lies.

@@ -27,8 +27,10 @@ def checkpoints(folder: Path) -> list[Path]:
     numbered = [
         (int(match[1]), path)
         for path in (folder.iterdir() if folder.is_dir() else ())
+        # Unfinished and replaced checkpoints begin with a dot, and do not match.
         if (match := _NAME.fullmatch(path.name))
     ]
+    # By number: as text, iteration-1000000 would come before iteration-999999.
     return [path for _, path in sorted(numbered)]
 
 

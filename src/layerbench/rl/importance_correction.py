@@ -63,6 +63,7 @@ def correct(
     corrected = [
         dataclasses.replace(
             sequence,
+            # The clip then bounds the update's steps alone, not the engines' rounding.
             old_logprobs_D=scored_D,
             advantages_D=(sequence.advantages_D * weight_D).astype(np.float32),
         )

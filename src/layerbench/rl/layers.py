@@ -78,6 +78,7 @@ def parameter_groups(
         scales: Multipliers by decoder block; 1 for every other, and for all outside the blocks.
     """
     path, _ = _find_blocks(model)
+    # AdamW multiplies its decay by the rate as well: a multiplier of 0 keeps a layer as it is.
     groups: dict[float, list[nn.Parameter]] = defaultdict(list)
     for name, parameter in parameters.items():
         layer = _layer_of(name, path)
@@ -93,6 +94,7 @@ class BaseWeights:
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        # Cloned, since ``cpu()`` copies nothing on the CPU: training would change the base.
         self._tensors: dict[str, Tensor] = {
             name: parameter.detach().cpu().clone() for name, parameter in parameters.items()
         }

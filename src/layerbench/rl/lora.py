@@ -112,6 +112,7 @@ class AdapterWeights(MasterWeights):
         layers: Mapping[str, Any],
     ) -> None:
         super().__init__(adapters)
+        # float32 adapters get no masters from the base class: as masters they enter checkpoints.
         self._masters = dict(adapters)
         self._parameters = parameters
         self._layers = layers
@@ -189,6 +190,7 @@ def _twin(model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> nn.Module
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     twin = copy.deepcopy(model, shared)
     for name, parameter in parameters.items():
+        # A copy, since the first model's own matrix will hold W + s B A.
         base_weight = nn.Parameter(parameter.detach().clone(), requires_grad=False)
         twin.get_submodule(_path(name)).weight = base_weight
     return twin

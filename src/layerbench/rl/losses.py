@@ -91,6 +91,7 @@ def kl_estimate(
     elif kind is KLKind.K2:
         kl_D = d_D.square() / 2.0
     else:
+        # Close to the reference k3 is d²/2, which exp(-d), near 1, would round away.
         kl_D = torch.expm1(-d_D) + d_D
     return kl_D.clamp(-MAX_KL, MAX_KL)
 

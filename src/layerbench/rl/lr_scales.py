@@ -78,6 +78,7 @@ def check_scales(scales: Mapping[int, float], selection: LayerSelection) -> None
             selected layer has 0.
     """
     for layer, scale in scales.items():
+        # The grammar has no sign, but takes 1e999, which is infinite.
         if not math.isfinite(scale) or scale < 0.0:
             raise UserError(f"lr_scale of layer {layer} must be at least 0 and finite, got {scale}")
         if layer not in selection.layers:

@@ -43,12 +43,14 @@ class MasterWeights:
                 master.grad = gradient.float()
             else:
                 master.grad += gradient
+            # Else the next backward pass would add to it, and this micro-batch would count twice.
             parameter.grad = None
 
     def copy_to_model(self) -> None:
         """Give the parameters their masters' values, rounded to nearest."""
         with torch.no_grad():
             for name, parameter in self._coarse.items():
+                # In place, which torch counts: vLLM's weight sync finds changes by that counter.
                 parameter.copy_(self._masters[name])
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:

@@ -123,6 +123,7 @@ def to_row(metrics: IterationMetrics) -> dict[str, Any]:
 
 def from_row(row: Mapping[str, Any]) -> IterationMetrics:
     """Read an iteration's metrics back from its row."""
+    # The row is flat: no field of ``UpdateStats`` may have the name of one of ``IterationMetrics``.
     names = {field.name for field in dataclasses.fields(UpdateStats)}
     update = UpdateStats(**{name: value for name, value in row.items() if name in names})
     rest = {name: value for name, value in row.items() if name not in names}
@@ -130,4 +131,5 @@ def from_row(row: Mapping[str, Any]) -> IterationMetrics:
 
 
 def _line(metrics: IterationMetrics) -> str:
+    # NaN is no JSON: Python would read it back, other readers of the file would not.
     return json.dumps(to_row(metrics), allow_nan=False) + "\n"

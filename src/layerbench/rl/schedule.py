@@ -17,6 +17,7 @@ def learning_rate(settings: TrainSettings, selection: LayerSelection, iteration:
     peak = peak_learning_rate(settings, selection)
     if iteration >= settings.warmup:
         return peak
+    # From 1 on: at a rate of 0 the first iteration's episodes would be played for nothing.
     return peak * (iteration + 1) / settings.warmup
 
 
@@ -29,6 +30,7 @@ def peak_learning_rate(settings: TrainSettings, selection: LayerSelection) -> fl
     """
     if settings.lora_rank and settings.lora_learning_rate:
         return settings.lora_learning_rate
+    # A single layer wants about ten times the rate of full training: docs/LOG.md, 2026-11-22.
     is_whole = selection.name in ("full", "all-layers")
     return settings.learning_rate if is_whole else settings.layer_learning_rate
 
@@ -58,6 +60,7 @@ def task_at(tasks: Sequence[Task], position: int, *, seed: int) -> Task:
         seed: The run's seed.
     """
     epoch, index = divmod(position, len(tasks))
+    # Derived from the epoch's number alone, so that a resumed run needs only its position.
     order = _generator(seed, _ORDER, epoch).permutation(len(tasks))
     return tasks[int(order[index])]
 

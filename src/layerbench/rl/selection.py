@@ -45,6 +45,7 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
             f"write top:5@RESULTS, or the layers, as in 10,15,20-23"
         )
     if match := re.fullmatch(r"middle:(\d+)", written):
+        # Through int, so that middle:03 and middle:3 have one name: it is part of a run's identity.
         first, last = _middle(int(match[1]), num_layers)
         return LayerSelection(
             name=f"middle:{int(match[1])}", layers=every[first : last + 1], num_layers=num_layers

@@ -36,6 +36,7 @@ class Range:
         >>> Range(1).requirement(0), Range(0, 1).requirement(2), Range(1).requirement(1)
         ('at least 1', 'from 0 to 1', '')
         """
+        # As a negation, so that NaN is refused, too: all comparisons with it are false.
         if not self.low <= value <= self.high or math.isinf(value):
             is_bounded = math.isfinite(self.high)
             return f"from {self.low} to {self.high}" if is_bounded else f"at least {self.low}"

@@ -32,5 +32,7 @@ class TrainingBatch:
     positions_D: Int[Tensor, " D"]
     tokens_D: Int[Tensor, " D"]
     allowed_DK: Int[Tensor, "D K"]
+    # With an importance correction these are the learner's own, and the advantages hold the weight:
+    # see ``importance_correction.correct``.
     old_logprobs_D: Float[Tensor, " D"]
     advantages_D: Float[Tensor, " D"]

@@ -114,6 +114,7 @@ class Trainer:
         self._seed = seed
         self._run_dir = run_dir
         self._processes = processes
+        # Before the resume, which overwrites the base weights that are copied here.
         self._learner = make_learner(model, selection, settings, seed=seed, processes=processes)
         self._identity = {
             **_settings_identity(settings, algorithm, seed=seed),
@@ -153,6 +154,7 @@ class Trainer:
             metrics = self._iterate(iteration)
             self._history.append(metrics)
             if self._processes.rank == 0:
+                # A line that a killed run left without a checkpoint is dropped by ``_resume``.
                 append_metrics(self._run_dir / "metrics.jsonl", metrics)
             # The last one always gets a checkpoint: it is the trained model.
             if (iteration + 1) % self._settings.checkpoint_every == 0 or iteration + 1 == last:
@@ -168,6 +170,7 @@ class Trainer:
         advantages = group_advantages(chosen, self._algorithm)
         sequences = make_sequences(chosen, advantages)
         rate = learning_rate(self._settings, self._selection, iteration)
+        # In every iteration: checkpoints have the optimizer's state by parameter, but no rates.
         for parameter_group in self._learner.optimizer.param_groups:
             parameter_group["lr"] = rate * parameter_group["scale"]
         stats = update(
@@ -221,6 +224,7 @@ class Trainer:
     def _save(self) -> None:
         learner = self._learner
         if self._processes.size > 1:
+            # Before the other processes return: all of them take part in the exchange.
             check_agreement(hash_tensors(learner.parameters), self._processes, what="weights")
         if self._processes.rank > 0:
             return

@@ -73,6 +73,8 @@ class UpdateStats:
     max_ratio: float | None = None
     decisions: int
     steps: int
+    # New fields go to the end: ``metrics.to_row`` puts all after ``steps`` behind the times, so
+    # that earlier keys of metrics.jsonl keep their order.
     mismatch: float | None = None
     max_mismatch: float | None = None
     capped: float | None = None
@@ -100,6 +102,7 @@ class LayerSelection:
 
     def __post_init__(self) -> None:
         if list(self.layers) != sorted(set(self.layers)):
+            # Not a UserError: ``parse_selection`` sorts what a user writes, and refuses repeats.
             raise ValueError(f"layers must ascend without repeats, got {list(self.layers)}")
         outside = [layer for layer in self.layers if not 0 <= layer < self.num_layers]
         if outside:

@@ -142,6 +142,7 @@ def update(
         for chunk in np.array_split(order, settings.minibatches):
             chosen: list[int] = chunk.tolist()
             batch = [sequences[index] for index in chosen]
+            # Also true of an empty chunk, where there are fewer sequences than minibatches.
             if not any(sequence.has_advantage for sequence in batch):
                 continue
             weighed = weigh(batch, [reference[index] for index in chosen], settings.loss)
@@ -187,6 +188,7 @@ def logprobs(
     learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
 ) -> list[Float[np.ndarray, " _"]]:
     """Score all decisions (nats) by the model as it is, in the order of the sequences."""
+    # By id, so that each sequence counts alone: unlike episodes of a task, none belong together.
     shared = share(sequences, by=id, processes=learner.processes)
     return learner.processes.join(_own_logprobs(learner, shared, settings))
 

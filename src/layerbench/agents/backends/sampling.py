@@ -102,6 +102,7 @@ def draw(logits: Sequence[float], *, temperature: float, noise: float) -> tuple[
     scaled = [(logit - highest) / temperature for logit in logits]
     total = math.log(math.fsum(map(math.exp, scaled)))
     cumulative = list(accumulate(math.exp(logit - total) for logit in scaled))
+    # Times the sum, which rounding leaves slightly off 1.
     drawn = bisect_right(cumulative, noise * cumulative[-1])
     # Rounding can put the target at the very end, past every index.
     index = drawn if drawn < len(logits) else likeliest
@@ -119,6 +120,7 @@ def draw_rows(
         noise: One a row, uniform in [0, 1).
     """
     device = logits_RK.device
+    # At temperature 0 any divisor will do, since the likeliest id does not depend on it.
     divisors = [temperature or 1.0 for temperature in temperatures]
     divisors_R1 = torch.tensor(divisors, dtype=torch.float64, device=device)[:, None]
     # In double precision, so that the tail of a large vocabulary keeps its share.

@@ -38,5 +38,6 @@ def _sample(query: Query, token_ids: tuple[int, ...]) -> Sample:
     allowed_ids: tuple[tuple[int, ...], ...] = ()
     if query.choices:
         trie = TokenTrie(query.choices)
+        # A KeyError here means that the script left the trie, which a model cannot do.
         allowed_ids = tuple(trie.allowed(token_ids[:depth]) for depth in range(len(token_ids)))
     return Sample(token_ids, (0.0,) * len(token_ids), allowed_ids)

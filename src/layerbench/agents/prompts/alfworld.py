@@ -1,5 +1,6 @@
 """Rules of ALFWorld for the system message."""
 
+# "Nothing happens." is ALFWorld's reply to every action that is not admissible.
 RULES = (
     "You act in a household described in text, and have one task, which is named at the start. "
     "You see only what is at the place where you are: go to places, open what is closed, and "

@@ -61,6 +61,7 @@ class ChatStyle:
         )
 
     def _listing(self, observation: Observation) -> str:
+        # Choices are for an agent that cannot write: free text may be an action that is not listed.
         choices = observation.choices if self._chooses else ()
         actions = choices or observation.admissible_actions
         return "\n".join(["Possible actions:", *actions]) if actions else ""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from layerbench.envs.types import Observation
 
 _LISTING = re.compile(r"you see (?P<listing>.*?)\.\s*\n", re.DOTALL)
+# Without its full stop, which the messages put after the task themselves.
 _TASK = re.compile(r"Your task is to: (?P<task>.*?)\.?\s*$", re.DOTALL)
 
 

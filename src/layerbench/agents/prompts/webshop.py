@@ -1,5 +1,6 @@
 """Rules of WebShop for the system message."""
 
+# [SEP] and ten results a page are WebShop's own: see ``envs.webshop.pages``.
 RULES = (
     "You shop online for what an instruction asks: a kind of product with certain features, "
     "certain options, and a highest price. The pages of the shop are given to you as text, with "

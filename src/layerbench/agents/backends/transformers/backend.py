@@ -70,6 +70,7 @@ class TransformersBackend:
 
     def release(self, episodes: Iterable[int]) -> None:
         """Drop the rows of these episodes."""
+        # An episode whose first prompt was too long is released without ever having had a row.
         rows = [self._rows.pop(episode) for episode in episodes if episode in self._rows]
         self._stepper.drop([row.number for row in rows])
 
@@ -166,6 +167,7 @@ def _unread(draft: Draft, row: _Row) -> list[int]:
 
 def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     length = min(len(left), len(right))
+    # A transcript only grows: the usual case there, found without a loop in Python.
     if list(left[:length]) == list(right[:length]):
         return length
     return next(index for index in range(length) if left[index] != right[index])

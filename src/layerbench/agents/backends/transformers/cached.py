@@ -52,6 +52,7 @@ class CachedStepper:
         """Turn all but the first tokens of a row into holes."""
         if row in self._batch:
             real_N = self._real_BN[self._batch.index(row)]
+            # In place on a view of the mask: the keys stay cached, but nothing attends to them.
             real_N &= real_N.cumsum(0) <= length
 
     @torch.inference_mode()
@@ -89,6 +90,7 @@ class CachedStepper:
         ids_BT, real_BT = self._pad(chunks)
         past_B1 = self._real_BN.sum(1, keepdim=True)
         self._real_BN = torch.cat([self._real_BN, real_BT], dim=1)
+        # Padding before a row's first token would get position -1.
         positions_BT = (past_B1 + real_BT.cumsum(1) - 1).clamp(min=0)
         output = self._model(
             input_ids=ids_BT.to(self._device),
@@ -152,6 +154,7 @@ class CachedStepper:
 
     def _layers(self) -> list[Any]:
         layers = cast(list[Any], self._cache.layers)
+        # transformers makes a layer's tensors at its first forward pass, not before.
         return [layer for layer in layers if layer.is_initialized]
 
 

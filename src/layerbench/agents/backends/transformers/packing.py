@@ -118,6 +118,7 @@ def plan_passes(
     part: list[_Chunk] = []
     tokens = 0
     for row, token_ids in chunks.items():
+        # A chunk is never divided: one that is longer than the bound gets a pass of its own.
         if part and tokens + len(token_ids) > _PASS_TOKENS:
             yield _plan_pass(part, chunks, group)
             part, tokens = [], 0
@@ -162,6 +163,7 @@ def _split(part: list[_Chunk]) -> Iterator[list[_Chunk]]:
         farther = max(reach, chunk.past + chunk.width)
         pairs = chunk.width * (chunk.past + chunk.width)
         waste = (len(run) + 1) * wider * farther - needed - pairs
+        # Neighbouring slots only: a call takes its keys as one slice of the cache, without a copy.
         if run and (chunk.row != run[-1].row + 1 or waste > _CALL_COST):
             yield run
             run, needed = [], 0

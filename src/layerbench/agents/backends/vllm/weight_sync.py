@@ -58,13 +58,17 @@ class WeightSync:
             return []
         sent = [name for name in versions if _block(name) in blocks]
         self._engine.load((n, t) for n, t in self._weights() if _block(n) in blocks)
+        # Prefixes cached with the old weights put SmolLM2's log-probabilities off by 0.05 to 0.11,
+        # about as far as if nothing had been sent: docs/LOG.md, 2026-11-27.
         self._engine.forget()
+        # Only after the engine took them: weights that it refused are sent again by the next call.
         self._sent = versions
         self._compare()
         return sent
 
     def _weights(self) -> Iterator[tuple[str, Tensor]]:
         """List all parameters; a tied one under both its names."""
+        # Both, since the engine's head is apart from its embeddings: see ``engine._save_shape``.
         for name, parameter in self._model.named_parameters(remove_duplicate=False):
             yield name, parameter.detach()
 

@@ -73,6 +73,8 @@ def word_tokenizer(
     ids = {word: index for index, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
     filler_pattern = "|".join(sorted(map(re.escape, fillers)))
+    # Lower case first, then punctuation: the patterns after it know neither. Special tokens are cut
+    # out of the text before, or they would lose their brackets.
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Lowercase(),

@@ -34,8 +34,11 @@ def encode(
     weights = [READING_WEIGHT] * len(token_ids)
     for turn in demonstration.turns:
         action = chat.action(turn.action)
+        # Closed, since the ids of an action have the end token already.
         observation = chat.continuation(style.later(start, Observation(turn.answer)), closed=True)
         token_ids += [*action, *observation]
+        # Imitated mistakes leave a skilled model careless, which reinforcement learning can
+        # mend in minutes, unlike lack of skill: docs/LOG.md, 2026-11-22.
         imitated = turn.expert or imitate_mistakes
         weights += [float(imitated)] * len(action) + [READING_WEIGHT] * len(observation)
     return Transcript(tuple(token_ids), tuple(weights))

@@ -14,6 +14,7 @@ _PAGE_WORDS = (
     "type flavor name thank you shopping us"
 )
 _MAX_PAGE = 9
+# Whole tens of dollars, to which ``CompactWebShopStyle`` rounds all prices.
 _PRICES = range(10, 410, 10)
 
 CONTEXT = 2048
@@ -32,6 +33,7 @@ def vocabulary() -> list[str]:
         *synthetic_words.ID_ENDS,
         *chain.from_iterable(synthetic_words.OPTION_VALUES.values()),
     ]
+    # The tokenizer's normaliser makes a hyphen a space, so that the parts are words of their own.
     words = {word for phrase in phrases for word in phrase.replace("-", " ").split()}
     numbers = [str(number) for number in (*range(1, _MAX_PAGE + 1), *_PRICES)]
     return [*recipe.SPECIALS, *sorted(words - set(_FILLERS.split())), *numbers]

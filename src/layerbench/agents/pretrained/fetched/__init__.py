@@ -67,6 +67,7 @@ def find(name: str) -> Path:
         NotFetchedError: The model was not downloaded yet.
     """
     path = folder(name)
+    # The folder is proof enough: it gets its name by one rename, when it is complete.
     if not path.is_dir():
         raise NotFetchedError(
             f"model {name} is not on this machine yet: layerbench models fetch {name}"

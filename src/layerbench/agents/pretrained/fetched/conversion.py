@@ -60,6 +60,7 @@ def convert(path: Path, out: Path) -> None:
         rows = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
         weights[_name(tensor.name)] = torch.tensor(_unpermuted(tensor.name, rows, config))
     model: Any = LlamaForCausalLM(config)
+    # Into the body: a tied head has no weight of its own in the file.
     model.model.load_state_dict(weights)
     model.save_pretrained(out)
     _tokenizer(metadata).save_pretrained(out)
