@@ -53,6 +53,7 @@ def from_hydra(composed: object) -> RunConfig:
     Raises:
         SettingsError: A setting cannot have its value.
     """
+    # A sweep's launcher brings hydra's own config (``sweep/job.py``), ``_compose`` an object.
     form = OmegaConf.to_object(cast(Any, composed)) if OmegaConf.is_config(composed) else composed
     return sections.settings_from(RunConfig, form)
 
@@ -74,6 +75,7 @@ def _files(env: str, preset: str, algorithm: str) -> tuple[str, ...]:
 
 def _typed_algorithm(typed: Sequence[str]) -> str:
     # Read first, since the algorithm selects a file of defaults.
+    # The default must be that of ``conf/run.yaml``, which is composed only afterwards.
     algorithm = (values_of(typed, _ALGORITHM) or ["gigpo"])[-1]
     overrides.check_choice(_ALGORITHM, algorithm, sections.choices_of(RunConfig)[_ALGORITHM])
     return algorithm

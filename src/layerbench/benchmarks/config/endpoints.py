@@ -32,8 +32,10 @@ def with_defaults(typed: Sequence[str]) -> list[str]:
     given = {name: value for name, _, value in (item.partition("=") for item in typed)}
     if not is_endpoint(given.get("model.name", "").strip()):
         return list(typed)
+    # A typed one only: every model has the default revision of ``conf/run.yaml``.
     if "model.revision" in given:
         raise SettingsError("model.revision is of models on the Hub: leave it out")
+    # The variable of OpenAI's own client, read here so that the URL is among the recorded settings.
     url = os.environ.get("OPENAI_BASE_URL", "").strip() or _OPENAI
     defaults = {**_REQUIRED_MODES, "model.base_url": url}
     return [*typed, *(f"{name}={value}" for name, value in defaults.items() if name not in given)]

@@ -114,6 +114,7 @@ def _to_hydra(item: str, settings: Mapping[str, Setting]) -> str:
 def _hint(name: str, settings: Mapping[str, Setting]) -> str:
     """Suggest the setting with the nearest full name, else with the nearest last part."""
     last_parts = {full_name.rpartition(".")[2]: full_name for full_name in settings}
+    # The full name first: last parts such as ``seed`` and ``name`` are in several sections.
     if close := difflib.get_close_matches(name, settings, n=1):
         return f": did you mean '{close[0]}'?"
     if close := difflib.get_close_matches(name.rpartition(".")[2], last_parts, n=1):
@@ -124,6 +125,7 @@ def _hint(name: str, settings: Mapping[str, Setting]) -> str:
 def _value(setting: Setting, text: str) -> str:
     """Write a value in hydra's grammar, with the type of the present value."""
     present = setting.value
+    # An option without a value, such as ALFWorld's data_dir, has no type to check: it takes text.
     if present is None:
         return "null" if text in ("", "null", "none") else quoted(text)
     if isinstance(present, list):
@@ -156,6 +158,7 @@ def _number(name: str, text: str, cls: type[int] | type[float]) -> int | float:
     except ValueError as error:
         requirement = "a whole number" if cls is int else "a number"
         raise SettingsError(f"{name} must be {requirement}, got '{text}'") from error
+    # float() reads nan and inf, which no record can hold: its JSON takes finite numbers alone.
     if not math.isfinite(number):
         raise SettingsError(f"{name} must be finite, got '{text}'")
     return number

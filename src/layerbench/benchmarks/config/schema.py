@@ -22,6 +22,8 @@ from layerbench.rl.settings import (
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 
 
+# The sections here are not frozen, unlike other types: ``runs/resolve.py`` fills in settings that
+# depend on others, and a sweep or a combination changes some of a composed run.
 @dataclass
 class EnvConfig:
     """The environment.
@@ -167,6 +169,7 @@ class SourceConfig:
         weights_sha256: SHA-256 of the weights of that table's base model.
     """
 
+    # Defaults stand here, unlike those of other sections: no file in ``conf/`` has this one.
     asked: str = ""
     table: str = ""
     sha256: str = ""

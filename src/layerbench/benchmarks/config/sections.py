@@ -121,6 +121,7 @@ def _default(hint: Any, field: Any) -> Any:  # noqa: ANN401 - as dataclasses hav
         return dataclasses.field(default_factory=get_origin(hint))
     if dataclasses.is_dataclass(hint):
         return dataclasses.field(default_factory=hydra_form(hint))
+    # omegaconf's MISSING, and no default here: a setting without a value in ``conf/`` is an error.
     return dataclasses.field(default=MISSING)
 
 
@@ -132,6 +133,7 @@ def _value_from(hint: Any, value: Any, name: str) -> Any:  # noqa: ANN401 - any 
     if words := _words(hint):
         if value not in words:
             raise SettingsError(f"{name} cannot be '{value}': {nearest(value, words)}")
+        # A StrEnum is a class that converts; a Literal has plain words.
         return hint(value) if isinstance(hint, type) else value
     if get_origin(hint) is dict:
         for key, option in value.items():

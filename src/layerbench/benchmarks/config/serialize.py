@@ -53,6 +53,8 @@ def fingerprint_of(settings: Mapping[str, Any]) -> str:
     """Hash the settings of a record, with those read from a sweep as they were typed."""
     read = {name: source["asked"] for name, source in settings.get("read_from", {}).items()}
     asked = {name: value for name, value in settings.items() if name != "read_from"}
+    # As typed, so that a run keeps its folder when the sweep's results change: the folder's check
+    # of settings can then name what changed.
     asked["layers"] = read.get("layers", settings["layers"])
     if "lr_scale" in read:
         asked["train"] = {**settings["train"], "lr_scale": read["lr_scale"]}
@@ -66,6 +68,7 @@ def restore(settings: Mapping[str, Any]) -> RunConfig:
     Raises:
         SettingsError: They are not all there, or not all of them can be a run's.
     """
+    # to_object would resolve interpolations: a foreign record could read environment variables.
     if "${" in json.dumps(settings):
         raise SettingsError("the settings refer to values elsewhere by ${}: write them out")
     try:

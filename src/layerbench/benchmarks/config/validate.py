@@ -20,6 +20,7 @@ def check(config: RunConfig) -> None:
     endpoints.check(config)
     if not config.env.eval_splits:
         raise SettingsError("env.eval_splits is empty: name at least one split")
+    # A record refuses two evaluations of one phase and split, but only after the run.
     if len(set(config.env.eval_splits)) < len(config.env.eval_splits):
         raise SettingsError(f"env.eval_splits repeats a split: {config.env.eval_splits}")
     if config.layers != "none" and config.env.train_split in config.env.eval_splits:

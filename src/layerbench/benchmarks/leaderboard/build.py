@@ -35,6 +35,7 @@ def tabulate(
     for run in runs:
         for split_run in rows.by_split(run):
             tables[comparability.board_key(run.record, split_run.base)].append(split_run)
+    # One record stands for its table: the key holds every setting that is compared here.
     differs = _differences({key: table[0].run for key, table in tables.items()})
     boards: list[Board] = []
     duplicates: dict[Path, Duplicate] = {}
@@ -54,6 +55,7 @@ def _order(key: BoardKey) -> tuple[str, ...]:
 def _without_duplicates(table: Sequence[SplitRun]) -> tuple[list[SplitRun], list[Duplicate]]:
     kept: dict[tuple[str, int], SplitRun] = {}
     left_out: list[Duplicate] = []
+    # The path decides between copies of a record, which have the same start.
     for item in sorted(table, key=lambda s: (s.run.record.started, s.run.path)):
         first = kept.setdefault((item.selection, item.seed), item)
         if first is not item:
@@ -79,10 +81,12 @@ def _differences(examples: Mapping[BoardKey, FoundRecord]) -> dict[BoardKey, tup
     differs: dict[BoardKey, tuple[str, ...]] = {}
     alike: defaultdict[tuple[str, ...], list[BoardKey]] = defaultdict(list)
     for key in examples:
+        # Without the last entry, the whole key, in which no two tables are alike.
         alike[_order(key)[:-1]].append(key)
     for keys in alike.values():
         values = {key: _identity(key, examples[key]) for key in keys}
         names = sorted({name for value in values.values() for name in value})
+        # As text: settings can be lists, which a set cannot hold.
         varying = [n for n in names if len({str(v.get(n)) for v in values.values()}) > 1]
         for key in keys:
             differs[key] = tuple(f"{name}={values[key].get(name, 'unset')}" for name in varying)

@@ -72,6 +72,7 @@ def _from_board(board: Board) -> SweptTable:
         if row.alone
         for estimate in [row.contribution.estimate]
     ]
+    # Base and ``full`` as well: every layer's C depends on their scores.
     runs = [
         run for row in board.rows if row.role is not Role.LAYERS or row.alone for run in row.runs
     ]
@@ -89,6 +90,7 @@ def _read_file(path: Path) -> tuple[SweptTable, ...]:
     content = path.read_bytes()
     data = json_codec.parse(content.decode("utf-8", errors="replace"), where=str(path))
     schema = data.get("schema") if isinstance(data, dict) else None
+    # True == 1 in Python.
     if schema != json_csv.SCHEMA or schema is True:
         raise FormatError(
             f"{path} is no leaderboard of schema {json_csv.SCHEMA}: "

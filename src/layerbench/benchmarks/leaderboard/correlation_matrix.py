@@ -54,6 +54,7 @@ def correlate(roots: Sequence[Path]) -> str:
     Raises:
         SettingsError: There are fewer than two sweeps of enough layers.
     """
+    # Each root by itself: equal tables of two roots are two sweeps here, not one with duplicates.
     sweeps = [
         Labelled(root, board)
         for root in roots

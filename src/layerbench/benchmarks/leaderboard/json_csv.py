@@ -68,6 +68,7 @@ def _board(board: Board) -> Json:
 
 
 def _row(row: Row) -> Json:
+    # Without 10,000 resamples a row; the records behind it are listed by path.
     fields = {
         field.name: json_codec.encode(getattr(row, field.name))
         for field in dataclasses.fields(row)
@@ -98,6 +99,7 @@ def _lines(board: Board, row: Row) -> Iterator[dict[str, object]]:
     }
     yield identity | _counts("all", row.success) | _whole(row)
     for kind, count in row.by_type.items():
+        # Some environments have no types of tasks: the empty one would repeat the line of all.
         if kind:
             yield identity | _counts(kind, count)
 
@@ -146,6 +148,7 @@ def _estimate(name: str, estimate: Estimate | None) -> dict[str, object]:
 def _cell(value: object) -> object:
     """Keep a spreadsheet from reading a name as a formula; numbers stay as they are."""
     if isinstance(value, str):
+        # First: a tab or a line break before the sign would hide it from the test below.
         text = plain(value)
         return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
     return value

@@ -113,6 +113,8 @@ def _base_by_seed(table: Sequence[SplitRun]) -> tuple[list[SplitRun], list[str]]
     ranks = {BASE_SELECTION: 0, FULL_SELECTION: 1}
     for item in sorted(table, key=lambda s: (s.seed, ranks.get(s.selection, 2), s.run.path)):
         first = chosen.setdefault(item.seed, item)
+        # Equal seeds do not rule it out: other threads or devices round sums otherwise, and both
+        # may differ within a table.
         if item.base.outcomes != first.base.outcomes:
             differ = sum(
                 a != b for a, b in zip(item.base.outcomes, first.base.outcomes, strict=True)
@@ -204,6 +206,7 @@ def _ratio(
     if not full_mean:
         return None
     ratio = float(np.mean([measure(record) for record in group_records])) / full_mean
+    # Extreme numbers of a foreign record can overflow, and the JSON takes finite numbers alone.
     return ratio if math.isfinite(ratio) else None
 
 

@@ -91,6 +91,7 @@ class Row:
     memory_ratio: float | None
     movement: Mapping[int, float]
     runs: tuple[FoundRecord, ...]
+    # Not compared: arrays compare by element, so that == of two rows would raise.
     gain_draws: Float[np.ndarray, " _draws"] = field(compare=False, repr=False)
 
     @property

@@ -50,6 +50,7 @@ class Delta:
 
 def is_delta(folder: Path) -> bool:
     """Tell whether a folder holds a delta, and not a whole model."""
+    # transformers writes config.json: that folder is a whole model, whatever else lies in it.
     return (folder / FACTS).is_file() and not (folder / "config.json").exists()
 
 

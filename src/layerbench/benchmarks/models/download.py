@@ -32,6 +32,7 @@ def fetch(name: str) -> None:
         CacheError: The cache cannot be written.
         FetchError: The download failed, or is not what was pinned.
     """
+    # Before the download, which would be in vain without the package.
     if importlib.util.find_spec("gguf") is None:
         raise SettingsError(
             f"{name} is converted by the package gguf: pip install 'layerbench[smollm2]'"

@@ -77,6 +77,7 @@ def export(run: Path, out: Path, *, whole: bool, public: bool) -> str:
             "push the whole model (--merged)"
         )
     target = out.resolve()
+    # Beside the target: a rename is atomic within one file system alone.
     draft = target.with_name(f".{target.name}.draft")
     try:
         # A killed export may have left one.
@@ -85,6 +86,7 @@ def export(run: Path, out: Path, *, whole: bool, public: bool) -> str:
         (_write_whole if whole else _write_delta)(trained, draft)
         card = model_card.write(trained.record, trained.base, whole=whole)
         (draft / "README.md").write_text(card, encoding="utf-8")
+        # A rename replaces an empty folder, and fails on one that holds anything.
         draft.replace(target)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
@@ -127,6 +129,7 @@ def _load(run: Path) -> _TrainedModel:
     config = finished.settings(command="export")
     settings = _model_of(finished, config)
     model, tokenizer = loading.load_base(settings)
+    # Before apply_trained, which changes the weights in place: the delta's base is hashed here.
     base = _base(settings, model, record)
     # A dict keeps the order of the parameters, and each once.
     names = dict.fromkeys(loading.apply_trained(settings, model))
@@ -173,6 +176,7 @@ def _write_whole(trained: _TrainedModel, folder: Path) -> None:
 
 def _write_delta(trained: _TrainedModel, folder: Path) -> None:
     path = folder / delta.WEIGHTS
+    # safetensors refuses tensors that are not contiguous.
     tensors = {name: p.detach().contiguous() for name, p in trained.changed.items()}
     safetensors.save_file(tensors, path)  # pyright: ignore[reportUnknownMemberType]
     json_codec.write(

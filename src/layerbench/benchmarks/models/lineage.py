@@ -27,6 +27,7 @@ class Lineage:
 
 def is_trained(name: str) -> bool:
     """Tell whether a model's name is that of a run, a checkpoint or a delta."""
+    # Known names first: a folder named ``embedded`` must not stand for the model of that name.
     return not names.is_known(name) and (run_of(name) is not None or delta.is_delta(Path(name)))
 
 
@@ -63,6 +64,7 @@ def lineage(name: str, *, revision: str) -> Lineage:
         if folder.resolve() in visited:
             raise SettingsError(f"the run in {folder} began with a model that it trained itself")
         visited.add(folder.resolve())
+        # The name as given, not the run's folder: it says which checkpoint.
         trained.append(Path(name))
         name, revision = _base_of(folder)
     return Lineage(base=name, revision=revision, trained=tuple(reversed(trained)))
@@ -73,6 +75,7 @@ def _base_of(folder: Path) -> tuple[str, str]:
     if delta.is_delta(folder):
         base = delta.read(folder).base
         return base.name, base.revision
+    # read_settings checks nothing, and the file can be edited by hand.
     match read_settings(folder):
         case {"model": {"name": str(name), "revision": str(revision)}}:
             return name, revision

@@ -118,6 +118,7 @@ def combine(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: int) -
     Returns:
         The weights of those layers from before.
     """
+    # The order of the parts is immaterial: ``read_parts`` refuses two that trained the same layer.
     base = _base_weights(model, parts, num_layers=num_layers)
     for part in parts:
         load_weights(_checkpoint(part), model)
@@ -144,6 +145,7 @@ def _apply_delta(folder: Path, model: nn.Module) -> tuple[str, ...]:
         )
     tensors = _read_delta(folder, facts)
     parameters = dict(model.named_parameters())
+    # copy_ would broadcast another shape and convert another dtype without an error.
     if not all(
         name in parameters
         and (parameters[name].shape, parameters[name].dtype) == (t.shape, t.dtype)

@@ -140,6 +140,7 @@ def _facts(record: RunRecord, base: Base) -> Sequence[Sequence[str]]:
 
 def _settings(settings: Mapping[str, Any]) -> str:
     shown = {name: value for name, value in settings.items() if name not in _LOCAL_SETTINGS}
+    # An environment's data_dir is a path of that machine, too.
     shown["env"] = {
         **settings["env"],
         "options": {k: v for k, v in settings["env"]["options"].items() if k != "data_dir"},
@@ -163,6 +164,7 @@ def _is_on_the_hub(base: Base) -> bool:
 
 
 def _short(name: str) -> str:
+    # The last part alone: a local folder's path would tell about the machine of the run.
     return f"layerbench's {name} model" if name in embedded.FOLDERS else Path(name).name
 
 

@@ -17,6 +17,7 @@ _IMMATERIAL = frozenset(
         "model.attention",
         "model.cache_gb",
         "model.sleep",
+        # Speed alone: sampling noise is seeded by episode and turn, not by place in the batch.
         "env.workers",
         "env.slots",
         "train.micro_batch_tokens",
@@ -82,6 +83,7 @@ def material_settings(record: RunRecord) -> dict[str, Any]:
     """List the settings that must be equal within a table, by dotted name."""
     flat = _flatten(record.settings)
     # read_from has the origin of layers and rates, which are settings themselves.
+    # Sorted here, since ``_sha256`` hashes a dict in its own order.
     return {
         name: value
         for name, value in sorted(flat.items())
@@ -91,6 +93,7 @@ def material_settings(record: RunRecord) -> dict[str, Any]:
 
 def short_name(key: BoardKey) -> str:
     """Make a table's short name, 12 hexadecimal digits: equal for equal keys on every machine."""
+    # By position: moving a field of ``BoardKey`` would rename every table.
     return _sha256([getattr(key, name) for name in BoardKey.__slots__])[:12]
 
 

@@ -65,6 +65,7 @@ def write(path: Path, trajectories: Sequence[Trajectory], *, phase: str, split: 
 def merge(path: Path, parts: Iterable[Path]) -> None:
     """Join the tables of several evaluations into one file, in the order given."""
     tables = [pq.read_table(part, schema=_SCHEMA) for part in parts]
+    # concat_tables refuses an empty list.
     _write(path, pa.concat_tables(tables) if tables else _SCHEMA.empty_table())
 
 

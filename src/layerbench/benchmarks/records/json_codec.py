@@ -98,6 +98,7 @@ def parse(text: str, *, where: str) -> Json:
             # A lone surrogate: JSON can escape half a character, but no UTF-8 file can hold it.
             json.dumps(data, ensure_ascii=False).encode()
         return data
+    # Deep nesting ends in a RecursionError of the parser, which is no ValueError.
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{where} is not JSON: {error}") from error
 
@@ -149,6 +150,8 @@ def _decoder(hint: object) -> Decoder:
     if dataclasses.is_dataclass(hint):
         return _dataclass_decoder(cast(type, hint))
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    # The next three read ``tuple[T, ...]``, ``Mapping[str, T]`` and ``T | None`` in these forms
+    # alone: any further argument of the type would be ignored.
     if origin is tuple:
         return _tuple_decoder(_decoder(arguments[0]))
     if isinstance(origin, type) and issubclass(origin, Mapping):

@@ -76,6 +76,7 @@ def platform_name() -> str:
 def memory_mb() -> float:
     """Sum the peak resident memory of this process and the present one of its workers, in MB."""
     workers = 0
+    # Not RUSAGE_CHILDREN, which has the largest of the children that ended, not a sum.
     for child in psutil.Process().children(recursive=True):
         try:
             workers += child.memory_info().rss

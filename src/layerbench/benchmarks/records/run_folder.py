@@ -308,6 +308,7 @@ class RunFolder:
 def default_path(config: RunConfig) -> Path:
     """Derive the run's folder from the settings: equal settings have equal folders."""
     model = (run_of(config.model.name) or Path(config.model.name)).name.replace(":", "-")
+    # What follows the @ is a path of its own; the fingerprint tells different ones apart.
     selection = serialize.asked_layers(config).partition("@")[0]
     selection = selection.replace(":", "").replace("/", "-").replace(" ", "-")
     name = "-".join(

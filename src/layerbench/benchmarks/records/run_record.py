@@ -381,6 +381,7 @@ def _other_schema(where: str, version: object) -> str:
 
 
 def _without(value: Json, names: frozenset[str]) -> Json:
+    # At every depth: ``seconds`` is in each evaluation and in the training.
     if isinstance(value, dict):
         return {key: _without(item, names) for key, item in value.items() if key not in names}
     if isinstance(value, list):

@@ -100,6 +100,7 @@ def summary(evaluation: Evaluation) -> str:
 
 def _is_graded(evaluation: Evaluation) -> bool:
     """Tell whether the rewards differ from 1 for a win and 0 for a loss."""
+    # Sums of rewards round: a mean return can miss an equal success rate by a hair.
     mean_return, success_rate = evaluation.mean_return, evaluation.count.rate
     return not math.isclose(mean_return, success_rate, abs_tol=1e-9)
 

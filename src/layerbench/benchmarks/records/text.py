@@ -28,6 +28,7 @@ def plain(text: str) -> str:
 
 def escaped(text: str) -> str:
     """Escape markdown and HTML."""
+    # quote=False: the # of &#x27; would be escaped in its turn, and the entity lost.
     return re.sub(r"([\\`*_|\[\]#~!])", r"\\\1", html.escape(text, quote=False))
 
 
@@ -68,4 +69,5 @@ def borderless_table(heads: Iterable[str], *, wrapped: Sequence[str] = ()) -> Ta
 def print_lines(console: Console, lines: Sequence[str]) -> None:
     """Print lines as they are, however narrow the console; print nothing if there are none."""
     if lines:
+        # Without markup: rich would take a name in brackets for a style and drop it.
         console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True)

@@ -66,5 +66,6 @@ def _gain(outcomes: BeforeAfter) -> Float[np.ndarray, " N"]:
 
 
 def _mean(gain_N: Float[np.ndarray, " N"]) -> Difference:
+    # One seed for all: the total and the surplus come from the same resamples of tasks.
     draws_S = task_weights(len(gain_N), seed=0) @ gain_N
     return Difference.of_draws(float(gain_N.mean()), draws_S, tasks=len(gain_N))

@@ -87,6 +87,7 @@ class Resampler:
         Draws of one ``Resampler`` are aligned: index s is the same resample in all of them.
         """
         key = (name, tuple(seeds))
+        # Full training is compared with every selection, mostly over the same seeds.
         if key not in self._drawn:
             self._drawn[key] = self._draw(*key)
         return self._drawn[key]
@@ -118,6 +119,7 @@ class Resampler:
         # Seeded by name and scores, so that neither two selections of a sweep nor selections of
         # the same name in two sweeps share their deviates; only draws of tasks are paired.
         scores = np.stack(list(self._selections[name].values())).tobytes()
+        # Not hash(), which Python salts in every process: intervals would differ from run to run.
         rng = np.random.default_rng([zlib.crc32(name.encode()), zlib.crc32(scores)])
         variance_S = _variances(self._moderated(name), tasks=len(profile_N), rng=rng)
         drawn_S = drawn_S + rng.standard_normal(RESAMPLES) * np.sqrt(variance_S / len(seeds))
@@ -125,11 +127,13 @@ class Resampler:
         return np.clip(drawn_S, 0.0, 1.0)
 
     def _moderated(self, name: str) -> SeedVariance:
+        # Without the selection's own mean squares, which would count twice in the average below.
         others = _average([s for other, s in self._squares.items() if other != name])
         prior = SeedVariance(others.between, others.within, min(others.freedom, PRIOR_FREEDOM))
         return _average([self._squares[name], prior])
 
 
+# Few entries: the weights of 128 tasks take 10 MB.
 @functools.lru_cache(maxsize=4)
 def task_weights(tasks: int, seed: int) -> Float[np.ndarray, "S N"]:
     """Draw tasks with replacement: the share of each task in each resample."""
@@ -142,6 +146,7 @@ def task_weights(tasks: int, seed: int) -> Float[np.ndarray, "S N"]:
 def _mean_squares(rates_RN: Float[np.ndarray, "R N"]) -> SeedVariance:
     """Analyse the variance of a layout of seeds by tasks, without replication."""
     num_seeds, tasks = rates_RN.shape
+    # A single task leaves the residual no degrees of freedom: tasks - 1 is a divisor below.
     if num_seeds == 1 or tasks == 1:
         return SeedVariance(0.0, 0.0, 0)
     by_seed_R = rates_RN.mean(axis=1) - rates_RN.mean()

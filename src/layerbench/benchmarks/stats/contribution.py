@@ -141,6 +141,7 @@ def p_value(draws_S: Float[np.ndarray, " S"], *, tasks: int) -> float:
             all agree, as resamples of a few tasks with equal outcomes do not differ at all.
     """
     # Plus 1 in both: a p-value from S resamples cannot be below 1 / (S + 1).
+    # Zeros count on both sides, so that resamples that are all 0 give p = 1.
     tail = min(np.count_nonzero(draws_S <= 0), np.count_nonzero(draws_S >= 0))
     return min(1.0, max(2 * (tail + 1) / (len(draws_S) + 1), 2.0 ** (1 - tasks)))
 
@@ -206,6 +207,7 @@ class _Sweep:
         if not drawn.shared:
             return Contribution(None, "it shares no seed with full training"), nothing
         full_gain = self._difference(self.full, self.base, drawn.shared)
+        # Fieller's interval is bounded only where the denominator is clear of 0.
         bounds = estimate(full_gain, drawn.full_gain_S).interval
         if bounds.low <= 0:
             how = "is below" if bounds.high < 0 else "is not clear of"
@@ -235,6 +237,7 @@ def _ratios(
     """Divide; where full training gained nothing, C is infinite, with the gain's sign."""
     beyond_S = np.where(gain_S > 0, np.inf, -np.inf)
     clear_S = full_gain_S > 0
+    # np.where computes both branches: the 1.0 avoids divisions by 0 whose results are dropped.
     return np.where(clear_S, gain_S / np.where(clear_S, full_gain_S, 1.0), beyond_S)
 
 

@@ -38,6 +38,7 @@ class Sweep:
         """
         gains_K = np.array([x.gain for x in self.layers])
         noise_SK = np.stack([x.draws for x in self.layers], axis=1) - gains_K
+        # Over the layers of each resample: noise that moves all layers alike keeps their order.
         total, noise = float(gains_K.var()), float(noise_SK.var(axis=1).mean())
         # Noise can exceed the variance of gains that hardly differ.
         return max(0.0, 1 - noise / total) if total else 0.0
@@ -133,6 +134,7 @@ def match(one: Sweep, other: Sweep) -> list[tuple[LayerGain, LayerGain]]:
     pairs: list[tuple[LayerGain, LayerGain]] = []
     for layer in one.layers:
         depth = layer.layer / spans[0]
+        # Infinity where no layer is free: it is out of reach of every depth.
         nearest = min(free, key=lambda other_depth: abs(other_depth - depth), default=np.inf)
         # The margin is for rounding: equal depths are computed by other divisions.
         if abs(nearest - depth) <= reach + 1e-9:
@@ -151,6 +153,7 @@ def kendall(
     one_SK: Float[np.ndarray, "S K"], other_SK: Float[np.ndarray, "S K"]
 ) -> Float[np.ndarray, " S"]:
     """Correlate the signs of all differences, row by row: tau-b; 0 where a row is constant."""
+    # A tie has the sign 0: it adds to neither product nor length, which is tau-b's correction.
     return _cosine(_signs(one_SK), _signs(other_SK))
 
 

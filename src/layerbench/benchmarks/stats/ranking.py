@@ -61,6 +61,7 @@ def best_layers(layers: Sequence[LayerGain]) -> tuple[BestLayer, ...]:
     if not layers:
         return ()
     gains_KS = np.stack([layer.draws for layer in layers])
+    # Exact ties occur where no selection has a second seed: draws then vary by tasks alone.
     wins_KS = gains_KS == gains_KS.max(axis=0)
     share_K = (wins_KS / wins_KS.sum(axis=0)).mean(axis=1)
     best = [BestLayer(layer.layer, float(p)) for layer, p in zip(layers, share_K, strict=True)]
@@ -100,4 +101,5 @@ def _compare_third(
 
 def _mean(layers: Sequence[LayerGain]) -> tuple[float, Float[np.ndarray, " S"]]:
     value = float(np.mean([x.gain for x in layers]))
+    # Resample by resample: draws are aligned, so that easy tasks cancel out between the thirds.
     return value, np.mean([x.draws for x in layers], axis=0)

@@ -117,6 +117,7 @@ class Difference:
         cls, difference: float, draws_S: Float[np.ndarray, " S"], *, tasks: int
     ) -> "Difference":
         """Take the interval from resamples of the difference."""
+        # Interpolation is safe here: differences of rates are finite, unlike resamples of C.
         low, high = np.percentile(draws_S, [2.5, 97.5])
         return cls(difference, Interval(float(low), float(high)), tasks)
 
@@ -177,6 +178,7 @@ def paired_difference(
     won_N = np.array([o.count.successes for o in base], dtype=np.float64)
     gain_N = np.array([o.count.successes for o in final], dtype=np.float64) - won_N
     episodes_N = np.array([o.count.planned for o in base], dtype=np.float64)
+    # Pooled by episodes, like ``Count.rate``: the difference is that of the two printed rates.
     draws_S = _resampled(gain_N, episodes_N, seed=seed)
     return Difference.of_draws(float(gain_N.sum() / episodes_N.sum()), draws_S, tasks=len(base))
 
@@ -200,6 +202,7 @@ def _resampled(
     rng = np.random.default_rng(seed)
     tasks = len(gain_N)
     chunks: list[Float[np.ndarray, " S"]] = []
+    # The chunk divides RESAMPLES; a remainder would be lost.
     for _ in range(RESAMPLES // _CHUNK):
         drawn_SN = rng.integers(tasks, size=(_CHUNK, tasks))
         chunks.append(gain_N[drawn_SN].sum(axis=1) / episodes_N[drawn_SN].sum(axis=1))
