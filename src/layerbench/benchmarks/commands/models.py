@@ -29,6 +29,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     name: str = args.name
     check_known("model to fetch", name, fetched.SOURCES)
     folder = fetched.folder(name)
+    # A folder under this name is complete: `make_once` renames it into place last.
     if folder.is_dir():
         print(f"{name} is there already: {folder}")
         return DONE

@@ -73,6 +73,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
             "a sweep starts its runs itself: leave torchrun out, and see docs/sweeps.md for "
             "several GPUs"
         )
+    # Before the import, which reads the environment variables that this sets.
     quieten_transformers()
     from layerbench.benchmarks.sweep.sweep import sweep
 

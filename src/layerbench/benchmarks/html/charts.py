@@ -20,6 +20,7 @@ _HEIGHT = 280
 
 def library() -> str:
     """Return the JavaScript that draws charts: vega, vega-lite and vega-embed."""
+    # vl_convert bundles several versions of vega-lite; the charts are written in altair's.
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     bundle: str = vl_convert.javascript_bundle(vl_version=version)
     return bundle
@@ -132,6 +133,7 @@ def _correlations() -> alt.LayerChart:
     rho = alt.Color(
         "rho:Q",
         title="rho",
+        # The whole range of rho, not that of the data: a colour means the same on every page.
         scale=alt.Scale(domain=[-1, 1], domainMid=0, interpolate="rgb"),
         legend=alt.Legend(orient="right", gradientLength=140),
     )

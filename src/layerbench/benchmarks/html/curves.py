@@ -34,6 +34,7 @@ Reader = Callable[[Path], Sequence[float]]
 
 def curves(board: Board, read: Reader) -> list[Curve]:
     """Read the curves of a table's selections; those without metrics have none."""
+    # The base model and models behind endpoints have no trained parameters, and no curve.
     histories = [(row, _histories(row, read)) for row in board.rows if row.parameters]
     return [
         Curve(
@@ -55,6 +56,7 @@ def read_success(path: Path) -> Sequence[float]:
         return ()
     try:
         lines = metrics_log.read(path)
+    # json raises RecursionError for lines that nest too deeply; submitted files may have any form.
     except (ValueError, RecursionError):
         return ()
     # All or nothing: a gap would shift the iterations behind it.

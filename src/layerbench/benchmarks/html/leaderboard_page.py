@@ -38,6 +38,7 @@ def leaderboard_page(leaderboard: Leaderboard, *, page: Path) -> str:
             "sweeps": sweeps,
             "leaderboard": leaderboard,
             "filters": _filters(leaderboard.boards),
+            # Distinct, since the record of a run of several splits is in several tables.
             "records": len({run.record for part in sections for run in part.runs}),
             "version": __version__,
             "words": numbers,

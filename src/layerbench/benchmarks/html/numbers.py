@@ -64,6 +64,7 @@ def gain(estimate: Estimate) -> str:
     >>> gain(Estimate(0.25, Interval(0.1, 0.4)))
     '+0.25'
     """
+    # A sign before a difference that rounds to 0 would claim a direction.
     text = number(estimate.value)
     return text if text.startswith(MINUS) or text == "0.00" else f"+{text}"
 

@@ -104,6 +104,7 @@ class Section:
     @property
     def base(self) -> Row:
         """The row of the base model."""
+        # `leaderboard.rows` puts the base model first in every table.
         return self.board.rows[0]
 
     def summary(self) -> str:

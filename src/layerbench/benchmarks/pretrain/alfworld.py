@@ -69,6 +69,7 @@ def pretrain(settings: PretrainSettings) -> None:
     for phase in CHAT_PHASES if settings.model else PHASES:
         files = record_demonstrations(phase, settings, console)
         path = stages.teach(model, files, recipe_settings, phase, settings, console)
+        # The processes of `clone` train copies: the learned weights are in the checkpoint alone.
         model, _ = load_model(str(path))
         success[phase.name] = stages.judge(
             path, recipe_settings, judged_by, settings=settings, console=console
@@ -80,6 +81,7 @@ def record_demonstrations(phase: Phase, settings: PretrainSettings, console: Con
     """Play the phase's games by the explorer; existing files are kept."""
     jobs: list[_Job] = []
     for difficulty, games_at_scale_1 in phase.tasks.items():
+        # Each of the two files below needs a game.
         count = max(2, int(games_at_scale_1 * settings.scale))
         games = generated_ids(split="pretrain", difficulty=difficulty, count=count, seed=0)
         jobs += [
@@ -89,6 +91,7 @@ def record_demonstrations(phase: Phase, settings: PretrainSettings, console: Con
                 games[part::2],
                 phase.noise_levels,
             )
+            # Not one a process: with another number the existing files would not be found.
             for part in range(2)
         ]
     missing = [job for job in jobs if not job.path.exists()]

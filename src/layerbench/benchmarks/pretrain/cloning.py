@@ -213,12 +213,14 @@ def _losses(model: nn.Module, batch: Sequence[Transcript]) -> tuple[Tensor, int]
 
 def _average_gradients(parameters: Sequence[nn.Parameter], processes: int) -> float:
     """Average over processes and clip to norm 1; return the norm before clipping."""
+    # Zeros keep the vectors of all processes aligned where one has no gradient for a parameter.
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     # One vector: a single all-reduce instead of one for each parameter.
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     cast(Any, dist).all_reduce(flat)
     flat /= processes
     norm = float(flat.square().sum().sqrt())
+    # The rule of torch.nn.utils.clip_grad_norm_, with its 1e-6.
     flat *= min(1.0, 1.0 / (norm + 1e-6))
     offset = 0
     for parameter in parameters:

@@ -111,12 +111,14 @@ def teach(
     console.print(f"{phase.name}: cloning {len(kept)} episodes, {steps} steps; see {out}/log.jsonl")
     cloning = CloningSettings(
         steps=steps,
+        # The recipe counts a step's episodes over all processes, CloningSettings in each.
         batch_size=max(1, recipe.batch // settings.processes),
         learning_rate=phase.learning_rate,
         warmup=phase.warmup,
         swap_probability=recipe.swap_probability,
         swappable=recipe.swappable,
         micro_batch=recipe.micro_batch,
+        # The last step alone: the next phase begins with the model that this one ends with.
         save_every=steps,
         processes=settings.processes,
         threads=recipe.threads,

@@ -60,6 +60,7 @@ def pretrain(settings: PretrainSettings) -> None:
     for phase in PHASES:
         file = _record(phase, settings, console)
         path = stages.teach(model, [file], recipe_settings, phase, settings, console)
+        # The processes of `clone` train copies: the learned weights are in the checkpoint alone.
         model, _ = load_model(str(path))
         success[phase.name] = stages.judge(
             path, recipe_settings, judged_by, settings=settings, console=console

@@ -23,12 +23,14 @@ def check_played(played: Sequence[Trajectory], *, what: str, settings: AgentSett
         BreakdownError: The environment broke down in every episode.
         SettingsError: No episode had room in the context for its turns.
     """
+    # Some broken episodes are no error here: an evaluation counts them as lost.
     broken = [episode.error for episode in played if episode.stop is StopReason.ERROR]
     if len(broken) == len(played):
         raise BreakdownError(
             f"the environment broke down in all {len(played)} episodes of {what}, "
             f"in the first by {broken[0]}"
         )
+    # A success rate of 0 would describe the context limit here, not the policy.
     if all(e.stop in (StopReason.ERROR, StopReason.CONTEXT_FULL) for e in played):
         turns = max(len(episode.turns) for episode in played)
         raise SettingsError(

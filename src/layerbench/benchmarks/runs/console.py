@@ -64,6 +64,7 @@ class ConsoleReporter:
         text.print_lines(self._console, [line])
 
     def playing(self, what: str, *, done: int, episodes: int) -> None:
+        # Every training batch has the same name: `done` of 0 alone marks the next one.
         if what != self._playing or done == 0:
             self._playing = what
             self._bars.reset(self._episodes, description=what, total=episodes, visible=True)

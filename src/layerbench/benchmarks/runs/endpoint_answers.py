@@ -49,6 +49,7 @@ class KeptAnswers:
         missing = [query for query in queries if _key(query) not in self._answers]
         if missing:
             self._endpoint.ask(missing, self._keep)
+        # A query that is too long for the model leaves no line, and is sent again at a later start.
         return [self._answers.get(_key(query)) for query in queries]
 
     def usage(self) -> EndpointRecord:
@@ -83,9 +84,11 @@ def _read(path: Path) -> dict[str, ChatAnswer]:
 
 
 def _key(query: ChatQuery) -> str:
+    # The sampling seed is a field: equal prompts of different episodes keep answers of their own.
     return hashlib.sha256(json.dumps(dataclasses.astuple(query)).encode()).hexdigest()
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:
     reported = [count for count in counts if count is not None]
+    # A sum over some of the answers would pass for the whole usage.
     return sum(reported) if len(reported) == len(counts) else None

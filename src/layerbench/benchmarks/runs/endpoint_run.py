@@ -67,6 +67,7 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
     """
     config = prepared.config
     state = first_state(folder, reporter, weights_sha256=UNKNOWN)
+    # Lies among the evaluations, which `finish` deletes; the usage stays in the record.
     answers = KeptAnswers(folder.part(BASE_PHASE, "answers", suffix="jsonl"), prepared.endpoint)
     if len(answers):
         reporter.say(f"going on after {len(answers)} answers")

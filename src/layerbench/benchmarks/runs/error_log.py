@@ -17,5 +17,6 @@ def failure_log(path: Path) -> Generator[logging.Logger]:
     try:
         yield logger
     finally:
+        # The logger outlives the context: a handler left on it would write later errors here too.
         logger.removeHandler(handler)
         handler.close()

@@ -80,6 +80,7 @@ def _return(episode: Trajectory) -> float:
 
 
 def _episode_seed(*path: int) -> int:
+    # Hashed, not added: with sums, episodes of neighbouring seeds would share their random numbers.
     return int(np.random.SeedSequence(path).generate_state(1)[0])
 
 

@@ -30,6 +30,7 @@ def fill_in(config: RunConfig) -> None:
         table = _table(config.layers.partition("@")[2], config)
         config.read_from.layers = _source(config.layers, table)
         config.layers = _top(config.layers, table)
+    # After `layers`, since the multipliers are those of the selected layers.
     if "@" in config.train.lr_scale:
         table = _table(config.train.lr_scale.partition("@")[2], config)
         config.read_from.lr_scale = _source(config.train.lr_scale, table)
@@ -45,6 +46,7 @@ def _source(reference: str, table: SweptTable) -> SourceConfig:
         asked=reference,
         table=table.name,
         sha256=table.sha256,
+        # `prepare` compares this hash with the base model's, which is not loaded yet.
         weights_sha256=table.key.weights_sha256,
     )
 
@@ -89,6 +91,7 @@ def _table(results: str, config: RunConfig) -> SweptTable:
         names = "; ".join(map(_describe, candidates))
         raise SettingsError(f"{results} has several tables: name a folder with one of {names}")
     [table] = candidates
+    # Without a contribution a layer has no rank; left out, it would pass for one of the worst.
     for layer, reason in table.undefined.items():
         raise SettingsError(
             f"layer {layer} of table {table.name} in {results} has no contribution: {reason}"

@@ -47,9 +47,11 @@ def launch(
             reporter = silent if processes.rank else stack.enter_context(ConsoleReporter())
         # Before the folder is made: a mistake in the settings leaves nothing behind.
         execute = _prepare(config, base, processes)
+        # By one process alone: the lock would refuse the others of the same run.
         finished = processes.first(lambda: stack.enter_context(folder.open(config, start)))
         if finished is not None:
             return finished
+        # After the lock: a refused start must not write into the folder of a run in progress.
         stack.enter_context(_failures_logged(folder, processes))
         reporter.say(f"run folder {folder.path}")
         _report_sources(config, reporter)

@@ -56,6 +56,8 @@ class Evaluator:
     def evaluate(self, phase: str) -> None:
         """Score the agent, split by split; splits scored before an interruption are read."""
         for split in self.config.env.eval_splits:
+            # All processes must take the same branch: one that reads the scores would leave the
+            # others waiting for its share of the episodes.
             scores = self.processes.first(lambda split=split: self.folder.scores(phase, split))
             if scores is None:
                 scores = self._play_evaluation(phase, split)
@@ -93,6 +95,7 @@ class Evaluator:
             on_progress=lambda done: self.reporter.playing(what, done=done, episodes=total),
         )
         played = self.processes.join(played)
+        # On the joined episodes: all processes raise the same error, and none is left waiting.
         check_played(played, what=what, settings=self.agent.settings)
         return played
 

@@ -73,6 +73,7 @@ def prepare(config: RunConfig) -> PreparedRun:
     model, tokenizer = loading.load(config.model)
     _check_sources(config, model)
     num_layers = len(decoder_blocks(model))
+    # The parts are combined after the base evaluation: a bad one must be found before it.
     loading.check_parts(model, config.parts, num_layers=num_layers)
     selection = selection_of(config, num_layers=num_layers)
     check_scales(parse_scales(config.train.lr_scale), selection)
@@ -100,6 +101,7 @@ def list_tasks(
     env = config.env
     spec = registry.find(env.name)
     registry.check_options(spec, env.options)
+    # By `eval.seed`, not the training seed: all seeds are scored on the same tasks.
     eval_tasks = {
         split: _tasks(
             env,
@@ -111,6 +113,7 @@ def list_tasks(
         for split in env.eval_splits
     }
     train_tasks: tuple[Task, ...] = ()
+    # `parts` were trained by other runs: a combined model is only scored.
     if config.layers != BASE_SELECTION and not config.parts:
         train_tasks = _tasks(
             env,

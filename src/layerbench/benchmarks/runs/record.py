@@ -108,6 +108,7 @@ def training_record(
     )
     return dataclasses.replace(
         record,
+        # Where nothing changed, there is no final evaluation to compare with the base's.
         differences=_differences(evaluator.evaluations) if base.tensors else {},
         training=_training(prepared, history),
         movement=_movement(prepared, base),

@@ -15,6 +15,7 @@ from layerbench.envs import registry
 from layerbench.rl.lr_scales import parse_scales, spell_scales
 from layerbench.rl.selection import without_spaces
 
+# Each embedded model was cloned from prompts of one style alone, whatever its environment's is.
 _EMBEDDED_STYLES = {"embedded": "compact", "embedded-webshop": "compact-webshop"}
 
 
@@ -49,6 +50,7 @@ def resolve(config: RunConfig) -> RunConfig:
         prompts = registry.find(config.env.name).prompts
         config.agent.style = _EMBEDDED_STYLES.get(base, prompts)
     selection, at, results = config.layers.partition("@")
+    # Only the selection is normalised: the path after `@` may have spaces and capitals.
     config.layers = without_spaces(selection, what="layers").lower() + at + results.strip()
     # Checked before the results of a sweep are read, which takes longer.
     validate.check(config)

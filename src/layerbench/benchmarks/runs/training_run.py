@@ -59,9 +59,11 @@ def execute(
             )
         if changed.tensors:
             evaluator.evaluate(FINAL_PHASE)
+        # Before the pool closes: the memory of its workers counts, and ends with them.
         evaluator.note_memory()
     finished = record.training_record(prepared, evaluator, state, history=history, base=changed)
     if processes.rank == 0:
+        # Before `finish`, which deletes the parts that are merged.
         episodes.merge(folder.episodes, evaluator.parts)
         folder.finish(finished)
     return finished
@@ -118,6 +120,7 @@ def _conditions(prepared: PreparedRun, state: RunState) -> Conditions:
         env=record.env_record(prepared.config, prepared.identity),
         model=record.model_record(prepared, state),
         code=provenance.code(),
+        # Only a sweep gives a base to reuse, and a sweep refuses to start under torchrun.
         hardware=record.hardware_record(prepared, processes=1),
         tasks={
             split: [task.task_id for task in tasks] for split, tasks in prepared.eval_tasks.items()

@@ -54,6 +54,7 @@ def execute(composed: object) -> Outcome:
     config = resolve.resolve(compose.from_hydra(composed))
     run = plan.PlannedRun(config, RunFolder(default_path(config)))
     try:
+        # Another sweep or a run may have finished it since this sweep was planned.
         if run.record() is not None:
             return Outcome(Status.DONE, "")
     except UserError as error:
@@ -128,6 +129,7 @@ def _end_with_parent() -> None:
     """Wait until the parent, which writes no more, closes the pipe or dies; then exit."""
     while os.read(0, 1):
         pass
+    # sys.exit would end this thread alone.
     os._exit(1)
 
 

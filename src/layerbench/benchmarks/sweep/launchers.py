@@ -62,6 +62,7 @@ def open_launcher(
             [
                 f"hydra/launcher={_GROUPS.get(name, name)}",
                 f"hydra.sweep.dir={overrides.quoted(str(root))}",
+                # Runs have folders, settings and logs of their own: hydra is to add none.
                 "hydra.sweep.subdir=.",
                 "hydra.output_subdir=null",
                 "hydra.mode=MULTIRUN",
@@ -98,6 +99,7 @@ def _limit(name: str, jobs: int | None) -> list[str]:
             "hydra.launcher.batch_size=1",
             "hydra.launcher.pre_dispatch=n_jobs",
         ]
+    # submitit_local has no such setting: the sweep launches its runs in batches instead.
     setting = {"ray": "jobs", "submitit": "array_parallelism"}.get(name)
     return [f"hydra.launcher.{setting}={jobs}"] if jobs and setting else []
 

@@ -72,6 +72,7 @@ class PlannedRun:
         """
         try:
             return self.folder.check(self.config, Start.CONTINUE)
+        # A FormatError too, but the record is whole: a run over it would lose results.
         except SchemaError:
             raise
         except FormatError:
@@ -158,6 +159,7 @@ def seconds_left(
         Seconds of play and updates, without loading; None without a record of a trained run.
     """
     trained = _mean(records, _training_seconds, trains=True)
+    # Every record has a base evaluation: a reused one keeps the seconds that it first took.
     base = _mean(records, _base_seconds, trains=False)
     if trained is None or base is None:
         return None
@@ -192,5 +194,6 @@ def _base_seconds(record: RunRecord) -> float:
 
 
 def _training_seconds(record: RunRecord) -> float:
+    # Without the base evaluation, which a sweep's trained runs take over from the base run.
     evaluated = math.fsum(e.seconds for e in record.evaluations if e.phase != BASE_PHASE)
     return evaluated + math.fsum(record.training.seconds.values())

@@ -74,6 +74,7 @@ def plain_console(*, stderr: bool = False) -> Console:
 
 
 def _cell(run: PlannedRun, state: State) -> str:
+    # A start deletes the error log, so that one that exists is of the last start.
     if state is State.UNFINISHED and run.folder.error_log.exists():
         return "failed"
     if run.trains and state in (State.UNFINISHED, State.HELD):

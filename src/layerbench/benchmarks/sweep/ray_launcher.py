@@ -98,6 +98,7 @@ class RayLauncher(Launcher):
     def _job_config(self, job: Sequence[str], number: int) -> object:
         config: Any = self._context.config_loader.load_sweep_config(self._config, list(job))
         with open_dict(config):
+            # Numbered as by hydra-joblib-launcher (hydra_joblib_launcher/_core.py).
             config.hydra.job.id = f"{config.hydra.job.name}_{number}"
             config.hydra.job.num = number
         return config

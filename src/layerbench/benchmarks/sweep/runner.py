@@ -76,6 +76,7 @@ class Sweep:
             self._note_failure(run, outcome)
 
     def _note_failure(self, run: PlannedRun, outcome: Outcome) -> None:
+        # No failure: the run stays to do, and the next round looks at its folder again.
         if outcome.status is Status.HELD:
             return
         if outcome.status is Status.DONE and not _record_appears(run):

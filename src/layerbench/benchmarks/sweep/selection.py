@@ -9,6 +9,7 @@ from layerbench.rl.selection import parse_selection, without_spaces
 LAYERS = "all, 0,4,8, 4-7, every:4, middle:10 or full"
 SEEDS = "3 for seeds 0, 1 and 2, or a list such as 0,2,5"
 
+# The limit of `Seed` in config/schema.py: one word of numpy's SeedSequence.
 _LAST_SEED = 2**32 - 1
 
 

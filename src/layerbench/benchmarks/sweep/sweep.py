@@ -71,9 +71,11 @@ def sweep(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
         settings=request.launcher_settings,
         root=request.root,
     ) as launch:
+        # Inside the launcher's context: if the launcher cannot be set up, no run is deleted.
         if args.force and not args.dry_run:
             _delete_runs(request.plan)
             states = _states(request.plan)
+        # The plan of a sweep that runs goes to stderr: stdout is for the table of results alone.
         _show_plan(request, states, stderr=not args.dry_run)
         if args.dry_run:
             return []
@@ -142,6 +144,7 @@ def _delete_runs(sweep_plan: SweepPlan) -> None:
             raise HeldError(f"another process is at work in {run.folder.path}: nothing was deleted")
     for run in sweep_plan.runs:
         if run.folder.config.exists():
+            # Deletes under the folder's lock, so that no other process starts the run meanwhile.
             with run.folder.open(run.config, Start.FRESH):
                 pass
 

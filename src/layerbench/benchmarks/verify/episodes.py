@@ -82,10 +82,13 @@ def _plan_differs(
     """Compare each episode's task and seed with those that the settings give."""
     config = submission.config
     planned = requests(
+        # Sampling seeds depend on positions alone: ids suffice, without an environment.
         [Task(outcome.task_id) for outcome in evaluation.outcomes],
         episodes_per_task=config.eval.episodes_per_task,
         seeds=(config.eval.seed, config.seed),
     )
+    # Lengths differ where a task has more or fewer episodes than the settings say, which
+    # `check_evaluations` reports.
     for number, (episode, request) in enumerate(zip(played, planned, strict=False)):
         first = episode[0]
         if first["task"] != request.task.task_id:
@@ -121,6 +124,7 @@ def _totals_differ(evaluation: Evaluation, played: Sequence[_Episode]) -> Iterat
     stops = dict(Counter(episode[0]["stop"] for episode in played))
     if stops != dict(evaluation.stops):
         yield f"its stops are {dict(evaluation.stops)}, stored are {stops}"
+    # As in the record, rewards of broken episodes do not count.
     paid = sum(row["reward"] for row in turns if row["stop"] != StopReason.ERROR)
     for name, recorded, stored in (
         ("mean_turns", evaluation.mean_turns, len(turns) / len(played)),

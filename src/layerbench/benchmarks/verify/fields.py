@@ -13,6 +13,7 @@ from layerbench.envs import registry
 from layerbench.rl.types import LayerSelection
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# Empty where neither a checkout nor the installation names the commit.
 _REVISION = re.compile(r"[0-9a-f]{40}|")
 # More blocks than any model has: a forged number must not fill the memory with a selection.
 _MOST_LAYERS = 10_000
@@ -151,6 +152,7 @@ def check_provenance(submission: Submission) -> Iterator[Remark]:
         ("selection.weights_sha256", record.selection.weights_sha256),
     ):
         if not record.endpoint and not _SHA256.fullmatch(text):
+            # Cut off, since a forged field may be of any length.
             yield Wrong(f"{name} is {text[:70]!r}: not a SHA-256 in hexadecimal")
     if not _REVISION.fullmatch(record.code.revision):
         yield Wrong(f"code.revision is {record.code.revision[:70]!r}: not a commit")

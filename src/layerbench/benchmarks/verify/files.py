@@ -16,6 +16,7 @@ _FINGERPRINT = re.compile(r".+-seed\d+-([0-9a-f]{8})")
 def check_config(submission: Submission) -> Iterator[Remark]:
     """Compare ``config.yaml`` and the folder's name with the record's settings."""
     folder, fingerprint = submission.folder, serialize.fingerprint(submission.config)
+    # Resolved, since the folder may be given as `.`, which has no name.
     match = _FINGERPRINT.fullmatch(folder.path.resolve().name)
     if match is None:
         yield Unchecked("hash of the settings: the folder's name holds none")

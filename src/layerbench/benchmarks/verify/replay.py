@@ -77,6 +77,7 @@ def _difference(pool: EnvPool, task: Task, played: Sequence[Row]) -> str:
             return f"it is over after turn {turn}"
         if not _matches(observation, row):
             return f"another observation or other actions at turn {turn + 1}"
+        # As in play: a response without an action steps the environment with an empty one.
         result = pool.step({_SLOT: row["action"] or ""})[_SLOT]
         if isinstance(result, EpisodeFailure):
             return f"the environment broke: {result.reason}"

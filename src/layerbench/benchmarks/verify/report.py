@@ -71,6 +71,7 @@ class Report:
         yield f"record {self.path}"
         for name, remark in self.remarks:
             kind = "wrong" if isinstance(remark, Wrong) else "unchecked"
+            # Remarks quote submitted files, whose control characters must not reach a terminal.
             yield f"{kind:10} {name}: {plain(' '.join(remark.what.split()))}"
         if self.passed:
             yield f"{'ok':10} {', '.join(self.passed)}"

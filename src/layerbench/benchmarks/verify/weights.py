@@ -47,6 +47,7 @@ def check_weights(submission: Submission) -> Iterator[Remark]:
         return
     try:
         base = _apply_checkpoint(submission, model)
+    # Before OSError, its base class: a missing checkpoint is unchecked, a damaged one wrong.
     except FileNotFoundError as error:
         yield Unchecked(f"trained weights: there is no {error.filename}")
     except (ValueError, OSError) as error:
@@ -70,6 +71,7 @@ def _base_model(submission: Submission) -> nn.Module:
     model, _ = loading.load(
         replace(
             settings,
+            # The hash includes the dtype; the device of the settings may not be on this machine.
             dtype=submission.record.model.dtype,
             device="cpu",
             trust_remote_code=False,
