@@ -11,7 +11,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from layerbench.benchmarks.config import serialize
+from layerbench.benchmarks.config import sections, serialize
 from layerbench.benchmarks.records.run_folder import Start
 from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.sweep import job
@@ -31,7 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlannedRun:
 
 
 def execute(run: PlannedRun) -> Outcome:
-    return job.execute(OmegaConf.structured(run.config))
+    return job.execute(OmegaConf.structured(sections.form_of(run.config)))
 
 
 def replace_child(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -82,7 +82,8 @@ def test_a_folder_of_something_else_is_a_failure(run: PlannedRun) -> None:
 @pytest.mark.slow
 def test_settings_that_no_run_can_have_are_a_failure(run: PlannedRun, tmp_path: Path) -> None:
     typed = [f"run_root={tmp_path}", "env.num_keys=1", "eval.tasks=99"]
-    outcome = job.execute(OmegaConf.structured(resolve.load("keydoor", typed, preset="quick")))
+    config = resolve.load("keydoor", typed, preset="quick")
+    outcome = job.execute(OmegaConf.structured(sections.form_of(config)))
     assert outcome.status is Status.FAILED
     assert "has 16 rooms" in outcome.message
 
