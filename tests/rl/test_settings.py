@@ -29,7 +29,7 @@ def test_every_number_has_a_range_and_no_setting_a_default(settings: type[Any]) 
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
         ({"group_size": 1}, "group_size must be at least 2, got 1"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
-        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"temperature": 0.0}, "temperature is 0, but a greedy policy cannot learn: take 1"),
         ({"grad_clip": float("inf")}, "grad_clip must be at least 0, got inf"),
         ({"learning_rate": float("nan")}, "learning_rate must be at least 0, got nan"),
     ],
@@ -44,7 +44,7 @@ def test_number_outside_its_range_is_named(changes: dict[str, Any], complaint: s
     [
         ({"clip_low": 1.5}, "clip_low must be from 0 to 1, got 1.5"),
         ({"clip_low": 1.0}, "clip_low must be below 1, got 1.0"),
-        ({"importance_cap": 0.5}, "importance_cap must be 0 or at least 1, got 0.5"),
+        ({"importance_cap": 0.5}, "importance_cap is 0.5, but it bounds a weight that is 1"),
     ],
 )
 def test_both_ends_of_a_range_are_named(changes: dict[str, Any], complaint: str) -> None:

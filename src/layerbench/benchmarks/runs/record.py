@@ -63,7 +63,7 @@ def evaluation_record(  # noqa: PLR0913 - none of them follows from another
         env=env_record(config, identity),
         model=model,
         selection=selection,
-        algorithm=config.algorithm.name,
+        algorithm=config.algorithm.name.value,
         preset=config.preset,
         seed=config.seed,
         settings=serialize.as_dict(config),

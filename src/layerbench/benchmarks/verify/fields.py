@@ -26,7 +26,7 @@ def check_identity(submission: Submission) -> Iterator[Remark]:
         yield Wrong(f"model {config.model.name!r} and the field endpoint contradict each other")
     for name, recorded, expected in (
         ("seed", record.seed, config.seed),
-        ("algorithm", record.algorithm, config.algorithm.name),
+        ("algorithm", record.algorithm, config.algorithm.name.value),
         ("preset", record.preset, config.preset),
         ("model.name", record.model.name, config.model.name),
         ("model.revision", record.model.revision, config.model.revision),
