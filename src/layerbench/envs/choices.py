@@ -21,7 +21,7 @@ def check_known(noun: str, name: object, known: Collection[str]) -> None:
 
     >>> check_known("anchor", "stat", ("state", "observation"))
     Traceback (most recent call last):
-    UserError: no anchor named 'stat': did you mean 'state'?
+    layerbench.errors.UserError: no anchor named 'stat': did you mean 'state'?
 
     Raises:
         UserError: The name is not known; the message has the hint of ``nearest``.
