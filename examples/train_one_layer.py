@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import nn
+
 from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent
 from layerbench.agents.backends.transformers.backend import TransformersBackend
@@ -21,12 +23,31 @@ from layerbench.agents.context import ChatFormat
 from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import Trajectory
+from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.runs import resolve
 from layerbench.envs import registry
 from layerbench.envs.pool import EnvPool
 from layerbench.rl.layers import decoder_blocks
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import Trainer
+
+
+def load_agent(config: RunConfig) -> tuple[nn.Module, LLMAgent]:
+    """Load the model, and make the agent that plays by it."""
+    model, tokenizer = load_model(config.model.name)
+    settings = AgentSettings(
+        action_mode=config.agent.action_mode,
+        context_mode=config.agent.context_mode,
+        history=config.agent.history,
+        max_prompt_tokens=config.agent.max_prompt_tokens,
+        max_response_tokens=config.agent.max_response_tokens,
+        max_context_tokens=1024,  # as many as the embedded model reads
+    )
+    chat = ChatFormat(tokenizer, action_mode=settings.action_mode)
+    # The backend samples by the very model that the trainer changes in place.
+    backend = TransformersBackend(model, eos_id=chat.end_id)
+    style = prompts.style(config.agent.style, settings.action_mode)
+    return model, LLMAgent(backend, tokenizer, style, settings)
 
 
 def main() -> None:
@@ -44,20 +65,7 @@ def main() -> None:
         spec, split=env.eval_splits[0], count=config.eval.tasks, seed=0, options=env.options
     )
 
-    # The backend samples by the very model that the trainer changes in place.
-    model, tokenizer = load_model(config.model.name)
-    settings = AgentSettings(
-        action_mode=config.agent.action_mode,
-        context_mode=config.agent.context_mode,
-        history=config.agent.history,
-        max_prompt_tokens=config.agent.max_prompt_tokens,
-        max_response_tokens=config.agent.max_response_tokens,
-        max_context_tokens=1024,  # as many as the embedded model reads
-    )
-    chat = ChatFormat(tokenizer, action_mode=settings.action_mode)
-    backend = TransformersBackend(model, eos_id=chat.end_id)
-    style = prompts.style(config.agent.style, settings.action_mode)
-    agent = LLMAgent(backend, tokenizer, style, settings)
+    model, agent = load_agent(config)
 
     with (
         EnvPool(

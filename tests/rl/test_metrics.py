@@ -3,24 +3,11 @@
 import json
 from pathlib import Path
 
-from layerbench.rl.metrics import IterationMetrics, append_metrics, from_row, to_row
+from layerbench.rl.metrics import append_metrics, from_row, to_row
 from layerbench.rl.types import UpdateStats
+from tests.support.metrics_example import example
 
-METRICS = IterationMetrics(
-    iteration=1,
-    episodes=16,
-    failed=0,
-    groups=4,
-    mixed_groups=3,
-    success=0.25,
-    reward=2.5,
-    turns=6.0,
-    valid=1.0,
-    learning_rate=1e-6,
-    update=UpdateStats(loss=0.0125, entropy=1.25, decisions=96, steps=2, mismatch=0.5),
-    play_s=3.25,
-    update_s=0.75,
-)
+METRICS = example(UpdateStats(loss=0.0125, entropy=1.25, decisions=96, steps=2, mismatch=0.5))
 
 
 def test_a_line_is_flat_and_in_the_order_of_earlier_files(tmp_path: Path) -> None:

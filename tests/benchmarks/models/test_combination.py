@@ -53,15 +53,21 @@ def last_error(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
+def with_weights_of(model: Path, runs: Sequence[Path]) -> nn.Module:
+    """Load the base, and on top of it what the last checkpoints of the runs hold."""
+    loaded, _ = load_model(str(model))
+    for run in runs:
+        weights = load_file(run / "checkpoints" / "iteration-000002" / "weights.safetensors")
+        loaded.load_state_dict(weights, strict=False)
+    return loaded
+
+
 def test_combined_model_is_the_base_with_the_layers_of_all_parts(
     model: Path, train: Trained, tmp_path: Path
 ) -> None:
     runs = [train("0"), train("2-3")]
     assert combine(runs, tmp_path / "both") == 0
-    expected, _ = load_model(str(model))
-    for part in runs:
-        weights = load_file(part / "checkpoints" / "iteration-000002" / "weights.safetensors")
-        expected.load_state_dict(weights, strict=False)
+    expected = with_weights_of(model, runs)
     record = run_record.read(tmp_path / "both" / "record.json")
     assert record.selection.weights_sha256 == weights_hash(expected)
     assert (
@@ -74,10 +80,7 @@ def test_final_evaluation_plays_the_combined_model(
 ) -> None:
     runs = [train("0"), train("2-3")]
     assert combine(runs, tmp_path / "both") == 0
-    expected, _ = load_model(str(model))
-    for part in runs:
-        weights = load_file(part / "checkpoints" / "iteration-000002" / "weights.safetensors")
-        expected.load_state_dict(weights, strict=False)
+    expected = with_weights_of(model, runs)
     shutil.copytree(model, tmp_path / "model")
     expected.save_pretrained(tmp_path / "model")  # pyright: ignore
     argv = ["eval", "keydoor", "--preset", "quick", "--model", str(tmp_path / "model")]

@@ -1,21 +1,11 @@
 from dataclasses import replace
 
 from layerbench.benchmarks.runs.console import iteration_line
-from layerbench.rl.metrics import IterationMetrics
 from layerbench.rl.types import UpdateStats
+from tests.support.metrics_example import example
 
-METRICS = IterationMetrics(
-    iteration=1,
-    episodes=16,
-    failed=0,
-    groups=4,
-    mixed_groups=3,
-    success=0.25,
-    reward=2.5,
-    turns=6.0,
-    valid=1.0,
-    learning_rate=1e-6,
-    update=UpdateStats(
+METRICS = example(
+    UpdateStats(
         loss=0.0125,
         kl=0.00042,
         clip_fraction=0.03,
@@ -24,9 +14,7 @@ METRICS = IterationMetrics(
         max_ratio=1.1,
         decisions=96,
         steps=2,
-    ),
-    play_s=3.25,
-    update_s=0.75,
+    )
 )
 
 

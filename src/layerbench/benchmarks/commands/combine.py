@@ -5,7 +5,7 @@ from pathlib import Path
 
 from layerbench.agents import torchrun
 from layerbench.benchmarks.commands.parser import DONE
-from layerbench.benchmarks.commands.run import finished
+from layerbench.benchmarks.commands.run import import_launch, read_finished
 
 NAME = "combine"
 SUMMARY = "put layers that were trained apart into one model, and score it on the same tasks"
@@ -34,12 +34,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     config = combination.make_config(parts)
     start = Start.FRESH if args.fresh else Start.CONTINUE
     folder = RunFolder(Path(args.out) if args.out else default_path(config))
-    record = finished(config, folder, start)
-    if record is None:
-        # Imports torch, for which the table of a finished run should not wait.
-        from layerbench.benchmarks.runs.launch import launch
-
-        record = launch(config, folder, start)
+    record = read_finished(config, folder, start) or import_launch()(config, folder, start)
     if torchrun.rank() == 0:
         print_table(record, parts, where=str(folder.record))
     return DONE

@@ -3,14 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
+from layerbench.benchmarks.commands import run as run_command
 from layerbench.benchmarks.commands.parser import DONE, quieten_transformers
-from layerbench.benchmarks.commands.run import (
-    add_run_options,
-    finished,
-    read_settings,
-    show,
-    where,
-)
+from layerbench.benchmarks.commands.run import add_run_options, in_settings
 from layerbench.benchmarks.errors import SettingsError
 
 NAME = "eval"
@@ -31,6 +26,8 @@ TAKES_SETTINGS = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of runs, and those of endpoints."""
     add_run_options(parser)
+    # An evaluation is a run that trains nothing, with the same folder and record.
+    parser.set_defaults(layer=None, layers="none", algorithm=None, seed=None)
     parser.add_argument(
         "--base-url",
         metavar="URL",
@@ -45,23 +42,12 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Score the model, or describe the requests to its endpoint."""
     if any(setting.startswith("layers=") for setting in settings):
         raise SettingsError("eval trains no layers: use layerbench run")
-    typed = {"model.name": args.model, "model.base_url": args.base_url}
-    settings += [f"{name}={value}" for name, value in typed.items() if value is not None]
-    # An evaluation is a run that trains nothing, with the same folder and record.
-    settings.append("layers=none")
+    if args.base_url is not None:
+        settings.append(f"model.base_url={args.base_url}")
     if args.dry_run:
-        print(_dry_run(args, settings))
+        print(_dry_run(args, in_settings(args, settings)))
         return DONE
-    config = read_settings(args, settings)
-    if config is None:
-        return DONE
-    folder, start = where(args, config)
-    record = finished(config, folder, start)
-    if record is None:
-        from layerbench.benchmarks.runs.launch import launch
-
-        record = launch(config, folder, start)
-    return show(record, folder)
+    return run_command.run(args, settings)
 
 
 def _dry_run(args: argparse.Namespace, settings: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """``layerbench run``: score the base model, train it, score it again."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,23 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Execute the run or show its settings; print the table of a finished run."""
-    typed = {
-        "layers": args.layers if args.layer is None else str(args.layer),
-        "algorithm.name": args.algorithm,
-        "seed": args.seed,
-        "model.name": args.model,
-    }
-    settings += [f"{name}={value}" for name, value in typed.items() if value is not None]
     config = read_settings(args, settings)
     if config is None:
         return DONE
-    folder, start = where(args, config)
-    record = finished(config, folder, start)
-    if record is None:
-        # Imports torch, for which the table of a finished run should not wait.
-        from layerbench.benchmarks.runs.launch import launch
-
-        record = launch(config, folder, start)
+    folder, start = choose_folder(args, config)
+    record = read_finished(config, folder, start) or import_launch()(config, folder, start)
     return show(record, folder)
 
 
@@ -95,19 +83,30 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", action="store_true", help="show all settings, and stop")
 
 
-def read_settings(args: argparse.Namespace, typed: Sequence[str]) -> "RunConfig | None":
+def in_settings(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
+    """Add to the settings those that were typed as options of their own."""
+    options = {
+        "layers": args.layers if args.layer is None else str(args.layer),
+        "algorithm.name": args.algorithm,
+        "seed": args.seed,
+        "model.name": args.model,
+    }
+    return [*settings, *(f"{name}={v}" for name, v in options.items() if v is not None)]
+
+
+def read_settings(args: argparse.Namespace, settings: Sequence[str]) -> "RunConfig | None":
     """Compose the settings of a run; with ``--settings``, print them and return None."""
     from layerbench.benchmarks.config import serialize
     from layerbench.benchmarks.runs import resolve
 
-    config = resolve.load(args.env, typed, preset=args.preset)
+    config = resolve.load(args.env, in_settings(args, settings), preset=args.preset)
     if not args.settings:
         return config
     print(serialize.listing(config), end="")
     return None
 
 
-def where(args: argparse.Namespace, config: "RunConfig") -> "tuple[RunFolder, Start]":
+def choose_folder(args: argparse.Namespace, config: "RunConfig") -> "tuple[RunFolder, Start]":
     """Name the run's folder, and how to start in it."""
     from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
 
@@ -115,7 +114,7 @@ def where(args: argparse.Namespace, config: "RunConfig") -> "tuple[RunFolder, St
     return RunFolder(Path(args.out) if args.out else default_path(config)), start
 
 
-def finished(config: "RunConfig", folder: "RunFolder", start: "Start") -> "RunRecord | None":
+def read_finished(config: "RunConfig", folder: "RunFolder", start: "Start") -> "RunRecord | None":
     """Read the record of a finished run; None if the run is to be executed."""
     record = folder.check(config, start)
     if record is None:
@@ -125,6 +124,16 @@ def finished(config: "RunConfig", folder: "RunFolder", start: "Start") -> "RunRe
     elif not folder.episodes.exists():
         say(f"{folder.episodes} is missing, and the turns with it: --fresh runs all of it again")
     return record
+
+
+def import_launch() -> "Callable[[RunConfig, RunFolder, Start], RunRecord]":
+    """Import torch and what runs need of it, for which a finished run's table should not wait.
+
+    Not a call that launches: the way to ``backward()`` has a frame less without it.
+    """
+    from layerbench.benchmarks.runs.launch import launch
+
+    return launch
 
 
 def show(record: "RunRecord", folder: "RunFolder") -> int:

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING as NO_DEFAULT
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -115,7 +114,7 @@ def _plain_type(hint: Any) -> Any:  # noqa: ANN401 - a type, or what typing make
 
 
 def _default(hint: Any, field: Any) -> Any:  # noqa: ANN401 - as dataclasses have them
-    if field.default is not NO_DEFAULT:
+    if field.default is not dataclasses.MISSING:
         return dataclasses.field(default=field.default)
     if get_origin(hint) in (list, dict):
         return dataclasses.field(default_factory=get_origin(hint))

