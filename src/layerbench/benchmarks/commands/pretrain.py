@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layerbench.benchmarks.commands.parser import DONE, Parser, quieten_transformers, refuse_rest
-from layerbench.benchmarks.errors import SettingsError
-from layerbench.envs.choices import nearest
+from layerbench.benchmarks.config.overrides import check_choice
 
 if TYPE_CHECKING:
     from layerbench.benchmarks.pretrain.settings import PretrainSettings
@@ -32,10 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Pretrain the model, and print its folder and success rate."""
-    if args.env not in _MINUTES:
-        raise SettingsError(
-            f"what to pretrain for cannot be '{args.env}': {nearest(args.env, _MINUTES)}"
-        )
+    check_choice("what to pretrain for", args.env, list(_MINUTES))
     options = _parse(args.env, args.arguments)
     quieten_transformers()
     if args.env == "alfworld":

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin,
 
 from omegaconf import MISSING
 
+from layerbench.benchmarks.config.overrides import check_choice
 from layerbench.benchmarks.errors import SettingsError, UserError
-from layerbench.envs.choices import nearest
 from layerbench.rl.settings import LossSettings, Range
 
 T = TypeVar("T")
@@ -130,8 +130,7 @@ def _value_from(hint: Any, value: Any, name: str) -> Any:  # noqa: ANN401 - any 
     if get_origin(hint) is list and dataclasses.is_dataclass(get_args(hint)[0]):
         return [settings_from(get_args(hint)[0], item, name=name) for item in value]
     if words := _words(hint):
-        if value not in words:
-            raise SettingsError(f"{name} cannot be '{value}': {nearest(value, words)}")
+        check_choice(name, value, words)
         # A StrEnum is a class that converts; a Literal has plain words.
         return hint(value) if isinstance(hint, type) else value
     if get_origin(hint) is dict:
