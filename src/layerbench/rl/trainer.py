@@ -84,8 +84,9 @@ class Trainer:
         processes: The processes that train together; ``play`` must give all of them the same.
 
     Raises:
-        UserError: Nothing is selected, there are no tasks, the model cannot be trained, or
-            ``run_dir`` holds another run; or the seed is negative.
+        UserError: Nothing is selected, the model cannot be trained, ``run_dir`` holds another run,
+            or the seed is negative.
+        ValueError: There are no tasks.
     """
 
     def __init__(  # noqa: PLR0913 - none of them follows from another

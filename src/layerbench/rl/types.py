@@ -14,7 +14,7 @@ class Group:
     """Episodes of one task, played by one policy from one start state.
 
     Raises:
-        UserError: The group is empty or mixes tasks.
+        ValueError: The group is empty or mixes tasks.
     """
 
     trajectories: tuple[Trajectory, ...]
@@ -92,7 +92,8 @@ class LayerSelection:
         everything: True for ``full``: embeddings, norms and head learn as well.
 
     Raises:
-        UserError: A layer lies outside the model, or layers repeat or do not ascend.
+        UserError: A layer lies outside the model.
+        ValueError: Layers repeat or do not ascend.
     """
 
     name: str

@@ -53,7 +53,7 @@ class Engine:
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: It is not a game: not JSON, or without domain, problem or grammar.
+            UserError: It is not a game: not JSON, or without domain, problem or grammar.
         """
         self._demangler.load(game)
 

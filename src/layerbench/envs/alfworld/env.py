@@ -34,7 +34,7 @@ class ALFWorldEnv(gym.Env[str, str]):
             ``observation`` the text alone, as in published runs of GiGPO.
 
     Raises:
-        ValueError: A choice is unknown, or the games are missing.
+        UserError: A choice is unknown, or the games are missing.
     """
 
     def __init__(

@@ -103,7 +103,7 @@ class WebShopEnv(gym.Env[str, str]):
             options: ``goal_index``, and for verl-agent's orders of goals ``worker_seed``.
 
         Raises:
-            UserError: The option or the goal is unknown.
+            ValueError: The option or the goal is unknown.
         """
         super().reset(seed=seed)
         self._ready = False

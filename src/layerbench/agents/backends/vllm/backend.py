@@ -52,8 +52,8 @@ class VLLMBackend:
         """Sample a response to each query, and wait for all of them.
 
         Raises:
-            UserError: Two queries are of the same episode, a context is empty, or free text has a
-                temperature above 2.
+            ValueError: Two queries are of the same episode, or a context is empty.
+            UserError: Free text has a temperature above 2.
         """
         self.submit(queries)
         samples: dict[int, Sample] = {}
@@ -65,7 +65,8 @@ class VLLMBackend:
         """Start sampling; the first call of a rollout sends changed weights to the engine.
 
         Raises:
-            UserError: As ``sample``, also if a query of the same episode is pending.
+            ValueError: As ``sample``, also if a query of the same episode is pending.
+            UserError: As ``sample``.
             EngineError: The engine does not agree with the model.
         """
         episodes = [query.episode for query in queries]
