@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.agents.types import StopReason, Trajectory
+from layerbench.rl.advantages import is_mixed
 from layerbench.rl.types import UpdateStats
 
 
@@ -21,7 +22,7 @@ class IterationMetrics:
         failed: Episodes whose environment failed; they count as lost, and nothing is learned from
             them.
         groups: Groups played.
-        mixed_groups: Groups whose episodes did not all score the same.
+        mixed_groups: Groups whose episodes did not all score the same: ``advantages.is_mixed``.
         success: Share of the episodes that succeeded.
         reward: Mean reward of an episode, as the environment gave it.
         turns: Mean number of turns of an episode.
@@ -49,11 +50,6 @@ class IterationMetrics:
     def comparable(self) -> "IterationMetrics":
         """Give the metrics without timings: equal for two runs with the same seed."""
         return dataclasses.replace(self, play_s=0.0, update_s=0.0)
-
-
-def is_mixed(trajectories: Sequence[Trajectory]) -> bool:
-    """Tell whether the episodes of a group did not all score the same."""
-    return len({sum(turn.reward for turn in t.turns) for t in trajectories}) > 1
 
 
 def iteration_metrics(

@@ -15,7 +15,7 @@ from layerbench.agents.rollout import EpisodeRequest
 from layerbench.agents.types import StopReason, Trajectory
 from layerbench.envs.types import Task
 from layerbench.errors import UserError
-from layerbench.rl.advantages import group_advantages
+from layerbench.rl.advantages import group_advantages, is_mixed
 from layerbench.rl.batching import make_sequences
 from layerbench.rl.checkpoint import (
     Checkpoint,
@@ -37,7 +37,6 @@ from layerbench.rl.metrics import (
     IterationMetrics,
     append_metrics,
     from_row,
-    is_mixed,
     iteration_metrics,
     rewrite_metrics,
     to_row,
