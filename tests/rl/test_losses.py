@@ -12,6 +12,7 @@ from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 from torch import Tensor, tensor
 
+from layerbench.errors import UserError
 from layerbench.rl.losses import (
     importance_ratio,
     is_clipped,
@@ -109,6 +110,28 @@ def test_sequence_ratio_shares_the_gradient_among_its_decisions() -> None:
     # Of -3r each of three decisions moves r by a third.
     assert logprobs_D.grad is not None
     torch.testing.assert_close(logprobs_D.grad, tensor([-1.0, -1.0, -1.0, -1.0]))
+
+
+@pytest.mark.parametrize("aggregation", [Aggregation.TOKEN_MEAN, Aggregation.DR_GRPO])
+def test_sequence_ratio_is_refused_where_long_sequences_weigh_more(
+    aggregation: Aggregation,
+) -> None:
+    with pytest.raises(UserError, match=r"give train\.aggregation=grpo"):
+        replace(PLAIN, sequence_ratio=True, aggregation=aggregation)
+
+
+def test_sequence_ratio_weighs_sequences_equally() -> None:
+    # arXiv:2507.18071, equation 5: the mean over sequences, of 2 and 10 decisions here. Both
+    # ratios are 1, so each sequence's loss is -A: together -(3 + 5) / 2.
+    settings = replace(PLAIN, sequence_ratio=True, aggregation=Aggregation.GRPO)
+    rows_D = tensor([0] * 2 + [1] * 10)
+    weights_D = token_weights(rows_D, num_sequences=2, num_decisions=12, settings=settings)
+    assert [float(weights_D[:2].sum()), float(weights_D[2:].sum())] == pytest.approx([0.5, 0.5])
+    advantages_D = tensor([3.0] * 2 + [5.0] * 10)
+    loss_D = token_loss(
+        torch.zeros(12), torch.zeros(12), advantages_D, rows_D=rows_D, settings=settings
+    )
+    assert float((weights_D * loss_D).sum()) == pytest.approx(-4.0)
 
 
 # KL
@@ -224,11 +247,16 @@ def batches(draw: st.DrawFn) -> Batch:
     )
 
 
+AGGREGATIONS = [(aggregation, False) for aggregation in Aggregation] + [(Aggregation.GRPO, True)]
+"""Every aggregation, and whether sequences have one ratio each."""
+
+
 @untimed
-@given(batches(), st.sampled_from(Aggregation), st.booleans())
+@given(batches(), st.sampled_from(AGGREGATIONS))
 def test_loss_and_gradient_do_not_depend_on_micro_batches(
-    batch: Batch, aggregation: Aggregation, sequence_ratio: bool
+    batch: Batch, averaging: tuple[Aggregation, bool]
 ) -> None:
+    aggregation, sequence_ratio = averaging
     settings = loss_settings(
         aggregation=aggregation, max_tokens=8, sequence_ratio=sequence_ratio, kl_coef=0.1
     )

@@ -176,12 +176,13 @@ class LossSettings:
         entropy_coef: Weight of the entropy bonus.
         aggregation: How decisions' losses become one number.
         max_tokens: Constant length of ``Aggregation.DR_GRPO``, in decisions a sequence.
-        sequence_ratio: Use one importance ratio a sequence (GSPO), not one a decision.
+        sequence_ratio: Use one importance ratio a sequence (GSPO), not one a decision; takes the
+            aggregation ``grpo``, which weighs sequences equally, as GSPO does.
         importance_cap: Bound, at least 1, of the weight that corrects a decision which another
             engine sampled: see ``rl.importance_correction``; 0 corrects nothing.
 
     Raises:
-        UserError: A value lies outside its range.
+        UserError: A value lies outside its range, or ``sequence_ratio`` has another aggregation.
     """
 
     clip_low: Annotated[float, Range(0, 1, high_excluded=True)]
@@ -202,6 +203,12 @@ class LossSettings:
             raise UserError(
                 f"importance_cap is {self.importance_cap:g}, but it bounds a weight that is 1 "
                 "where engine and trainer agree: take at least 1, or 0 for no correction"
+            )
+        if self.sequence_ratio and self.aggregation is not Aggregation.GRPO:
+            # GSPO's objective is a mean over sequences (arXiv:2507.18071, equation 5).
+            raise UserError(
+                "sequence_ratio weighs all sequences equally, but aggregation is "
+                f"{self.aggregation}, by which long ones weigh more: give train.aggregation=grpo"
             )
 
 
