@@ -1,6 +1,7 @@
 import functools
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,13 +18,14 @@ from torch import nn
 
 from layerbench.agents.rollout import EpisodeRequest
 from layerbench.agents.types import StopReason, Trajectory
-from layerbench.rl.checkpoint import load_checkpoint
+from layerbench.errors import UserError
 from layerbench.rl.checkpoint_files import latest_checkpoint
 from layerbench.rl.lr_scales import spell_scales
 from layerbench.rl.schedule import episode_seed, learning_rate, peak_learning_rate, task_at
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.settings import TrainSettings
 from layerbench.rl.trainer import MAX_ROUNDS, Trainer
+from tests.support import checkpoints
 from tests.support.toy_run import (
     ALGORITHM,
     LONG,
@@ -47,12 +49,18 @@ def assert_same_weights(first: dict[str, torch.Tensor], second: dict[str, torch.
     assert different == []
 
 
-def assert_same_checkpoints(first: Path, second: Path) -> None:
-    """Compare all that the last checkpoints of two runs learned, byte by byte."""
+LEARNED = ("weights.safetensors", "optimizer.safetensors")
+"""Files of a checkpoint that have no settings in them."""
+
+
+def assert_same_checkpoints(
+    first: Path, second: Path, *, files: Sequence[str] = (*LEARNED, "state.json")
+) -> None:
+    """Compare the last checkpoints of two runs byte by byte, but for the time they took."""
     ours, theirs = (latest_checkpoint(run / "checkpoints") for run in (first, second))
     assert ours is not None
     assert theirs is not None
-    for name in ("weights.safetensors", "optimizer.safetensors"):
+    for name in files:
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
 
 
@@ -186,8 +194,7 @@ def test_coarse_weights_are_saved_as_played_beside_their_masters(tmp_path: Path)
     trainer.run()
     path = latest_checkpoint(tmp_path / "checkpoints")
     assert path is not None
-    identity = json.loads((path / "state.json").read_text())["identity"]
-    saved = load_checkpoint(path, identity=identity)
+    saved = checkpoints.read(path)
     selected = {name: p for name, p in model.named_parameters() if ".layers.1." in name}
     assert saved.weights.keys() == saved.masters.keys() == selected.keys()
     for name, parameter in selected.items():
@@ -201,9 +208,9 @@ def test_a_run_that_stepped_coarse_weights_does_not_go_on_with_masters(tmp_path:
     make_toy_trainer(tmp_path, dtype=torch.bfloat16)[0].run()
     path = latest_checkpoint(tmp_path / "checkpoints")
     assert path is not None
-    state = json.loads((path / "state.json").read_text())
-    assert state["identity"].pop("masters") == "float32"
-    (path / "state.json").write_text(json.dumps(state))
+    identity = dict(checkpoints.read(path).identity)
+    assert identity.pop("masters") == "float32"
+    checkpoints.forge(path, identity=identity)
     with pytest.raises(ValueError, match="its masters is None, not float32: start anew"):
         make_toy_trainer(tmp_path, dtype=torch.bfloat16)
 
@@ -330,7 +337,7 @@ def test_scale_1_everywhere_trains_bit_for_bit_as_without(tmp_path: Path, select
     )
     assert [m.comparable() for m in trainer.run()] == [m.comparable() for m in history]
     assert_same_weights(weights(model), weights(same))
-    assert_same_checkpoints(tmp_path / "plain", tmp_path / "scaled")
+    assert_same_checkpoints(tmp_path / "plain", tmp_path / "scaled", files=LEARNED)
 
 
 def test_a_scale_multiplies_the_learning_rate_of_its_layer(tmp_path: Path) -> None:
@@ -485,10 +492,9 @@ def test_metrics_of_before_there_was_null_are_read(tmp_path: Path) -> None:
     make_toy_trainer(tmp_path, settings=settings)[0].run()
     path = latest_checkpoint(tmp_path / "checkpoints")
     assert path is not None
-    state = json.loads((path / "state.json").read_text())
-    assert [row.pop("kl") for row in state["history"]] == [None, None]
-    old = [{**row, "kl": 0.0} for row in state["history"]]
-    (path / "state.json").write_text(json.dumps({**state, "history": old}))
+    history = checkpoints.read(path).history
+    assert [row["kl"] for row in history] == [None, None]
+    checkpoints.forge(path, history=tuple({**row, "kl": 0.0} for row in history))
     trainer, *_ = make_toy_trainer(tmp_path, settings=replace(settings, iterations=3))
     assert [metrics.update.kl for metrics in trainer.run()] == [0.0, 0.0, None]
     assert [line["kl"] for line in recorded(tmp_path)] == [0.0, 0.0, None]
@@ -561,3 +567,30 @@ def test_negative_seed_is_refused(tmp_path: Path) -> None:
 def test_nothing_selected_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the selection none leaves nothing to learn"):
         make_toy_trainer(tmp_path, selection="none")
+
+
+@pytest.mark.parametrize("what", ["weight", "master"])
+def test_a_checkpoint_of_other_tensors_is_refused(tmp_path: Path, what: str) -> None:
+    make_toy_trainer(tmp_path, dtype=torch.bfloat16)[0].run()
+    path = latest_checkpoint(tmp_path / "checkpoints")
+    assert path is not None
+    saved = checkpoints.read(path)
+    tensors = dict(saved.weights if what == "weight" else saved.masters)
+    name = min(tensors)
+    # One number, which would be copied into all places of the parameter.
+    tensors[name] = torch.ones(1, dtype=tensors[name].dtype)
+    checkpoints.forge(path, **{f"{what}s": tensors})
+    with pytest.raises(UserError, match=rf"its {what} of {name} is \w+ \(1,\), not "):
+        make_toy_trainer(tmp_path, dtype=torch.bfloat16)
+
+
+def test_a_checkpoint_too_many_is_deleted_at_resume(tmp_path: Path) -> None:
+    make_toy_trainer(tmp_path)[0].run()
+    folder = tmp_path / "checkpoints"
+    kept = sorted(path.name for path in folder.iterdir())
+    assert kept == ["iteration-000003", "iteration-000004"]
+    # As a kill leaves them: after the newest was complete, or while it was being written.
+    shutil.copytree(folder / kept[0], folder / "iteration-000002")
+    (folder / ".writing-iteration-000005").mkdir()
+    make_toy_trainer(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == kept

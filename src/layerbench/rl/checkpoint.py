@@ -1,34 +1,37 @@
 """Checkpoints: training states on disk, written whole or not at all, read back exactly.
 
-A checkpoint is a folder of two safetensors files and one JSON file. Of the model it holds the
-parameters that learn, and no others.
+A checkpoint is a folder of tensors and JSON with a manifest of their hashes. Of the model it holds
+the parameters that learn, and no others. No state of a generator of random numbers is in it: all
+that is random follows from the seed and the iteration (``rl.schedule``).
 """
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from layerbench.errors import UserError
-from layerbench.hashing import file_sha256
+from layerbench.rl import checkpoint_files
 from layerbench.rl.checkpoint_files import (
     OPTIMIZER,
-    SCHEMA,
     STATE,
+    TIMINGS,
     WEIGHTS,
+    check_whole,
     checkpoint_name,
-    checkpoints,
+    damage,
 )
 
-_RNG, _MASTER = "rng.", "master."
+_MASTER = "master."
+_TIMES = ("play_s", "update_s")
+"""Metrics of an iteration that differ between equal runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,6 @@ class Checkpoint:
         weights: The parameters that learn, by name, as the model plays with them.
         masters: Weights that are stepped in the place of those parameters: see ``MasterWeights``.
         optimizer: The optimizer's state: ``<name>.<key>``.
-        rng: States of torch's generators, by device.
     """
 
     iteration: int
@@ -53,50 +55,40 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     masters: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
-    rng: Mapping[str, Tensor]
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint into its own folder below ``folder``, and delete all but the newest.
 
     It appears under its name by one rename, once all of it is on the disk: a process that is killed
     before leaves only a folder whose name starts with a dot, which the next call deletes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _delete_leftovers(folder)
+    checkpoint_files.tidy(folder)
     final = folder / checkpoint_name(checkpoint.iteration)
     draft = folder / f".writing-{final.name}"
     draft.mkdir()
     _write_tensors(draft / WEIGHTS, checkpoint.weights)
-    _write_tensors(
-        draft / OPTIMIZER,
-        {
-            **checkpoint.optimizer,
-            **{_MASTER + name: master for name, master in checkpoint.masters.items()},
-            **{_RNG + device: generator for device, generator in checkpoint.rng.items()},
-        },
-    )
+    masters = {_MASTER + name: master for name, master in checkpoint.masters.items()}
+    _write_tensors(draft / OPTIMIZER, {**checkpoint.optimizer, **masters})
+    history = checkpoint.history
     state = {
-        "schema": SCHEMA,
         "iteration": checkpoint.iteration,
         "position": checkpoint.position,
         "identity": checkpoint.identity,
-        "sha256": {name: file_sha256(draft / name) for name in (WEIGHTS, OPTIMIZER)},
-        "history": list(checkpoint.history),
+        "history": [{k: v for k, v in row.items() if k not in _TIMES} for row in history],
     }
-    (draft / STATE).write_text(json.dumps(state, allow_nan=False) + "\n", encoding="utf-8")
-    for path in (*draft.iterdir(), draft):
-        _sync(path)
+    _write_json(draft / STATE, state)
+    _write_json(draft / TIMINGS, [{k: row[k] for k in _TIMES if k in row} for row in history])
+    checkpoint_files.write_manifest(draft, iteration=checkpoint.iteration)
     if final.exists():
         # Renamed before it is deleted: a half deleted folder would still have a valid name.
         final.rename(folder / f".writing-old-{final.name}")
     draft.rename(final)
     # The rename itself is lost in a power failure until the folder is flushed.
-    _sync(folder)
+    checkpoint_files.sync(folder)
     # Older ones go only when the new one is complete.
-    for old in checkpoints(folder)[:-keep]:
-        old.rename(folder / f".writing-old-{old.name}")
-    _delete_leftovers(folder)
+    checkpoint_files.tidy(folder)
     return final
 
 
@@ -110,20 +102,54 @@ def load_checkpoint(path: Path, *, identity: Mapping[str, Any]) -> Checkpoint:
     Raises:
         UserError: The checkpoint is damaged, of another version, or of another run.
     """
-    state = _read_state(path)
+    state, timings = _read_state(path)
     # By way of JSON, where tuples are lists, as in the file.
     _check_identity(path, state["identity"], json.loads(json.dumps(identity)))
-    stored = _read_tensors(path / OPTIMIZER)
+    stored = _read_tensors(path, OPTIMIZER)
+    rows = zip(state["history"], timings, strict=True)
     return Checkpoint(
         iteration=state["iteration"],
         position=state["position"],
-        history=tuple(state["history"]),
+        history=tuple({**row, **times} for row, times in rows),
         identity=state["identity"],
-        weights=_read_tensors(path / WEIGHTS),
-        masters=_under(_MASTER, stored),
-        optimizer={n: t for n, t in stored.items() if not n.startswith((_MASTER, _RNG))},
-        rng=_under(_RNG, stored),
+        weights=_read_tensors(path, WEIGHTS),
+        masters={n.removeprefix(_MASTER): t for n, t in stored.items() if n.startswith(_MASTER)},
+        optimizer={n: t for n, t in stored.items() if not n.startswith(_MASTER)},
     )
+
+
+def read_identity(path: Path) -> dict[str, Any]:
+    """Read what a checkpoint was trained by, flat: ``seed``, ``loss.clip_low``, ``algorithm.name``.
+
+    Raises:
+        UserError: The checkpoint is damaged.
+    """
+    return dict(_flat(_read_state(path)[0]["identity"]))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the trained parameters of a checkpoint, by name.
+
+    Raises:
+        UserError: The checkpoint is damaged.
+    """
+    check_whole(path)
+    return _read_tensors(path, WEIGHTS)
+
+
+def check_tensors(
+    path: Path, stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, what: str
+) -> None:
+    """Make sure that a checkpoint has the tensors that this run has, in their shapes and dtypes.
+
+    Raises:
+        UserError: A name, shape or dtype differs.
+    """
+    for name in {**expected, **stored}:
+        forms = [_form(tensors.get(name)) for tensors in (stored, expected)]
+        # ``copy_`` would broadcast another shape, and convert another dtype, without a word.
+        if forms[0] != forms[1]:
+            raise damage(path, f"its {what} of {name} is {forms[0]}, not {forms[1]}")
 
 
 def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
@@ -140,8 +166,8 @@ def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
         UserError: The checkpoint is damaged, of another version, or was trained from a base model
             with other weights or of another dtype.
     """
-    identity = _read_state(path).get("identity", {})
-    trained = _read_tensors(path / WEIGHTS)
+    state, _ = _read_state(path)
+    identity, trained = state["identity"], _read_tensors(path, WEIGHTS)
     parameters = dict(model.named_parameters())
     base = {name: parameters[name] for name in trained if name in parameters}
     for name, parameter in base.items():
@@ -195,57 +221,62 @@ def restore_optimizer(
         optimizer.state[parameter][key] = tensor.to(device)
 
 
-def rng_states() -> dict[str, Tensor]:
-    """Copy the states of torch's generators, by device."""
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_initialized():
-        states |= {f"cuda:{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())}
-    return states
+def _read_state(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Read state and timings, and check that they agree with each other and the folder's name.
+
+    Raises:
+        UserError: They do not, or the checkpoint is not whole.
+    """
+    iteration = check_whole(path)
+    state, timings = _read_json(path / STATE), _read_json(path / TIMINGS)
+    match state:
+        case {"iteration": int(stored), "position": int(position), "history": [*rows]} if (
+            isinstance(state.get("identity"), dict) and _are_rows(rows)
+        ):
+            numbers = [row.get("iteration") for row in rows]
+            if stored != iteration or numbers != list(range(iteration)):
+                raise damage(path, f"{STATE} is not that of {iteration} iterations")
+            # Every group that was played took a task of the list.
+            played = sum(row.get("groups", 0) for row in rows)
+            if position != played:
+                raise damage(path, f"{STATE} has position {position} after {played} groups")
+        case _:
+            raise damage(path, f"{STATE} does not have the form of one")
+    if not _are_rows(timings) or len(timings) != iteration:
+        raise damage(path, f"{TIMINGS} is not that of {iteration} iterations")
+    return state, timings
 
 
-def restore_rng(states: Mapping[str, Tensor]) -> None:
-    """Set torch's generators to states that ``rng_states`` copied."""
-    for device, state in states.items():
-        if device == "cpu":
-            torch.set_rng_state(state)
-        elif torch.cuda.is_available():
-            torch.cuda.set_rng_state(state, device)
-
-
-def _delete_leftovers(folder: Path) -> None:
-    """Delete unfinished and replaced checkpoints."""
-    for path in folder.glob(".writing-*"):
-        shutil.rmtree(path)
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    advice = "delete that folder to go on from the one before, or start anew"
-    try:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        schema = state["schema"]
-        is_whole = all(file_sha256(path / name) == sha for name, sha in state["sha256"].items())
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"checkpoint {path} cannot be read ({error}): {advice}") from error
-    if schema != SCHEMA:
-        raise UserError(
-            f"checkpoint {path} has layout version {schema}, this is for {SCHEMA}: start anew"
-        )
-    if not is_whole:
-        raise UserError(f"checkpoint {path} is damaged: {advice}")
-    return state
+def _are_rows(value: Any) -> TypeGuard[list[dict[str, Any]]]:  # noqa: ANN401 - JSON
+    return isinstance(value, list) and all(
+        isinstance(row, dict) for row in cast(list[object], value)
+    )
 
 
 def _check_identity(path: Path, stored: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    for key in {**expected, **stored}:
-        if stored.get(key) != expected.get(key):
+    ours, theirs = dict(_flat(expected)), dict(_flat(stored))
+    for key in {**ours, **theirs}:
+        if theirs.get(key) != ours.get(key):
             raise UserError(
-                f"checkpoint {path} belongs to another run: its {key} is {stored.get(key)}, "
-                f"not {expected.get(key)}: start anew or use another folder"
+                f"checkpoint {path} belongs to another run: its {key} is {theirs.get(key)}, "
+                f"not {ours.get(key)}: start anew or use another folder"
             )
+
+
+def _flat(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(cast(Mapping[str, Any], value), f"{section}{key}.")
+        else:
+            yield section + key, value
 
 
 def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
+
+
+def _form(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else f"{_dtype(tensor)} {tuple(tensor.shape)}"
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -254,18 +285,21 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     )
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or a folder's list of files, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+def _read_tensors(path: Path, name: str) -> dict[str, Tensor]:
+    """Read a file of tensors that ``check_whole`` has found to be as it was written."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return safetensors.load_file(path / name)  # pyright: ignore[reportUnknownMemberType]
+    # Written so by another program.
+    except (SafetensorError, OSError) as error:
+        raise damage(path, f"{name} cannot be read ({error})") from error
+
+
+def _read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise damage(path.parent, f"{path.name} cannot be read ({error})") from error

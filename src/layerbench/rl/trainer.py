@@ -19,15 +19,14 @@ from layerbench.rl.advantages import group_advantages, is_mixed
 from layerbench.rl.batching import make_sequences
 from layerbench.rl.checkpoint import (
     Checkpoint,
+    check_tensors,
     hash_tensors,
     load_checkpoint,
     optimizer_tensors,
     restore_optimizer,
-    restore_rng,
-    rng_states,
     save_checkpoint,
 )
-from layerbench.rl.checkpoint_files import latest_checkpoint
+from layerbench.rl.checkpoint_files import damage, latest_checkpoint, tidy
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, check_agreement
 from layerbench.rl.layers import BaseWeights, parameter_groups
 from layerbench.rl.lora import adapt, changed_parameters
@@ -238,27 +237,33 @@ class Trainer:
                 weights=learner.parameters,
                 masters=learner.masters.tensors,
                 optimizer=optimizer_tensors(learner.optimizer, learner.masters.stepped),
-                rng=rng_states(),
             ),
         )
 
     def _resume(self) -> None:
         """Restore the newest checkpoint, and drop metrics recorded after it."""
-        path = latest_checkpoint(self._run_dir / "checkpoints")
+        folder = self._run_dir / "checkpoints"
+        path = latest_checkpoint(folder)
         if path is not None:
             checkpoint, learner = load_checkpoint(path, identity=self._identity), self._learner
+            check_tensors(path, checkpoint.weights, learner.parameters, what="weight")
+            check_tensors(path, checkpoint.masters, learner.masters.tensors, what="master")
             self._position = checkpoint.position
-            self._history = [from_row(row) for row in checkpoint.history]
+            try:
+                self._history = [from_row(row) for row in checkpoint.history]
+            except TypeError as error:
+                raise damage(path, f"its history has other metrics ({error})") from error
             with torch.no_grad():
                 for name, parameter in learner.parameters.items():
                     parameter.copy_(checkpoint.weights[name])
             learner.masters.restore(checkpoint.masters)
             restore_optimizer(learner.optimizer, learner.masters.stepped, checkpoint.optimizer)
-            restore_rng(checkpoint.rng)
         if self._processes.size > 1:
             # On another disk a process would find other checkpoints, or none.
             check_agreement(str(len(self._history)), self._processes, what="checkpoints")
         if self._processes.rank == 0:
+            # Of a run that was killed while it wrote one; the newest is whole.
+            tidy(folder)
             rewrite_metrics(self._run_dir / "metrics.jsonl", self._history)
 
 

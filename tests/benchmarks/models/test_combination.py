@@ -13,7 +13,7 @@ from layerbench.benchmarks.config.schema import PartConfig
 from layerbench.benchmarks.models import combination, loading
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.runs import prepare
-from tests.support import saved_model
+from tests.support import checkpoints, saved_model
 from tests.support.command_line import typed
 
 # Seconds on an idle machine; the limit is for busy ones.
@@ -266,9 +266,8 @@ def test_a_lost_checkpoint_is_named(
 def test_a_checkpoint_that_was_not_scored_is_refused(
     train: Trained, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    last = copied / "checkpoints" / "iteration-000002"
-    shutil.rmtree(last)
-    shutil.copytree(copied / "checkpoints" / "iteration-000001", last)
+    first, last = (copied / "checkpoints" / f"iteration-00000{i}" for i in (1, 2))
+    checkpoints.forge(last, weights=checkpoints.read(first).weights)
     assert combine([train("0"), copied], tmp_path / "both") == 2
     assert "does not hold the weights that the run in" in last_error(capsys)
     assert not (tmp_path / "both").exists()

@@ -21,7 +21,7 @@ from layerbench.benchmarks.records import json_codec, run_record
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import resolve
 from layerbench.hashing import file_sha256
-from tests.support import saved_model
+from tests.support import checkpoints, saved_model
 
 # Seconds on an idle machine; the limit is for busy ones.
 pytestmark = pytest.mark.timeout(300)
@@ -273,9 +273,8 @@ def test_run_of_a_model_with_remote_code_is_refused(
 def test_checkpoint_of_another_training_is_refused(
     copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    newest = copied / "checkpoints" / "iteration-000002"
-    shutil.rmtree(newest)
-    shutil.copytree(copied / "checkpoints" / "iteration-000001", newest)
+    first, last = (copied / "checkpoints" / f"iteration-00000{i}" for i in (1, 2))
+    checkpoints.forge(last, weights=checkpoints.read(first).weights)
     argv = ["export", str(copied), "--merged", str(tmp_path / "out")]
     assert "does not make the model that its record has scored" in refused(argv, capsys)
 

@@ -17,6 +17,7 @@ from tests.support import saved_model
 pytestmark = pytest.mark.timeout(300)
 
 SETTINGS = ("env.num_keys=1", "eval.tasks=6", "env.max_turns=4", "seed=3")
+TRAINING = ("train.layer_learning_rate=0.3", "train.iterations=3")
 
 
 def command(name: str, model: Path, out: Path, *more: str) -> Sequence[str]:
@@ -33,8 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a finished run whose training changed its episodes."""
     out = tmp_path_factory.mktemp("runs") / "layer1"
-    more = ("--layer", "1", "train.layer_learning_rate=0.3", "train.iterations=3")
-    assert cli.main(command("run", model, out, *more)) == 0
+    assert cli.main(command("run", model, out, "--layer", "1", *TRAINING)) == 0
     record = run_record.read(out / "record.json")
     base, final = played(record, "base"), played(record, "final")
     assert (base.tokens, base.stops) != (final.tokens, final.stops)
@@ -161,7 +161,7 @@ def test_a_checkpoint_of_another_base_is_refused(
     copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = saved_model.save(tmp_path / "other", seed=1, num_layers=3)
-    assert cli.main(command("run", other, tmp_path / "run", "--layer", "1")) == 0
+    assert cli.main(command("run", other, tmp_path / "run", "--layer", "1", *TRAINING)) == 0
     shutil.rmtree(copied / "checkpoints")
     shutil.copytree(tmp_path / "run" / "checkpoints", copied / "checkpoints")
     capsys.readouterr()
@@ -169,13 +169,64 @@ def test_a_checkpoint_of_another_base_is_refused(
     assert "was trained from another base model than this one" in last_error(capsys)
 
 
-def test_a_damaged_checkpoint_is_refused(
-    copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def change_a_digit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    place = max(i for i, byte in enumerate(content) if chr(byte).isdigit())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["state.json", "weights.safetensors", "manifest.json"])
+def test_a_damaged_checkpoint_is_refused_by_all_that_read_it(
+    copied: Path, model: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    weights = copied / "checkpoints" / "iteration-000003" / "weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    newest = copied / "checkpoints" / "iteration-000003"
+    change_a_digit(newest / name)
+    other = tmp_path / "other"
+    assert cli.main(command("run", model, other, "--layer", "0", *TRAINING)) == 0
+    (copied / "evaluations").mkdir()
+    for argv in (
+        command("eval", copied, tmp_path / "eval"),
+        ("export", str(copied), "--delta", str(tmp_path / "delta")),
+        ("combine", str(other), str(copied), "--out", str(tmp_path / "both")),
+        command("run", model, copied, "--layer", "1", *TRAINING),
+    ):
+        if argv[0] == "run":
+            (copied / "record.json").unlink()
+        capsys.readouterr()
+        assert cli.main(argv) == 2
+        message = last_error(capsys)
+        assert f"checkpoint {newest} is damaged, " in message
+        # A digit of the manifest's last hash is that of the timings.
+        assert f"{name} " in message
+        assert "delete that folder to go on from iteration-000002, which is whole" in message
+
+
+def test_a_run_whose_newest_checkpoint_was_deleted_ends_in_the_same_record(
+    copied: Path, trained: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # What the message of a damaged checkpoint says, and then that of a lost one.
+    shutil.rmtree(copied / "checkpoints" / "iteration-000003")
+    assert cli.main(("export", str(copied), "--delta", str(copied / "delta"))) == 2
+    assert "delete its record.json, and its command goes on" in last_error(capsys)
+    (copied / "record.json").unlink()
+    assert cli.main(command("run", model, copied, "--layer", "1", *TRAINING)) == 0
+    records = [run_record.read(run / "record.json").comparable() for run in (copied, trained)]
+    assert records[0] == records[1]
+
+
+def test_a_checkpoint_of_another_run_of_that_base_is_refused(
+    copied: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    assert cli.main(command("run", model, other, "--layer", "1", *TRAINING, "train.epochs=2")) == 0
+    shutil.rmtree(copied / "checkpoints")
+    shutil.copytree(other / "checkpoints", copied / "checkpoints")
+    capsys.readouterr()
     assert cli.main(command("eval", copied, tmp_path / "eval")) == 2
-    assert "iteration-000003 is damaged" in last_error(capsys)
+    assert f"is of another run than {copied}: it was trained with epochs 2, not 1" in last_error(
+        capsys
+    )
 
 
 def test_another_dtype_than_that_of_training_is_refused(

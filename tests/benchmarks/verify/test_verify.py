@@ -12,7 +12,7 @@ from layerbench.benchmarks import cli
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import episodes
 from layerbench.benchmarks.verify.report import Report, check
-from tests.support import saved_model
+from tests.support import checkpoints, saved_model
 from tests.support.command_line import typed
 from tests.support.record_example import example
 
@@ -281,13 +281,14 @@ def test_damaged_files_beside_the_record_are_found_out(forged: Path) -> None:
     ] == [
         "episodes.parquet",
         "metrics.jsonl",
-        "weights.safetensors",
+        "iteration-000002",
     ]
+    assert "weights.safetensors is not what manifest.json says it is" in report.wrong[-1]
 
 
 def test_a_checkpoint_of_another_layer_is_found_out(forged: Path, tmp_path: Path) -> None:
-    weights = sorted((forged / "checkpoints").rglob("weights.safetensors"))
-    weights[-1].write_bytes(weights[0].read_bytes())
+    first, *_, last = sorted((forged / "checkpoints").iterdir())
+    checkpoints.forge(last, weights=checkpoints.read(first).weights)
     assert [line.partition(" is ")[0] for line in check(forged).wrong] == [
         "selection.weights_sha256",
         "movement of layer 1",

@@ -32,7 +32,16 @@ class FinishedRun:
         """
         path = self.path / "checkpoints" / checkpoint_name(self.record.training.iterations)
         if not path.is_dir():
-            raise SettingsError(f"the run in {self.path} has lost its last checkpoint, {path.name}")
+            # Scores during training are of weights that no checkpoint has any more.
+            is_scored_between = self.record.settings["eval"]["every"] > 0
+            raise SettingsError(
+                f"the run in {self.path} has lost its last checkpoint, {path.name}: "
+                + (
+                    "its command with --fresh trains it anew"
+                    if is_scored_between
+                    else "delete its record.json, and its command goes on from the one before"
+                )
+            )
         return path
 
     def settings(self, *, command: str) -> RunConfig:

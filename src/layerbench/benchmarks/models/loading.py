@@ -16,9 +16,9 @@ from layerbench.benchmarks.config.schema import ModelConfig, PartConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, lineage
 from layerbench.benchmarks.models.delta import Delta
-from layerbench.benchmarks.records.run_folder import RunFolder, run_of
+from layerbench.benchmarks.records.run_folder import RunFolder, read_settings, run_of
 from layerbench.hashing import file_sha256
-from layerbench.rl.checkpoint import load_weights
+from layerbench.rl.checkpoint import load_weights, read_identity
 from layerbench.rl.layers import BaseWeights, decoder_blocks, select_parameters
 from layerbench.rl.types import LayerSelection
 
@@ -181,4 +181,28 @@ def _apply_checkpoint(checkpoint: Path, model: nn.Module) -> tuple[str, ...]:
             f"the run in {run} began with another base model, or one of another dtype, "
             "than was loaded: give it its model.dtype, or train it anew"
         )
+    _check_owner(checkpoint, run)
     return load_weights(checkpoint, model)
+
+
+def _check_owner(checkpoint: Path, run: Path) -> None:
+    """Make sure that a checkpoint was trained by the settings of the run in whose folder it is."""
+    match read_settings(run):
+        case {"seed": seed, "train": {**train}, "algorithm": {**algorithm}}:
+            settings = {
+                "seed": seed,
+                **train,
+                **{f"algorithm.{k}": v for k, v in algorithm.items()},
+            }
+        case _:
+            raise SettingsError(f"{run / 'config.yaml'} holds no settings of training")
+    # A hash of the list of tasks there, a number here.
+    settings.pop("tasks", None)
+    # The settings of the loss are flat in a run's.
+    trained = {k.removeprefix("loss."): v for k, v in read_identity(checkpoint).items()}
+    for name in sorted(settings.keys() & trained.keys()):
+        if settings[name] != trained[name]:
+            raise SettingsError(
+                f"checkpoint {checkpoint} is of another run than {run}: it was trained with {name} "
+                f"{trained[name]}, not {settings[name]}"
+            )

@@ -11,7 +11,6 @@ import torch
 from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from layerbench.agents.pretrained import names
@@ -19,6 +18,8 @@ from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks.config.selected_layers import selection_of
 from layerbench.benchmarks.models import lineage, loading
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
+from layerbench.rl.checkpoint import read_weights
+from layerbench.rl.checkpoint_files import checkpoint_name
 from layerbench.rl.layers import BaseWeights, Movement, movement
 from layerbench.rl.lora import changed_parameters, count_learned
 
@@ -105,20 +106,22 @@ def _apply_checkpoint(submission: Submission, model: nn.Module) -> BaseWeights:
 
     Raises:
         FileNotFoundError: A checkpoint does not exist.
-        ValueError: The checkpoints do not hold the parameters that the selection trains.
+        ValueError: A checkpoint is damaged, or does not hold the parameters that are trained.
     """
     config, num_layers = submission.config, submission.record.selection.num_layers
     assert num_layers is not None, "only an endpoint's model is of unknown size"
     selection = selection_of(config, num_layers=num_layers)
     rank = config.train.lora_rank
     base = BaseWeights(changed_parameters(model, selection, lora_rank=rank))
-    name = f"iteration-{submission.record.training.iterations:06d}"
+    name = checkpoint_name(submission.record.training.iterations)
     folders = [submission.folder.path / "checkpoints" / name]
     if config.parts:
         folders = [Path(part.run) / "checkpoints" / part.checkpoint for part in config.parts]
     weights: dict[str, Tensor] = {}
     for folder in folders:
-        weights |= _read(folder / "weights.safetensors")
+        if not folder.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+        weights |= read_weights(folder)
     if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in base.tensors.items()}:
         raise ValueError("the checkpoint does not hold the parameters that the selection trains")
     parameters = dict(model.named_parameters())
@@ -126,15 +129,6 @@ def _apply_checkpoint(submission: Submission, model: nn.Module) -> BaseWeights:
         for name, weight in weights.items():
             parameters[name].copy_(weight)
     return base
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.exists():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    try:
-        return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
-    except SafetensorError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def _trained(submission: Submission, model: nn.Module, base: BaseWeights) -> Iterator[Remark]:
