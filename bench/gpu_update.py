@@ -152,7 +152,7 @@ def measure_rollout(model: nn.Module, shape: Shape) -> dict[str, float]:
     def play(seed: int) -> None:
         """Let all episodes write one answer."""
         # No id ends the text: every response has its maximum length.
-        backend = TransformersBackend(model, eos_id=shape.vocabulary)
+        backend = TransformersBackend(model, end_ids=[shape.vocabulary])
         queries = [
             Query(
                 episode=episode,

@@ -134,7 +134,7 @@ def main() -> None:
     model, tokenizer = load_model(MODEL, dtype="float32", device="cpu")
     settings = EngineSettings(max_context_tokens=1024, cache_gb=1.0)
     eos_id = int(cast(Any, tokenizer).eos_token_id)
-    backend = VLLMBackend(model, eos_id=eos_id, settings=settings)
+    backend = VLLMBackend(model, end_ids=[eos_id], settings=settings)
     first = timed(backend.sync.send_changes)
     found = {
         "model": MODEL,

@@ -45,7 +45,7 @@ def load_agent(config: RunConfig) -> tuple[nn.Module, LLMAgent]:
     )
     chat = ChatFormat(tokenizer, action_mode=settings.action_mode)
     # The backend samples by the very model that the trainer changes in place.
-    backend = TransformersBackend(model, eos_id=chat.end_id)
+    backend = TransformersBackend(model, end_ids=chat.end_ids)
     style = prompts.style(config.agent.style, settings.action_mode)
     return model, LLMAgent(backend, tokenizer, style, settings)
 

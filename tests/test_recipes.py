@@ -132,7 +132,7 @@ EDITS = (
         '    if config.model.backend == "vllm":\n        engine_settings',
         '    if config.model.backend == "loud":\n'
         "        from layerbench.agents.backends.loud import LoudBackend\n\n"
-        "        return LLMAgent(LoudBackend(model, eos_id=end_id), tokenizer, style, settings)\n"
+        "        return LLMAgent(LoudBackend(model, end_ids=end_ids), tokenizer, style, settings)\n"
         '    if config.model.backend == "vllm":\n        engine_settings',
     ),
     # A setting.

@@ -29,6 +29,8 @@ SETTINGS: dict[str, Any] = {
     "model.cache_gb": 2.0,
     "model.sleep": False,
     "agent.thinking": True,
+    "agent.date": "2024-07-26",
+    "agent.answer_form": "strict",
     "train.lr_scale": "",
     "train.gradient_checkpointing": False,
     "train.importance_cap": 0.0,

@@ -6,7 +6,9 @@ import pytest
 from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, EpisodeState, LLMAgent
 from layerbench.agents.backends.base import Query
+from layerbench.agents.backends.endpoint import ChatAnswer, ChatQuery
 from layerbench.agents.backends.scripted import ScriptedBackend
+from layerbench.agents.chat_agent import ChatAgent
 from layerbench.agents.types import ActionMode, ContextMode, Response, Turn
 from layerbench.envs.types import Observation
 from tests.support import tiny_models
@@ -255,3 +257,17 @@ def test_action_alone_is_in_form_where_thoughts_are_turned_off(
     parsed = player.respond([state()], temperature=1.0)[0]
     assert parsed is not None
     assert (parsed.action, parsed.valid) == (action, action is not None)
+
+
+def test_rest_of_a_thought_that_a_server_opened_counts() -> None:
+    observation = Observation("", admissible_actions=("look",))
+    answer = ChatAnswer("Hm.\n</think><action>look</action>", "", "m", None, None)
+
+    class Server:
+        def ask(self, queries: Sequence[ChatQuery]) -> list[ChatAnswer | None]:
+            return [answer for _ in queries]
+
+    agent = ChatAgent(Server(), prompts.style("generic", ActionMode.GENERATE), GENERATE)
+    (parsed,) = agent.respond([state(observation=observation)], temperature=1.0)
+    assert parsed is not None
+    assert (parsed.action, parsed.valid) == ("look", True)

@@ -95,7 +95,7 @@ def trajectories(tokenizer: Any) -> list[Trajectory]:  # noqa: ANN401
         max_response_tokens=16,
         max_context_tokens=webshop.CONTEXT,
     )
-    agent = LLMAgent(TransformersBackend(model, eos_id=chat.end_id), tokenizer, STYLE, settings)
+    agent = LLMAgent(TransformersBackend(model, end_ids=chat.end_ids), tokenizer, STYLE, settings)
     tasks = list_tasks(split="test", count=16, seed=5)
     with EnvPool("layerbench/WebShop-v0", {}, max_turns=10, num_slots=16, num_workers=0) as pool:
         return play_episodes(

@@ -85,7 +85,7 @@ def agent(backend: Any, settings: AgentSettings = SETTINGS) -> LLMAgent:  # noqa
 
 
 def model_agent(settings: AgentSettings = SETTINGS) -> LLMAgent:
-    return agent(TransformersBackend(tiny_models.model(), eos_id=END), settings)
+    return agent(TransformersBackend(tiny_models.model(), end_ids=[END]), settings)
 
 
 def play(player: LLMAgent, count: int, **pool: Any) -> list[Trajectory]:  # noqa: ANN401
@@ -207,7 +207,7 @@ def test_logprobs_of_played_episodes_equal_full_forwards(
 ) -> None:
     settings = dataclasses.replace(SETTINGS, context_mode=context, action_mode=action)
     model = tiny_models.model()
-    player = agent(TransformersBackend(model, eos_id=END), settings)
+    player = agent(TransformersBackend(model, end_ids=[END]), settings)
     for trajectory in play(player, 3, max_turns=3, num_slots=2):
         read: list[int] = []
         for turn in trajectory.turns:
@@ -268,7 +268,7 @@ class OneAtATime:
 @pytest.mark.parametrize("max_context_tokens", [1000, 140])
 def test_streamed_responses_make_the_same_episodes(max_context_tokens: int) -> None:
     settings = dataclasses.replace(SETTINGS, max_context_tokens=max_context_tokens)
-    backend = OneAtATime(TransformersBackend(tiny_models.model(), eos_id=END))
+    backend = OneAtATime(TransformersBackend(tiny_models.model(), end_ids=[END]))
     style = prompts.style("keydoor", settings.action_mode)
     trajectories = play(StreamingAgent(backend, TOKENIZER, style, settings), 7)
     rounds = play(model_agent(settings), 7)

@@ -51,7 +51,7 @@ def make_agent(
         max_response_tokens=12,
         max_context_tokens=800,
     )
-    backend = TransformersBackend(model, eos_id=tokenizer.eos_token_id)
+    backend = TransformersBackend(model, end_ids=[tokenizer.eos_token_id])
     return LLMAgent(backend, tokenizer, style("keydoor", action_mode), settings)
 
 

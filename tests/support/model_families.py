@@ -67,7 +67,7 @@ def play(
     if isinstance(backend, StreamingBackend):
         agent: LLMAgent = StreamingAgent(backend, tiny_models.tokenizer(), style, settings)
     else:
-        plain = backend or TransformersBackend(model, eos_id=tiny_models.END, stepper=stepper)
+        plain = backend or TransformersBackend(model, end_ids=[tiny_models.END], stepper=stepper)
         agent = LLMAgent(plain, tiny_models.tokenizer(), style, settings)
     with EnvPool("layerbench/KeyDoor-v0", {}, max_turns=3, num_slots=4, num_workers=0) as pool:
         requests = [EpisodeRequest(_task(), seed) for seed in range(episodes)]

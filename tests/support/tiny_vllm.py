@@ -27,7 +27,7 @@ _TEMPERATURE = 1.5
 
 def backend_of(model: nn.Module) -> VLLMBackend:
     settings = EngineSettings(max_context_tokens=1000, cache_gb=0.1)
-    return VLLMBackend(model, eos_id=tiny_models.END, settings=settings)
+    return VLLMBackend(model, end_ids=[tiny_models.END], settings=settings)
 
 
 def query(episode: int = 0, *, choices: tuple[tuple[int, ...], ...] = CHOICES) -> Query:

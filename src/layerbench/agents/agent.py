@@ -7,10 +7,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from layerbench.agents.backends.base import Backend, Query, Sample, StreamingBackend
-from layerbench.agents.context import ChatFormat, Tokenizer
-from layerbench.agents.parsing import parse_action
+from layerbench.agents.context import DEFAULT_DATE, ChatFormat, Tokenizer
+from layerbench.agents.parsing import parse_action, parse_like_verl_agent
 from layerbench.agents.prompts import PromptStyle
-from layerbench.agents.types import ActionMode, ContextMode, Response, Turn
+from layerbench.agents.types import ActionMode, AnswerForm, ContextMode, Response, Turn
 from layerbench.envs.actions import admits
 from layerbench.envs.types import Observation
 from layerbench.errors import UserError
@@ -28,6 +28,9 @@ class AgentSettings:
         max_response_tokens: Length of free text, its end token included.
         max_context_tokens: Length of all the model reads and writes in one sequence.
         thinks: Free text begins with thoughts, where the chat template lets them be turned off.
+        date: The day to give to chat templates that write one, in ISO format.
+        end_ids: Tokens that end a response beside those of template and tokenizer.
+        answer_form: The form of an action in free text.
     """
 
     action_mode: ActionMode
@@ -37,6 +40,26 @@ class AgentSettings:
     max_response_tokens: int
     max_context_tokens: int
     thinks: bool = True
+    date: str = DEFAULT_DATE
+    end_ids: tuple[int, ...] = ()
+    answer_form: AnswerForm = AnswerForm.STRICT
+
+    def chat_format(self, tokenizer: Tokenizer) -> ChatFormat:
+        """Take a tokenizer's chat template apart for these settings.
+
+        Raises:
+            UserError: The template cannot be served.
+        """
+        chat = ChatFormat(
+            tokenizer,
+            action_mode=self.action_mode,
+            thinks=self.thinks,
+            date=self.date,
+            end_ids=self.end_ids,
+        )
+        if self.context_mode is ContextMode.TRANSCRIPT:
+            chat.check_transcript()
+        return chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +131,18 @@ def validated(state: EpisodeState, response: Response, action: str | None) -> Pa
     return ParsedResponse(response, action, valid)
 
 
+def answered(
+    state: EpisodeState, response: Response, settings: AgentSettings, *, opened: bool
+) -> ParsedResponse:
+    """Read the action of free text, and check it; ``opened`` as in ``parse_action``."""
+    if settings.answer_form is AnswerForm.VERL_AGENT:
+        action, valid = parse_like_verl_agent(response.text, thinks=settings.thinks, opened=opened)
+        return ParsedResponse(response, action, valid)
+    return validated(
+        state, response, parse_action(response.text, thinks=settings.thinks, opened=opened)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Prompt:
     """A prompt in tokens.
@@ -136,9 +171,7 @@ class LLMAgent:
         self.settings = settings
         self._backend = backend
         self._style = style
-        self._format = ChatFormat(
-            tokenizer, action_mode=settings.action_mode, thinks=settings.thinks
-        )
+        self._format = settings.chat_format(tokenizer)
 
     def respond(
         self, states: Sequence[EpisodeState], *, temperature: float
@@ -237,11 +270,12 @@ class LLMAgent:
         # The action as listed, not its tokens decoded: the embedded models' tokenizers drop words.
         chosen = prompt.actions.get(sample.token_ids)
         text = chosen if chosen is not None else self._format.text(sample.token_ids)
-        action = chosen if chosen is not None else parse_action(text, thinks=self.settings.thinks)
         response = Response(
             prompt.new_ids, sample.token_ids, sample.logprobs, sample.allowed_ids, text
         )
-        return validated(state, response, action)
+        if chosen is not None:
+            return validated(state, response, chosen)
+        return answered(state, response, self.settings, opened=self._format.opens_thought)
 
 
 class StreamingAgent(LLMAgent):

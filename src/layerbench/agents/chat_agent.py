@@ -6,12 +6,11 @@ from layerbench.agents.agent import (
     AgentSettings,
     EpisodeState,
     ParsedResponse,
+    answered,
     seed_sequence,
-    validated,
     window_message,
 )
 from layerbench.agents.backends.endpoint import Chat, ChatAnswer, ChatQuery
-from layerbench.agents.parsing import parse_action
 from layerbench.agents.prompts import PromptStyle
 from layerbench.agents.types import Response
 
@@ -57,9 +56,11 @@ class ChatAgent:
         )
 
     def _parse(self, state: EpisodeState, answer: ChatAnswer) -> ParsedResponse:
-        text, thinks = answer.text, self.settings.thinks
-        if thinks and answer.thoughts and "<think>" not in text:
+        text = answer.text
+        if self.settings.thinks and answer.thoughts and "<think>" not in text:
             # Some endpoints move the thoughts of one response to a field of their own.
             text = f"<think>{answer.thoughts}</think>{text}"
         response = Response((), (), (), (), text)
-        return validated(state, response, parse_action(text, thinks=thinks))
+        # A server whose chat template opens the thoughts gives only the rest of them.
+        opened = "</think>" in text and "<think>" not in text
+        return answered(state, response, self.settings, opened=opened)

@@ -26,6 +26,17 @@ class ActionMode(StrEnum):
     CHOOSE = "choose"
 
 
+class AnswerForm(StrEnum):
+    """The form of an action in free text, and what makes it valid.
+
+    ``STRICT`` takes thoughts and one admissible action, and nothing around them; ``VERL_AGENT``
+    reads and counts responses as verl-agent does.
+    """
+
+    STRICT = "strict"
+    VERL_AGENT = "verl_agent"
+
+
 class ContextMode(StrEnum):
     """What the model reads before a response.
 

@@ -1,5 +1,5 @@
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -8,6 +8,8 @@ from torch import nn
 from layerbench.agents.backends.base import Query, Sample
 from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.backends.transformers.cached import CachedStepper, RecomputingStepper
+from layerbench.agents.backends.transformers.lean import LeanStepper
+from layerbench.agents.backends.transformers.stepper import Stepper
 from layerbench.agents.trie import TokenTrie
 from tests.support import tiny_models
 from tests.support.tiny_models import END
@@ -35,7 +37,7 @@ def make_query(
 
 
 def backend(model: nn.Module) -> TransformersBackend:
-    return TransformersBackend(model, eos_id=END)
+    return TransformersBackend(model, end_ids=[END])
 
 
 def brute_force(model: nn.Module, query: Query) -> dict[tuple[int, ...], float]:
@@ -150,7 +152,7 @@ def test_seed_decides_the_answer() -> None:
 def test_growing_transcripts_equal_fresh_forwards(stepper: type[CachedStepper] | None) -> None:
     model = tiny_models.model()
     sampler = TransformersBackend(
-        model, eos_id=END, stepper=None if stepper is None else stepper(model)
+        model, end_ids=[END], stepper=None if stepper is None else stepper(model)
     )
     contexts = {episode: list(range(10, 13 + episode)) for episode in range(5)}
     for turn in range(5):
@@ -185,7 +187,7 @@ def test_equal_contexts_are_read_once() -> None:
             return super().extend(chunks, candidates_RK)
 
     model = tiny_models.model()
-    sampler = TransformersBackend(model, eos_id=END, stepper=CountingStepper(model))
+    sampler = TransformersBackend(model, end_ids=[END], stepper=CountingStepper(model))
     queries = [make_query(episode, context=range(10, 30)) for episode in range(8)]
     samples = sampler.sample(queries)
     # 19 tokens are shared; the last one is read by every row.
@@ -214,8 +216,31 @@ def test_steppers_agree_on_a_conversation() -> None:
     queries = [make_query(episode, context=range(10, 13 + episode)) for episode in range(4)]
     steppers = (None, CachedStepper(model), RecomputingStepper(model))
     samples = [
-        TransformersBackend(model, eos_id=END, stepper=stepper).sample(queries)
+        TransformersBackend(model, end_ids=[END], stepper=stepper).sample(queries)
         for stepper in steppers
     ]
     for left, right in itertools.combinations(samples, 2):
         assert [a.token_ids for a in left] == [a.token_ids for a in right]
+
+
+@pytest.mark.parametrize("stepper", [LeanStepper, CachedStepper, RecomputingStepper])
+def test_every_end_token_ends_free_text_and_changes_nothing_before(
+    stepper: Callable[[nn.Module], Stepper],
+) -> None:
+    model = tiny_models.model()
+    queries = [make_query(episode, choices=(), temperature=2.0) for episode in range(8)]
+    free = TransformersBackend(model, end_ids=[END], stepper=stepper(model)).sample(queries)
+    other = free[0].token_ids[2]
+    ended = TransformersBackend(model, end_ids=[END, other], stepper=stepper(model)).sample(queries)
+    lengths = [
+        min(sample.token_ids.index(token) for token in {END, other} & {*sample.token_ids}) + 1
+        if {END, other} & {*sample.token_ids}
+        else len(sample.token_ids)
+        for sample in free
+    ]
+    assert min(lengths) < max(lengths)
+    assert [sample.token_ids for sample in ended] == [
+        sample.token_ids[:length] for sample, length in zip(free, lengths, strict=True)
+    ]
+    for query, sample in zip(queries, ended, strict=True):
+        check_logprobs(model, query, sample)

@@ -73,7 +73,7 @@ def test_equal_calls_give_equal_samples(backend: VLLMBackend) -> None:
 
 def test_temperature_0_takes_the_likeliest(model: nn.Module, backend: VLLMBackend) -> None:
     queries = [replace(query(0), temperature=0.0), replace(query(1, choices=()), temperature=0.0)]
-    assert backend.sample(queries) == TransformersBackend(model, eos_id=tiny_models.END).sample(
+    assert backend.sample(queries) == TransformersBackend(model, end_ids=[tiny_models.END]).sample(
         queries
     )
 
@@ -116,7 +116,7 @@ def test_a_cache_that_holds_no_context_is_refused_with_what_it_would_take() -> N
     with pytest.raises(ValueError, match=r"of 100000 tokens take .* but model\.cache_gb is 0\.001"):
         VLLMBackend(
             tiny_models.model(hidden_size=128, head_dim=32),
-            eos_id=tiny_models.END,
+            end_ids=[tiny_models.END],
             settings=settings,
         )
 
@@ -124,4 +124,13 @@ def test_a_cache_that_holds_no_context_is_refused_with_what_it_would_take() -> N
 def test_heads_that_vllm_has_no_attention_for_are_refused() -> None:
     settings = EngineSettings(max_context_tokens=1000, cache_gb=0.1)
     with pytest.raises(ValueError, match=r"heads of 32 and more, these have 8"):
-        VLLMBackend(tiny_models.model(), eos_id=tiny_models.END, settings=settings)
+        VLLMBackend(tiny_models.model(), end_ids=[tiny_models.END], settings=settings)
+
+
+def test_every_end_token_ends_free_text(model: nn.Module) -> None:
+    greedy = replace(query(choices=()), temperature=0.0)
+    (free,) = tiny_vllm.backend_of(model).sample([greedy])
+    settings = EngineSettings(max_context_tokens=1000, cache_gb=0.1)
+    ends = [tiny_models.END, free.token_ids[0]]
+    (ended,) = VLLMBackend(model, end_ids=ends, settings=settings).sample([greedy])
+    assert ended.token_ids == free.token_ids[:1]

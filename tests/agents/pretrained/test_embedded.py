@@ -32,7 +32,7 @@ def trajectories() -> list[Trajectory]:
         max_context_tokens=recipe.CONTEXT,
     )
     agent = LLMAgent(
-        TransformersBackend(model, eos_id=chat.end_id), tokenizer, CompactStyle(), settings
+        TransformersBackend(model, end_ids=chat.end_ids), tokenizer, CompactStyle(), settings
     )
     spec = registry.find("alfworld")
     tasks = registry.list_tasks(spec, split="seen", count=12, seed=5, options={})

@@ -213,6 +213,13 @@ def test_settings_that_are_not_all_there_are_refused() -> None:
         serialize.restore(settings)
 
 
+def test_date_is_a_day() -> None:
+    for date in ("2024-7-26", "20240726", "today", "2024-02-30"):
+        with pytest.raises(SettingsError, match=rf"agent\.date must be a day .* got {date}"):
+            resolve.load("keydoor", [f"agent.date={date}"])
+    assert resolve.load("keydoor", ["agent.date=2031-01-02"]).agent.date == "2031-01-02"
+
+
 def test_thoughts_cannot_be_turned_off_in_a_choice_of_actions() -> None:
     with pytest.raises(SettingsError, match=r"agent\.thinking is about free text"):
         resolve.load("keydoor", ["agent.thinking=false"])

@@ -101,6 +101,21 @@ def load_skeleton(
         raise _not_loaded(name, problem) from problem
 
 
+def end_ids(model: nn.Module) -> tuple[int, ...]:
+    """List the tokens by which a model declares that a response ends.
+
+    Its configuration and its generation configuration may each name one or several.
+    """
+    config = cast(Any, model).config
+    sources = (config, config.get_text_config(decoder=True))
+    declared = [getattr(source, "eos_token_id", None) for source in sources]
+    declared.append(getattr(getattr(model, "generation_config", None), "eos_token_id", None))
+    ids: list[int] = []
+    for value in declared:
+        ids += cast(list[int], value) if isinstance(value, list | tuple) else [cast(int, value)]
+    return tuple(dict.fromkeys(index for index in ids if type(index) is int and index >= 0))
+
+
 def weights_hash(model: nn.Module) -> str:
     """Compute the SHA-256 of a model's weights: names, dtypes, shapes and bytes, sorted by name."""
     digest = hashlib.sha256()

@@ -7,7 +7,7 @@ sections ``algorithm`` and ``train`` are declared in ``rl/settings.py``.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from layerbench.agents.types import ActionMode, ContextMode
+from layerbench.agents.types import ActionMode, AnswerForm, ContextMode
 from layerbench.rl.settings import (
     AdvantageSettings,
     AtLeastOne,
@@ -109,6 +109,12 @@ class AgentConfig:
             in tokens; 0 is the model's own limit.
         thinking: Whether free text begins with thoughts; false needs a chat template with a switch
             for them, such as Qwen3's.
+        date: Day that a chat template writes where it dates the chat, as Llama 3's and Granite's
+            do: YYYY-MM-DD. An endpoint dates its chats itself.
+        answer_form: Form of an action in free text: ``strict``, thoughts and one action and nothing
+            around them, valid if it is admissible; or ``verl_agent``, read and counted as
+            verl-agent does: in lower case, between the first tags wherever they stand, else the
+            last 30 characters as an invalid action; an action that is not admissible is valid.
     """
 
     style: str
@@ -119,6 +125,8 @@ class AgentConfig:
     max_response_tokens: AtLeastOne
     max_context_tokens: Count
     thinking: bool
+    date: str
+    answer_form: AnswerForm
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """Checks of settings against each other, before any model or environment is loaded."""
 
+import datetime
+
 from layerbench.benchmarks.config import endpoints
 from layerbench.benchmarks.config.schema import RunConfig, TrainSettings
 from layerbench.benchmarks.errors import SettingsError
@@ -35,6 +37,7 @@ def check(config: RunConfig) -> None:
             "agent.thinking is about free text, but agent.action_mode is choose, where nothing is "
             "thought: leave it out"
         )
+    _check_date(config.agent.date)
     _check_training(config.train)
     _check_backend(config)
 
@@ -60,6 +63,16 @@ def check_style(config: RunConfig) -> None:
             f"agent.style {style} reads env.observation_mode=text, not {pages}: leave it at text, "
             "or take agent.style=webshop and a model that speaks"
         )
+
+
+def _check_date(date: str) -> None:
+    # The pattern as well: fromisoformat takes other forms too, which would be other settings.
+    try:
+        right = datetime.date.fromisoformat(date).isoformat() == date
+    except ValueError:
+        right = False
+    if not right:
+        raise SettingsError(f"agent.date must be a day such as 2024-07-26, got {date}")
 
 
 def _check_training(train: TrainSettings) -> None:

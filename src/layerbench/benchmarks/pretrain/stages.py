@@ -161,7 +161,7 @@ def make_agent(name: str, style: PromptStyle, cls: type[LLMAgent] = LLMAgent) ->
         max_response_tokens=16,
         max_context_tokens=context,
     )
-    return cls(TransformersBackend(model, eos_id=chat.end_id), tokenizer, style, settings)
+    return cls(TransformersBackend(model, end_ids=chat.end_ids), tokenizer, style, settings)
 
 
 def judge(

@@ -13,8 +13,8 @@ from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.backends.vllm import engine
 from layerbench.agents.backends.vllm.backend import VLLMBackend
 from layerbench.agents.backends.vllm.engine import EngineSettings
-from layerbench.agents.context import ChatFormat, Tokenizer
-from layerbench.agents.pretrained.loading import weights_hash
+from layerbench.agents.context import Tokenizer
+from layerbench.agents.pretrained import loading as pretrained
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.config import validate
 from layerbench.benchmarks.config.schema import AgentConfig, EnvConfig, RunConfig
@@ -143,7 +143,7 @@ def _check_sources(config: RunConfig, model: nn.Module) -> None:
     """Make sure that settings read from an earlier sweep are of this base model."""
     sources = [s for s in (config.read_from.layers, config.read_from.lr_scale) if s.asked]
     # Only where it is needed: hashing reads all weights.
-    base = weights_hash(model) if sources else ""
+    base = pretrained.weights_hash(model) if sources else ""
     for source in sources:
         if source.weights_sha256 != base:
             raise SettingsError(
@@ -152,12 +152,18 @@ def _check_sources(config: RunConfig, model: nn.Module) -> None:
             )
 
 
-def agent_settings(config: AgentConfig, *, max_context_tokens: int | None = None) -> AgentSettings:
+def agent_settings(
+    config: AgentConfig,
+    *,
+    max_context_tokens: int | None = None,
+    declared_ends: tuple[int, ...] = (),
+) -> AgentSettings:
     """Convert the section ``agent`` to the settings of an agent.
 
     Args:
         config: The section.
         max_context_tokens: Limit for this model; None takes that of the section.
+        declared_ends: Tokens by which this model declares that a response ends.
     """
     return AgentSettings(
         action_mode=config.action_mode,
@@ -167,14 +173,19 @@ def agent_settings(config: AgentConfig, *, max_context_tokens: int | None = None
         max_response_tokens=config.max_response_tokens,
         max_context_tokens=max_context_tokens or config.max_context_tokens,
         thinks=config.thinking,
+        date=config.date,
+        end_ids=declared_ends,
+        answer_form=config.answer_form,
     )
 
 
 def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgent:
     validate.check_style(config)
     readable = _context_tokens(config.agent.max_context_tokens, model)
-    settings = agent_settings(config.agent, max_context_tokens=readable)
-    end_id = ChatFormat(tokenizer, action_mode=settings.action_mode).end_id
+    settings = agent_settings(
+        config.agent, max_context_tokens=readable, declared_ends=pretrained.end_ids(model)
+    )
+    end_ids = settings.chat_format(tokenizer).end_ids
     style = prompts.style(config.agent.style, settings.action_mode, thinks=settings.thinks)
     if config.model.backend == "vllm":
         engine_settings = EngineSettings(
@@ -182,9 +193,9 @@ def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgen
             cache_gb=config.model.cache_gb,
             sleeps=config.model.sleep,
         )
-        streaming = VLLMBackend(model, eos_id=end_id, settings=engine_settings)
+        streaming = VLLMBackend(model, end_ids=end_ids, settings=engine_settings)
         return StreamingAgent(streaming, tokenizer, style, settings)
-    return LLMAgent(TransformersBackend(model, eos_id=end_id), tokenizer, style, settings)
+    return LLMAgent(TransformersBackend(model, end_ids=end_ids), tokenizer, style, settings)
 
 
 def _max_sequence_tokens(settings: AgentSettings) -> int:

@@ -3,7 +3,7 @@
 Shape suffixes: R rows sampled at once, K ids to choose from.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,13 +34,15 @@ class TransformersBackend:
 
     Args:
         model: A causal language model; in evaluation mode while it samples.
-        eos_id: Token that ends free text.
+        end_ids: Tokens that end free text.
         stepper: Incremental decoding; by default the fastest that is right for the model.
     """
 
-    def __init__(self, model: nn.Module, *, eos_id: int, stepper: Stepper | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, *, end_ids: Collection[int], stepper: Stepper | None = None
+    ) -> None:
         self._model = model
-        self._eos_id = eos_id
+        self._end_ids = frozenset(end_ids)
         self._stepper = stepper if stepper is not None else pick_stepper(model)
         self._rows: dict[int, _Row] = {}
 
@@ -148,7 +150,7 @@ class TransformersBackend:
             draft.token_ids.append(token)
             draft.logprobs.append(logprob)
             cut_off = len(draft.token_ids) >= draft.query.max_new_tokens
-            draft.done = token == self._eos_id or cut_off
+            draft.done = token in self._end_ids or cut_off
 
 
 def _draw(logits_RK: Float[Tensor, "R K"], drafts: Sequence[Draft]) -> list[tuple[int, float]]:

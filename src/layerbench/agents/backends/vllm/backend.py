@@ -1,6 +1,6 @@
 """Backend that samples by vLLM: continuous batching, prefix caching, streamed responses."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from torch import nn
 
@@ -32,17 +32,19 @@ class VLLMBackend:
 
     Args:
         model: A causal language model of transformers.
-        eos_id: Token that ends free text.
+        end_ids: Tokens that end free text.
         settings: How the engine is set up.
 
     Raises:
         UserError: vLLM is not installed, or cannot run such a model here.
     """
 
-    def __init__(self, model: nn.Module, *, eos_id: int, settings: EngineSettings) -> None:
+    def __init__(
+        self, model: nn.Module, *, end_ids: Collection[int], settings: EngineSettings
+    ) -> None:
         self.engine = Engine(model, settings)
         self.sync = WeightSync(model, self.engine)
-        self._eos_id = eos_id
+        self._end_ids = tuple(end_ids)
         self._live = set[int]()
         self._drafts: dict[int, Draft] = {}
         self._names: dict[str, int] = {}
@@ -118,7 +120,7 @@ class VLLMBackend:
             self._ready[episode] = draft.result()
             return
         name = f"{episode}.{len(draft.token_ids)}"
-        self.engine.add(_request(draft, name, eos_id=self._eos_id))
+        self.engine.add(_request(draft, name, end_ids=self._end_ids))
         self._drafts[episode] = draft
         self._names[name] = episode
 
@@ -133,7 +135,7 @@ def _start(query: Query) -> Draft:
     return draft
 
 
-def _request(draft: Draft, name: str, *, eos_id: int) -> Request:
+def _request(draft: Draft, name: str, *, end_ids: tuple[int, ...]) -> Request:
     """Make the engine's next request for a draft."""
     query = draft.query
     if draft.options:
@@ -142,7 +144,7 @@ def _request(draft: Draft, name: str, *, eos_id: int) -> Request:
         name,
         query.context_ids,
         max_tokens=query.max_new_tokens,
-        end_id=eos_id,
+        end_ids=end_ids,
         temperature=query.temperature,
         # vLLM takes seeds as signed 64-bit numbers.
         seed=query.seed >> 1,

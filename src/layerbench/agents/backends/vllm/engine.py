@@ -59,7 +59,7 @@ class Request:
         allowed_ids: Ids that one token is sampled from, at temperature 1, with the
             log-probabilities of all of them; empty asks for free text.
         max_tokens: Length at which free text is cut off.
-        end_id: Token that ends free text.
+        end_ids: Tokens that end free text.
         temperature: Temperature of free text.
         seed: Seed of free text, below 2**63.
     """
@@ -68,7 +68,7 @@ class Request:
     prompt_ids: Sequence[int]
     allowed_ids: Sequence[int] = ()
     max_tokens: int = 1
-    end_id: int | None = None
+    end_ids: Sequence[int] = ()
     temperature: float = 1.0
     seed: int = 0
 
@@ -163,14 +163,14 @@ class Engine:
             "temperature": request.temperature,
             "seed": request.seed,
             "logprobs": 0,
-            "stop_token_ids": [] if request.end_id is None else [request.end_id],
+            "stop_token_ids": list(request.end_ids),
         }
         one_token: dict[str, Any] = {
             "max_tokens": 1,
             "logprobs": len(request.allowed_ids),
             "allowed_token_ids": list(request.allowed_ids),
         }
-        # `end_id` alone ends free text, and not the end tokens of the model's configuration.
+        # `end_ids` alone end free text, and not what vLLM finds in the model's configuration.
         params = self._vllm.SamplingParams(
             **(one_token if request.allowed_ids else free_text), detokenize=False, ignore_eos=True
         )
