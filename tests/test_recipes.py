@@ -138,8 +138,8 @@ EDITS = (
     # A setting.
     (
         "rl/settings.py",
-        "    lora_learning_rate: NotNegative\n",
-        "    lora_learning_rate: NotNegative\n    unlikely_below: Share\n",
+        "    lora_learning_rate: LearningRateOrNone\n",
+        "    lora_learning_rate: LearningRateOrNone\n    unlikely_below: Share\n",
     ),
     (
         "benchmarks/config/conf/run.yaml",

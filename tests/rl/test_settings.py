@@ -30,7 +30,8 @@ def test_every_number_has_a_range_and_no_setting_a_default(settings: type[Any]) 
         ({"group_size": 1}, "group_size must be at least 2, got 1"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0, got -0.1"),
         ({"temperature": 0.0}, "temperature is 0, but a greedy policy cannot learn: take 1"),
-        ({"grad_clip": float("inf")}, "grad_clip must be at least 0, got inf"),
+        ({"grad_clip": float("inf")}, r"grad_clip must be at most 1_000_000_000 .*, got inf"),
+        ({"learning_rate": 1e38}, r"learning_rate must be at most 10 \(AdamW moves .*"),
         ({"learning_rate": float("nan")}, "learning_rate must be at least 0, got nan"),
     ],
 )

@@ -23,12 +23,14 @@ class Range:
         high: The largest value.
         low_excluded: The number lies above ``low``.
         high_excluded: The number lies below ``high``.
+        because: Why no larger number is of use, for a bound that no definition gives.
     """
 
     low: int | float
     high: int | float = math.inf
     low_excluded: bool = False
     high_excluded: bool = False
+    because: str = ""
 
     def requirement(self, value: int | float) -> str:
         """Say what a value outside the range must be; empty for one inside.
@@ -36,9 +38,11 @@ class Range:
         >>> Range(1).requirement(0), Range(0, 1).requirement(2), Range(1).requirement(1)
         ('at least 1', 'from 0 to 1', '')
         """
+        if self.because and value > self.high:
+            return f"at most {self.high:_} ({self.because})"
         # As a negation, so that NaN is refused, too: all comparisons with it are false.
         if not self.low <= value <= self.high or math.isinf(value):
-            is_bounded = math.isfinite(self.high)
+            is_bounded = math.isfinite(self.high) and not self.because
             return f"from {self.low} to {self.high}" if is_bounded else f"at least {self.low}"
         if self.low_excluded and value == self.low:
             return f"above {self.low:g}"
@@ -47,10 +51,24 @@ class Range:
         return ""
 
 
-Count = Annotated[int, Range(0)]
-AtLeastOne = Annotated[int, Range(1)]
-NotNegative = Annotated[float, Range(0)]
-Positive = Annotated[float, Range(0, low_excluded=True)]
+MOST_EPISODES = 65_536
+"""Episodes that a run can play at once, or in an iteration of training; each is kept in memory."""
+
+# The largest numbers that are of use to anyone; beyond them, a run would not fail but hang, fill
+# the memory or overflow.
+_STEPS = "a run of a million steps takes years"
+_ADAMW = "AdamW moves each weight by it at every step"
+_IN_MEMORY = "all episodes of an iteration are kept in memory"
+_FACTOR = "larger factors drown all else in rounding"
+
+Steps = Annotated[int, Range(1, 1_000_000, because=_STEPS)]
+StepsOrNone = Annotated[int, Range(0, 1_000_000, because=_STEPS)]
+Tokens = Annotated[int, Range(1, 100_000_000, because="no model reads so many tokens")]
+TokensOrNone = Annotated[int, Range(0, 100_000_000, because="no model reads so many tokens")]
+Factor = Annotated[float, Range(0, 1_000_000, because=_FACTOR)]
+Temperature = Annotated[float, Range(0, 100, because="every answer is as likely by then")]
+LearningRateOrNone = Annotated[float, Range(0, 10, because=_ADAMW)]
+LearningRate = Annotated[float, Range(0, 10, low_excluded=True, because=_ADAMW)]
 Share = Annotated[float, Range(0, 1)]
 
 
@@ -129,12 +147,12 @@ class AdvantageSettings:
 
     name: Algorithm
     discount: Share
-    step_weight: NotNegative
+    step_weight: Factor
     statistics: Statistics
     normalisation: Normalisation
-    std_eps: Positive
-    invalid_penalty: NotNegative
-    reward_scale: Positive
+    std_eps: Annotated[float, Range(0, 1_000_000, low_excluded=True, because=_FACTOR)]
+    invalid_penalty: Factor
+    reward_scale: Annotated[float, Range(0, 1_000_000, low_excluded=True, because=_FACTOR)]
     similarity: Annotated[float, Range(0, 1, low_excluded=True)]
 
     def __post_init__(self) -> None:
@@ -186,16 +204,16 @@ class LossSettings:
     """
 
     clip_low: Annotated[float, Range(0, 1, high_excluded=True)]
-    clip_high: NotNegative
+    clip_high: Factor
     # Below 1 it would cut off ratios that clipping lets through.
-    dual_clip: Annotated[float, Range(1)]
-    kl_coef: NotNegative
+    dual_clip: Annotated[float, Range(1, 1_000_000, because=_FACTOR)]
+    kl_coef: Factor
     kl_kind: KLKind
-    entropy_coef: NotNegative
+    entropy_coef: Factor
     aggregation: Aggregation
-    max_tokens: AtLeastOne
+    max_tokens: Tokens
     sequence_ratio: bool
-    importance_cap: NotNegative
+    importance_cap: Factor
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -245,30 +263,38 @@ class TrainSettings:
         UserError: A value lies outside its range.
     """
 
-    iterations: AtLeastOne
-    tasks: AtLeastOne
-    tasks_per_iteration: AtLeastOne
+    iterations: Steps
+    tasks: Annotated[int, Range(1, 100_000, because="no environment has so many tasks")]
+    tasks_per_iteration: Annotated[int, Range(1, MOST_EPISODES, because=_IN_MEMORY)]
     # One episode cannot be compared with anything.
-    group_size: Annotated[int, Range(2)]
-    learning_rate: Positive
-    layer_learning_rate: Positive
-    warmup: Count
-    weight_decay: NotNegative
-    grad_clip: Positive
-    epochs: AtLeastOne
-    minibatches: AtLeastOne
-    micro_batch_tokens: AtLeastOne
-    temperature: NotNegative
-    checkpoint_every: AtLeastOne
+    group_size: Annotated[int, Range(2, MOST_EPISODES, because=_IN_MEMORY)]
+    learning_rate: LearningRate
+    layer_learning_rate: LearningRate
+    warmup: StepsOrNone
+    weight_decay: Annotated[float, Range(0, 1000, because="it leaves nothing of the weights")]
+    grad_clip: Annotated[
+        float, Range(0, 1_000_000_000, low_excluded=True, because="it clips nothing")
+    ]
+    epochs: Annotated[int, Range(1, 1000, because="old episodes teach nothing new")]
+    minibatches: Annotated[int, Range(1, MOST_EPISODES, because="each needs an episode")]
+    micro_batch_tokens: Tokens
+    temperature: Temperature
+    checkpoint_every: Steps
     dynamic_sampling: bool
     loss: LossSettings
     lr_scale: str
     gradient_checkpointing: bool
-    lora_rank: Count
-    lora_learning_rate: NotNegative
+    lora_rank: Annotated[int, Range(0, 65_536, because="no matrix has so many rows")]
+    lora_learning_rate: LearningRateOrNone
 
     def __post_init__(self) -> None:
         check_ranges(self)
         if self.temperature == 0:
             # It would play the same episode again and again.
             raise UserError("temperature is 0, but a greedy policy cannot learn: take 1")
+        episodes = self.tasks_per_iteration * self.group_size
+        if episodes > MOST_EPISODES:
+            raise UserError(
+                f"tasks_per_iteration times group_size makes {episodes} episodes an iteration, "
+                f"which are kept in memory: {MOST_EPISODES} are the most"
+            )

@@ -1,13 +1,17 @@
+import json
 from pathlib import Path
 
 import hydra
 import pytest
 import yaml
 from hydra import initialize_config_module
+from hypothesis import given
+from hypothesis import strategies as st
 
-from layerbench.benchmarks.config import compose, sections, serialize, validate
+from layerbench.benchmarks.config import compose, overrides, sections, serialize, validate
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
+from layerbench.benchmarks.records import run_folder
 from layerbench.benchmarks.runs import resolve
 from layerbench.envs import registry
 from layerbench.rl.settings import Aggregation, Algorithm, Normalisation
@@ -97,6 +101,29 @@ def test_a_setting_with_two_values_is_a_mistake(typed: list[str], says: str) -> 
         ("train.iterations=0", "train.iterations must be at least 1, got 0"),
         ("train.kl_coef=-1", "train.kl_coef must be at least 0, got -1.0"),
         ("train.kl_coef=nan", "train.kl_coef must be finite, got 'nan'"),
+        ("train.kl_coef=1e999", "train.kl_coef must be finite, got '1e999'"),
+        (f"seed={'9' * 400}", f"seed must be a whole number, got '{'9' * 64}'"),
+        (f"train.tasks={'9' * 5000}", "train.tasks must be a whole number, got '999"),
+        (f"train.kl_coef={'9' * 400}", "train.kl_coef must be a number, got '999"),
+        ("seed=\u0663", "seed must be a whole number, got '\u0663'"),
+        ("seed=1_000", "seed must be a whole number, got '1_000'"),
+        ("env.slots=1000000000", "env.slots must be at most 65_536 (each is an environment in"),
+        ("env.workers=100000", "env.workers must be at most 1_024 (each is a process)"),
+        ("env.max_turns=1000000000", "env.max_turns must be at most 10_000 ("),
+        ("env.num_keys=99999999", "env.num_keys must be at most 1_000_000"),
+        ("model.threads=1000000", "model.threads must be at most 1_024 (no machine has"),
+        ("train.group_size=1000000000", "train.group_size must be at most 65_536 (all episodes"),
+        ("train.learning_rate=1e38", "train.learning_rate must be at most 10 (AdamW moves"),
+        ("train.temperature=1e30", "train.temperature must be at most 100 ("),
+        ("train.iterations=99999999", "train.iterations must be at most 1_000_000 ("),
+        ("eval.tasks=1000000000", "eval.tasks must be at most 100_000 ("),
+        ("eval.episodes_per_task=10000000", "eval.episodes_per_task must be at most 1_000_000 ("),
+        ("eval.episodes_per_task=10000", "make 2560000 episodes of evaluations"),
+        ("agent.history=99999999", "agent.history must be at most 10_000 ("),
+        ("agent.max_prompt_tokens=9999999999", "agent.max_prompt_tokens must be at most 100_000_"),
+        (f"model.name={'x' * 5000}", "model.name has 5000 characters: 4096 are the most"),
+        ("model.name=a\0b", "model.name has a character that is no text: 'a\\x00b'"),
+        ("env.train_split=\udcff", "env.train_split has a character that is no text: "),
         ("train.group_size=1", "train.group_size must be at least 2, got 1"),
         ("train.tasks=1", "train.tasks is 1, less than the 8 of train.tasks_per_iteration"),
         ("train.temperature=0", "train.temperature is 0"),
@@ -122,9 +149,19 @@ def test_a_setting_with_two_values_is_a_mistake(typed: list[str], says: str) -> 
 )
 def test_a_mistake_is_named(typed: str, says: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        resolve.load("keydoor", [typed])
+        resolve.load("keydoor", [typed], preset="default")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_group_and_tasks_make_no_more_episodes_than_fit_in_memory() -> None:
+    typed = ["train.group_size=1024", "train.tasks_per_iteration=1024"]
+    with pytest.raises(SettingsError, match="times group_size makes 1048576 episodes"):
+        resolve.load("keydoor", typed)
+
+
+def test_a_negative_zero_is_zero() -> None:
+    assert str(resolve.load("keydoor", ["train.kl_coef=-0.0"]).train.loss.kl_coef) == "0.0"
 
 
 def test_an_evaluation_alone_may_use_the_split_of_training() -> None:
@@ -174,8 +211,52 @@ def test_dr_grpo_with_a_deviation_is_refused() -> None:
 def test_hydra_composes_a_job_with_the_same_settings(algorithm: str) -> None:
     config = resolve.load("keydoor", [f"algorithm.name={algorithm}", "train.clip_low=0.1"])
     with initialize_config_module(compose.CONF, version_base="1.3"):
-        composed = hydra.compose("run", overrides=compose.to_hydra(config))
-    assert compose.from_hydra(composed) == config
+        composed = hydra.compose(compose.JOB, overrides=compose.to_hydra(config))
+    received = compose.from_hydra(composed)
+    assert serialize.as_dict(received) == serialize.as_dict(config)
+    assert received.run_root == config.run_root
+
+
+# Each has a meaning in hydra's grammar, or in omegaconf's.
+TEXTS = (
+    *("${oc.env:HOME}", "${", "\\${x}", "$${a}", "???", "\\", "a\\", "'", '"', "it's", "a,b"),
+    *("{a: 1}", "key=[", "=", "=???", "+x=", "~x", "@", "null", "1e5", "01", "yes", "2001-01-01"),
+    *("#", "a: b", "- a", "&a *a", "!!python/object:x", "|", "\u00e9\u4e2d"),
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_is_text_on_every_way_of_a_setting(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "secret")
+    config = resolve.load("webshop", [f"model.name={text}", f"env.data_dir=x{text}"])
+    assert (config.model.name, config.env.options["data_dir"]) == (text, f"x{text}")
+    settings = serialize.as_dict(config)
+    # A record, config.yaml, and a job of a sweep.
+    assert serialize.restore(json.loads(json.dumps(settings))).model.name == text
+    (tmp_path / "config.yaml").write_text(serialize.to_yaml(config))
+    assert run_folder.read_settings(tmp_path) == settings
+    compose.register()
+    with initialize_config_module(compose.CONF, version_base="1.3"):
+        composed = hydra.compose(compose.JOB, overrides=compose.to_hydra(config))
+    received = compose.from_hydra(composed)
+    assert serialize.as_dict(received) == serialize.as_dict(config)
+    assert received.run_root == config.run_root
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20))
+def test_any_text_arrives_as_it_was_typed(text: str) -> None:
+    form = sections.form_of(resolve.load("keydoor"))
+    overrides.apply([f"model.name={text}"], form)
+    assert form.model.name == text.strip()
+
+
+def test_a_variable_in_a_typed_setting_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "7")
+    for name in ("seed", "train.learning_rate", "train.dynamic_sampling"):
+        with pytest.raises(SettingsError, match=r"must be .*, got '\$\{oc\.env:SECRET\}'"):
+            resolve.load("keydoor", [f"{name}=${{oc.env:SECRET}}"])
 
 
 def test_style_follows_the_model() -> None:

@@ -11,7 +11,8 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from layerbench.benchmarks.config import sections, serialize
+from layerbench.benchmarks.config import compose, serialize
+from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.records.run_folder import Start
 from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.sweep import job
@@ -31,7 +32,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlannedRun:
 
 
 def execute(run: PlannedRun) -> Outcome:
-    return job.execute(OmegaConf.structured(sections.form_of(run.config)))
+    return job.execute(composed(run.config))
+
+
+def composed(config: RunConfig) -> object:
+    """Compose a job's config, as hydra does."""
+    [override] = compose.to_hydra(config)
+    return OmegaConf.from_dotlist([override])
 
 
 def replace_child(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -83,7 +90,7 @@ def test_a_folder_of_something_else_is_a_failure(run: PlannedRun) -> None:
 def test_settings_that_no_run_can_have_are_a_failure(run: PlannedRun, tmp_path: Path) -> None:
     typed = [f"run_root={tmp_path}", "env.num_keys=1", "eval.tasks=99"]
     config = resolve.load("keydoor", typed, preset="quick")
-    outcome = job.execute(OmegaConf.structured(sections.form_of(config)))
+    outcome = job.execute(composed(config))
     assert outcome.status is Status.FAILED
     assert "has 16 rooms" in outcome.message
 

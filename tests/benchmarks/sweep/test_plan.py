@@ -4,7 +4,7 @@ import hydra
 import pytest
 from hydra import initialize_config_module
 
-from layerbench.benchmarks.config import compose
+from layerbench.benchmarks.config import compose, serialize
 from layerbench.benchmarks.errors import SchemaError, SettingsError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
 from layerbench.benchmarks.runs import resolve
@@ -113,5 +113,5 @@ def test_hydra_composes_a_job_to_the_planned_settings(tmp_path: Path) -> None:
     ]
     planned = resolve.load("keydoor", typed, preset="quick")
     with initialize_config_module(compose.CONF, version_base="1.3"):
-        composed = hydra.compose("run", overrides=compose.to_hydra(planned))
-    assert resolve.resolve(compose.from_hydra(composed)) == planned
+        composed = hydra.compose(compose.JOB, overrides=compose.to_hydra(planned))
+    assert serialize.as_dict(compose.from_hydra(composed)) == serialize.as_dict(planned)

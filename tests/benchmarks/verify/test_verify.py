@@ -194,7 +194,10 @@ FORGED: list[tuple[Callable[[Data], object], str]] = [
     (lambda d: d.update(peak_device_memory_mb=-1.0), "peak_device_memory_mb is -1.0"),
     (lambda d: d["training"].update(decisions=1), "training.decisions is 1, metrics.jsonl gives"),
     (lambda d: d["training"].update(episodes=8), "training.episodes is 8, the settings make it 16"),
-    (lambda d: d["settings"].update(seed="0"), "settings cannot be read: seed is 0 there"),
+    (
+        lambda d: d["settings"].update(seed="0"),
+        "seed must be of type int, not str",
+    ),
     (lambda d: d["settings"].pop("eval"), "settings cannot be read"),
     (lambda d: d["settings"].update(layers="0"), "the settings' hash is"),
     (lambda d: d["settings"]["train"].update(tasks=0), "train.tasks must be at least 1, got 0"),
@@ -202,7 +205,7 @@ FORGED: list[tuple[Callable[[Data], object], str]] = [
     (lambda d: d["settings"]["eval"].update(seed=9), "has seed"),
     (
         lambda d: d["settings"]["model"].update(name="${oc.env:HOME}"),
-        "refer to values elsewhere by ${}",
+        "the settings say '${oc.env:HOME}'",
     ),
     (lambda d: d["settings"]["env"].update(name="chess"), "env.name cannot be 'chess': known"),
     (lambda d: d.update(started="yesterday"), "not an ISO 8601 time"),

@@ -5,19 +5,24 @@ The adapter to hydra. Settings that depend on earlier runs are filled in by ``ru
 
 import copy
 import functools
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 
-from layerbench.benchmarks.config import endpoints, overrides, sections, validate
+from layerbench.benchmarks.config import endpoints, overrides, sections, serialize, validate
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.envs import registry
 
 CONF = "layerbench.benchmarks.config.conf"
 """The package that holds the YAML files."""
+
+JOB = "sweep_job"
+"""Name of the config of a sweep's jobs."""
 
 _ALGORITHM = "algorithm.name"
 
@@ -36,36 +41,47 @@ def compose_settings(env: str, typed: Sequence[str], *, preset: str) -> RunConfi
     """
     overrides.check_choice("preset", preset, validate.PRESETS)
     files = _files(registry.find(env).name, preset, _typed_algorithm(typed))
-    typed = endpoints.with_defaults(typed)
-    # Composed twice: the overrides are checked against the names and types of the defaults.
-    return from_hydra(_compose(*files, *overrides.to_hydra(typed, _compose(*files))))
-
-
-def to_hydra(config: RunConfig) -> list[str]:
-    """List the overrides by which hydra composes these settings from ``conf/run.yaml``."""
-    files = _files(config.env.name, config.preset, config.algorithm.name)
-    return [*files, *overrides.changes(_compose(*files), sections.form_of(config))]
-
-
-def from_hydra(composed: object) -> RunConfig:
-    """Convert the settings that hydra composed, and check each by itself.
-
-    Raises:
-        SettingsError: A setting cannot have its value.
-    """
-    # A sweep's launcher brings hydra's own config (``sweep/job.py``), ``_compose`` an object.
-    form = OmegaConf.to_object(cast(Any, composed)) if OmegaConf.is_config(composed) else composed
+    form = _compose(*files)
+    # After hydra, which would read a value such as ${oc.env:HOME} in its own way.
+    overrides.apply(endpoints.with_defaults(typed), form)
     return sections.settings_from(RunConfig, form)
 
 
+def to_hydra(config: RunConfig) -> list[str]:
+    """Write settings as an override for the config ``JOB``: hexadecimal digits, without grammar."""
+    text = json.dumps([serialize.as_dict(config), config.run_root])
+    return [f"settings='{text.encode().hex()}'"]
+
+
+def from_hydra(composed: object) -> RunConfig:
+    """Read the settings that ``to_hydra`` wrote from what hydra composed.
+
+    Raises:
+        SettingsError: They cannot be a run's.
+    """
+    settings, run_root = json.loads(bytes.fromhex(cast(Any, composed).settings))
+    config = serialize.restore(settings)
+    config.run_root = run_root
+    return config
+
+
 def register() -> None:
-    """Store the schema in hydra, which must be done before anything is composed."""
-    ConfigStore.instance().store(name="run_schema", node=sections.hydra_form(RunConfig))
+    """Store the schemas in hydra, which must be done before anything is composed."""
+    store = ConfigStore.instance()
+    store.store(name="run_schema", node=sections.hydra_form(RunConfig))
+    store.store(name=JOB, node=_JobForm)
 
 
 def values_of(typed: Sequence[str], name: str) -> list[str]:
     """List the values that were typed for a setting, in order; the last one holds."""
     return [value.strip() for n, _, value in (t.partition("=") for t in typed) if n == name]
+
+
+@dataclass
+class _JobForm:
+    """What hydra composes for a job of a sweep: the settings of its run, as one text."""
+
+    settings: str = MISSING
 
 
 def _files(env: str, preset: str, algorithm: str) -> tuple[str, ...]:

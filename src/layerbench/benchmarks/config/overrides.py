@@ -1,4 +1,7 @@
-"""Overrides ``name=value`` from the command line, checked and translated to hydra's grammar."""
+"""Overrides ``name=value`` from the command line, checked and put into the settings.
+
+A value is text and nothing more: no grammar, interpolation or escape gives it another meaning.
+"""
 
 import dataclasses
 import difflib
@@ -18,6 +21,8 @@ _CHOSEN_BY = {
     "read_from": "top:K@RESULTS and train.lr_scale=@RESULTS",
 }
 
+_LONGEST_NUMBER = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -25,7 +30,7 @@ class Setting:
 
     Attributes:
         name: Name on the command line.
-        path: Path in hydra's configuration.
+        path: Path in the dataclass, mappings included.
         value: Present value.
     """
 
@@ -34,8 +39,8 @@ class Setting:
     value: Any
 
 
-def to_hydra(typed: Sequence[str], config: object) -> list[str]:
-    """Check overrides against a dataclass of settings, and quote their values for hydra.
+def apply(typed: Sequence[str], config: object) -> None:
+    """Check overrides against a dataclass of settings, and put their values into it.
 
     Text needs no quotes, and a list no brackets.
 
@@ -44,25 +49,17 @@ def to_hydra(typed: Sequence[str], config: object) -> list[str]:
             nearest), or a value of another type; or a setting has two values.
     """
     settings = {setting.name: setting for setting in settings_of(config)}
-    converted = [_to_hydra(item, settings) for item in typed]
+    values = [_parse(item, settings) for item in typed]
+    # Compared by path: an entry of a mapping has two names, but one path.
     given: dict[str, str] = {}
-    for item in typed:
+    for item, (path, value) in zip(typed, values, strict=True):
         name, _, text = item.partition("=")
-        # Compared by path: an entry of a mapping has two names, but one path.
-        path = settings[name].path
         if path in given:
             raise SettingsError(
                 f"{name} is given twice, as {given[path]} and as {text.strip()}: give it once"
             )
         given[path] = text.strip()
-    return converted
-
-
-def changes(before: object, after: object) -> list[str]:
-    """List the overrides, in hydra's grammar, that turn one set of settings into another."""
-    old = {setting.path: setting.value for setting in settings_of(before)}
-    new = {setting.path: setting.value for setting in settings_of(after)}
-    return [f"{path}={_literal(new[path])}" for path in new if new[path] != old[path]]
+        _set(config, path.split("."), value)
 
 
 def settings_of(config: object, name: str = "", path: str = "") -> Iterator[Setting]:
@@ -73,7 +70,7 @@ def settings_of(config: object, name: str = "", path: str = "") -> Iterator[Sett
     Args:
         config: The dataclass, or a value in it.
         name: Name of the value on the command line; empty for the whole.
-        path: Path of the value in hydra's configuration; empty for the whole.
+        path: Path of the value; empty for the whole.
     """
     if dataclasses.is_dataclass(config):
         for field in dataclasses.fields(config):
@@ -97,7 +94,8 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise SettingsError(f"{name} cannot be '{value}': {nearest(value, choices)}")
 
 
-def _to_hydra(item: str, settings: Mapping[str, Setting]) -> str:
+def _parse(item: str, settings: Mapping[str, Setting]) -> tuple[str, object]:
+    """Read an override: the path of its setting, and its value."""
     name, equals, text = item.partition("=")
     if not equals:
         raise SettingsError(f"expected setting=value, got '{item}'")
@@ -108,7 +106,16 @@ def _to_hydra(item: str, settings: Mapping[str, Setting]) -> str:
     if name not in settings:
         raise SettingsError(f"no setting named '{name}'{_hint(name, settings)}")
     setting = settings[name]
-    return f"{setting.path}={_value(setting, text.strip())}"
+    return setting.path, _value(setting, text.strip())
+
+
+def _set(config: object, path: Sequence[str], value: object) -> None:
+    for name in path[:-1]:
+        config = getattr(config, name)
+    if isinstance(config, dict):
+        config[path[-1]] = value
+    else:
+        setattr(config, path[-1], value)
 
 
 def _hint(name: str, settings: Mapping[str, Setting]) -> str:
@@ -122,58 +129,47 @@ def _hint(name: str, settings: Mapping[str, Setting]) -> str:
     return ": layerbench run --help tells where they are listed"
 
 
-def _value(setting: Setting, text: str) -> str:
-    """Write a value in hydra's grammar, with the type of the present value."""
+def _value(setting: Setting, text: str) -> object:
+    """Read a value, with the type of the present value."""
     present = setting.value
     # An option without a value, such as ALFWorld's data_dir, has no type to check: it takes text.
     if present is None:
-        return "null" if text in ("", "null", "none") else quoted(text)
+        return None if text in ("", "null", "none") else text
     if isinstance(present, list):
         return _list(setting.name, text)
     # Before the numbers: a bool is an int to Python.
     if isinstance(present, bool):
         return _flag(setting.name, text)
     if isinstance(present, int | float):
-        return str(_number(setting.name, text, type(present)))
-    return quoted(text)
+        return _number(setting.name, text, type(present))
+    return text
 
 
-def _list(name: str, text: str) -> str:
+def _list(name: str, text: str) -> list[str]:
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if "[" in inner or "]" in inner:
         raise SettingsError(f"{name} must be a list such as a,b or [a,b], got '{text}'")
-    items = [item.strip() for item in inner.split(",")]
-    return f"[{','.join(quoted(item) for item in items if item)}]"
+    return [item.strip() for item in inner.split(",") if item.strip()]
 
 
-def _flag(name: str, text: str) -> str:
+def _flag(name: str, text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise SettingsError(f"{name} must be true or false, got '{text}'")
-    return text.lower()
+    return text.lower() == "true"
 
 
 def _number(name: str, text: str, cls: type[int] | type[float]) -> int | float:
+    requirement = "a whole number" if cls is int else "a number"
+    # Longer than any number of use; int() of thousands of digits takes long, and float() of them
+    # overflows. Digits of other scripts and 1_000 are numbers to Python, but hardly meant.
+    if len(text) > _LONGEST_NUMBER or not text.isascii() or "_" in text:
+        raise SettingsError(f"{name} must be {requirement}, got '{text[:_LONGEST_NUMBER]}'")
     try:
         number = cls(text)
     except ValueError as error:
-        requirement = "a whole number" if cls is int else "a number"
         raise SettingsError(f"{name} must be {requirement}, got '{text}'") from error
     # float() reads nan and inf, which no record can hold: its JSON takes finite numbers alone.
     if not math.isfinite(number):
         raise SettingsError(f"{name} must be finite, got '{text}'")
-    return number
-
-
-def _literal(value: object) -> str:
-    """Write a value in hydra's grammar, with its own type."""
-    if isinstance(value, list):
-        return f"[{','.join(_literal(item) for item in cast(list[object], value))}]"
-    if value is None:
-        return "null"
-    return quoted(value) if isinstance(value, str) else str(value)
-
-
-def quoted(text: str) -> str:
-    """Quote text for hydra's grammar, so that commas, braces and the like are text."""
-    escaped = text.replace("'", "\\'")
-    return f"'{escaped}'"
+    # -0.0 becomes 0.0, which it equals: records of the two would have different hashes.
+    return number + cls(0)

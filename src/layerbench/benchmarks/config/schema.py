@@ -9,14 +9,25 @@ from typing import Annotated, Any, Literal
 
 from layerbench.agents.types import ActionMode, AnswerForm, ContextMode
 from layerbench.rl.settings import (
+    MOST_EPISODES,
     AdvantageSettings,
-    AtLeastOne,
-    Count,
-    NotNegative,
-    Positive,
     Range,
+    StepsOrNone,
+    Temperature,
+    Tokens,
+    TokensOrNone,
     TrainSettings,
 )
+
+MOST_TASKS = 100_000
+"""Tasks that are listed for an evaluation."""
+
+MOST_EVALUATED = 1_000_000
+"""Episodes of all evaluations of a run; a record and its episodes can be read up to here."""
+
+_PLAYED = "more would not be played in weeks"
+
+_PLAYED = "they would not be played in a year"
 
 # One word of numpy's SeedSequence: of two words, 2**32 would give the numbers of the path (0, 1).
 Seed = Annotated[int, Range(0, 2**32 - 1)]
@@ -42,9 +53,9 @@ class EnvConfig:
     name: str
     train_split: str
     eval_splits: list[str]
-    max_turns: AtLeastOne
-    workers: Count
-    slots: AtLeastOne
+    max_turns: Annotated[int, Range(1, 10_000, because="no model remembers so many turns")]
+    workers: Annotated[int, Range(0, 1024, because="each is a process")]
+    slots: Annotated[int, Range(1, MOST_EPISODES, because="each is an environment in memory")]
     options: dict[str, Any]
 
 
@@ -82,11 +93,11 @@ class ModelConfig:
     dtype: Literal["auto", "float32", "bfloat16"]
     device: str
     trust_remote_code: bool
-    threads: AtLeastOne
+    threads: Annotated[int, Range(1, 1024, because="no machine has so many cores")]
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
     base_url: str
     backend: Literal["transformers", "vllm"]
-    cache_gb: Positive
+    cache_gb: Annotated[float, Range(0, 10_000, low_excluded=True, because="no GPU has that")]
     sleep: bool
     concurrency: Annotated[int, Range(1, 64)]
 
@@ -120,10 +131,10 @@ class AgentConfig:
     style: str
     action_mode: ActionMode
     context_mode: ContextMode
-    history: Count
-    max_prompt_tokens: AtLeastOne
-    max_response_tokens: AtLeastOne
-    max_context_tokens: Count
+    history: Annotated[int, Range(0, 10_000, because="no episode has so many turns")]
+    max_prompt_tokens: Tokens
+    max_response_tokens: Tokens
+    max_context_tokens: TokensOrNone
     thinking: bool
     date: str
     answer_form: AnswerForm
@@ -142,11 +153,11 @@ class EvalConfig:
         every: Number of iterations between evaluations during training; 0 for none.
     """
 
-    tasks: Count
-    episodes_per_task: AtLeastOne
-    temperature: NotNegative
+    tasks: Annotated[int, Range(0, MOST_TASKS, because="no split has so many tasks")]
+    episodes_per_task: Annotated[int, Range(1, MOST_EVALUATED, because=_PLAYED)]
+    temperature: Temperature
     seed: Seed
-    every: Count
+    every: StepsOrNone
 
 
 @dataclass

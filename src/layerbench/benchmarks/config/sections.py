@@ -7,6 +7,7 @@ from that, and so are the choices and the checks.
 
 import dataclasses
 import functools
+import re
 import types
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -23,8 +24,16 @@ T = TypeVar("T")
 FLAT = (LossSettings,)
 """Classes whose settings are flat in the section that holds them: ``train.clip_low``."""
 
-_OPTION = Range(0)
+_OPTION = Range(0, 1_000_000, because="an option of an environment is a small number")
 """Range of numbers among an environment's options, which declare none."""
+
+_OPTION_TYPES = (str, int, float, bool, types.NoneType)
+
+# The longest path on Linux.
+_LONGEST_TEXT = 4096
+
+# float() of a larger integer can overflow.
+_LARGEST = 10**300
 
 
 # Cached: omegaconf takes a class that is made twice for two, and refuses to merge them.
@@ -65,6 +74,15 @@ def settings_from(cls: type[T], form: object, *, name: str = "") -> T:
     # Rules of several fields are in the class, which does not know its section's name.
     except UserError as error:
         raise SettingsError(f"{name}.{error}") from error
+
+
+def form_from(cls: type[Any], data: object, *, name: str = "") -> Any:  # noqa: ANN401 - see form_of
+    """Fill ``hydra_form(cls)`` from plain data, such as the settings of a record.
+
+    Raises:
+        SettingsError: A setting is missing, is none of the class, or is of another type.
+    """
+    return _plain_from(hydra_form(cls), data, name)
 
 
 def form_of(settings: object) -> Any:  # noqa: ANN401 - a class made by hydra_form
@@ -129,13 +147,16 @@ def _value_from(hint: Any, value: Any, name: str) -> Any:  # noqa: ANN401 - any 
         return settings_from(cast(type[Any], hint), value, name=name)
     if get_origin(hint) is list and dataclasses.is_dataclass(get_args(hint)[0]):
         return [settings_from(get_args(hint)[0], item, name=name) for item in value]
+    _check_text(value, name)
     if words := _words(hint):
         check_choice(name, value, words)
         # A StrEnum is a class that converts; a Literal has plain words.
         return hint(value) if isinstance(hint, type) else value
     if get_origin(hint) is dict:
         for key, option in value.items():
-            _check_range(_OPTION, option, f"{name.rpartition('.')[0]}.{key}")
+            option_name = f"{name.rpartition('.')[0]}.{key}"
+            _check_range(_OPTION, option, option_name)
+            _check_text(option, option_name)
     for metadata in getattr(hint, "__metadata__", ()):
         _check_range(metadata, value, name)
     return value
@@ -147,6 +168,63 @@ def _check_range(allowed: Range, value: object, name: str) -> None:
         return
     if requirement := allowed.requirement(value):
         raise SettingsError(f"{name} must be {requirement}, got {value}")
+
+
+def _plain_from(kind: Any, data: Any, name: str) -> Any:  # noqa: ANN401 - any setting's
+    """Check plain data against the type of a form's field; sections become forms."""
+    if dataclasses.is_dataclass(kind):
+        given = _of_type(dict, data, name)
+        fields = {field.name: field for field in dataclasses.fields(kind)}
+        missing = [n for n, field in fields.items() if n not in given and _is_required(field)]
+        if unknown := sorted(map(str, given.keys() - fields.keys())):
+            raise SettingsError(f"no setting named '{f'{name}.{unknown[0]}'.lstrip('.')[:80]}'")
+        if missing:
+            raise SettingsError(f"{f'{name}.{missing[0]}'.lstrip('.')} is missing")
+        values = {
+            n: _plain_from(fields[n].type, value, f"{name}.{n}".lstrip("."))
+            for n, value in given.items()
+        }
+        return cast(Any, kind)(**values)
+    if get_origin(kind) is list:
+        return [_plain_from(get_args(kind)[0], item, name) for item in _of_type(list, data, name)]
+    if get_origin(kind) is dict:
+        for key, value in _of_type(dict, data, name).items():
+            if not isinstance(key, str) or not isinstance(value, _OPTION_TYPES):
+                raise SettingsError(f"{name} must be text, numbers, true, false or null by name")
+        return dict(data)
+    # JavaScript and jq write 1.0 as 1. Exactly otherwise: a bool is an int to Python.
+    if kind is float and type(data) is int and abs(data) <= _LARGEST:
+        return float(data)
+    return _of_type(kind, data, name)
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    if field.default_factory is dataclasses.MISSING:
+        return field.default is MISSING
+    made = field.default_factory()
+    return dataclasses.is_dataclass(made) and MISSING in vars(made).values()
+
+
+def _of_type(kind: type[Any], data: object, name: str) -> Any:  # noqa: ANN401 - as asked for
+    if type(data) is not kind:
+        raise SettingsError(
+            f"{name or 'they'} must be of type {kind.__name__}, not {type(data).__name__}"
+        )
+    return data
+
+
+def _check_text(value: object, name: str) -> None:
+    """Refuse text that no file can hold, or that no name or path can be as long as."""
+    if isinstance(value, list):
+        for item in cast(list[object], value):
+            _check_text(item, name)
+    if not isinstance(value, str):
+        return
+    # Counted, not shown: it fills the terminal.
+    if len(value) > _LONGEST_TEXT:
+        raise SettingsError(f"{name} has {len(value)} characters: {_LONGEST_TEXT} are the most")
+    if re.search("[\\0\ud800-\udfff]", value):
+        raise SettingsError(f"{name} has a character that is no text: {value!r}")
 
 
 def _form_value(value: Any) -> Any:  # noqa: ANN401 - any setting's

@@ -6,16 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from layerbench.benchmarks.config import overrides, sections, validate
+from layerbench.benchmarks.config import overrides, plain_yaml, sections, validate
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs import registry
 
 # What a record leaves out, with values that no replay depends on.
 _NOT_RECORDED: Mapping[str, Any] = {"run_root": "", "model": {"concurrency": 1}}
+
+_LONGEST_SHOWN = 200
 
 
 def as_dict(config: RunConfig) -> dict[str, Any]:
@@ -68,16 +67,15 @@ def restore(settings: Mapping[str, Any]) -> RunConfig:
     Raises:
         SettingsError: They are not all there, or not all of them can be a run's.
     """
-    # to_object would resolve interpolations: a foreign record could read environment variables.
-    if "${" in json.dumps(settings):
-        raise SettingsError("the settings refer to values elsewhere by ${}: write them out")
+    model = settings.get("model")
+    given = {**_NOT_RECORDED, **settings}
+    if isinstance(model, Mapping):
+        given["model"] = {**_NOT_RECORDED["model"], **cast(Mapping[str, Any], model)}
     try:
-        form = OmegaConf.structured(sections.hydra_form(RunConfig))
-        plain = OmegaConf.merge(form, _NOT_RECORDED, dict(settings))
-        config = sections.settings_from(RunConfig, OmegaConf.to_object(plain))
-    except OmegaConfBaseException as error:
+        config = sections.settings_from(RunConfig, sections.form_from(RunConfig, given))
+    except SettingsError as error:
         raise SettingsError(f"the settings cannot be read: {error}") from error
-    # What was converted on the way was of another type.
+    # What was converted or filled in on the way was of another form.
     if changed := first_difference(as_dict(config), dict(settings)):
         raise SettingsError(f"the settings cannot be read: {changed}")
     overrides.check_choice("env.name", config.env.name, sorted(registry.SPECS))
@@ -95,7 +93,14 @@ def first_difference(here: object, there: object, name: str = "") -> str:
             if difference := first_difference(ours.get(key), theirs.get(key), f"{name}.{key}"):
                 return difference
         return ""
-    return "" if here == there else f"{name[1:]} is {there} there, {here} here"
+    if here == there:
+        return ""
+    return f"{name[1:]} is {_cut(f'{there}')} there, {_cut(f'{here}')} here"
+
+
+def _cut(text: str) -> str:
+    # A foreign file may have anything in the place of a setting, of any length.
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _everything(config: RunConfig) -> dict[str, Any]:
@@ -105,4 +110,4 @@ def _everything(config: RunConfig) -> dict[str, Any]:
 
 
 def _yaml(settings: dict[str, Any]) -> str:
-    return OmegaConf.to_yaml(OmegaConf.create(settings))
+    return plain_yaml.write(settings)

@@ -3,7 +3,7 @@
 import datetime
 
 from layerbench.benchmarks.config import endpoints
-from layerbench.benchmarks.config.schema import RunConfig, TrainSettings
+from layerbench.benchmarks.config.schema import MOST_EVALUATED, RunConfig, TrainSettings
 from layerbench.benchmarks.errors import SettingsError
 
 PRESETS = ("quick", "default", "small", "paper")
@@ -39,7 +39,27 @@ def check(config: RunConfig) -> None:
         )
     _check_date(config.agent.date)
     _check_training(config.train)
+    _check_evaluations(config)
     _check_backend(config)
+
+
+def check_episodes(config: RunConfig, *, tasks: int) -> None:
+    """Refuse evaluations of more episodes than a record, and the file of its episodes, can have.
+
+    Args:
+        config: The settings.
+        tasks: Number of tasks of all splits together.
+
+    Raises:
+        SettingsError: There are more.
+    """
+    evaluations = 2 + (config.train.iterations // config.eval.every if config.eval.every else 0)
+    episodes = tasks * config.eval.episodes_per_task * evaluations
+    if episodes > MOST_EVALUATED:
+        raise SettingsError(
+            f"eval.tasks, eval.episodes_per_task, eval.every and env.eval_splits make {episodes} "
+            f"episodes of evaluations: {MOST_EVALUATED} are the most"
+        )
 
 
 def check_style(config: RunConfig) -> None:
@@ -83,6 +103,11 @@ def _check_training(train: TrainSettings) -> None:
         )
     if train.lora_learning_rate and not train.lora_rank:
         raise SettingsError("train.lora_learning_rate is of adapters: give train.lora_rank as well")
+
+
+def _check_evaluations(config: RunConfig) -> None:
+    # Of a whole split, the length is known once its tasks are listed.
+    check_episodes(config, tasks=max(config.eval.tasks, 1) * len(config.env.eval_splits))
 
 
 def _check_backend(config: RunConfig) -> None:

@@ -11,11 +11,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar, cast
 
-from omegaconf import OmegaConf
-from yaml import YAMLError
-
+from layerbench import untrusted_files
 from layerbench.agents.pretrained import names
-from layerbench.benchmarks.config import serialize
+from layerbench.benchmarks.config import plain_yaml, serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, HeldError, SchemaError, SettingsError
 from layerbench.benchmarks.records import json_codec, run_record
@@ -26,6 +24,9 @@ T = TypeVar("T")
 
 LEFTOVER_FILES = frozenset({".lock", "error.log", "run.log"})
 """Files that a start leaves which failed before it wrote the settings."""
+
+# Bytes; a run's settings are a thousandth of it.
+_LARGEST_SETTINGS = 4_000_000
 
 
 class Start(StrEnum):
@@ -342,16 +343,20 @@ def read_settings(run: Path) -> dict[str, Json]:
     """
     path = run / "config.yaml"
     try:
-        # Interpolations stay unresolved: a folder from elsewhere must not read environment
-        # variables of this machine.
-        settings = OmegaConf.to_container(OmegaConf.load(path))
-    except (OSError, ValueError, YAMLError) as error:
-        # The text of a YAML error has four lines; its problem is one.
-        reason: object = getattr(error, "problem", None) or error
-        raise SettingsError(f"{path} cannot be read: {reason}") from error
+        text = untrusted_files.read_bytes(path, most=_LARGEST_SETTINGS).decode("utf-8")
+        settings = plain_yaml.read(text)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read: {_reason(error, path)}") from error
     if not isinstance(settings, dict) or not settings:
         raise SettingsError(f"{path} holds no settings of a run")
     return cast(dict[str, Json], settings)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """Say why a file cannot be read, without its name."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error).removeprefix(f"{path} ")
 
 
 def _read(cls: type[T], path: Path) -> T:

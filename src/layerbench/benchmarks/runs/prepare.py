@@ -112,6 +112,7 @@ def list_tasks(
         )
         for split in env.eval_splits
     }
+    validate.check_episodes(config, tasks=sum(map(len, eval_tasks.values())))
     train_tasks: tuple[Task, ...] = ()
     # `parts` were trained by other runs: a combined model is only scored.
     if config.layers != BASE_SELECTION and not config.parts:

@@ -20,7 +20,6 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import HeldError, RunFailedError, UserError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
 from layerbench.benchmarks.records.run_record import BASE_SELECTION
-from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.runs.console import LogReporter
 from layerbench.benchmarks.sweep import plan
 
@@ -51,7 +50,7 @@ def execute(composed: object) -> Outcome:
 
     A failure of the run is returned as an outcome, and written to the run's ``error.log``.
     """
-    config = resolve.resolve(compose.from_hydra(composed))
+    config = compose.from_hydra(composed)
     run = plan.PlannedRun(config, RunFolder(default_path(config)))
     try:
         # Another sweep or a run may have finished it since this sweep was planned.

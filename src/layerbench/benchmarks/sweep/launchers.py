@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 import shutil
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from layerbench.benchmarks.config import compose, overrides
@@ -61,7 +63,7 @@ def open_launcher(
         launcher = _launcher(
             [
                 f"hydra/launcher={_GROUPS.get(name, name)}",
-                f"hydra.sweep.dir={overrides.quoted(str(root))}",
+                f"hydra.sweep.dir={_quoted(str(root))}",
                 # Runs have folders, settings and logs of their own: hydra is to add none.
                 "hydra.sweep.subdir=.",
                 "hydra.output_subdir=null",
@@ -106,7 +108,9 @@ def _limit(name: str, jobs: int | None) -> list[str]:
 
 def _launcher(settings: Sequence[str]) -> Launcher:
     try:
-        config = hydra.compose("run", overrides=list(settings), return_hydra_config=True)
+        config = hydra.compose(compose.JOB, overrides=list(settings), return_hydra_config=True)
+        # Resolved here, where a value that refers to nothing is still the user's to mend.
+        OmegaConf.to_container(config.hydra.launcher, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         # Hydra's own error is generic; its cause has the reason.
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
@@ -121,11 +125,17 @@ def _launcher(settings: Sequence[str]) -> Launcher:
     return launcher
 
 
+def _quoted(text: str) -> str:
+    """Quote text for hydra's grammar, such that nothing in it has a meaning."""
+    # In front of a quote and of ${, backslashes are escapes and are doubled; elsewhere they are
+    # text. The first for hydra's grammar, whose quotes end the text, the second for omegaconf.
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    text = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), text)
+    return f"'{text}'"
+
+
 def _launch(launcher: Launcher, configs: Sequence[RunConfig]) -> list[Outcome]:
-    jobs = [
-        [*compose.to_hydra(config), f"run_root={overrides.quoted(config.run_root)}"]
-        for config in configs
-    ]
+    jobs = [compose.to_hydra(config) for config in configs]
     return [_outcome(job_return) for job_return in launcher.launch(jobs, initial_job_idx=0)]
 
 

@@ -1,0 +1,53 @@
+"""Settings as YAML without references, in which a text has no other meaning.
+
+Not by omegaconf, to which a text such as ``${x}`` refers to another value.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+# Levels of sections and lists; settings have four.
+_DEEPEST = 16
+
+
+def write(settings: Mapping[str, Any]) -> str:
+    """Write settings, in their order."""
+    return yaml.safe_dump(dict(settings), allow_unicode=True, sort_keys=False)
+
+
+def read(text: str) -> object:
+    """Read what others may have written, in time and memory in proportion to its length.
+
+    Raises:
+        ValueError: It is no YAML such as ``write`` writes: it has references, which can make a
+            short text a huge one, a key twice, or nests too deeply.
+    """
+    try:
+        return yaml.load(text, Loader=_PlainLoader)
+    except yaml.YAMLError as error:
+        # The text of a YAML error has four lines; its problem is one.
+        raise ValueError(getattr(error, "problem", None) or str(error)) from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads what ``write`` writes: no references, no deep nesting, every key once."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="it has references (&name and *name)")
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"it nests deeper than {_DEEPEST} levels")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        if repeated := [name for name in names if names.count(name) > 1][:1]:
+            raise yaml.MarkedYAMLError(problem=f"the key '{repeated[0]}' is there twice")
+        return super().construct_mapping(node, deep)
