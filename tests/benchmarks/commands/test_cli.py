@@ -181,7 +181,7 @@ def test_table_goes_to_stdout(
     out, error = capsys.readouterr()
     assert "0.75 (3/4) 0.30-0.95" in out
     assert out.endswith(f"record {tmp_path / 'run' / 'record.json'}\n")
-    assert error == ""
+    assert error == "loading torch\n"
 
 
 def test_the_table_of_a_finished_run_is_printed_again(
@@ -210,7 +210,7 @@ def test_a_failed_run_exits_1_with_one_line(
     assert cli.main(["run", "keydoor", "--out", str(tmp_path / "run")]) == 1
     assert capsys.readouterr() == (
         "",
-        "layerbench: the run failed: RuntimeError: out of memory\n",
+        "loading torch\nlayerbench: the run failed: RuntimeError: out of memory\n",
     )
 
 

@@ -1,31 +1,33 @@
 """The table of ``layerbench combine``: the gain of each part, their sum, and the combined gain."""
 
-from collections.abc import Sequence
-
-from rich.console import Console
-from rich.table import Table
+import sys
+from collections.abc import Callable, Sequence
 
 from layerbench.benchmarks.models.finished_run import FinishedRun
-from layerbench.benchmarks.records import run_table
+from layerbench.benchmarks.records import fitting, run_table
+from layerbench.benchmarks.records.fitting import Column, Step, Table
 from layerbench.benchmarks.records.run_record import (
     BASE_PHASE,
     BASE_SELECTION,
     FINAL_PHASE,
     RunRecord,
 )
-from layerbench.benchmarks.records.text import RUN_WIDTH, borderless_table, print_lines
 from layerbench.benchmarks.stats import additivity
 from layerbench.benchmarks.stats.additivity import Addition
+from layerbench.benchmarks.stats.success import Count
 
 
 def print_table(record: RunRecord, parts: Sequence[FinishedRun], *, where: str) -> None:
     """Print to stdout each part's gain, their sum, and the combined model's gain, by split."""
-    console = Console(width=RUN_WIDTH, color_system=None)
+    width = fitting.terminal_width(sys.stdout)
     additions = {split: _addition(record, parts, split) for split in record.env.eval_splits}
-    print_lines(console, run_table.headline(record))
-    console.print(_table(record, parts, additions), crop=False)
-    print_lines(console, [f"{split}: {addition.verdict}" for split, addition in additions.items()])
-    print_lines(console, [*run_table.notes(record), f"record {where}"])
+    fitting.show(
+        *run_table.headline(record),
+        *fitting.table_lines(_table(record, parts, additions), width),
+        *(f"{split}: {addition.verdict}" for split, addition in additions.items()),
+        *run_table.notes(record),
+        f"record {where}",
+    )
 
 
 def _addition(record: RunRecord, parts: Sequence[FinishedRun], split: str) -> Addition:
@@ -42,16 +44,34 @@ def _addition(record: RunRecord, parts: Sequence[FinishedRun], split: str) -> Ad
 def _table(
     record: RunRecord, parts: Sequence[FinishedRun], additions: dict[str, Addition]
 ) -> Table:
-    table = borderless_table(["split", "trained", "success (won/played) 95%", "gain 95%"])
+    rows: list[tuple[str, str, Count | None, str]] = []
     for split, addition in additions.items():
         base = record.evaluation(phase=BASE_PHASE, split=split)
-        table.add_row(split, BASE_SELECTION, run_table.score(base.count), "")
+        rows.append((split, BASE_SELECTION, base.count, ""))
         for each in (*(part.record for part in parts), record):
             # The combined run comes last, below the sum that it is compared with.
             if each is record:
-                table.add_row("", "sum of these", "", run_table.gain(addition.total))
+                rows.append(("", "sum of these", None, run_table.gain(addition.total)))
             final = each.evaluation(phase=FINAL_PHASE, split=split)
             change = run_table.gain(each.differences[split])
-            table.add_row("", each.selection.name, run_table.score(final.count), change)
-        table.add_row("", "combined - sum", "", run_table.gain(addition.surplus))
-    return table
+            rows.append(("", each.selection.name, final.count, change))
+        rows.append(("", "combined - sum", None, run_table.gain(addition.surplus)))
+    splits, trained, counts, gains = zip(*rows, strict=True)
+
+    def success(head: str, write: Callable[[Count], str]) -> dict[str, Column]:
+        cells = ["" if count is None else write(count) for count in counts]
+        return {"success": Column(f"success{head}", cells)}
+
+    return Table(
+        {
+            "split": Column("split", splits),
+            "trained": Column("trained", trained, wrap_at=14),
+            **success(" (won/played) 95%", run_table.score),
+            "gain": Column("gain 95%", gains),
+        },
+        steps=[
+            Step("95 % intervals of rates", success(" (won/played)", run_table.counted)),
+            Step("won/played", success("", run_table.rate)),
+        ],
+        elsewhere="the records",
+    )

@@ -1,6 +1,7 @@
 """``layerbench correlate``: rank correlations of the layers in several sweeps."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from layerbench.benchmarks.commands.parser import DONE
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Print the matrix of rank correlations."""
     from layerbench.benchmarks.leaderboard.correlation_matrix import correlate
+    from layerbench.benchmarks.records import fitting
 
-    print(correlate(args.sweeps))
+    print(correlate(args.sweeps, width=fitting.terminal_width(sys.stdout)))
     return DONE

@@ -17,13 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Print a line for each environment."""
+    from layerbench.benchmarks.records import fitting
     from layerbench.benchmarks.runs import resolve
     from layerbench.envs import registry
 
     for name, spec in sorted(registry.SPECS.items()):
         env = resolve.load(name).env
-        print(
+        fitting.show(
             f"{name:10}{spec.gym_id:26}{spec.max_turns:3} turns  "
-            f"trained on {env.train_split}, scored on {', '.join(env.eval_splits)}"
+            f"trained on {env.train_split}, scored on {', '.join(env.eval_splits)}",
+            indent=10,
         )
     return DONE

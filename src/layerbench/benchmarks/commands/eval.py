@@ -45,12 +45,15 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     if args.base_url is not None:
         settings.append(f"model.base_url={args.base_url}")
     if args.dry_run:
-        print(_dry_run(args, in_settings(args, settings)))
+        from layerbench.benchmarks.records import fitting
+
+        lines = _dry_run(args, in_settings(args, settings))
+        fitting.show(*lines, indent=13)
         return DONE
     return run_command.run(args, settings)
 
 
-def _dry_run(args: argparse.Namespace, settings: Sequence[str]) -> str:
+def _dry_run(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
     """Describe the requests that an evaluation would send to an endpoint.
 
     Raises:

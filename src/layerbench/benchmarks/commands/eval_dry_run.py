@@ -25,7 +25,7 @@ class UnreachableEndpoint:
         raise EndpointError("nobody is asked in a dry run")
 
 
-def describe(config: RunConfig) -> str:
+def describe(config: RunConfig) -> list[str]:
     """Count episodes and requests, estimate tokens, and show the first prompt.
 
     Raises:
@@ -34,7 +34,7 @@ def describe(config: RunConfig) -> str:
     identity, tasks, _ = prepare.list_tasks(config)
     sampled = [task for listed in tasks.values() for task in listed[:_SAMPLED]]
     queries = _first_queries(config, sampled)
-    return "\n".join((*_counts(config, identity, tasks, queries), "", *_prompt(queries[0])))
+    return [*_counts(config, identity, tasks, queries), "", *_prompt(queries[0])]
 
 
 def _first_queries(config: RunConfig, tasks: Sequence[Task]) -> list[ChatQuery]:

@@ -48,8 +48,9 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         raise SettingsError(f"{out} is there already: name a new folder")
     quieten_transformers()
     from layerbench.benchmarks.models.export import export, push
+    from layerbench.benchmarks.records import fitting
 
-    print(export(args.run, out, whole=whole, public=repo is not None))
+    fitting.show(export(args.run, out, whole=whole, public=repo is not None))
     if repo is not None:
-        print(push(out, repo))
+        fitting.show(push(out, repo))
     return DONE

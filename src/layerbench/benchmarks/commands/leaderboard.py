@@ -1,7 +1,9 @@
 """``layerbench leaderboard``: tables of all records under some folders."""
 
 import argparse
+import functools
 import gc
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Print or write the tables, or check a record: exit status 1 if it is wrong."""
     from layerbench.benchmarks.config import overrides
     from layerbench.benchmarks.leaderboard.build import gather
-    from layerbench.benchmarks.records import json_codec
+    from layerbench.benchmarks.records import fitting, json_codec
 
     if args.check is not None:
         return _check(args)
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         json_codec.replace_text(args.out, text)
     except OSError as error:
         raise SettingsError(f"{args.out} cannot be written: {error.strerror}") from error
-    print(f"wrote {args.out}")
+    fitting.show(f"wrote {args.out}")
     return DONE
 
 
@@ -97,10 +99,12 @@ def _formatter(name: str, out: Path | None) -> "Callable[[Leaderboard], str]":
         SettingsError: The packages for the page's charts are not installed.
     """
     from layerbench.benchmarks.leaderboard import json_csv, tables
+    from layerbench.benchmarks.records import fitting
 
+    width = None if out else fitting.terminal_width(sys.stdout)
     if name != "html":
         return {
-            "terminal": tables.terminal,
+            "terminal": functools.partial(tables.terminal, width=width),
             "markdown": tables.markdown,
             "csv": json_csv.as_csv,
             "json": json_csv.as_json,
@@ -124,10 +128,11 @@ def _check(args: argparse.Namespace) -> int:
             f"--check takes one record and makes no tables: leave out {args.runs[0]}"
         )
     quieten_transformers()
+    from layerbench.benchmarks.records import fitting
     from layerbench.benchmarks.verify.report import check
 
     report = check(args.check)
-    print("\n".join(report.lines()))
+    fitting.show(*report.lines(), indent=11)
     return FAILED if report.wrong else DONE
 
 

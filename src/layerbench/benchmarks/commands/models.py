@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Download a model unless it is in the cache, and print its folder."""
     from layerbench.benchmarks.models import download
+    from layerbench.benchmarks.records import fitting
     from layerbench.envs.choices import check_known
 
     name: str = args.name
@@ -31,8 +32,8 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     folder = fetched.folder(name)
     # A folder under this name is complete: `make_once` renames it into place last.
     if folder.is_dir():
-        print(f"{name} is there already: {folder}")
+        fitting.show(f"{name} is there already: {folder}")
         return DONE
     download.fetch(name)
-    print(f"{name} is fetched: {folder}")
+    fitting.show(f"{name} is fetched: {folder}")
     return DONE

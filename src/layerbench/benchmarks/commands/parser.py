@@ -1,12 +1,15 @@
 """The protocol of a command, the parser of its arguments, and arguments that several have."""
 
 import argparse
+import itertools
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, runtime_checkable
 
+from layerbench.agents import torchrun
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs.choices import nearest
 from layerbench.rl.settings import Algorithm
@@ -64,6 +67,35 @@ class Command(Protocol):
             FailedError: The execution failed.
         """
         ...
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Fills paragraphs to the terminal's width, and breaks examples as a shell lets them be."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        for is_prose, group in itertools.groupby(text.splitlines(), _is_prose):
+            if is_prose:
+                lines += textwrap.wrap(" ".join(group), width)
+            else:
+                lines += [line for example in group for line in _example(example, width)]
+        return "\n".join(lines)
+
+
+def _is_prose(line: str) -> bool:
+    return bool(line) and not line.startswith("  ")
+
+
+def _example(line: str, width: int) -> list[str]:
+    """Break a command line behind backslashes."""
+    broken = textwrap.wrap(
+        line,
+        width - 2,
+        subsequent_indent=" " * 6,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return [f"{part} \\" for part in broken[:-1]] + (broken[-1:] or [""])
 
 
 class Parser(argparse.ArgumentParser):
@@ -134,6 +166,13 @@ def quieten_transformers() -> None:
 def say(message: str) -> None:
     """Write a message to stderr as one line."""
     sys.stderr.write(f"layerbench: {' '.join(message.split())}\n")
+
+
+def say_loading() -> None:
+    """Say on stderr that torch is imported, which takes seconds; in the first process alone."""
+    if torchrun.rank() == 0:
+        sys.stderr.write("loading torch\n")
+        sys.stderr.flush()
 
 
 def _with_full_name(setting: str) -> str:

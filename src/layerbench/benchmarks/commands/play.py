@@ -41,5 +41,13 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         seed=args.seed,
         options=env.options,
     )
-    play_episode(spec, task, options=env.options, max_turns=env.max_turns, read=input, write=print)
+    play_episode(spec, task, options=env.options, max_turns=env.max_turns, read=input, write=_write)
     return DONE
+
+
+def _write(text: str) -> None:
+    """Print text of the environment, whose control characters must not reach a terminal."""
+    from layerbench.benchmarks.records import fitting
+    from layerbench.benchmarks.records.text import plain
+
+    fitting.show(*(plain(line) for line in text.split("\n")), indent=4)

@@ -12,6 +12,7 @@ from layerbench.benchmarks.commands.parser import (
     add_env,
     quieten_transformers,
     say,
+    say_loading,
 )
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def import_launch() -> "Callable[[RunConfig, RunFolder, Start], RunRecord]":
 
     Not a call that launches: the way to ``backward()`` has a frame less without it.
     """
+    say_loading()
     from layerbench.benchmarks.runs.launch import launch
 
     return launch

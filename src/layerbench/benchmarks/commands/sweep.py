@@ -10,6 +10,7 @@ from layerbench.benchmarks.commands.parser import (
     add_env,
     quieten_transformers,
     say,
+    say_loading,
 )
 from layerbench.benchmarks.errors import SettingsError
 
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         )
     # Before the import, which reads the environment variables that this sets.
     quieten_transformers()
+    say_loading()
     from layerbench.benchmarks.sweep.sweep import sweep
 
     failures = sweep(args, settings)

@@ -9,7 +9,7 @@ from layerbench.benchmarks.errors import SettingsError
 NAME = "view"
 SUMMARY = "write the episodes of a run as a page for the browser"
 EXAMPLES = """
-  layerbench view runs/alfworld-embedded-layer15-gigpo-default-seed0-19868d0d
+  layerbench view runs/RUN
   layerbench view RUN --out /tmp/episodes.html"""
 TAKES_SETTINGS = False
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Write the page, and print its path."""
     from layerbench.benchmarks.html.episodes_page import episodes_page
-    from layerbench.benchmarks.records import episodes, json_codec, run_record
+    from layerbench.benchmarks.records import episodes, fitting, json_codec, run_record
     from layerbench.benchmarks.records.run_folder import RunFolder
 
     folder = RunFolder(args.run)
@@ -42,5 +42,5 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         json_codec.replace_text(out, page)
     except OSError as error:
         raise SettingsError(f"{out} cannot be written: {error.strerror}") from error
-    print(f"episodes {out}")
+    fitting.show(f"episodes {out}")
     return DONE

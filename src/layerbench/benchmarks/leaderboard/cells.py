@@ -41,6 +41,16 @@ def success(row: Row) -> str:
     return run_table.score(row.success)
 
 
+def counted(row: Row) -> str:
+    """Write the success rate with its counts."""
+    return run_table.counted(row.success)
+
+
+def rate(row: Row) -> str:
+    """Write the success rate alone."""
+    return run_table.rate(row.success)
+
+
 def contribution(row: Row) -> str:
     """Write C with its 95 % interval: 0 for the base, 1 for ``full``, or ``undefined``."""
     estimate = row.contribution.estimate

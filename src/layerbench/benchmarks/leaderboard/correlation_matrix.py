@@ -1,24 +1,16 @@
 """The output of ``layerbench correlate``: rank correlations of sweeps as a matrix of text."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
 
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard import cells
 from layerbench.benchmarks.leaderboard.build import gather
 from layerbench.benchmarks.leaderboard.types import Board
-from layerbench.benchmarks.records.text import (
-    LEADERBOARD_WIDTH,
-    borderless_table,
-    plain,
-    print_lines,
-    signed,
-)
+from layerbench.benchmarks.records import fitting
+from layerbench.benchmarks.records.fitting import Column
+from layerbench.benchmarks.records.text import plain, signed
 from layerbench.benchmarks.stats.rank_correlation import (
     FEWEST_PAIRS,
     RankCorrelation,
@@ -45,11 +37,20 @@ class Labelled:
         return Sweep(self.board.alone, self.board.depth)
 
 
-def correlate(roots: Sequence[Path]) -> str:
+_LEGEND = (
+    "above the diagonal Spearman's rho, below it Kendall's tau, with 95 % intervals over tasks "
+    "and seeds and (n) pairs of layers",
+    "reliability: share of the variance between a sweep's layers that is not luck; where it is "
+    "low, the intervals are too short",
+)
+
+
+def correlate(roots: Sequence[Path], *, width: int | None = None) -> str:
     """Write the matrix of rank correlations between all tables below some folders.
 
     Args:
         roots: Folders of runs, each searched by itself.
+        width: Columns of the terminal; None for a file, which has the same bytes everywhere.
 
     Raises:
         SettingsError: There are fewer than two sweeps of enough layers.
@@ -66,37 +67,35 @@ def correlate(roots: Sequence[Path]) -> str:
             f"a correlation needs two sweeps of at least {FEWEST_PAIRS} layers trained alone, "
             f"found {len(sweeps)}"
         )
-    return _written(sweeps, rank_correlations([labelled.sweep for labelled in sweeps]))
+    correlations = rank_correlations([labelled.sweep for labelled in sweeps])
+    lines = [line for place in range(len(sweeps)) for line in _headline(sweeps, place, width)]
+    lines += ["", *_matrix(len(sweeps), correlations, width)]
+    lines += [part for line in _LEGEND for part in fitting.wrapped(line, width)]
+    return "\n".join(lines)
 
 
-def _written(sweeps: list[Labelled], correlations: dict[tuple[int, int], RankCorrelation]) -> str:
-    out = io.StringIO()
-    # Wide enough for "+0.00 -0.00 to +0.00 (00)" in each column, so that no cell is wrapped.
-    console = Console(
-        file=out, width=max(LEADERBOARD_WIDTH, 10 + 26 * len(sweeps)), color_system=None
+def _headline(sweeps: Sequence[Labelled], place: int, width: int | None) -> list[str]:
+    """Number a sweep, and say what it is of."""
+    labelled = sweeps[place]
+    layers = ", ".join(str(x.layer) for x in labelled.sweep.layers)
+    first, *rest = (
+        plain(str(labelled.root)),
+        *cells.headline(labelled.board),
+        f"layers {layers}  reliability {labelled.sweep.reliability:.2f}",
     )
-    for number, labelled in enumerate(sweeps, start=1):
-        lines = [plain(str(labelled.root)), *cells.headline(labelled.board)]
-        layers = ", ".join(str(x.layer) for x in labelled.sweep.layers)
-        lines.append(f"layers {layers}  reliability {labelled.sweep.reliability:.2f}")
-        text = "\n    ".join(lines)
-        print_lines(console, [f"{number:2}  {text}"])
-    console.print()
-    console.print(_table(len(sweeps), correlations), crop=False)
-    console.print(
-        "above the diagonal Spearman's rho, below it Kendall's tau, with 95 % intervals over tasks "
-        "and seeds and (n) pairs of layers\nreliability: share of the variance between a sweep's "
-        "layers that is not luck; where it is low, the intervals are too short",
-        soft_wrap=True,
-    )
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    indented = [f"{place + 1:2}  {first}", *(f"    {line}" for line in rest)]
+    return [part for line in indented for part in fitting.wrapped(line, width, indent=6)]
 
 
-def _table(size: int, correlations: dict[tuple[int, int], RankCorrelation]) -> Table:
-    table = borderless_table(["", *(str(number) for number in range(1, size + 1))])
-    for i in range(size):
-        table.add_row(str(i + 1), *(_cell(correlations, i, j) for j in range(size)))
-    return table
+def _matrix(
+    size: int, correlations: dict[tuple[int, int], RankCorrelation], width: int | None
+) -> list[str]:
+    numbers = [str(number) for number in range(1, size + 1)]
+    columns = [
+        Column(number, [_cell(correlations, row, place) for row in range(size)])
+        for place, number in enumerate(numbers)
+    ]
+    return fitting.blocks(Column("", numbers), columns, width)
 
 
 def _cell(correlations: dict[tuple[int, int], RankCorrelation], row: int, column: int) -> str:

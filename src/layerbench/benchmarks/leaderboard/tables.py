@@ -1,22 +1,13 @@
 """A leaderboard as text: for the terminal and as markdown."""
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-
-from rich.console import Console
-from rich.table import Table
 
 from layerbench.benchmarks.leaderboard import cells
 from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Role, Row
-from layerbench.benchmarks.records.text import (
-    LEADERBOARD_WIDTH,
-    borderless_table,
-    escaped,
-    markdown_table,
-    plain,
-    print_lines,
-)
+from layerbench.benchmarks.records import fitting
+from layerbench.benchmarks.records.fitting import PLAIN_WIDTH, Step, Table
+from layerbench.benchmarks.records.text import escaped, markdown_table, plain
 
 LEGEND = (
     "success: won/played over all seeds, Wilson's 95 % interval of these episodes. "
@@ -53,18 +44,38 @@ COLUMNS = (
 )
 
 
-def terminal(leaderboard: Leaderboard) -> str:
-    """Write the tables in plain text."""
-    out = io.StringIO()
-    console = Console(file=out, width=LEADERBOARD_WIDTH, color_system=None)
+_STEPS = (
+    ("memory", "memory", None),
+    ("update", "update", None),
+    ("moved", "moved", None),
+    ("trained parameters", "trained", None),
+    ("seeds", "seeds", None),
+    ("verdict", "verdict", None),
+    ("95 % intervals of success", "success", Column("success (won/played)", cells.counted)),
+    ("won/played", "success", Column("success", cells.rate)),
+)
+"""What a narrower table loses, in this order: in words, the column's name, what replaces it."""
+
+
+def terminal(leaderboard: Leaderboard, *, width: int | None = None) -> str:
+    """Write the tables in plain text.
+
+    Args:
+        leaderboard: The tables.
+        width: Columns of the terminal; None for a file, which has the same bytes everywhere.
+    """
+    lines: list[str] = []
     for board in leaderboard.boards:
-        print_lines(console, cells.headline(board))
-        console.print(_table(board), crop=False)
-        print_lines(console, [*cells.remarks(board), ""])
-    # The one line that is wrapped: print_lines would keep it whole.
-    console.print(LEGEND, highlight=False, markup=False)
-    print_lines(console, cells.leftovers(leaderboard))
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+        remarks = cells.remarks(board)
+        table = fitting.table_lines(_table(board), width)
+        lines += [*_wrapped(cells.headline(board), width), *table, *_wrapped(remarks, width), ""]
+    lines += fitting.wrapped(LEGEND, width or PLAIN_WIDTH, indent=0)
+    lines += _wrapped(cells.leftovers(leaderboard), width)
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(lines: Sequence[str], width: int | None) -> list[str]:
+    return [part for line in lines for part in fitting.wrapped(line, width)]
 
 
 def markdown(leaderboard: Leaderboard) -> str:
@@ -84,11 +95,23 @@ def markdown(leaderboard: Leaderboard) -> str:
 
 
 def _table(board: Board) -> Table:
-    table = borderless_table((column.head for column in COLUMNS), wrapped=["verdict"])
-    for row in board.rows:
-        # rich reads markup in cells: a name in brackets would be lost, or restyle the table.
-        table.add_row(*(column.cell(row).replace("[", "\\[") for column in COLUMNS))
-    return table
+    # The first word of a title names its column.
+    columns = {column.head.split()[0]: _column(column, board) for column in COLUMNS}
+    steps = [
+        Step(loses, {name: narrower and _column(narrower, board)})
+        for loses, name, narrower in _STEPS
+    ]
+    return Table(columns, steps, elsewhere="--format csv")
+
+
+def _column(column: Column, board: Board) -> fitting.Column:
+    is_prose = column.head == "verdict"
+    return fitting.Column(
+        column.head,
+        [column.cell(row) for row in board.rows],
+        wrap_at={"layers": 12, "verdict": 18}.get(column.head),
+        prose=is_prose,
+    )
 
 
 def _markdown_types(board: Board) -> Iterator[str]:

@@ -1,10 +1,12 @@
 """A record as a small table."""
 
 import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
-
+from layerbench.benchmarks.records import fitting
+from layerbench.benchmarks.records.fitting import Column, Step, Table
 from layerbench.benchmarks.records.run_record import (
     BASE_PHASE,
     FINAL_PHASE,
@@ -13,16 +15,15 @@ from layerbench.benchmarks.records.run_record import (
     RunRecord,
     SelectionRecord,
 )
-from layerbench.benchmarks.records.text import RUN_WIDTH, borderless_table, print_lines, signed
+from layerbench.benchmarks.records.text import plain, signed
 from layerbench.benchmarks.stats.success import Count, Difference, success_interval
 
 
 def print_record(record: RunRecord, *, where: str) -> None:
     """Print model, scores by split and type of task, and the record's path to stdout."""
-    console = Console(width=RUN_WIDTH, color_system=None)
-    print_lines(console, headline(record))
-    console.print(_table(record), crop=False)
-    print_lines(console, [*notes(record), f"record {where}"])
+    width = fitting.terminal_width(sys.stdout)
+    table = fitting.table_lines(_table(record), width)
+    fitting.show(*headline(record), *table, *notes(record), f"record {where}")
 
 
 def headline(record: RunRecord) -> list[str]:
@@ -80,8 +81,21 @@ def score(count: Count) -> str:
     '0.42 (42/100) 0.33-0.52'
     """
     interval = success_interval(successes=count.successes, episodes=count.planned)
-    counts = f"({count.successes}/{count.planned})"
-    return f"{count.rate:.2f} {counts} {interval.low:.2f}-{interval.high:.2f}"
+    return f"{counted(count)} {interval.low:.2f}-{interval.high:.2f}"
+
+
+def counted(count: Count) -> str:
+    """Write a success rate with its counts.
+
+    >>> counted(Count(planned=100, failed=0, successes=42))
+    '0.42 (42/100)'
+    """
+    return f"{count.rate:.2f} ({count.successes}/{count.planned})"
+
+
+def rate(count: Count) -> str:
+    """Write a success rate alone."""
+    return f"{count.rate:.2f}"
 
 
 def gain(change: Difference) -> str:
@@ -105,20 +119,69 @@ def _is_graded(evaluation: Evaluation) -> bool:
     return not math.isclose(mean_return, success_rate, abs_tol=1e-9)
 
 
-def _table(record: RunRecord) -> Table:
-    played = phases(record)
-    scores = [f"{phase} (won/played) 95%" for phase in played]
-    last = "difference 95%" if record.differences else ""
-    table = borderless_table(["split", "task type", *scores, last])
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of the table: of a split, of its mean return, or of a type of its tasks.
+
+    Attributes:
+        split: Name of the split, in its first line alone.
+        what: What is scored.
+        scores: Of each phase, a count, or a mean return.
+        change: The difference of the phases; None where there is none.
+    """
+
+    split: str
+    what: str
+    scores: tuple[Count | float, ...]
+    change: Difference | None = None
+
+
+def _rows(record: RunRecord) -> list[_Row]:
+    rows: list[_Row] = []
     for split in record.env.eval_splits:
-        evaluations = [record.evaluation(phase=phase, split=split) for phase in played]
-        change = record.differences.get(split)
-        table.add_row(
-            split, "all", *(score(e.count) for e in evaluations), gain(change) if change else ""
-        )
+        evaluations = [record.evaluation(phase=p, split=split) for p in phases(record)]
+        totals = tuple(e.count for e in evaluations)
+        rows.append(_Row(split, "all", totals, record.differences.get(split)))
         if any(map(_is_graded, evaluations)):
-            table.add_row("", "mean return", *(f"{e.mean_return:.2f}" for e in evaluations), "")
+            rows.append(_Row("", "mean return", tuple(e.mean_return for e in evaluations)))
         # Some environments have no types of tasks, whose name is then empty.
-        for task_type in filter(None, evaluations[0].by_type):
-            table.add_row("", task_type, *(score(e.by_type[task_type]) for e in evaluations), "")
-    return table
+        kinds = filter(None, evaluations[0].by_type)
+        rows += [_Row("", kind, tuple(e.by_type[kind] for e in evaluations)) for kind in kinds]
+    return rows
+
+
+def _table(record: RunRecord) -> Table:
+    rows, played = _rows(record), phases(record)
+    columns = {
+        "split": Column("split", [row.split for row in rows]),
+        "task type": Column("task type", [plain(row.what) for row in rows], wrap_at=14),
+        **_scores(rows, played, " (won/played) 95%", score),
+    }
+    steps = [
+        Step("95 % intervals of rates", _scores(rows, played, " (won/played)", counted)),
+        Step("won/played", _scores(rows, played, "", rate)),
+    ]
+    if record.differences:
+        changes = [row.change for row in rows]
+        columns["difference"] = Column("difference 95%", [gain(c) if c else "" for c in changes])
+        values = [f"{c.estimate.value:+.2f}" if c else "" for c in changes]
+        steps.append(
+            Step("95 % interval of the difference", {"difference": Column("difference", values)})
+        )
+    return Table(columns, steps, elsewhere="the record")
+
+
+def _scores(
+    rows: Sequence[_Row], played: Sequence[str], head: str, write: Callable[[Count], str]
+) -> dict[str, Column]:
+    """Make a column of scores for each phase."""
+    return {
+        phase: Column(
+            f"{phase}{head}",
+            [
+                write(cell) if isinstance(cell, Count) else f"{cell:.2f}"
+                for cell in (row.scores[place] for row in rows)
+            ],
+        )
+        for place, phase in enumerate(played)
+    }

@@ -2,16 +2,9 @@
 
 import html
 import re
-from collections.abc import Iterable, Sequence
-
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Sequence
 
 from layerbench.benchmarks.stats.success import Estimate
-
-# Fixed, not the terminal's, so that the same records give the same bytes everywhere.
-RUN_WIDTH = 120
-LEADERBOARD_WIDTH = 132
 
 UNPUBLISHED = {
     "alfworld-gen": "not comparable with published ALFWorld scores",
@@ -53,21 +46,18 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(escaped(cell) for cell in line)} |" for line in lines)
 
 
-def borderless_table(heads: Iterable[str], *, wrapped: Sequence[str] = ()) -> Table:
-    """Make a table without lines or styles.
+def duration(seconds: float) -> str:
+    """Write a time in its two largest units.
 
-    Args:
-        heads: Titles of the columns.
-        wrapped: Those whose cells may be broken into several lines.
+    >>> duration(59.0), duration(125.0), duration(7260.0), duration(180000.0)
+    ('59 s', '2 min', '2 h 1 min', '2 d 2 h')
     """
-    table = Table(box=None, pad_edge=False, header_style="")
-    for head in heads:
-        table.add_column(head, no_wrap=head not in wrapped)
-    return table
-
-
-def print_lines(console: Console, lines: Sequence[str]) -> None:
-    """Print lines as they are, however narrow the console; print nothing if there are none."""
-    if lines:
-        # Without markup: rich would take a name in brackets for a style and drop it.
-        console.print(*lines, sep="\n", highlight=False, markup=False, soft_wrap=True)
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"

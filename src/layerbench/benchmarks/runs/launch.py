@@ -46,7 +46,7 @@ def launch(
             silent = SilentReporter()
             reporter = silent if processes.rank else stack.enter_context(ConsoleReporter())
         # Before the folder is made: a mistake in the settings leaves nothing behind.
-        execute = _prepare(config, base, processes)
+        execute = _prepare(config, base, processes, reporter)
         # By one process alone: the lock would refuse the others of the same run.
         finished = processes.first(lambda: stack.enter_context(folder.open(config, start)))
         if finished is not None:
@@ -59,7 +59,7 @@ def launch(
 
 
 def _prepare(
-    config: RunConfig, base: RunFolder | None, processes: ProcessGroup
+    config: RunConfig, base: RunFolder | None, processes: ProcessGroup, reporter: Reporter
 ) -> Callable[[RunFolder, Reporter], RunRecord]:
     """Load all that a run needs; nothing is sent to an endpoint yet."""
     if endpoints.is_endpoint(config.model.name):
@@ -68,15 +68,15 @@ def _prepare(
                 f"{config.model.name} is asked by one process: leave torchrun out, and raise "
                 "model.concurrency"
             )
+        reporter.say(prepare.LOADING_TASKS)
         return functools.partial(endpoint_run.execute, endpoint_run.prepare(config))
     if processes.size > 1 and config.model.backend == "vllm":
         raise SettingsError(
             "model.backend=vllm plays in one process: leave torchrun out, or take "
             "model.backend=transformers"
         )
-    return functools.partial(
-        training_run.execute, prepare.prepare(config), base=base, processes=processes
-    )
+    prepared = prepare.prepare(config, say=reporter.say)
+    return functools.partial(training_run.execute, prepared, base=base, processes=processes)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Loads all that a run needs (tasks, model, agent, selection) and checks that it fits together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -29,6 +29,12 @@ from layerbench.rl.layers import decoder_blocks
 from layerbench.rl.lora import check_adapters
 from layerbench.rl.lr_scales import check_scales, parse_scales
 from layerbench.rl.types import LayerSelection
+
+LOADING_TASKS = "loading the tasks"
+
+
+def _keep_silent(_line: str) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +65,12 @@ class PreparedRun:
         return bool(self.train_tasks)
 
 
-def prepare(config: RunConfig) -> PreparedRun:
+def prepare(config: RunConfig, *, say: Callable[[str], None] = _keep_silent) -> PreparedRun:
     """List the tasks, load the model, and parse the selection.
+
+    Args:
+        config: The settings.
+        say: Receives a line before each part, which can take minutes.
 
     Raises:
         UserError: Data, tasks, model or layers are missing; the message says what to do.
@@ -69,7 +79,9 @@ def prepare(config: RunConfig) -> PreparedRun:
         engine.require()
     torch.set_num_threads(config.model.threads)
     # Before the model, which can take minutes to load.
+    say(LOADING_TASKS)
     identity, eval_tasks, train_tasks = list_tasks(config)
+    say(f"loading the model {config.model.name}")
     model, tokenizer = loading.load(config.model)
     _check_sources(config, model)
     num_layers = len(decoder_blocks(model))

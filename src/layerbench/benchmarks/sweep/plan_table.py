@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
-
+from layerbench.benchmarks.records import fitting
+from layerbench.benchmarks.records.fitting import Column
 from layerbench.benchmarks.records.run_record import BASE_SELECTION, FULL_SELECTION
-from layerbench.benchmarks.records.text import RUN_WIDTH, borderless_table, print_lines
+from layerbench.benchmarks.records.text import duration
 from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan
-from layerbench.benchmarks.sweep.progress import duration
 
 
 def plan_lines(plan: SweepPlan, states: Sequence[State], *, folder: str) -> list[str]:
@@ -45,32 +43,19 @@ def time_line(seconds: float | None, *, measured: int, jobs: int | None) -> str:
     return f"time        about {duration(seconds)}, {at_once}, by {measured} measured runs"
 
 
-def state_table(plan: SweepPlan, states: Sequence[State]) -> Table:
-    """Make the table of states: a row for each selection, a column for each seed."""
+def state_table(plan: SweepPlan, states: Sequence[State], *, width: int | None = None) -> list[str]:
+    """Write the table of states: a row for each selection, a column for each seed."""
     cells = {
         (run.config.layers, run.config.seed): _cell(run, state)
         for run, state in zip(plan.runs, states, strict=True)
     }
-    seeds = [run.config.seed for run in plan.base]
-    table = borderless_table(["selection", *(f"seed {seed}" for seed in seeds)])
-    for layers in dict.fromkeys(run.config.layers for run in plan.runs):
-        name = {BASE_SELECTION: "base"}.get(layers, layers)
-        table.add_row(name, *(cells[layers, seed] for seed in seeds))
-    return table
-
-
-def print_to(console: Console, *parts: str | Table) -> None:
-    """Print lines and tables as they are, however wide the terminal."""
-    for part in parts:
-        if isinstance(part, Table):
-            console.print(part, crop=False)
-        else:
-            print_lines(console, [part])
-
-
-def plain_console(*, stderr: bool = False) -> Console:
-    """Make a console that writes the same bytes wherever it writes to."""
-    return Console(width=RUN_WIDTH, color_system=None, stderr=stderr)
+    selections = list(dict.fromkeys(run.config.layers for run in plan.runs))
+    names = [{BASE_SELECTION: "base"}.get(layers, layers) for layers in selections]
+    seeds = [
+        Column(f"seed {seed}", [cells[layers, seed] for layers in selections])
+        for seed in (run.config.seed for run in plan.base)
+    ]
+    return fitting.blocks(Column("selection", names), seeds, width)
 
 
 def _cell(run: PlannedRun, state: State) -> str:

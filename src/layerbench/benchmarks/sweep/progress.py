@@ -7,7 +7,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import TaskID, TextColumn
 
-from layerbench.benchmarks.records import metrics_log, run_record, run_table
+from layerbench.benchmarks.records import fitting, metrics_log, run_record, run_table
+from layerbench.benchmarks.records.text import duration
 from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan
 from layerbench.progress_bars import progress_bars
 
@@ -50,7 +51,7 @@ class SweepProgress:
 
     def say(self, line: str) -> None:
         """Write a line."""
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        fitting.print_above(self._console, line)
 
     def _poll_until_stopped(self) -> None:
         while not self._stopped.wait(POLL_INTERVAL_S):
@@ -79,7 +80,7 @@ class SweepProgress:
                 done = run.iterations_done
                 self.say(f"start  {run.title}{f', after iteration {done}' if done else ''}")
             case State.COMPLETE:
-                self.say(f"done   {run.title}  {_scores(run)}")
+                self.say(f"done   {run.title}  {_scores(run)}  {self._progress()}")
             case State.UNFINISHED if run.folder.error_log.exists():
                 self.say(f"failed {run.title}  see {run.folder.error_log}")
             case _:
@@ -103,12 +104,16 @@ class SweepProgress:
 
     def _update_total(self) -> None:
         done = sum(state is State.COMPLETE for state in self._states.values())
-        runs = len(self._plan.runs)
-        status = f"{done}/{runs} runs, {len(self._running)} in flight"
+        self._bars.update(self._total, completed=done, status=self._progress())
+
+    def _progress(self) -> str:
+        """Say how many runs are done and in flight, and how long the others take."""
+        states = list(self._states.values())
+        status = f"{states.count(State.COMPLETE)}/{len(states)} runs"
+        if in_flight := states.count(State.HELD):
+            status += f", {in_flight} in flight"
         left = self._pace.seconds_left(self._iterations())
-        if left is not None:
-            status += f", about {duration(left)} left"
-        self._bars.update(self._total, completed=done, status=status)
+        return status if left is None else f"{status}, about {duration(left)} left"
 
     def _iterations(self) -> tuple[int, int]:
         """Count the iterations done and planned, over all runs."""
@@ -134,23 +139,6 @@ class _Pace:
         elapsed = time.monotonic() - self._started
         # A run that starts over takes its iterations back: then there is no pace yet.
         return elapsed * (planned - done) / progress if progress > 0 else None
-
-
-def duration(seconds: float) -> str:
-    """Write a time in its two largest units.
-
-    >>> duration(59.0), duration(125.0), duration(7260.0), duration(180000.0)
-    ('59 s', '2 min', '2 h 1 min', '2 d 2 h')
-    """
-    minutes = round(seconds / 60)
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def _scores(run: PlannedRun) -> str:

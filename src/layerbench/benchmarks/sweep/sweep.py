@@ -1,6 +1,7 @@
 """``layerbench sweep``: plans the runs, executes what is missing, and prints the table."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import HeldError, SettingsError
 from layerbench.benchmarks.leaderboard import build, tables
 from layerbench.benchmarks.models import loading
-from layerbench.benchmarks.records import provenance
+from layerbench.benchmarks.records import fitting, provenance
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.runs import prepare, resolve
 from layerbench.benchmarks.sweep import launchers, plan, plan_table, selection
@@ -157,11 +158,13 @@ def _show_plan(request: Request, states: Sequence[State], *, stderr: bool) -> No
         if state is not State.COMPLETE
     ]
     seconds = plan.seconds_left(todo, records, jobs=request.jobs or 1)
-    plan_table.print_to(
-        plan_table.plain_console(stderr=stderr),
+    file = sys.stderr if stderr else sys.stdout
+    fitting.show(
         *plan_table.plan_lines(request.plan, states, folder=str(request.root)),
         plan_table.time_line(seconds, measured=len(records), jobs=request.jobs),
-        plan_table.state_table(request.plan, states),
+        *plan_table.state_table(request.plan, states, width=fitting.terminal_width(file)),
+        file=file,
+        indent=12,
     )
 
 
@@ -183,5 +186,5 @@ def _show_results(sweep_plan: SweepPlan) -> None:
     """Print the leaderboard of the complete runs; nothing if there are none."""
     complete = [run.folder.record for run in sweep_plan.runs if run.record() is not None]
     if complete:
-        table = tables.terminal(build.gather(complete))
-        plan_table.print_to(plan_table.plain_console(), table.removesuffix("\n"))
+        width = fitting.terminal_width(sys.stdout)
+        sys.stdout.write(tables.terminal(build.gather(complete), width=width))
