@@ -23,6 +23,7 @@ from layerbench.benchmarks.records.run_record import RunRecord
 # Where nothing is said of these, a run was made without them.
 SETTINGS: dict[str, Any] = {
     "parts": [],
+    "env.timeout_s": 300.0,
     "model.attention": "auto",
     "model.base_url": "",
     "model.backend": "transformers",

@@ -1,4 +1,8 @@
-"""A pool of workers survives errors, deaths, hangs and interrupts of its environments."""
+"""A pool of workers survives errors, deaths, hangs and interrupts of its environments.
+
+An episode that loses its worker is played again, and comes out as if nothing had happened; one
+that fails by itself is reported.
+"""
 
 import os
 import signal
@@ -13,10 +17,12 @@ import pytest
 
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart
+from layerbench.envs.worker_process import WorkerStartError
 
 SUPPORT = Path(__file__).parents[1] / "support"
 MISBEHAVING = "misbehaving_envs:layerbench-test/Misbehaving-v0"
 TASK = Task("t")
+SHOWS_PROCESS = {"shows_process": True}
 
 pytestmark = pytest.mark.usefixtures("misbehaving_is_importable")
 
@@ -56,13 +62,14 @@ def failed(outcomes: Mapping[int, TaskStart | StepResult | EpisodeFailure]) -> s
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_exception_costs_one_episode(num_workers: int) -> None:
-    with pool_of(4, num_workers=num_workers) as pool:
+@pytest.mark.parametrize(("how", "says"), [("raise", "KeyError"), ("sys.exit", "SystemExit: 3")])
+def test_an_exception_costs_one_episode(num_workers: int, how: str, says: str) -> None:
+    with pool_of(4, num_workers=num_workers, options=SHOWS_PROCESS) as pool:
         assert not failed(pool.reset(dict.fromkeys(range(4), TASK)))
-        outcomes = pool.step({0: "wait", 1: "wait", 2: "raise", 3: "wait"})
+        outcomes = pool.step({0: "wait", 1: "wait", 2: how, 3: "wait"})
         assert failed(outcomes) == {2}
         reason = texts(outcomes)[2]
-        assert "KeyError" in reason
+        assert says in reason
         assert "misbehaving_envs.py" in reason
         assert "\n" not in reason
         # Slot 2 stays lost until it is reset, then it gets a fresh environment.
@@ -71,6 +78,7 @@ def test_an_exception_costs_one_episode(num_workers: int) -> None:
         assert restarted[2].startswith("episode 1 ")
         assert restarted[3].startswith("episode 2 ")
         assert not failed(pool.step(dict.fromkeys(range(4), "wait")))
+        assert not any(map(pool.was_replayed, range(4)))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -81,16 +89,16 @@ def test_an_exception_in_a_reset_costs_one_episode(num_workers: int) -> None:
         assert failed(pool.step({0: "wait", 1: "wait"})) == {1}
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_an_environment_that_cannot_be_made_fails_its_episodes(num_workers: int) -> None:
-    with pool_of(1, num_workers=num_workers, options={"broken": True}) as pool:
+def test_an_environment_that_cannot_be_made_fails_its_episodes() -> None:
+    with pool_of(1, num_workers=1, options={"broken": True}) as pool:
         (failure,) = pool.reset({0: TASK}).values()
         assert isinstance(failure, EpisodeFailure)
         assert failure.reason.startswith("ValueError: no such environment (misbehaving_envs.py:")
+        assert failure.trace.startswith("Traceback")
 
 
 def test_a_slot_keeps_its_environment_and_its_process() -> None:
-    with pool_of(3) as pool:
+    with pool_of(3, options=SHOWS_PROCESS) as pool:
         pids = pool.worker_pids
         assert len(set(pids)) == 2
         pool.reset(dict.fromkeys(range(3), TASK))
@@ -101,76 +109,130 @@ def test_a_slot_keeps_its_environment_and_its_process() -> None:
         assert texts(pool.step({2: "b", 1: "a"})) == {1: f"a in {pids[1]}", 2: f"b in {pids[0]}"}
 
 
-def test_a_worker_killed_in_a_step_is_replaced_and_its_episodes_fail() -> None:
+def test_an_environment_of_somebody_else_never_plays_in_this_process() -> None:
+    with pool_of(2, num_workers=0, options=SHOWS_PROCESS) as pool:
+        (pid,) = pool.worker_pids
+        assert texts(pool.reset({1: TASK})) == {1: f"episode 1 in {pid}"}
+    with EnvPool("layerbench/KeyDoor-v0", {}, max_turns=5, num_slots=2, num_workers=0) as pool:
+        assert pool.worker_pids == ()
+
+
+@pytest.mark.parametrize("when", ["between steps", "before the reset", "twice", "both workers"])
+def test_a_killed_worker_is_replaced_and_its_episodes_go_on(when: str) -> None:
     with pool_of(4) as pool:
         before = pool.worker_pids
-        pool.reset(dict.fromkeys(range(4), TASK))
-        # Slots 1 and 3 live in worker 1.
-        outcomes = pool.step({0: "wait", 1: "kill", 2: "wait", 3: "wait"})
-        assert failed(outcomes) == {1, 3}
-        assert texts(outcomes)[3] == "env worker 1 was killed by SIGKILL"
-        assert failed(pool.step(dict.fromkeys(range(4), "wait"))) == {1, 3}
-        assert not failed(pool.reset({1: TASK, 3: TASK}))
-        assert not failed(pool.step(dict.fromkeys(range(4), "wait")))
-        assert pool.worker_pids[0] == before[0]
-        assert pool.worker_pids[1] != before[1]
-
-
-def test_a_worker_killed_between_steps_is_replaced_and_its_episodes_fail() -> None:
-    with pool_of(4) as pool:
-        pool.reset(dict.fromkeys(range(4), TASK))
-        os.kill(pool.worker_pids[0], signal.SIGKILL)
-        assert failed(pool.step(dict.fromkeys(range(4), "wait"))) == {0, 2}
-        assert not failed(pool.reset({0: TASK, 2: TASK}))
-        assert not failed(pool.step(dict.fromkeys(range(4), "wait")))
-
-
-def test_every_worker_may_die_at_once() -> None:
-    with pool_of(4) as pool:
-        pool.reset(dict.fromkeys(range(4), TASK))
-        assert failed(pool.step(dict.fromkeys(range(4), "kill"))) == {0, 1, 2, 3}
+        if when == "before the reset":
+            os.kill(before[1], signal.SIGKILL)
         assert not failed(pool.reset(dict.fromkeys(range(4), TASK)))
+        pool.step(dict.fromkeys(range(4), "a"))
+        # Slots 1 and 3 live in worker 1.
+        os.kill(pool.worker_pids[1], signal.SIGKILL)
+        if when == "both workers":
+            os.kill(pool.worker_pids[0], signal.SIGKILL)
+        assert texts(pool.step({0: "b", 1: "b"})) == {0: "b at turn 2", 1: "b at turn 2"}
+        if when == "twice":
+            os.kill(pool.worker_pids[-1], signal.SIGKILL)
+        # Slot 3 was not played when its worker was lost.
+        assert texts(pool.step({1: "c", 2: "c", 3: "c"})) == {
+            1: "c at turn 3",
+            2: "c at turn 2",
+            3: "c at turn 2",
+        }
+        replayed = {slot for slot in range(4) if pool.was_replayed(slot)}
+        assert replayed == ({0, 1, 2, 3} if when == "both workers" else {1, 3})
+        assert pool.worker_pids[1] != before[1]
+        pool.reset({1: TASK})
+        assert not pool.was_replayed(1)
 
 
-def test_a_worker_that_exits_says_so() -> None:
-    with pool_of(1, num_workers=1) as pool:
-        pool.reset({0: TASK})
-        assert texts(pool.step({0: "exit"})) == {0: "env worker 0 exited with 3"}
+@pytest.mark.parametrize(
+    ("how", "says"), [("kill", "was killed by SIGKILL"), ("exit", "exited with 3")]
+)
+def test_only_the_episode_that_ends_its_worker_every_time_fails(how: str, says: str) -> None:
+    with pool_of(6) as pool:
+        pool.reset(dict.fromkeys(range(6), TASK))
+        # Slots 1, 3 and 5 live in worker 1: as often as 3 loses it, the others lose nothing.
+        outcomes = pool.step({**dict.fromkeys(range(6), "wait"), 3: how})
+        assert failed(outcomes) == {3}
+        assert texts(outcomes)[3] == f"env worker 1 {says}, each of the times it was played"
+        assert {slot for slot in range(6) if pool.was_replayed(slot)} == {1, 3, 5}
+        assert texts(pool.step({1: "a", 5: "a"})) == {1: "a at turn 2", 5: "a at turn 2"}
+        assert failed(pool.step({3: "wait"})) == {3}
+        assert not failed(pool.reset({3: TASK}))
 
 
-def test_a_worker_that_hangs_is_replaced() -> None:
-    with pool_of(2, timeout_s=8.0) as pool:
-        pool.reset({0: TASK, 1: TASK})
-        outcomes = pool.step({0: "wait", 1: "hang"})
+def test_a_reset_that_ends_its_worker_every_time_fails_alone() -> None:
+    bad = Task("bad", options={"then": "exit"})
+    with pool_of(4, num_workers=1) as pool:
+        assert failed(pool.reset({0: TASK, 1: bad, 2: TASK, 3: bad})) == {1, 3}
+        assert texts(pool.step({0: "a", 2: "a"})) == {0: "a at turn 1", 2: "a at turn 1"}
+
+
+def test_an_episode_that_hangs_fails_and_those_beside_it_do_not() -> None:
+    with pool_of(3, num_workers=1, timeout_s=2.0) as pool:
+        pool.reset(dict.fromkeys(range(3), TASK))
+        outcomes = pool.step({0: "wait", 1: "hang", 2: "wait"})
         assert failed(outcomes) == {1}
-        assert texts(outcomes)[1] == "env worker 1 did not answer within 8 s"
-        assert not failed(pool.reset({1: TASK}))
+        assert texts(outcomes)[1].startswith("env worker 0 did not answer within 2 s, each")
+        assert texts(pool.step({0: "b", 2: "b"})) == {0: "b at turn 2", 2: "b at turn 2"}
+
+
+@pytest.mark.parametrize("size", [1, 5_000_000])
+def test_a_stopped_worker_is_replaced_and_its_episodes_go_on(size: int) -> None:
+    # A stopped process takes nothing: a long action does not even fit into its pipe.
+    with pool_of(2, num_workers=1, timeout_s=3.0) as pool:
+        pool.reset({0: TASK, 1: TASK})
+        os.kill(pool.worker_pids[0], signal.SIGSTOP)
+        assert texts(pool.step({1: "a" * size})) == {1: "a" * size + " at turn 1"}
+        assert texts(pool.step({0: "b", 1: "b"})) == {0: "b at turn 1", 1: "b at turn 2"}
+
+
+def test_an_episode_that_cannot_be_repeated_fails() -> None:
+    with pool_of(2, num_workers=1, options=SHOWS_PROCESS) as pool:
+        pool.reset({0: TASK, 1: TASK})
+        os.kill(pool.worker_pids[0], signal.SIGKILL)
+        outcomes = pool.step({0: "a"})
+        assert (
+            texts(outcomes)[0] == "its worker was lost, and played again it differs after 0 actions"
+        )
 
 
 def test_an_interrupted_call_leaves_no_answer_for_the_next_one() -> None:
     with pool_of(2) as pool:
-        pids = pool.worker_pids
         pool.reset({0: TASK, 1: TASK})
         with pytest.raises(KeyboardInterrupt):
             pool.step({0: "wait", 1: "interrupt parent"})
-        outcomes = pool.step({0: "other", 1: "other"})
-        assert 1 in failed(outcomes)
-        # Slot 0 is lost with its worker, unless that had answered before the interrupt.
-        assert 0 in failed(outcomes) or texts(outcomes)[0] == f"other in {pids[0]}"
+        # Slot 0 may have been played before the interrupt; it is taken back.
+        assert texts(pool.step({0: "other", 1: "other"})) == {
+            0: "other at turn 1",
+            1: "other at turn 1",
+        }
 
 
 def test_what_cannot_be_prepared_does_not_stop_the_rest() -> None:
     tasks = [Task(f"{n}", options={"then": then}) for n, then in enumerate(["raise", "wait"] * 20)]
-    for num_workers in (0, 2):
-        with pool_of(2, num_workers=num_workers) as pool:
-            pool.prepare(tasks)
-            assert failed(pool.reset({0: tasks[0], 1: tasks[1]})) == {0}
-
-
-def test_a_worker_that_dies_preparing_is_replaced() -> None:
     with pool_of(2) as pool:
-        pool.prepare([Task("bad", options={"then": "kill"})])
+        pool.prepare(tasks)
+        assert failed(pool.reset({0: tasks[0], 1: tasks[1]})) == {0}
+
+
+def test_a_worker_that_dies_preparing_costs_nothing() -> None:
+    with pool_of(2) as pool:
+        pool.prepare([Task("bad", options={"then": "kill"})] * 2)
         assert not failed(pool.reset({0: TASK, 1: TASK}))
+        pool.prepare([Task("bad", options={"then": "kill"})] * 2)
+        assert texts(pool.step({0: "a", 1: "a"})) == {0: "a at turn 1", 1: "a at turn 1"}
+
+
+def test_an_environment_that_ends_its_worker_as_it_starts_is_refused() -> None:
+    with (
+        pool_of(2, options={"then": "exit"}) as pool,
+        pytest.raises(
+            WorkerStartError,
+            match=r"cannot be started: env worker . exited with 3 as it started, 10 times$",
+        ),
+    ):
+        pool.reset({0: TASK})
 
 
 def test_there_are_no_more_workers_than_slots() -> None:

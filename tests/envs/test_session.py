@@ -26,7 +26,7 @@ def test_what_info_leaves_out_comes_from_the_task_and_the_text() -> None:
 
 def test_what_info_holds_is_passed_on() -> None:
     start = Session("layerbench/KeyDoor-v0", {}, 5).reset(
-        Task("any", options={"room": "tin/tin/pine"})
+        Task("tin/tin/pine", options={"room": "tin/tin/pine"})
     )
     assert start == TaskStart(
         Observation(

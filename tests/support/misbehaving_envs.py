@@ -14,11 +14,21 @@ BARE_ID = "misbehaving_envs:layerbench-test/Bare-v0"
 
 
 class MisbehavingEnv(gym.Env[str, str]):
-    """Does to its process what an action says: raise, exit, kill, hang, interrupt parent."""
+    """Does to its process what an action says: raise, exit, kill, hang, interrupt parent.
 
-    def __init__(self, *, broken: bool = False) -> None:
+    Args:
+        broken: It cannot be made.
+        then: What it does as it is made.
+        shows_process: Its texts name its process, so that they differ from one to the next.
+    """
+
+    def __init__(
+        self, *, broken: bool = False, shows_process: bool = False, then: str = "start"
+    ) -> None:
         if broken:
             raise ValueError("no such\n  environment")
+        self._act(then)
+        self.shows_process = shows_process
         self.observation_space = AnyText(max_chars=100)
         self.action_space = AnyText(max_chars=100)
         self.num_episodes = 0
@@ -28,12 +38,16 @@ class MisbehavingEnv(gym.Env[str, str]):
     ) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         self.num_episodes += 1
+        self.num_turns = 0
         self._act((options or {}).get("then", "start"))
-        return f"episode {self.num_episodes} in {os.getpid()}", {"success": False}
+        where = f" {self.num_episodes} in {os.getpid()}" if self.shows_process else ""
+        return f"episode{where}", {"success": False}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self.num_turns += 1
         self._act(action)
-        return f"{action} in {os.getpid()}", 0.0, False, False, {"success": False}
+        where = f"in {os.getpid()}" if self.shows_process else f"at turn {self.num_turns}"
+        return f"{action} {where}", 0.0, False, False, {"success": False}
 
     def prepare(self, options: dict[str, Any]) -> None:
         self._act(options["then"])
@@ -45,6 +59,8 @@ class MisbehavingEnv(gym.Env[str, str]):
         match action:
             case "raise":
                 raise KeyError("lost\nkey")
+            case "sys.exit":
+                sys.exit(3)
             case "exit":
                 os._exit(3)
             case "kill":

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from layerbench.agents.agent import Agent, EpisodeState, ParsedResponse, StreamingAgent
-from layerbench.agents.types import ContextMode, StopReason, Trajectory, Turn
+from layerbench.agents.types import StopReason, Trajectory, Turn
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, Observation, StepResult, Task, TaskStart
 
@@ -34,8 +34,9 @@ def play_episodes(
     """Play an episode for each request, as many at once as the pool has slots.
 
     Every round, the agent responds in all live episodes at once, and the pool plays the actions.
-    When an episode ends, the next request takes its slot. If an environment breaks down, its
-    episode ends as an error and the others go on.
+    When an episode ends, the next request takes its slot. If an environment fails by itself, its
+    episode ends as an error and the others go on; where a worker process is lost, the pool repeats
+    the actions of its episodes, of which the agent notices nothing.
 
     With a streaming agent no episode waits for another's response: each round plays the actions
     that are complete, and the next responses of these episodes start beside those still sampled.
@@ -46,6 +47,9 @@ def play_episodes(
         requests: The episodes to play, in the order of the returned trajectories.
         temperature: Sampling temperature; 0 takes the likeliest token.
         on_progress: Called after each round in which episodes ended, with their number so far.
+
+    Raises:
+        ContractError: The environment does not keep to the contract.
     """
     rounds = _Rounds(pool, agent, requests, temperature)
     try:
@@ -110,7 +114,17 @@ class _Rounds:
         for slot, (number, request) in started.items():
             start = starts[slot]
             if isinstance(start, EpisodeFailure):
-                self.finished[number] = _failed_start(request, start, self._context)
+                self.finished[number] = Trajectory(
+                    task_id=request.task.task_id,
+                    task_type="",
+                    seed=request.seed,
+                    context=self._context,
+                    turns=(),
+                    stop=StopReason.ERROR,
+                    success=False,
+                    error=start.reason,
+                    replayed=self._pool.was_replayed(slot),
+                )
             else:
                 self.live[slot] = _Episode(number, request, start, start.observation)
         self.live = dict(sorted(self.live.items()))
@@ -182,19 +196,5 @@ class _Rounds:
             stop=stop,
             success=success,
             error=error,
+            replayed=self._pool.was_replayed(slot),
         )
-
-
-def _failed_start(
-    request: EpisodeRequest, failure: EpisodeFailure, context: ContextMode
-) -> Trajectory:
-    return Trajectory(
-        task_id=request.task.task_id,
-        task_type="",
-        seed=request.seed,
-        context=context,
-        turns=(),
-        stop=StopReason.ERROR,
-        success=False,
-        error=failure.reason,
-    )

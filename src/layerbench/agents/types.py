@@ -103,6 +103,7 @@ class Trajectory:
         stop: Why the episode ended.
         success: The goal held at the end.
         error: One line on the failure if ``stop`` is ``ERROR``, else empty.
+        replayed: The environment was played again from its start, because its worker was lost.
     """
 
     task_id: str
@@ -113,3 +114,4 @@ class Trajectory:
     stop: StopReason
     success: bool
     error: str = ""
+    replayed: bool = False

@@ -1,38 +1,62 @@
 """Many episodes at once, in worker processes or in this one."""
 
-import os
-import signal
-import subprocess
-import sys
+import logging
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from multiprocessing import Pipe
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
+from layerbench.envs import registry
 from layerbench.envs.slots import EnvRecipe, Prepare, Reply, Request, Reset, Slots, Step
-from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart
+from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart, WorkerLoss
+from layerbench.envs.worker_process import WorkerProcess
 
 Content = TypeVar("Content", Task, str)
+Outcome = TaskStart | StepResult | EpisodeFailure
 
 PREPARED_AT_ONCE = 8
 """Tasks a worker prepares per message, so that a long list does not look like a hung worker."""
 
-EXIT_GRACE_S = 2.0
-"""How long a worker may take to close its environments before it is killed."""
+MAX_LOSSES = 3
+"""Times in a row that an episode, played by itself, loses its worker until it counts as lost."""
+
+_MAX_LOGGED = 20
+_LOGGER = logging.getLogger("layerbench.failure")
+
+
+@dataclass(slots=True)
+class _Episode:
+    """An unfinished episode: all that is needed to play it again from its start.
+
+    Attributes:
+        task: Its task.
+        actions: The actions played.
+        outcomes: What the reset and each action led to.
+        life: The life of the worker that has its environment.
+    """
+
+    task: Task
+    actions: list[str] = field(default_factory=list[str])
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    life: int = 0
 
 
 class EnvPool:
     """A fixed number of slots, each of which plays one episode at a time.
 
     Slot s belongs to worker s modulo ``num_workers`` and keeps its environment from episode to
-    episode. An exception in an environment costs its own episode. A worker that dies or does not
-    answer in time costs the episodes in its slots, and is restarted at the next call that needs
-    it. Lost episodes are reported as ``EpisodeFailure``, by the call in which they are lost and by
-    every later step, until the slot is reset.
+    episode. An exception in an environment costs its own episode, which is reported as an
+    ``EpisodeFailure`` by the call in which it fails and by every later step, until the slot is
+    reset.
+
+    A worker that is killed, exits or does not answer in time costs nothing: it is started again,
+    and the actions of each of its episodes are played again from the reset, so that the caller
+    notices nothing. An environment must answer equal actions equally for that; an episode of one
+    that does not fails. Episodes are played again one by one: the one that loses its worker
+    ``MAX_LOSSES`` times in a row has failed by itself, and those beside it have not.
 
     Workers end with the pool, at the latest with the process that made it, however that ends.
 
@@ -41,7 +65,8 @@ class EnvPool:
         options: Arguments of the environment's constructor.
         max_turns: Actions after which an episode is truncated.
         num_slots: Episodes played at once.
-        num_workers: Worker processes; 0 plays in this process, with the same results.
+        num_workers: Worker processes; 0 plays in this process, with the same results. An
+            environment that is not layerbench's own always has one, as it may hang or exit.
         timeout_s: Longest time for a worker to answer one call, all its slots together.
     """
 
@@ -56,10 +81,18 @@ class EnvPool:
         timeout_s: float = 300.0,
     ) -> None:
         recipe = EnvRecipe(gym_id, dict(options), max_turns)
+        num_workers = min(
+            num_workers if registry.is_own(gym_id) else max(num_workers, 1), num_slots
+        )
         self._num_slots = num_slots
         self._timeout_s = timeout_s
+        self._episodes: dict[int, _Episode] = {}
+        self._replayed: set[int] = set()
+        self._num_logged = 0
         self._local = Slots(recipe)
-        self._workers = [_Worker(index, recipe) for index in range(min(num_workers, num_slots))]
+        self._workers = [
+            WorkerProcess(index, recipe, timeout_s=timeout_s) for index in range(num_workers)
+        ]
         for worker in self._workers:
             worker.start()
         # Runs at close, when the pool is collected, or at the interpreter's exit.
@@ -76,18 +109,37 @@ class EnvPool:
         return tuple(worker.pid for worker in self._workers if worker.alive)
 
     def reset(self, tasks: Mapping[int, Task]) -> dict[int, TaskStart | EpisodeFailure]:
-        """Start an episode in each of the given slots; unfinished ones there are dropped."""
+        """Start an episode in each of the given slots; unfinished ones there are dropped.
+
+        Raises:
+            ContractError: The environment does not keep to the contract.
+            WorkerStartError: A worker breaks down whenever it starts.
+        """
+        self._replayed -= tasks.keys()
+        self._episodes |= {slot: _Episode(task) for slot, task in tasks.items()}
         return cast("dict[int, TaskStart | EpisodeFailure]", self._play(tasks, Reset))
 
     def step(self, actions: Mapping[int, str]) -> dict[int, StepResult | EpisodeFailure]:
-        """Play one action in each of the given slots."""
+        """Play one action in each of the given slots.
+
+        Raises:
+            ContractError: The environment does not keep to the contract.
+            WorkerStartError: A worker breaks down whenever it starts.
+        """
         return cast("dict[int, StepResult | EpisodeFailure]", self._play(actions, Step))
+
+    def was_replayed(self, slot: int) -> bool:
+        """Tell whether the slot's latest episode was played again because of its worker."""
+        return slot in self._replayed
 
     def prepare(self, tasks: Sequence[Task]) -> None:
         """Let the workers load what the tasks need, in parallel, before any is played.
 
         This changes only how long later resets take. A task that cannot be prepared fails again
         at its reset, which reports it.
+
+        Raises:
+            WorkerStartError: A worker breaks down whenever it starts.
         """
         if not self._workers:
             self._local.handle(Prepare(tasks))
@@ -95,8 +147,12 @@ class EnvPool:
         num_workers = len(self._workers)
         for first in range(0, len(tasks), PREPARED_AT_ONCE * num_workers):
             batch = tasks[first : first + PREPARED_AT_ONCE * num_workers]
-            shares = {index: batch[index::num_workers] for index in range(num_workers)}
-            self._exchange({index: Prepare(share) for index, share in shares.items() if share})
+            shares = {
+                index: batch[index::num_workers] for index in range(min(num_workers, len(batch)))
+            }
+            for index in shares:
+                self._workers[index].revive()
+            self._exchange({index: Prepare(share) for index, share in shares.items()})
 
     def close(self) -> None:
         """End the workers; a second call does nothing."""
@@ -115,37 +171,121 @@ class EnvPool:
 
     def _play(
         self, contents: Mapping[int, Content], request: Callable[[dict[int, Content]], Request]
-    ) -> Reply:
-        """Send each slot's content to the slot's worker; return the outcomes in slot order."""
+    ) -> dict[int, Outcome]:
+        """Play each slot's content, by the slot's worker; return the outcomes in slot order."""
         assert self._finalizer.alive, "the pool is closed"
         assert all(0 <= slot < self._num_slots for slot in contents), "no such slot"
+        live = {slot: contents[slot] for slot in sorted(contents) if slot in self._episodes}
         if not self._workers:
-            return self._local.handle(request(dict(sorted(contents.items()))))
-        shares: dict[int, dict[int, Content]] = {}
-        for slot, content in sorted(contents.items()):
-            shares.setdefault(slot % len(self._workers), {})[slot] = content
-        replies = self._exchange({index: request(share) for index, share in shares.items()})
-        outcomes: dict[int, Any] = {}
-        # The failure of a worker is the outcome of each of its slots.
-        for index, reply in replies.items():
-            outcomes |= (
-                dict.fromkeys(shares[index], reply) if isinstance(reply, EpisodeFailure) else reply
-            )
-        return dict(sorted(outcomes.items()))
+            outcomes = cast("dict[int, Outcome]", self._local.handle(request(live)))
+        else:
+            outcomes = self._play_together(live, request)
+            for slot in sorted(live.keys() - outcomes.keys()):
+                outcomes[slot] = self._play_alone(slot, request({slot: live[slot]}))
+        for slot, content in live.items():
+            self._note(slot, content, outcomes[slot])
+        over = EpisodeFailure("no episode is under way: reset before the next step")
+        return {slot: outcomes.get(slot, over) for slot in sorted(contents)}
 
-    def _exchange(self, requests: Mapping[int, Request]) -> dict[int, Reply | EpisodeFailure]:
-        """Send to every worker before waiting for any; a lost worker's reply is a failure."""
-        replies: dict[int, Reply | EpisodeFailure] = {}
-        waiting: dict[Connection, _Worker] = {}
+    def _play_together(
+        self, contents: Mapping[int, Content], request: Callable[[dict[int, Content]], Request]
+    ) -> dict[int, Outcome]:
+        """Play the slots whose environments are there; those of a lost worker are left out."""
+        for index in {slot % len(self._workers) for slot in contents}:
+            self._workers[index].revive()
+        shares: dict[int, dict[int, Content]] = {}
+        for slot, content in contents.items():
+            worker, episode = self._worker(slot), self._episodes[slot]
+            if not episode.outcomes or episode.life == worker.life:
+                shares.setdefault(worker.index, {})[slot] = content
+                # Until its outcome is here: an interrupt would leave it a step ahead.
+                episode.life = 0
+        replies = self._exchange({index: request(share) for index, share in shares.items()})
+        outcomes: dict[int, Outcome] = {}
+        for index, reply in replies.items():
+            if isinstance(reply, WorkerLoss):
+                self._log(f"{reply.reason}: its episodes are played again")
+                continue
+            outcomes |= reply
+            for slot in reply:
+                self._episodes[slot].life = self._workers[index].life
+        return outcomes
+
+    def _play_alone(self, slot: int, request: Request) -> Outcome:
+        """Play a slot's episode again from its start, then the request.
+
+        Nothing else is played meanwhile in its worker: if that is lost, it is by this episode, or
+        by chance.
+        """
+        self._replayed.add(slot)
+        losses: list[WorkerLoss] = []
+        while len(losses) < MAX_LOSSES:
+            outcome = self._replay(slot, request)
+            if not isinstance(outcome, WorkerLoss):
+                return outcome
+            self._log(f"{outcome.reason}, at task {self._episodes[slot].task.task_id!r} by itself")
+            losses.append(outcome)
+        return EpisodeFailure(f"{losses[-1].reason}, each of the times it was played")
+
+    def _replay(self, slot: int, request: Request) -> Outcome | WorkerLoss:
+        episode, worker = self._episodes[slot], self._worker(slot)
+        worker.revive()
+        requests: list[Request] = [request]
+        if episode.outcomes:
+            steps = [Step({slot: action}) for action in episode.actions]
+            requests = [Reset({slot: episode.task}), *steps, request]
+        outcome: Outcome | WorkerLoss = WorkerLoss("nothing was played")
+        for number, played in enumerate(requests):
+            reply = self._exchange({worker.index: played})[worker.index]
+            if isinstance(reply, WorkerLoss):
+                return reply
+            outcome = reply[slot]
+            if number < len(episode.outcomes) and outcome != episode.outcomes[number]:
+                return EpisodeFailure(
+                    f"its worker was lost, and played again it differs after {number} actions"
+                )
+        episode.life = worker.life
+        return outcome
+
+    def _note(self, slot: int, content: Task | str, outcome: Outcome) -> None:
+        """Keep what a replay needs; nothing of an episode that is over."""
+        if isinstance(outcome, EpisodeFailure):
+            if outcome.trace:
+                self._log(outcome.trace)
+            self._episodes.pop(slot, None)
+            return
+        if isinstance(outcome, StepResult) and (outcome.terminated or outcome.truncated):
+            self._episodes.pop(slot, None)
+            return
+        episode = self._episodes[slot]
+        episode.outcomes.append(outcome)
+        if isinstance(content, str):
+            episode.actions.append(content)
+
+    def _log(self, text: str) -> None:
+        """Log a failure, of which a run's ``error.log`` keeps the first ones."""
+        self._num_logged += 1
+        if self._num_logged <= _MAX_LOGGED:
+            _LOGGER.info(text)
+
+    def _worker(self, slot: int) -> WorkerProcess:
+        return self._workers[slot % len(self._workers)]
+
+    def _exchange(self, requests: Mapping[int, Request]) -> dict[int, Reply | WorkerLoss]:
+        """Send to every worker before waiting for any; returns the reply or the loss of each.
+
+        None is started here: a fresh one would not have the environments that a request is for.
+        """
+        replies: dict[int, Reply | WorkerLoss] = {}
+        waiting: dict[Connection, WorkerProcess] = {}
         try:
             for index, request in requests.items():
                 worker = self._workers[index]
-                worker.revive()
                 # Before sending: an interrupt in between must not leave a reply for a later call.
                 waiting[worker.connection] = worker
-                if not worker.send(request):
+                if loss := worker.send(request):
                     del waiting[worker.connection]
-                    replies[index] = worker.reap()
+                    replies[index] = loss
             deadline = time.monotonic() + self._timeout_s
             while waiting and (ready := _wait(waiting, deadline)):
                 for connection in ready:
@@ -156,105 +296,11 @@ class EnvPool:
             # These are overdue, or this process was interrupted (Ctrl-C). Their late replies would
             # be taken for replies to a later request, so the workers have to go.
             for worker in waiting.values():
-                worker.kill()
-                replies[worker.index] = EpisodeFailure(
-                    f"env worker {worker.index} did not answer within {self._timeout_s:g} s"
-                )
+                replies[worker.index] = worker.overdue()
         return replies
 
 
-class _Worker:
-    """One worker process and the connection to it.
-
-    It is a plain subprocess: ``multiprocessing.Process`` would import the main module of this
-    process again in each worker, and with it everything a trainer needs.
-    """
-
-    connection: Connection
-    _process: subprocess.Popen[bytes]
-
-    def __init__(self, index: int, recipe: EnvRecipe) -> None:
-        self.index = index
-        self._recipe = recipe
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def start(self) -> None:
-        """Start the process, and send it the recipe of its environments."""
-        self.connection, worker_end = Pipe()
-        # Closed here once the worker has it: otherwise its death would not close the connection.
-        with worker_end:
-            fileno = worker_end.fileno()
-            self._process = subprocess.Popen(
-                # -P: otherwise -m puts the working directory in front of the module path.
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "layerbench.envs.worker",
-                    f"{fileno}",
-                    f"{os.getpid()}",
-                ],
-                pass_fds=(fileno,),
-                env=_worker_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=sys.__stderr__,  # stdout is for results; environments may print.
-                process_group=0,  # Keeps the terminal's Ctrl-C from the worker.
-            )
-            self.connection.send(self._recipe)
-
-    def revive(self) -> None:
-        """Start a fresh process if the last one is gone."""
-        if not self.alive:
-            # Closes the connection, too.
-            self.kill()
-            self.start()
-
-    def send(self, request: Request) -> bool:
-        """Send a request; False if the process is gone."""
-        try:
-            self.connection.send(request)
-        except ConnectionError:
-            return False
-        return True
-
-    def receive(self) -> Reply | EpisodeFailure:
-        try:
-            return self.connection.recv()
-        except (EOFError, OSError):
-            return self.reap()
-
-    def reap(self) -> EpisodeFailure:
-        """Clean up after a process that died, and report how it ended."""
-        self.wait()
-        self.kill()
-        code = self._process.returncode
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        return EpisodeFailure(f"env worker {self.index} {how}")
-
-    def wait(self) -> None:
-        """Give the process time to end by itself."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(EXIT_GRACE_S)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self.connection.close()
-
-    def request_exit(self) -> None:
-        """Ask the process to end, without waiting for it."""
-        with suppress(OSError):
-            self.connection.send(None)
-
-
-def _close_all(local: Slots, workers: Iterable[_Worker]) -> None:
+def _close_all(local: Slots, workers: Iterable[WorkerProcess]) -> None:
     local.close()
     # All are asked before any is awaited, so that they close their environments side by side.
     for worker in workers:
@@ -264,15 +310,6 @@ def _close_all(local: Slots, workers: Iterable[_Worker]) -> None:
         worker.kill()
 
 
-def _wait(waiting: Mapping[Connection, _Worker], deadline: float) -> list[Connection]:
+def _wait(waiting: Mapping[Connection, WorkerProcess], deadline: float) -> list[Connection]:
     ready = wait(list(waiting), max(0.0, deadline - time.monotonic()))
     return cast("list[Connection]", ready)
-
-
-def _worker_environment() -> dict[str, str]:
-    """Give a worker this process's module path, and one thread for array operations.
-
-    Numerical libraries would start a thread a core in every worker.
-    """
-    path = os.pathsep.join(sys.path)
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

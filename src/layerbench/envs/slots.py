@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from layerbench.envs.contract import ContractError
 from layerbench.envs.session import Session
 from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart
 
 Outcome = TypeVar("Outcome", TaskStart, StepResult)
 
 MAX_REASON_CHARS = 300
+MAX_TRACE_CHARS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,11 @@ class Slots:
         self._preparer: Session | None = None
 
     def handle(self, request: Request) -> Reply:
-        """Carry out a request slot by slot, in its order."""
+        """Carry out a request slot by slot, in its order.
+
+        Raises:
+            ContractError: An environment does not keep to the contract.
+        """
         match request:
             case Reset(tasks):
                 return {slot: self._reset(slot, task) for slot, task in tasks.items()}
@@ -91,23 +97,24 @@ class Slots:
         return self._guarded(slot, start)
 
     def _step(self, slot: int, action: str) -> StepResult | EpisodeFailure:
-        if slot not in self._sessions:
-            return EpisodeFailure("its environment broke down before this step")
         return self._guarded(slot, lambda: self._sessions[slot].step(action))
 
     def _guarded(self, slot: int, play: Callable[[], Outcome]) -> Outcome | EpisodeFailure:
         try:
             return play()
-        except Exception as error:  # noqa: BLE001 - any error of an environment costs this episode alone
+        except ContractError:
+            raise
+        # Any error of an environment costs this episode alone, sys.exit() included.
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             _close_quietly(self._sessions.pop(slot, None))
-            return EpisodeFailure(_one_line(error))
+            return EpisodeFailure(one_line(error), "".join(_trace(error))[-MAX_TRACE_CHARS:])
 
     def _prepare(self, tasks: Sequence[Task]) -> None:
         # An error here comes again at the reset, which reports it with its episode.
-        with suppress(Exception):
+        with suppress(Exception, SystemExit):
             self._preparer = self._preparer or self._make()
             for task in tasks:
-                with suppress(Exception):
+                with suppress(Exception, SystemExit):
                     self._preparer.prepare(task)
 
     def _make(self) -> Session:
@@ -116,13 +123,25 @@ class Slots:
 
 def _close_quietly(session: Session | None) -> None:
     # A broken environment may raise again in close(); its episode is lost already.
-    with suppress(Exception):
+    with suppress(Exception, SystemExit):
         if session is not None:
             session.close()
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Write an error and its place, such as ``ValueError: no such game (games.py:12)``."""
-    message = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON_CHARS]
-    last_frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{message} ({Path(last_frame.filename).name}:{last_frame.lineno})"
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an environment's own error may raise another
+        text = ""
+    message = " ".join(f"{type(error).__name__}: {text}".split())[:MAX_REASON_CHARS]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return message.encode("utf-8", "backslashreplace").decode() + place
+
+
+def _trace(error: BaseException) -> list[str]:
+    try:
+        return traceback.format_exception(error)
+    except Exception:  # noqa: BLE001 - as above
+        return traceback.format_tb(error.__traceback__)

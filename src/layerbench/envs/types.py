@@ -78,10 +78,27 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeFailure:
-    """An environment failed: its episode is over, and counts as lost.
+    """An environment failed by itself: its episode is over, and counts as lost.
+
+    It raised an error, or broke down its worker process each time that the episode was played. An
+    episode whose worker was lost for another reason is played again instead; see
+    ``layerbench.envs.pool``.
 
     Attributes:
         reason: The error in one line, for the record.
+        trace: The traceback of the error, for a log; empty if there is none.
+    """
+
+    reason: str
+    trace: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLoss:
+    """A worker process was killed, exited or did not answer; no fault of an episode as yet.
+
+    Attributes:
+        reason: How it was lost, in one line.
     """
 
     reason: str

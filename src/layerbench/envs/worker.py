@@ -12,7 +12,8 @@ import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from layerbench.envs.slots import Prepare, Slots
+from layerbench.envs.contract import ContractError
+from layerbench.envs.slots import Prepare, Reply, Request, Slots
 
 PARENT_CHECK_MS = 1000
 """Interval at which the parent's id is checked."""
@@ -21,14 +22,23 @@ PARENT_CHECK_MS = 1000
 def serve(connection: Connection) -> None:
     """Answer requests until None is received or the connection is closed.
 
-    The first message is an ``EnvRecipe``; each later one is a ``Request`` and gets a ``Reply``.
+    The first message is an ``EnvRecipe``, whose answer says that the environment is imported; each
+    later one is a ``Request`` and gets a ``Reply``.
     """
     slots = Slots(connection.recv())
     # Imports the environment, while the parent is still busy loading its model.
-    slots.handle(Prepare(()))
+    connection.send(slots.handle(Prepare(())))
     while (request := connection.recv()) is not None:
-        connection.send(slots.handle(request))
+        connection.send(_answer(slots, request))
     slots.close()
+
+
+def _answer(slots: Slots, request: Request) -> Reply | ContractError:
+    try:
+        return slots.handle(request)
+    except ContractError as error:
+        # Raised again by the pool.
+        return error
 
 
 def _exit_with_parent(fileno: int, parent: int) -> None:

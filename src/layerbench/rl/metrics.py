@@ -31,6 +31,7 @@ class IterationMetrics:
         update: What the optimizer steps did.
         play_s: Seconds spent playing.
         update_s: Seconds spent on the update.
+        replayed: Episodes played again because their worker process was lost.
     """
 
     iteration: int
@@ -46,10 +47,11 @@ class IterationMetrics:
     update: UpdateStats
     play_s: float
     update_s: float
+    replayed: int = 0
 
     def comparable(self) -> "IterationMetrics":
-        """Give the metrics without timings: equal for two runs with the same seed."""
-        return dataclasses.replace(self, play_s=0.0, update_s=0.0)
+        """Give the metrics without times and replays: equal for two runs with the same seed."""
+        return dataclasses.replace(self, play_s=0.0, update_s=0.0, replayed=0)
 
 
 def iteration_metrics(
@@ -87,6 +89,7 @@ def iteration_metrics(
         update=update,
         play_s=play_s,
         update_s=update_s,
+        replayed=sum(trajectory.replayed for trajectory in episodes),
     )
 
 
@@ -114,6 +117,9 @@ def to_row(metrics: IterationMetrics) -> dict[str, Any]:
         # What was added to the update later stands behind the times.
         if name == "steps":
             row |= times
+    # Left out where nothing was: files of undisturbed runs say nothing of it.
+    if replayed := row.pop("replayed"):
+        row["replayed"] = replayed
     return row
 
 

@@ -44,7 +44,10 @@ class EnvConfig:
         train_split: Split of the tasks to train on.
         eval_splits: Splits of the tasks to score; each is scored and reported by itself.
         max_turns: Number of actions after which an episode is truncated.
-        workers: Number of processes that step environments; 0 steps them in the main process.
+        workers: Number of processes that step environments; 0 steps them in the main process, but
+            one that is not layerbench's own always in a worker process.
+        timeout_s: Longest time for such a process to answer, in seconds; one that takes longer is
+            replaced, and its episodes are played again.
         slots: Number of episodes played at once.
         options: The environment's own options, declared in its YAML file; on the command line
             ``env.NAME=`` is short for ``env.options.NAME=``.
@@ -55,6 +58,7 @@ class EnvConfig:
     eval_splits: list[str]
     max_turns: Annotated[int, Range(1, 10_000, because="no model remembers so many turns")]
     workers: Annotated[int, Range(0, 1024, because="each is a process")]
+    timeout_s: Annotated[float, Range(1, 86_400, because="a day")]
     slots: Annotated[int, Range(1, MOST_EPISODES, because="each is an environment in memory")]
     options: dict[str, Any]
 

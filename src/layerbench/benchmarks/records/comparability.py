@@ -19,6 +19,7 @@ _IMMATERIAL = frozenset(
         "model.sleep",
         # Speed alone: sampling noise is seeded by episode and turn, not by place in the batch.
         "env.workers",
+        "env.timeout_s",
         "env.slots",
         "train.micro_batch_tokens",
         "train.checkpoint_every",

@@ -25,7 +25,9 @@ UNKNOWN = "unknown"
 _LAYER_DIGITS = 6
 
 # They differ between two runs of the same settings, or between a resumed and an uninterrupted one.
-_INCOMPARABLE = frozenset({"started", "seconds", "peak_memory_mb", "peak_device_memory_mb"})
+_INCOMPARABLE = frozenset(
+    {"started", "seconds", "peak_memory_mb", "peak_device_memory_mb", "replayed"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class Evaluation:
         seconds: Wall-clock time.
         mean_return: Mean undiscounted return by the environment's own rewards; in WebShop the mean
             score. Failed episodes count 0.
+        replayed: Number of episodes played again because their worker process was lost, which
+            changes nothing else; None where none was.
 
     Raises:
         ValueError: The counts are not those of the outcomes, or a task has no episodes.
@@ -150,12 +154,14 @@ class Evaluation:
     tokens: int | None
     seconds: float
     mean_return: float
+    replayed: int | None = None
 
     def __post_init__(self) -> None:
         if not self.outcomes or not all(outcome.count.planned for outcome in self.outcomes):
             raise ValueError("an evaluation needs tasks, and each task an episode")
         if self.count != pool(self.outcomes) or self.by_type != pool_by_type(self.outcomes):
             raise ValueError("the counts are not the sum of the outcomes")
+        _check_replayed(self.replayed, episodes=self.count.planned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +175,8 @@ class TrainingRecord:
         turns: Number of their turns.
         decisions: Number of tokens learned from.
         seconds: Wall-clock time of ``play`` and of ``update``.
+        replayed: Number of episodes played again because their worker process was lost; None where
+            none was.
 
     Raises:
         ValueError: A number is below 0.
@@ -180,11 +188,13 @@ class TrainingRecord:
     turns: int
     decisions: int
     seconds: Mapping[str, float]
+    replayed: int | None = None
 
     def __post_init__(self) -> None:
         counts = (self.iterations, self.tasks, self.episodes, self.turns, self.decisions)
         if min(*counts, *self.seconds.values()) < 0:
             raise ValueError("training cannot have taken less than nothing")
+        _check_replayed(self.replayed, episodes=self.episodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +359,10 @@ class RunRecord:
         return json_codec.decode(cls, data, where=where)
 
     def comparable(self) -> Json:
-        """Encode all fields but start, times and memory: equal for runs of equal settings."""
+        """Encode all fields but start, times, memory and replays.
+
+        These are equal for runs of equal settings.
+        """
         return _without(json_codec.encode(self), _INCOMPARABLE)
 
     def evaluation(self, *, phase: str, split: str) -> Evaluation:
@@ -371,6 +384,11 @@ def read(path: Path) -> RunRecord:
         FormatError: It is no record of this schema version.
     """
     return RunRecord.from_json(json_codec.read_text(path), where=str(path))
+
+
+def _check_replayed(replayed: int | None, *, episodes: int) -> None:
+    if replayed is not None and not 0 < replayed <= episodes:
+        raise ValueError(f"{replayed} of {episodes} episodes cannot have been played again")
 
 
 def _other_schema(where: str, version: object) -> str:

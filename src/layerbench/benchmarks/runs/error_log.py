@@ -11,6 +11,8 @@ def failure_log(path: Path) -> Generator[logging.Logger]:
     """Give a logger that appends to a file; the file is created by the first line."""
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
     logger = logging.getLogger("layerbench.failure")
+    # Environments that fail are logged as information, since the run goes on.
+    logger.setLevel(logging.INFO)
     # Handlers of the root logger would print the traceback on stderr, which gets one line.
     logger.propagate = False
     logger.addHandler(handler)

@@ -71,6 +71,7 @@ def summarise(
         tokens=_tokens(turns),
         seconds=seconds,
         mean_return=sum(map(_return, trajectories)) / len(trajectories),
+        replayed=sum(episode.replayed for episode in trajectories) or None,
     )
 
 

@@ -80,6 +80,7 @@ class Evaluator:
 
         Raises:
             BreakdownError: The environment broke down in every episode.
+            ContractError: The environment does not keep to the contract.
             SettingsError: No episode had room in the context for its turns.
         """
         batch = share(requests, by=lambda request: request.task.task_id, processes=self.processes)
@@ -95,6 +96,10 @@ class Evaluator:
             on_progress=lambda done: self.reporter.playing(what, done=done, episodes=total),
         )
         played = self.processes.join(played)
+        if replayed := sum(episode.replayed for episode in played):
+            self.reporter.say(
+                f"{what}: {replayed} episodes played again, whose env worker was lost"
+            )
         # On the joined episodes: all processes raise the same error, and none is left waiting.
         check_played(played, what=what, settings=self.agent.settings)
         return played
@@ -133,7 +138,8 @@ def open_pool(env: EnvConfig, *, one_by_one: bool = False) -> EnvPool:
 
     Args:
         env: The settings of the environment.
-        one_by_one: Play one episode at a time in this process, whatever the settings say.
+        one_by_one: Play one episode at a time in this process, whatever the settings say; in one
+            worker process where the environment is not layerbench's own.
     """
     return EnvPool(
         registry.find(env.name).gym_id,
@@ -141,6 +147,7 @@ def open_pool(env: EnvConfig, *, one_by_one: bool = False) -> EnvPool:
         max_turns=env.max_turns,
         num_slots=1 if one_by_one else env.slots,
         num_workers=0 if one_by_one else env.workers,
+        timeout_s=env.timeout_s,
     )
 
 

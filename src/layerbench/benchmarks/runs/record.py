@@ -176,6 +176,7 @@ def _training(prepared: PreparedRun, history: Sequence[IterationMetrics]) -> Tra
             "play": round(math.fsum(metrics.play_s for metrics in history), 3),
             "update": round(math.fsum(metrics.update_s for metrics in history), 3),
         },
+        replayed=sum(metrics.replayed for metrics in history) or None,
     )
 
 

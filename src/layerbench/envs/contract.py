@@ -1,0 +1,261 @@
+"""What every environment has to keep to, checked wherever one is played.
+
+A broken contract is no episode that failed: it would give numbers that are wrong. So it ends the
+run, with a line that names the environment, the task, the turn, the field and its value.
+"""
+
+import json
+import pickle
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, cast
+
+import numpy as np
+
+from layerbench.envs.types import Observation, StepResult, Task, TaskStart
+from layerbench.errors import UserError
+
+MAX_REWARD = 1e30
+"""Largest reward, whose sums and products are still finite in float32."""
+
+_MAX_CHARS = 80
+_NUMBERS: tuple[type, ...] = (int, float, np.integer, np.floating)
+
+
+class ContractError(UserError):
+    """An environment does not keep to the contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an environment is, for errors.
+
+    Attributes:
+        env: Its Gymnasium id, or its name in the registry.
+        task: Id of the task; empty for a list of tasks.
+        turn: Number of the action, from 1; 0 for the reset.
+        action: The action.
+    """
+
+    env: str
+    task: str = ""
+    turn: int = 0
+    action: str = ""
+
+    def refuse(self, what: str) -> NoReturn:
+        """Raise the error that the contract is broken here."""
+        where = self.env
+        if self.task:
+            moment = f"turn {self.turn} ({shown(self.action)})" if self.turn else "its reset"
+            where += f", task {shown(self.task)}, {moment}"
+        raise ContractError(f"{where}: {what}")
+
+
+def shown(value: object) -> str:
+    """Write any value in one short line, whatever its class makes of ``repr``.
+
+    >>> shown("a" * 200)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'"
+    """
+    try:
+        text = " ".join(_REPR.repr(value).split())[: 2 * _MAX_CHARS]
+    except Exception:  # noqa: BLE001 - an environment's own class may raise anything
+        text = f"a {type(value).__name__}"
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _MAX_CHARS
+
+
+def start_of(returned: object, task: Task, *, env: str) -> TaskStart:
+    """Check what ``reset`` returned, and convert it.
+
+    Raises:
+        ContractError: It is not what the contract says.
+    """
+    place = Place(env, task.task_id)
+    parts = _parts(returned)
+    if len(parts) != 2:
+        place.refuse(f"reset returned {shown(returned)}, not an observation and an info")
+    text, info = parts
+    fields = _info(info, place)
+    if "success" in fields:
+        _flag(fields["success"], "info['success']", place)
+    task_id = fields.get("task_id", task.task_id)
+    if task_id != task.task_id:
+        place.refuse(f"info['task_id'] is {shown(task_id)}, not that of the task asked for")
+    return TaskStart(
+        observation=_observation(text, fields, place),
+        task_id=task.task_id,
+        task_type=_text(fields.get("task_type", ""), "info['task_type']", place),
+    )
+
+
+def result_of(returned: object, place: Place) -> StepResult:
+    """Check what ``step`` returned, and convert it.
+
+    Raises:
+        ContractError: It is not what the contract says.
+    """
+    parts = _parts(returned)
+    if len(parts) != 5:
+        place.refuse(
+            f"step returned {shown(returned)}, not observation, reward, terminated, truncated, info"
+        )
+    text, reward, terminated, truncated, info = parts
+    fields = _info(info, place)
+    if "success" not in fields:
+        place.refuse("info has no 'success'")
+    return StepResult(
+        observation=_observation(text, fields, place),
+        reward=_reward(reward, place),
+        terminated=_flag(terminated, "terminated", place),
+        truncated=_flag(truncated, "truncated", place),
+        success=_flag(fields["success"], "info['success']", place),
+    )
+
+
+def check_tasks(
+    listed: object, again: object, *, env: str, split: str, count: int | None
+) -> tuple[Task, ...]:
+    """Check a list of tasks, and that a second call gave the same one.
+
+    Args:
+        listed: What ``list_tasks`` returned.
+        again: What it returned at a second call with the same arguments.
+        env: Name of the environment.
+        split: The split that was asked for.
+        count: The number of tasks that was asked for; None for all.
+
+    Raises:
+        ContractError: It is not what the contract says.
+    """
+    place = Place(f"{env}, list_tasks of split {shown(split)}")
+    tasks = _tasks(listed, place)
+    if not tasks or (count is not None and len(tasks) != count):
+        place.refuse(f"it gave {len(tasks)} tasks, asked for {count or 'all'}")
+    if [_key(task) for task in tasks] != [_key(task) for task in _tasks(again, place)]:
+        place.refuse("it gave other tasks at a second call with the same arguments")
+    ids = [task.task_id for task in tasks]
+    if len(set(ids)) < len(ids):
+        repeated = next(name for name in ids if ids.count(name) > 1)
+        place.refuse(f"it gave task {shown(repeated)} {ids.count(repeated)} times")
+    same: dict[str, str] = {}
+    for task in tasks:
+        other = same.setdefault(json.dumps(_key(task)[1:]), task.task_id)
+        if other != task.task_id:
+            place.refuse(
+                f"tasks {shown(other)} and {shown(task.task_id)} are one task: their options and "
+                "seeds are equal"
+            )
+    return tasks
+
+
+def _tasks(listed: object, place: Place) -> tuple[Task, ...]:
+    if not isinstance(listed, list | tuple):
+        place.refuse(f"it gave {shown(listed)}, not a list of tasks")
+    for number, task in enumerate(cast(Sequence[object], listed), 1):
+        if not isinstance(task, Task):
+            place.refuse(f"task {number} is {shown(task)}, not a layerbench.envs.types.Task")
+        _line(task.task_id, f"the id of task {number}", place)
+        if type(task.seed) is not int or task.seed < 0:
+            place.refuse(f"the seed of task {number} is {shown(task.seed)}, not a whole number")
+        if not _is_plain(task.options):
+            # They are sent to worker processes, and hashed to tell runs apart.
+            place.refuse(f"the options of task {number} are not plain data: {shown(task.options)}")
+    return tuple(cast(Sequence[Task], listed))
+
+
+def _is_plain(options: object) -> bool:
+    if not isinstance(options, Mapping):
+        return False
+    try:
+        json.dumps(dict(cast(Mapping[Any, Any], options)), allow_nan=False)
+        pickle.dumps(options)
+    except Exception:  # noqa: BLE001 - a class of the environment's may raise anything
+        return False
+    return True
+
+
+def _key(task: Task) -> tuple[str, str, int]:
+    return task.task_id, json.dumps(dict(task.options), sort_keys=True), task.seed
+
+
+def _parts(returned: object) -> tuple[object, ...]:
+    return cast(tuple[object, ...], returned) if isinstance(returned, tuple) else ()
+
+
+def _info(info: object, place: Place) -> Mapping[str, object]:
+    if not isinstance(info, Mapping):
+        place.refuse(f"info is {shown(info)}, not a dictionary")
+    return cast(Mapping[str, object], info)
+
+
+def _observation(text: object, fields: Mapping[str, object], place: Place) -> Observation:
+    text = _text(text, "the observation", place)
+    return Observation(
+        text=text,
+        admissible_actions=_actions(fields, "admissible_actions", place),
+        anchor=_text(fields.get("anchor", text), "info['anchor']", place),
+        choices=_actions(fields, "choices", place),
+    )
+
+
+def _text(value: object, name: str, place: Place) -> str:
+    if not isinstance(value, str):
+        place.refuse(f"{name} is {shown(value)}, not a str")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        place.refuse(f"{name} is no text that UTF-8 can write: {shown(value)}")
+    # Without a subclass: it might not be known to the process that reads the reply.
+    return str.__str__(value)
+
+
+def _line(value: object, name: str, place: Place) -> str:
+    text = _text(value, name, place)
+    if not text.strip() or "\n" in text or "\r" in text:
+        place.refuse(f"{name} is {shown(value)}, not one line of text")
+    return text
+
+
+def _actions(fields: Mapping[str, object], name: str, place: Place) -> tuple[str, ...]:
+    listed = fields.get(name, ())
+    if not isinstance(listed, list | tuple):
+        place.refuse(f"info['{name}'] is {shown(listed)}, not a list or tuple of actions")
+    actions = tuple(cast(Sequence[object], listed))
+    if not _are_lines(actions):
+        # Slower, one by one, to name the first that is wrong.
+        actions = tuple([_line(a, f"an action in info['{name}']", place) for a in actions])
+    if len(set(actions)) < len(actions):
+        repeated = next(action for action in actions if actions.count(action) > 1)
+        place.refuse(f"info['{name}'] has {shown(repeated)} {actions.count(repeated)} times")
+    return cast(tuple[str, ...], actions)
+
+
+def _are_lines(actions: Sequence[object]) -> bool:
+    """Tell quickly that all are lines of ASCII; False proves nothing."""
+    if not {*map(type, actions)} <= {str}:
+        return False
+    texts = cast(Sequence[str], actions)
+    joined = "\n".join(texts)
+    is_lines = joined.count("\n") == max(len(texts) - 1, 0) and "\r" not in joined
+    return is_lines and joined.isascii() and all(map(str.strip, texts))
+
+
+def _flag(value: object, name: str, place: Place) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        place.refuse(f"{name} is {shown(value)}, not True or False")
+    return bool(cast(Any, value))
+
+
+def _reward(value: object, place: Place) -> float:
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
+        place.refuse(f"the reward is {shown(value)}, not a number")
+    # Compared before float(), which fails for a very long integer; NaN is below nothing.
+    number = cast(float, value)
+    if not -MAX_REWARD <= number <= MAX_REWARD:
+        place.refuse(f"the reward is {shown(value)}, not a finite number of at most {MAX_REWARD:g}")
+    return float(number)
