@@ -67,6 +67,16 @@ def test_fifty_turns_then_truncated() -> None:
     assert [truncated for *_, truncated, _ in steps] == [False] * 49 + [True]
 
 
+def test_a_step_after_the_winning_one_is_refused(env: ALFWorldEnv) -> None:
+    start(env)
+    last = [env.step(command) for command in env.walkthrough][-1]
+    assert last[1:3] == (1.0, True)
+    with pytest.raises(RuntimeError, match="the episode has ended: reset before the next step"):
+        env.step("look")
+    start(env)
+    env.step("look")
+
+
 def test_the_observation_is_the_feedback_without_its_margins(env: ALFWorldEnv) -> None:
     text, info = start(env)
     assert text.startswith(

@@ -46,6 +46,13 @@ def test_the_anchor_tells_equal_texts_of_different_states_apart() -> None:
     assert before[4]["anchor"] != after[4]["anchor"]
 
 
+def test_a_step_after_the_door_opened_is_refused() -> None:
+    env = KeyDoor()
+    play(env, "tin/tin/pine", "take key", "open door")
+    with pytest.raises(RuntimeError, match="the episode has ended: reset before the next step"):
+        env.step("open door")
+
+
 def test_an_unknown_room_is_refused() -> None:
     with pytest.raises(ValueError, match="no room 'cellar': rooms are named like 'brass/"):
         KeyDoor().reset(options={"room": "cellar"})

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.error import ResetNeeded
 
 from layerbench.envs.alfworld.engine import Engine, EngineState
 from layerbench.envs.alfworld.games import Game, games_of
 from layerbench.envs.choices import check_known
 from layerbench.envs.spaces import AnyText
+from layerbench.envs.turn_clock import TurnClock
 
 ANCHORS = ("state", "observation")
 
@@ -32,9 +32,10 @@ class ALFWorldEnv(gym.Env[str, str]):
         difficulty: Size of generated games, one of ``generator.DIFFICULTIES``.
         anchor: Key of a state: ``state`` is the text with the agent's location and inventory,
             ``observation`` the text alone, as in published runs of GiGPO.
+        max_turns: Actions after which an episode is truncated.
 
     Raises:
-        UserError: A choice is unknown, or the games are missing.
+        UserError: A choice is unknown, a number is out of range, or the games are missing.
     """
 
     def __init__(
@@ -45,13 +46,14 @@ class ALFWorldEnv(gym.Env[str, str]):
         split: str = "train",
         difficulty: str = "easy",
         anchor: str = "state",
+        max_turns: int = 50,
     ) -> None:
         check_known("anchor", anchor, ANCHORS)
         self._games = games_of(source=source, data_dir=data_dir, difficulty=difficulty)
         self._split = split
         self._anchor = anchor
         self._engine = Engine()
-        self._ready = False
+        self._clock = TurnClock(max_turns)
         self.observation_space = AnyText(max_chars=10_000)
         self.action_space = AnyText(max_chars=1_000)
 
@@ -85,29 +87,30 @@ class ALFWorldEnv(gym.Env[str, str]):
             ValueError: The option or the game is unknown.
         """
         super().reset(seed=seed)
-        self._ready = False
+        self._clock.reset()
         self._game = self._select(options or {})
         self._engine.load(self._game.content)
         text, info = self._observe(self._engine.reset())
         # Only here: after a reset that failed there is no game to step.
-        self._ready = True
+        self._clock.start()
         return text, info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Act; see ``gymnasium.Env.step``.
 
         Raises:
-            gymnasium.error.ResetNeeded: No game is loaded.
+            gymnasium.error.ResetNeeded: There was no successful reset before.
+            RuntimeError: The episode has ended.
         """
-        if not self._ready:
-            raise ResetNeeded("no game is under way: reset before the first step")
+        self._clock.tick()
         state = self._engine.step(action)
         text, info = self._observe(state)
-        return text, float(state.won), state.won, False, info
+        truncated = self._clock.stop(terminated=state.won)
+        return text, float(state.won), state.won, truncated, info
 
     def prepare(self, options: dict[str, Any]) -> None:
         """Translate a game ahead of time; this ends an episode."""
-        self._ready = False
+        self._clock.reset()
         self._engine.load(self._select(options).content)
 
     def facts(self) -> Iterator[tuple[str, ...]]:

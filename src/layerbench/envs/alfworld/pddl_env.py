@@ -15,6 +15,7 @@ from textworld.core import GameState  # pyright: ignore[reportMissingTypeStubs]
 from textworld.envs.pddl import PddlEnv  # pyright: ignore[reportMissingTypeStubs]
 from textworld.generator.game import EntityInfo  # pyright: ignore[reportMissingTypeStubs]
 
+from layerbench.envs.actions import plain
 from layerbench.envs.alfworld.facts import Binding, Fact, FactStore, Types, parse_query
 from layerbench.envs.alfworld.grammar import (
     Grammar,
@@ -103,7 +104,7 @@ class FastPddlEnv(PddlEnv):
 
     def step(self, command: str) -> tuple[GameState, int, bool]:
         """Play a command; an inadmissible one changes nothing."""
-        number = self._commands.get(command.strip())
+        number = self._commands.get(plain(command))
         if number is None:
             self.state = GameState(self.state, feedback=NOTHING_HAPPENS, raw=NOTHING_HAPPENS)
         else:

@@ -1,16 +1,15 @@
 """A browsing session: actions lead to pages, as in princeton-nlp/WebShop @64fa2a5."""
 
 import json
-import re
 from dataclasses import replace
 
+from layerbench.envs.actions import with_argument
 from layerbench.envs.webshop import pages
 from layerbench.envs.webshop.goals import GoalTable
 from layerbench.envs.webshop.pages import Address, Page
 from layerbench.envs.webshop.reward import Reward
 from layerbench.envs.webshop.shop import Shop
 
-_ACTION = re.compile(r"(.+)\[(.+)\]")
 _HOST = "http://127.0.0.1:3000"
 _PAGE_NAMES = ("search_results", "item_page", "item_sub_page", "done")
 
@@ -77,12 +76,9 @@ class Browser:
     def act(self, action: str) -> None:
         """Carry out an action; an invalid one changes nothing."""
         assert not self.is_done, "something was bought already"
-        # As in the original: text after the last bracket is ignored, and empty words are kept.
-        match = _ACTION.match(action)
-        if match is None:
-            return
-        name, argument = match[1], match[2].lower()
+        name, argument = with_argument(action)
         if name == "search":
+            # As in the original, empty words are kept.
             self._show_results(tuple(argument.split(" ")), 1)
         elif name == "click" and argument in self.page.clickables and argument != pages.SEARCH:
             self._click(argument)

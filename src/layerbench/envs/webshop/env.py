@@ -5,17 +5,17 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.error import ResetNeeded
 
+from layerbench.envs.actions import with_argument
 from layerbench.envs.choices import check_known
 from layerbench.envs.spaces import AnyText
+from layerbench.envs.turn_clock import TurnClock
 from layerbench.envs.types import Task
 from layerbench.envs.webshop import pages, splits
 from layerbench.envs.webshop.browser import Browser
 from layerbench.envs.webshop.goals import SOURCES
 from layerbench.envs.webshop.queries import candidate_queries
 from layerbench.envs.webshop.shop import ShopRules, open_shop, source_of
-from layerbench.errors import UserError
 
 OBSERVATION_MODES = ("text", "text_rich", "url")
 REWARDS = ("score", "success")
@@ -73,16 +73,13 @@ class WebShopEnv(gym.Env[str, str]):
         check_known("split_scheme", split_scheme, splits.SCHEMES)
         check_known("goal_source", goal_source, SOURCES)
         splits.check_split(split, scheme=split_scheme)
-        if max_turns < 1:
-            raise UserError(f"max_turns must be at least 1, got {max_turns}")
+        self._clock = TurnClock(max_turns)
         self._shop = open_shop(data_dir, ShopRules(strict_upstream, show_attributes))
         # Draws the goals now, so that a catalogue without goals of this source is refused here.
         splits.table_of(self._shop, goal_source)
         self._mode = observation_mode
         self._split, self._scheme, self._source = split, split_scheme, goal_source
-        self._max_turns = max_turns
         self._pays_score = reward == "score"
-        self._ready = False
         self.observation_space = AnyText(max_chars=1_000_000)
         self.action_space = AnyText(max_chars=10_000)
 
@@ -106,7 +103,7 @@ class WebShopEnv(gym.Env[str, str]):
             ValueError: The option or the goal is unknown.
         """
         super().reset(seed=seed)
-        self._ready = False
+        self._clock.reset()
         index, worker_seed = self._select(options or {})
         table = splits.table_of(self._shop, self._source, worker_seed=worker_seed)
         if not 0 <= index < len(table):
@@ -114,8 +111,7 @@ class WebShopEnv(gym.Env[str, str]):
         self._browser = Browser(self._shop, table, index, session=str(index))
         self._task_id = task_id(self._source, index, worker_seed=worker_seed)
         self._queries = candidate_queries(self._browser.goal.instruction)
-        self._turns = 0
-        self._ready = True
+        self._clock.start()
         return self._observe()
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -125,16 +121,12 @@ class WebShopEnv(gym.Env[str, str]):
             gymnasium.error.ResetNeeded: There was no successful reset before.
             RuntimeError: The episode has ended.
         """
-        if not self._ready:
-            raise ResetNeeded("no goal has been set: reset before the first step")
-        if self._browser.is_done or self._turns >= self._max_turns:
-            raise RuntimeError("the episode has ended: reset before the next step")
+        self._clock.tick()
         self._browser.act(action)
-        self._turns += 1
         text, info = self._observe()
         done = self._browser.is_done
         reward = info["score"] if self._pays_score else float(info["success"])
-        return text, reward, done, not done and self._turns >= self._max_turns, info
+        return text, reward, done, self._clock.stop(terminated=done), info
 
     def _select(self, options: dict[str, Any]) -> tuple[int, int]:
         unknown = options.keys() - {"goal_index", "worker_seed"}
@@ -156,8 +148,7 @@ class WebShopEnv(gym.Env[str, str]):
     def _observe(self) -> tuple[str, dict[str, Any]]:
         browser = self._browser
         page = browser.page
-        # The search button is no action: a search needs a query.
-        clicks = tuple(f"click[{text}]" for text in page.clickables if text != pages.SEARCH)
+        clicks = _clicks(page.clickables)
         score = browser.reward.score if browser.is_done else 0.0
         searches = tuple(f"search[{query}]" for query in self._queries)
         return self._text(), {
@@ -181,6 +172,20 @@ class WebShopEnv(gym.Env[str, str]):
         if self._mode == "text_rich":
             return pages.rich_text(page, instruction, opened=browser.opened, url=browser.url)
         return browser.url
+
+
+def _clicks(clickables: tuple[str, ...]) -> tuple[str, ...]:
+    """List the clicks that lead somewhere.
+
+    The search button does not, as a search needs a query; nor does a text that is read as another
+    one, because it has brackets or a line break.
+    """
+    clicks = {f"click[{text}]": text for text in clickables if text != pages.SEARCH}
+    return tuple(
+        action
+        for action, text in clicks.items()
+        if with_argument(action) == ("click", text) and "\r" not in text
+    )
 
 
 def list_tasks(
