@@ -1,5 +1,7 @@
 """Tasks, observations and step results: the interface between environments and agents."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +20,41 @@ class Task:
     task_id: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSource:
+    """Where the tasks of an environment come from: what they are, not where they lie.
+
+    Attributes:
+        kind: Name of the source.
+        sha256: Hash of the files that the tasks are read from; empty where they are not read.
+        by_split: Such a hash for each split that is on this machine, where splits have files of
+            their own.
+        missing: Splits that were asked for and are not on this machine.
+        notes: What a user should know of the tasks, one line each.
+    """
+
+    kind: str
+    sha256: str = ""
+    by_split: Mapping[str, str] = field(default_factory=dict[str, str])
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name in records: sources of other files have other names.
+
+        >>> TaskSource("alfworld-gen").name
+        'alfworld-gen'
+        """
+        digest = hash_of_splits(self.by_split) if self.by_split else self.sha256
+        return f"{self.kind}-{digest}" if digest else self.kind
+
+
+def hash_of_splits(by_split: Mapping[str, str]) -> str:
+    """Hash the hashes of several splits: equal for equal splits, in any order."""
+    return hashlib.sha256(json.dumps(sorted(by_split.items())).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,8 @@ def test_games_that_alfworld_leaves_out_are_left_out(tmp_path: Path) -> None:
     ):
         folder = tmp_path / "json_2.1.1/train" / name
         folder.mkdir(parents=True)
-        (folder / "game.tw-pddl").write_text("{}")
+        parts = dict.fromkeys(("pddl_domain", "pddl_problem", "grammar"), "()")
+        (folder / "game.tw-pddl").write_text(json.dumps({"solvable": True, **parts}))
     published = official_games(tmp_path, "train")
     assert [game.game_id for game in published] == [f"train/{kept}/game.tw-pddl"]
 

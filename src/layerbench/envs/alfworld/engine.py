@@ -52,8 +52,8 @@ class Engine:
         """Load a game from its file or from the file's contents.
 
         Raises:
-            OSError: The file cannot be read.
-            UserError: It is not a game: not JSON, or without domain, problem or grammar.
+            UserError: The file cannot be read, or it is not a game: not JSON, or without domain,
+                problem or grammar.
         """
         self._demangler.load(game)
 

@@ -1,7 +1,9 @@
 """ALFWorld as a Gymnasium environment."""
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -9,10 +11,14 @@ import gymnasium as gym
 from layerbench.envs.alfworld.engine import Engine, EngineState
 from layerbench.envs.alfworld.games import Game, games_of
 from layerbench.envs.choices import check_known
+from layerbench.envs.data_files import DataFileError
 from layerbench.envs.spaces import AnyText
 from layerbench.envs.turn_clock import TurnClock
+from layerbench.errors import UserError
 
 ANCHORS = ("state", "observation")
+
+_MAX_REASON_CHARS = 120
 
 
 class ALFWorldEnv(gym.Env[str, str]):
@@ -57,18 +63,6 @@ class ALFWorldEnv(gym.Env[str, str]):
         self.observation_space = AnyText(max_chars=10_000)
         self.action_space = AnyText(max_chars=1_000)
 
-    @classmethod
-    def source_name(
-        cls,
-        *,
-        source: str | None = None,
-        data_dir: str | os.PathLike[str] | None = None,
-        difficulty: str = "easy",
-        **_other: object,  # The registry passes all options of the environment.
-    ) -> str:
-        """Name the source of games for records: ``alfworld`` or ``alfworld-gen``."""
-        return games_of(source=source, data_dir=data_dir, difficulty=difficulty).source
-
     @property
     def walkthrough(self) -> tuple[str, ...]:
         """Commands that win the present game from its start."""
@@ -89,8 +83,10 @@ class ALFWorldEnv(gym.Env[str, str]):
         super().reset(seed=seed)
         self._clock.reset()
         self._game = self._select(options or {})
-        self._engine.load(self._game.content)
-        text, info = self._observe(self._engine.reset())
+        with _named(self._game):
+            self._engine.load(self._game.content)
+            state = self._engine.reset()
+        text, info = self._observe(state)
         # Only here: after a reset that failed there is no game to step.
         self._clock.start()
         return text, info
@@ -111,7 +107,9 @@ class ALFWorldEnv(gym.Env[str, str]):
     def prepare(self, options: dict[str, Any]) -> None:
         """Translate a game ahead of time; this ends an episode."""
         self._clock.reset()
-        self._engine.load(self._select(options).content)
+        game = self._select(options)
+        with _named(game):
+            self._engine.load(game.content)
 
     def facts(self) -> Iterator[tuple[str, ...]]:
         """List all facts that hold now, hidden ones too; for experts and tests."""
@@ -144,3 +142,21 @@ class ALFWorldEnv(gym.Env[str, str]):
             "task_type": self._game.task_type,
             "anchor": anchor,
         }
+
+
+@contextlib.contextmanager
+def _named(game: Game) -> Generator[None]:
+    """Name the file in the error about a published game that cannot be played."""
+    try:
+        yield
+    except UserError:
+        raise
+    # The parsers of PDDL and of grammars raise errors of many kinds, none of which names a file.
+    except Exception as error:
+        if not isinstance(game.content, Path):
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON_CHARS]
+        raise DataFileError(
+            f"'{game.content}' cannot be played, so its PDDL or grammar is damaged ({reason}): "
+            "fetch it again"
+        ) from error

@@ -4,25 +4,25 @@ import functools
 import os
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerbench.envs.alfworld import generator
+from layerbench.envs.alfworld import collection, generator
+from layerbench.envs.alfworld.collection import Collection
+from layerbench.envs.alfworld.game_file import GAME_FILE
 from layerbench.envs.choices import check_known
-from layerbench.envs.types import Task
+from layerbench.envs.types import Task, TaskSource
 from layerbench.errors import UserError
 
 OFFICIAL_SPLITS = ("train", "valid_seen", "valid_unseen")
 OFFICIAL_FOLDER = "json_2.1.1"
 OFFICIAL, GENERATED = "alfworld", "alfworld-gen"
-"""Names of the two sources in records: their scores never share a table."""
+"""Names of the two sources in records, the first with a hash: their scores never share a table."""
 
-_FILE = "game.tw-pddl"
-_OFFICIAL_ID = re.compile(rf"(?:[^/]+/){{3}}{re.escape(_FILE)}")
-# ALFWorld leaves these tasks out as well: its engine has no rules for them.
-_UNSUPPORTED = ("movable", "Sliced")
+# Names alone are confined to the folder, not what links lead to: data may be linked from elsewhere.
+_OFFICIAL_ID = re.compile(rf"(?:(?!\.{{1,2}}/)[^/\0]+/){{3}}{re.escape(GAME_FILE)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,13 @@ class GeneratedGames:
         difficulty: One of ``generator.DIFFICULTIES``.
     """
 
-    source = GENERATED
-
     def __init__(self, difficulty: str) -> None:
         self._difficulty = difficulty
+
+    def source(self, splits: Sequence[str]) -> TaskSource:
+        """Name the source, which is one for all splits: a game follows from its name."""
+        del splits
+        return TaskSource(GENERATED)
 
     def find(self, game_id: str) -> Game:
         """Generate a game of any split and difficulty.
@@ -95,16 +98,34 @@ class OfficialGames:
         UserError: The games are not there.
     """
 
-    source = OFFICIAL
-
     def __init__(self, data_dir: str | os.PathLike[str] | None) -> None:
         root = Path(data_dir or os.environ.get("ALFWORLD_DATA") or "~/.cache/alfworld").expanduser()
-        self._folder = root if root.name == OFFICIAL_FOLDER else root / OFFICIAL_FOLDER
+        # The folder of the splits may have any name, such as that of a link to it.
+        has_splits = any((root / split).is_dir() for split in OFFICIAL_SPLITS)
+        self._folder = root if has_splits else root / OFFICIAL_FOLDER
         if not self._folder.is_dir():
             raise UserError(
                 f"no ALFWorld games in '{root}': it has no folder {OFFICIAL_FOLDER}; point "
                 "data_dir or $ALFWORLD_DATA to the folder that alfworld-download filled"
             )
+        self._collections: dict[str, Collection] = {}
+
+    def source(self, splits: Sequence[str]) -> TaskSource:
+        """Name the source by its games: the same ones have the same name, wherever they lie.
+
+        Args:
+            splits: The splits that are played; those that are missing here do not count.
+
+        Raises:
+            UserError: A split is unknown, or a file in it is damaged.
+        """
+        found = {split: self._collect(split) for split in splits}
+        return TaskSource(
+            OFFICIAL,
+            by_split={split: c.sha256 for split, c in found.items() if c.games},
+            missing=tuple(split for split, c in found.items() if not c.games),
+            notes=tuple(_left_out(split, c) for split, c in found.items() if c.left_out),
+        )
 
     def find(self, game_id: str) -> Game:
         """Look up a game by its path below ``json_2.1.1``, in that spelling alone.
@@ -112,16 +133,15 @@ class OfficialGames:
         Raises:
             UserError: There is no such game.
         """
-        path = self._folder / game_id
         # A second spelling of a path would count as another task.
-        is_id = _OFFICIAL_ID.fullmatch(game_id) and ".." not in path.parts
-        inside = path.resolve().is_relative_to(self._folder.resolve())
-        if not (is_id and inside and path.is_file()):
+        is_id = _OFFICIAL_ID.fullmatch(game_id) is not None
+        trial = collection.trial_of(self._folder, game_id.rpartition("/")[0]) if is_id else None
+        if trial is None or trial.game is None:
             raise UserError(
                 f"no game '{game_id}' in '{self._folder}': "
-                f"games are named like train/TASK/TRIAL/{_FILE}"
+                f"games are named like train/TASK/TRIAL/{GAME_FILE}"
             )
-        return Game(game_id, path.parent.parent.name.split("-")[0], path)
+        return Game(game_id, collection.task_type(trial), trial.game)
 
     def ids(self, *, split: str, count: int | None, seed: int) -> tuple[str, ...]:
         """Draw distinct games of a split in an order chosen by seed; None for all of them.
@@ -151,14 +171,22 @@ class OfficialGames:
         Raises:
             UserError: The split is unknown, or missing in this folder.
         """
+        found = self._collect(split)
+        if not found.games:
+            reason = _left_out(split, found) if found.left_out else "there are none"
+            raise UserError(
+                f"split '{split}' is missing: no games in '{self._folder / split}': {reason}"
+            )
+        return tuple(found.games)
+
+    def _collect(self, split: str) -> Collection:
+        """Collect the games of a split, once: an environment draws from them at every reset."""
         if split not in OFFICIAL_SPLITS:
             known = ", ".join(OFFICIAL_SPLITS)
             raise UserError(f"published games have no split '{split}': known: {known}")
-        paths = sorted((self._folder / split).glob(f"*/*/{_FILE}"))
-        ids = [path.relative_to(self._folder).as_posix() for path in paths]
-        if not ids:
-            raise UserError(f"split '{split}' is missing: no games in '{self._folder / split}'")
-        return tuple(name for name in ids if not any(word in name for word in _UNSUPPORTED))
+        if split not in self._collections:
+            self._collections[split] = collection.collect(self._folder, split)
+        return self._collections[split]
 
 
 def games_of(
@@ -201,6 +229,30 @@ def list_tasks(
     games = games_of(source=source, data_dir=data_dir, difficulty=difficulty)
     ids = games.ids(split=split, count=count, seed=seed)
     return tuple(Task(name, options={"game": name}, seed=seed) for name in ids)
+
+
+def source_of(
+    *,
+    splits: Sequence[str],
+    source: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    difficulty: str = "easy",
+    **_other: object,
+) -> TaskSource:
+    """Name the source of games for records; see ``registry.describe``.
+
+    Raises:
+        UserError: The split, source or difficulty is unknown, or games are missing or damaged.
+    """
+    return games_of(source=source, data_dir=data_dir, difficulty=difficulty).source(splits)
+
+
+def _left_out(split: str, found: Collection) -> str:
+    """Write how many games of a split were left out, and why."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items())
+    return (
+        f"{split}: {len(found.games):,} games; left out, as by ALFWorld's own collector: {reasons}"
+    )
 
 
 # Cached, since the episodes of a group play the same game.

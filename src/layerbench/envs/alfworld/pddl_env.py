@@ -5,7 +5,6 @@ step, and translates a game's PDDL to SAS four times to load and reset it. ``Fas
 the same game in the same planner library and gives the same texts, over a hundred times as fast.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from textworld.envs.pddl import PddlEnv  # pyright: ignore[reportMissingTypeStub
 from textworld.generator.game import EntityInfo  # pyright: ignore[reportMissingTypeStubs]
 
 from layerbench.envs.actions import plain
+from layerbench.envs.alfworld import game_file
 from layerbench.envs.alfworld.facts import Binding, Fact, FactStore, Types, parse_query
 from layerbench.envs.alfworld.grammar import (
     Grammar,
@@ -72,12 +72,12 @@ class FastPddlEnv(PddlEnv):
         """Load a game from a file or from its contents.
 
         Raises:
-            OSError: The file cannot be read.
-            UserError: It is not a game: not JSON, or without domain, problem or grammar.
+            UserError: The file cannot be read, or it is not a game: not JSON, or without domain,
+                problem or grammar.
         """
         data = filename_or_data
         if not isinstance(data, Mapping):
-            data = json.loads(Path(data).read_text())
+            data = game_file.read_game(Path(data))
         missing = {"pddl_domain", "pddl_problem", "grammar"} - data.keys()
         if missing:
             raise UserError(f"this is not a game: it has no {' and no '.join(sorted(missing))}")

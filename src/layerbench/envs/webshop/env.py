@@ -1,6 +1,7 @@
 """WebShop as a Gymnasium environment."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -10,12 +11,12 @@ from layerbench.envs.actions import with_argument
 from layerbench.envs.choices import check_known
 from layerbench.envs.spaces import AnyText
 from layerbench.envs.turn_clock import TurnClock
-from layerbench.envs.types import Task
-from layerbench.envs.webshop import pages, splits
+from layerbench.envs.types import Task, TaskSource
+from layerbench.envs.webshop import pages, shop, splits
 from layerbench.envs.webshop.browser import Browser
 from layerbench.envs.webshop.goals import SOURCES
 from layerbench.envs.webshop.queries import candidate_queries
-from layerbench.envs.webshop.shop import ShopRules, open_shop, source_of
+from layerbench.envs.webshop.shop import ShopRules, open_shop
 
 OBSERVATION_MODES = ("text", "text_rich", "url")
 REWARDS = ("score", "success")
@@ -82,13 +83,6 @@ class WebShopEnv(gym.Env[str, str]):
         self._pays_score = reward == "score"
         self.observation_space = AnyText(max_chars=1_000_000)
         self.action_space = AnyText(max_chars=10_000)
-
-    @classmethod
-    def source_name(
-        cls, *, data_dir: str | os.PathLike[str] | None = None, **_other: object
-    ) -> str:
-        """Name the catalogue for records: ``webshop-synth``, or the published one's hash."""
-        return source_of(data_dir)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -204,8 +198,8 @@ def list_tasks(
         UserError: The split, scheme or source is unknown, there are too few goals, or the
             catalogue is missing.
     """
-    shop = open_shop(data_dir, ShopRules())
-    goals = splits.split_of(shop, scheme=split_scheme, source=goal_source, split=split)
+    opened = open_shop(data_dir, ShopRules())
+    goals = splits.split_of(opened, scheme=split_scheme, source=goal_source, split=split)
     options = {} if goals.worker_seed < 0 else {"worker_seed": goals.worker_seed}
     return tuple(
         Task(
@@ -215,6 +209,22 @@ def list_tasks(
         )
         for index in splits.choose(goals, count=count, seed=seed)
     )
+
+
+def source_of(
+    *,
+    splits: Sequence[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    goal_source: str = "synthetic",
+    **_other: object,
+) -> TaskSource:
+    """Name the catalogue for records, one for all splits; see ``registry.describe``.
+
+    Raises:
+        UserError: The catalogue is missing or damaged.
+    """
+    del splits
+    return shop.source_of(data_dir, with_human=goal_source == "human")
 
 
 def task_id(source: str, index: int, *, worker_seed: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerbench.envs.cache import make_once
+from layerbench.envs.types import TaskSource
 from layerbench.envs.webshop import goals, pages, reward
 from layerbench.envs.webshop.catalogue import index, synthetic
 from layerbench.envs.webshop.catalogue.nouns import LazyNouns
@@ -156,23 +157,27 @@ def open_shop(data_dir: str | os.PathLike[str] | None, rules: ShopRules) -> Shop
     return _open(_index_folder(data_dir), rules)
 
 
-def source_of(data_dir: str | os.PathLike[str] | None) -> str:
-    """Name a catalogue: ``webshop-synth``, or ``webshop-`` and the hash of a published one.
+def source_of(data_dir: str | os.PathLike[str] | None, *, with_human: bool) -> TaskSource:
+    """Name a catalogue: ``webshop-synth``, or ``webshop`` with the hash of a published one.
+
+    Args:
+        data_dir: As for ``open_shop``.
+        with_human: Whether goals are made of the instructions that people wrote.
 
     Raises:
         ValueError: As ``open_shop``.
     """
-    return str(index.about(_index_folder(data_dir))["source"])
+    if not data_dir:
+        return TaskSource(synthetic.SOURCE)
+    digest = index.deciding_hash(_index_folder(data_dir), with_human=with_human)
+    return TaskSource("webshop", sha256=digest)
 
 
 def _index_folder(data_dir: str | os.PathLike[str] | None) -> Path:
-    if data_dir:
-        return _published_index(Path(data_dir).expanduser().resolve())
-    return synthetic.ensure_index()
+    return index.ensure_published(Path(data_dir).expanduser()) if data_dir else _synthetic_index()
 
 
-# A process assumes that files do not change while it runs, and hashes them once.
-_published_index = functools.lru_cache(maxsize=8)(index.ensure_published)
+_synthetic_index = functools.cache(synthetic.ensure_index)
 
 
 @functools.lru_cache(maxsize=8)

@@ -5,11 +5,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from layerbench.envs.cache import cache_dir, make_once
+from layerbench.envs.cache import cache_dir, make_once, remembered
+from layerbench.envs.data_files import exists, parse_object, read_bytes
 from layerbench.envs.webshop.catalogue import published
-from layerbench.envs.webshop.catalogue.nouns import Tagger
+from layerbench.envs.webshop.catalogue.nouns import Tagger, installed_version
 from layerbench.envs.webshop.catalogue.published import (
     CatalogueError,
     CatalogueFiles,
@@ -30,11 +31,12 @@ PRODUCTS, NOUNS, SEARCH, FIELDS, ABOUT = (
 )
 """Names in the folder. Without ``NOUNS``, titles are tagged one by one when needed."""
 
-FORMAT = 1
+FORMAT = 2
 """Format of the index; indexes of another format are built again."""
 
-# Hashes of larger files (bytes) are cached: those of the full set are gigabytes.
-_MAX_REHASHED_SIZE = 1 << 26
+_FOUND_LATER = "found when needed"
+# The nouns of the full set's 1.2 million titles take 0.2 GB.
+_MOST_NOUNS_BYTES = 1 << 31
 # Titles of larger catalogues are tagged when needed, since few of them ever are.
 _MAX_TAGGED_AT_ONCE = 20_000
 
@@ -49,24 +51,37 @@ def ensure_published(data_dir: Path) -> Path:
     """
     files = published.find_files(data_dir)
     # The index depends on the files' contents, not on their folder.
-    hashes = {path.name: _hash_of(path) for path in files.existing()}
+    hashes = {role: _hash_of(path) for role, path in files.existing().items()}
     text = json.dumps([FORMAT, sorted(hashes.items())])
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    folder = cache_dir() / "webshop" / digest[:32]
-
-    source = f"webshop-{digest[:12]}"
-    facts = {"sha256": hashes, "digest": digest}
-    make_once(folder, lambda empty: build(empty, files, source=source, about=facts))
+    folder = cache_dir() / "webshop" / hashlib.sha256(text.encode()).hexdigest()
+    make_once(folder, lambda empty: build(empty, files, about={"sha256": hashes}))
     return folder
 
 
-def build(folder: Path, files: CatalogueFiles, *, source: str, about: Mapping[str, Any]) -> None:
+def deciding_hash(folder: Path, *, with_human: bool) -> str:
+    """Hash what decides an episode: a published catalogue's files, and what found the nouns.
+
+    Args:
+        folder: Its index.
+        with_human: Whether goals are made of the instructions that people wrote.
+    """
+    facts = about(folder)
+    decides = {
+        role: digest for role, digest in facts["sha256"].items() if role != "human" or with_human
+    }
+    if "nouns" not in decides:
+        lazy = facts["nouns"] == _FOUND_LATER
+        decides["nouns"] = installed_version() if lazy else facts["nouns"]
+    text = json.dumps(sorted(decides.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def build(folder: Path, files: CatalogueFiles, *, about: Mapping[str, Any]) -> None:
     """Build the index of a catalogue.
 
     Args:
         folder: An empty folder.
         files: The catalogue's files.
-        source: Name of the catalogue in records.
         about: Further entries of ``about``.
 
     Raises:
@@ -81,12 +96,12 @@ def build(folder: Path, files: CatalogueFiles, *, source: str, about: Mapping[st
     bm25.build((product.asin, product.indexed_text()) for product in products).save(folder / SEARCH)
     _index_fields(products).finish().save(folder / FIELDS)
     tagged_by = _write_nouns(folder / NOUNS, products, files.nouns, count=count)
-    facts = {"source": source, "products": count, "nouns": tagged_by, **about}
+    facts = {"products": count, "nouns": tagged_by, **about}
     (folder / ABOUT).write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def about(folder: Path) -> Mapping[str, Any]:
-    """Read facts about a catalogue: source, number of products, origin of the nouns, hashes."""
+    """Read facts about a catalogue: number of products, origin of the nouns, hashes of files."""
     return json.loads((folder / ABOUT).read_text())
 
 
@@ -152,37 +167,24 @@ def _index_fields(products: Iterable[Product]) -> PostingsBuilder:
 def _write_nouns(path: Path, products: Iterable[Product], nouns_file: Path, *, count: int) -> str:
     """Write the nouns of every title, from a file or by spaCy; return their origin."""
     titles = (product.title for product in products)
-    if nouns_file.is_file():
-        try:
-            nouns = json.loads(nouns_file.read_text())
-        except ValueError as error:
-            raise CatalogueError(f"'{nouns_file}' is not JSON: {error}") from error
+    if exists(nouns_file):
+        nouns = parse_object(nouns_file, read_bytes(nouns_file, most=_MOST_NOUNS_BYTES))
         write_rows(path, (_look_up(nouns, title, nouns_file) for title in titles))
         return nouns_file.name
     if count > _MAX_TAGGED_AT_ONCE:
-        return "found when needed"
+        return _FOUND_LATER
     tagger = Tagger()
     write_rows(path, tagger.tag(titles))
     return tagger.version
 
 
-def _look_up(nouns: Mapping[str, list[str]], title: str, path: Path) -> list[str]:
-    if title not in nouns:
+def _look_up(nouns: Mapping[str, Any], title: str, path: Path) -> list[str]:
+    found = nouns.get(title)
+    if not isinstance(found, list) or not all(isinstance(n, str) for n in cast(list[Any], found)):
         raise CatalogueError(f"'{path}' has no nouns for the title '{title}'")
-    return nouns[title]
+    return cast(list[str], found)
 
 
 def _hash_of(path: Path) -> str:
-    """Hash a file; the hash of a large one is cached by path, size and modification time."""
-    stat = path.resolve().stat()
-    if stat.st_size < _MAX_REHASHED_SIZE:
-        return file_sha256(path)
-    identity = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-    name = hashlib.sha256(identity.encode()).hexdigest()[:32]
-    folder = cache_dir() / "webshop" / "hashes" / name
-
-    def fill(empty: Path) -> None:
-        (empty / "sha256").write_text(file_sha256(path))
-
-    make_once(folder, fill)
-    return (folder / "sha256").read_text()
+    """Hash a file, unless it is known: those of the full set are gigabytes."""
+    return remembered("webshop/hashes", [path], lambda: file_sha256(path))

@@ -4,10 +4,12 @@ The published code tags titles by spaCy at each purchase. Here only a catalogue 
 nouns needs spaCy, and each title is tagged once.
 """
 
+import contextlib
 import importlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,13 @@ class Tagger:
         """Yield the nouns of each title, lower case, in order and with repeats."""
         for words in self._model.pipe(titles):
             yield tuple(word.text.lower() for word in words if word.pos_ in _TAGS)
+
+
+def installed_version() -> str:
+    """Name the installed version of the model without loading it; no version if there is none."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return f"{MODEL} {metadata.version(MODEL)}"
+    return MODEL
 
 
 class LazyNouns:

@@ -1,11 +1,13 @@
 """Reads products from the three files that WebShop's authors publish."""
 
+import contextlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from layerbench.envs.data_files import check, exists
 from layerbench.envs.webshop.catalogue.json_stream import read_array, read_object
 from layerbench.errors import UserError
 
@@ -43,13 +45,11 @@ class CatalogueFiles:
     human: Path
     nouns: Path
 
-    def existing(self) -> tuple[Path, ...]:
-        """List the files that exist."""
-        return tuple(
-            path
-            for path in (self.products, self.attributes, self.human, self.nouns)
-            if path.is_file()
-        )
+    def existing(self) -> dict[str, Path]:
+        """List the files that exist, by what they hold."""
+        return {
+            field.name: path for field in fields(self) if exists(path := getattr(self, field.name))
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +114,20 @@ def find_files(folder: Path) -> CatalogueFiles:
 
     Raises:
         CatalogueError: The folder has neither set, or both.
+        DataFileError: A file cannot be read, or only stands in for the file.
     """
-    complete = [files for files in _SETS if all((folder / file).is_file() for file in files)]
+    complete = [files for files in _SETS if all(exists(folder / file) for file in files)]
     if len(complete) != 1:
         contents = "both the small and the full set" if complete else "no WebShop catalogue"
         names = " or ".join(" with ".join(files) for files in _SETS)
         raise CatalogueError(f"'{folder}' holds {contents}: put there {names}")
     ((products, attributes),) = complete
-    return CatalogueFiles(
+    files = CatalogueFiles(
         folder / products, folder / attributes, folder / HUMAN_FILE, folder / NOUNS_FILE
     )
+    for path in files.existing().values():
+        check(path)
+    return files
 
 
 def read(files: CatalogueFiles) -> Iterator[Product]:
@@ -132,55 +136,78 @@ def read(files: CatalogueFiles) -> Iterator[Product]:
     Raises:
         CatalogueError: A file is malformed.
     """
-    try:
-        attributes = _read_whole(files.attributes)
-        human = _read_whole(files.human) if files.human.is_file() else {}
-        seen: set[str] = set()
+    attributes = _read_whole(files.attributes)
+    human = _read_whole(files.human) if exists(files.human) else {}
+    seen: set[str] = set()
+    with _named(files.products):
         for raw in read_array(files.products):
             asin = raw["asin"]
             if asin == "nan" or len(asin) > _MAX_ASIN_LENGTH or asin in seen:
                 continue
             seen.add(asin)
-            yield _product(raw, attributes.get(asin, {}), human.get(asin, ()))
-    except CatalogueError:
+            with _named(files.attributes):
+                extra = _attributes(asin, attributes.get(asin, {}))
+            with _named(files.human):
+                by_people = _human_instructions(human.get(asin, ()))
+            yield _product(raw, *extra, by_people)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Generator[None]:
+    """Name the file in the error about its content."""
+    try:
+        yield
+    except UserError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise CatalogueError(f"'{files.products}' is no WebShop catalogue: {reason}") from error
+    # Deep nesting ends in a RecursionError of the parser, which is no ValueError.
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CatalogueError(f"'{path}' is no WebShop catalogue: {reason}") from error
 
 
 def _read_whole(path: Path) -> dict[str, Any]:
-    try:
+    with _named(path):
         return dict(read_object(path))
-    except (ValueError, TypeError) as error:
-        raise CatalogueError(f"'{path}' cannot be used: {error}") from error
 
 
 def _product(
-    raw: Mapping[str, Any], extra: Mapping[str, Any], human: Sequence[Mapping[str, Any]]
+    raw: Any,  # noqa: ANN401 - JSON
+    attributes: tuple[str, ...],
+    instruction: Instruction | None,
+    human_instructions: tuple[Instruction, ...],
 ) -> Product:
     small: Any = raw["small_description"]
-    bullets: tuple[str, ...] = (small,) if isinstance(small, str) else tuple(small)
+    bullets = (small,) if isinstance(small, str) else _texts(small)
     if not bullets:
-        raise CatalogueError(f"product {raw['asin']} has an empty small_description")
+        raise ValueError(f"product {raw['asin']} has an empty small_description")
     prices = _prices(raw)
     return Product(
-        asin=raw["asin"],
-        category=raw["category"],
+        asin=_text(raw["asin"]),
+        category=_text(raw["category"]),
         query=raw["query"].lower().strip(),
-        product_category=raw["product_category"],
-        title=raw["name"],
-        description=raw["full_description"],
+        product_category=_text(raw["product_category"]),
+        title=_text(raw["name"]),
+        description=_text(raw["full_description"]),
         bullets=bullets,
-        attributes=tuple(extra.get("attributes", _NO_ATTRIBUTES)),
+        attributes=attributes,
         prices=prices,
         price_tag=" to ".join(f"${price}" for price in prices),
         options=_options(raw["customization_options"] or {}),
-        instruction=_instruction(raw["asin"], extra),
-        human_instructions=tuple(
-            _human_instruction(entry) for entry in human if entry["instruction_attributes"]
-        ),
+        instruction=instruction,
+        human_instructions=human_instructions,
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[:40]!r} should be text")
+    return value
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{str(values)[:40]!r} should be a list of texts")
+    return tuple(map(_text, cast(Sequence[object], values)))
 
 
 def _prices(raw: Mapping[str, Any]) -> tuple[float, ...]:
@@ -189,7 +216,7 @@ def _prices(raw: Mapping[str, Any]) -> tuple[float, ...]:
         return (_NO_PRICE,)
     amounts = raw["pricing"].split("$")[1:]
     if not amounts:
-        raise CatalogueError(f"product {raw['asin']} has the price '{raw['pricing']}', without $")
+        raise ValueError(f"product {raw['asin']} has the price '{raw['pricing']}', without $")
     return tuple(float(re.sub(r"[^\d.]", "", amount)) for amount in amounts[:2])
 
 
@@ -204,18 +231,27 @@ def _options(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _instruction(asin: str, extra: Mapping[str, Any]) -> Instruction | None:
+def _attributes(
+    asin: str,
+    extra: Any,  # noqa: ANN401 - JSON
+) -> tuple[tuple[str, ...], Instruction | None]:
+    """Read a product's attributes, and the instruction of its synthetic goals if it has one."""
+    own = _texts(extra.get("attributes", _NO_ATTRIBUTES))
     if extra.get("instruction") is None:
-        return None
-    attributes = extra.get("instruction_attributes")
-    if not attributes:
-        raise CatalogueError(f"product {asin} has an instruction without attributes")
-    return Instruction(extra["instruction"], tuple(attributes))
+        return own, None
+    required = extra.get("instruction_attributes")
+    if not required:
+        raise ValueError(f"product {asin} has an instruction without attributes")
+    return own, Instruction(_text(extra["instruction"]), _texts(required))
 
 
-def _human_instruction(raw: Mapping[str, Any]) -> Instruction:
-    return Instruction(
-        raw["instruction"].strip("."),
-        tuple(raw["instruction_attributes"]),
-        tuple(raw["instruction_options"]),
+def _human_instructions(entries: Any) -> tuple[Instruction, ...]:  # noqa: ANN401 - JSON
+    return tuple(
+        Instruction(
+            entry["instruction"].strip("."),
+            _texts(entry["instruction_attributes"]),
+            _texts(entry["instruction_options"]),
+        )
+        for entry in entries
+        if entry["instruction_attributes"]
     )

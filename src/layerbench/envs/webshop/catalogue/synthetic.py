@@ -83,7 +83,7 @@ def ensure_index() -> Path:
     def build(empty: Path) -> None:
         with tempfile.TemporaryDirectory() as files:
             write(Path(files), num_products=NUM_PRODUCTS, seed=0)
-            index.build(empty, published.find_files(Path(files)), source=SOURCE, about={})
+            index.build(empty, published.find_files(Path(files)), about={})
 
     make_once(folder, build)
     return folder

@@ -1,0 +1,66 @@
+"""The installed package that an environment comes with."""
+
+import functools
+import json
+import sys
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from layerbench.hashing import file_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class EnvPackage:
+    """Where the code of an environment comes from.
+
+    Attributes:
+        name: Name of the distribution; empty if the module belongs to none.
+        version: Version of the distribution; empty likewise.
+        module_sha256: Hash of the module's file where it belongs to no distribution; else empty.
+    """
+
+    name: str = ""
+    version: str = ""
+    module_sha256: str = ""
+
+
+@functools.cache
+def package_of(module: str) -> EnvPackage:
+    """Find the distribution that a module was installed with, or else hash its file.
+
+    >>> package_of("layerbench.envs.keydoor.env").name
+    'layerbench'
+    """
+    origin = _origin(module)
+    for name in _distributions(module.partition(".")[0]):
+        found = metadata.distribution(name)
+        if origin is None or _holds(found, origin):
+            return EnvPackage(name=name, version=found.version)
+    return EnvPackage(module_sha256=file_sha256(origin) if origin else "")
+
+
+def _origin(module: str) -> Path | None:
+    loaded = sys.modules.get(module)
+    file = getattr(loaded, "__file__", None)
+    if file is None:
+        spec = util.find_spec(module)
+        file = spec.origin if spec is not None and spec.has_location else None
+    return Path(file) if file else None
+
+
+def _distributions(top: str) -> list[str]:
+    # To ask for all of them takes a fifth of a second.
+    if top == __name__.partition(".")[0]:
+        return [top]
+    return metadata.packages_distributions().get(top, [])
+
+
+def _holds(found: metadata.Distribution, origin: Path) -> bool:
+    """Tell whether a file was installed with a distribution, which a local one may shadow."""
+    if found.name == __name__.partition(".")[0]:
+        return True
+    text = found.read_text("direct_url.json")
+    if text and json.loads(text).get("dir_info", {}).get("editable"):
+        return True
+    return any(Path(str(found.locate_file(file))) == origin for file in found.files or ())
