@@ -318,6 +318,35 @@ def test_what_is_not_there_is_said_not_to_have_been_checked(forged: Path, tmp_pa
     }
 
 
+def test_a_record_of_an_environment_that_is_not_installed_is_checked_in_all_else(
+    forged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "alone"
+    forged.rename(folder)
+
+    def elsewhere(data: Data) -> None:
+        data["env"].update(name="chess", package="chess-gym", package_version="1.2")
+        data["settings"]["env"]["name"] = "chess"
+
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("name: keydoor", "name: chess"))
+    report = change_record(folder, elsewhere)
+    assert report.wrong == ()
+    missing = "environment 'chess' of package chess-gym 1.2 is not installed here"
+    assert sum(missing in line for line in report.unchecked) == 3
+    assert {"form", "selection", "training", "evaluations", "differences", "episodes"} < set(
+        report.passed
+    )
+    assert {"metrics", "weights"} < set(report.passed)
+    # Other contradictions are still found.
+    report = change_record(folder, lambda d: d["selection"].update(share=0.001))
+    assert [line.partition(",")[0] for line in report.wrong] == ["selection.share is 0.001"]
+    capsys.readouterr()
+    assert cli.main(["leaderboard", str(folder)]) == 0
+    assert "layerbench/KeyDoor-v0" in capsys.readouterr().out
+    assert cli.main(["view", str(folder), "--out", str(tmp_path / "page.html")]) == 0
+
+
 def test_a_forged_line_cannot_reach_the_terminal(forged: Path) -> None:
     report = change_record(forged, lambda d: d.update(preset="\x1b[31m\nok         everything"))
     text = "\n".join(report.lines())

@@ -72,6 +72,7 @@ def _counts(
         f"episodes     {sum(by_split.values()):,} of {played}: {splits}",
         f"requests     at most {requests:,}: {turns} turns an episode; "
         f"{config.model.concurrency} at once",
+        *identity.notes,
         f"prompts      about {prompt:,} tokens, {requests * prompt:,} in all requests, by "
         f"characters / {_CHARS_PER_TOKEN} of the first prompts of {len(queries)} tasks; later ones "
         f"are longer: they tell up to {config.agent.history} turns more",

@@ -61,8 +61,12 @@ def fingerprint_of(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def restore(settings: Mapping[str, Any]) -> RunConfig:
+def restore(settings: Mapping[str, Any], *, installed: bool = True) -> RunConfig:
     """Read the settings of a record, and check them like typed ones.
+
+    Args:
+        settings: The settings.
+        installed: Refuse an environment that is not installed here.
 
     Raises:
         SettingsError: They are not all there, or not all of them can be a run's.
@@ -78,7 +82,8 @@ def restore(settings: Mapping[str, Any]) -> RunConfig:
     # What was converted or filled in on the way was of another form.
     if changed := first_difference(as_dict(config), dict(settings)):
         raise SettingsError(f"the settings cannot be read: {changed}")
-    overrides.check_choice("env.name", config.env.name, sorted(registry.SPECS))
+    if installed:
+        overrides.check_choice("env.name", config.env.name, sorted(registry.SPECS))
     overrides.check_choice("preset", config.preset, validate.PRESETS)
     validate.check(config)
     return config

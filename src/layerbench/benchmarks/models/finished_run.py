@@ -50,7 +50,8 @@ class FinishedRun:
         Raises:
             SettingsError: They cannot be read, or ask for code that comes with the model.
         """
-        config = serialize.restore(self.record.settings)
+        # A model can be taken from a run without the environment that it was trained in.
+        config = serialize.restore(self.record.settings, installed=False)
         # The folder may be from elsewhere: its word is no consent to run code here.
         if config.model.trust_remote_code:
             raise SettingsError(

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from layerbench.benchmarks.config.identity import origin_settings
 from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.envs.types import TaskSource
 
 _IMMATERIAL = frozenset(
     {
@@ -39,7 +41,8 @@ class BoardKey:
     Attributes:
         gym_id: Gymnasium id with its version.
         env_version: Version of the environment's engine or data.
-        games: Source of the games; ``alfworld-gen`` is not comparable with published ALFWorld.
+        games: Source of the games, of the train split and the scored one; ``alfworld-gen`` is not
+            comparable with published ALFWorld.
         split: Name of the split of tasks that were scored.
         tasks_sha256: Hash of the list of tasks and their numbers of episodes.
         model: Hub name, folder or ``embedded``.
@@ -68,7 +71,7 @@ def board_key(record: RunRecord, evaluation: Evaluation) -> BoardKey:
     return BoardKey(
         gym_id=record.env.gym_id,
         env_version=record.env.version,
-        games=record.env.source,
+        games=games_of(record, evaluation.split),
         split=evaluation.split,
         tasks_sha256=_sha256([[o.task_id, o.count.planned] for o in evaluation.outcomes]),
         model=record.model.name,
@@ -81,8 +84,18 @@ def board_key(record: RunRecord, evaluation: Evaluation) -> BoardKey:
 
 
 def material_settings(record: RunRecord) -> dict[str, Any]:
-    """List the settings that must be equal within a table, by dotted name."""
+    """List the settings that must be equal within a table, by dotted name.
+
+    Settings that say where the tasks lie have no value: their source is compared instead.
+    """
     flat = _flatten(record.settings)
+    # Kept without a value: a record without them would be in another table than one with the
+    # default.
+    flat |= {
+        name: None
+        for option in origin_settings(record.env.name)
+        if (name := f"env.options.{option}") in flat
+    }
     # read_from has the origin of layers and rates, which are settings themselves.
     # Sorted here, since ``_sha256`` hashes a dict in its own order.
     return {
@@ -90,6 +103,16 @@ def material_settings(record: RunRecord) -> dict[str, Any]:
         for name, value in sorted(flat.items())
         if name not in _IMMATERIAL and not name.startswith("read_from.")
     }
+
+
+def games_of(record: RunRecord, split: str) -> str:
+    """Name the source of the tasks that were trained on and of a split that was scored."""
+    env = record.env
+    if env.splits_sha256 is None:
+        return env.source
+    kind = env.source.rpartition("-")[0]
+    hashes = {s: env.splits_sha256[s] for s in (env.train_split, split) if s in env.splits_sha256}
+    return TaskSource(kind, by_split=hashes).name
 
 
 def short_name(key: BoardKey) -> str:

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from layerbench import untrusted_files
 from layerbench.agents.pretrained import names
 from layerbench.benchmarks.config import plain_yaml, serialize
+from layerbench.benchmarks.config.identity import PresentSource, without_origin
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, HeldError, SchemaError, SettingsError
 from layerbench.benchmarks.records import json_codec, run_record
@@ -49,11 +50,13 @@ class RunState:
         started: Time of the start, ISO 8601, UTC.
         weights_sha256: Hash of the base model; ``unknown`` if it is behind an endpoint.
         revision: Git commit of the code.
+        source: Source of the tasks; None in folders from before it was kept.
     """
 
     started: str
     weights_sha256: str
     revision: str
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +124,22 @@ class RunFolder:
         """Name a file of one evaluation, kept until the run is finished."""
         return self.path / "evaluations" / f"{phase}-{split}.{suffix}"
 
-    def check(self, config: RunConfig, start: Start) -> RunRecord | None:
+    def check(
+        self, config: RunConfig, start: Start, *, present: PresentSource | None = None
+    ) -> RunRecord | None:
         """Check that a run could start in the folder, without changing anything.
+
+        Args:
+            config: The settings.
+            start: What a start does with a run that is there.
+            present: The source of the tasks as it is now; None looks at it.
 
         Returns:
             The record, if the run is finished and ``start`` keeps it.
 
         Raises:
             SettingsError: The path is no folder, or the folder holds something else, a run of
-                other settings, or nothing to resume.
+                other settings or on other tasks, or nothing to resume.
             FormatError: The record cannot be read.
         """
         try:
@@ -138,8 +148,9 @@ class RunFolder:
                 raise SettingsError(f"there is no run to resume in {self.path}")
             if not is_run or start is Start.FRESH:
                 return None
-            self._check_settings(config)
-            return self._record() if self.record.exists() else None
+            record = self._record() if self.record.exists() else None
+            self._check_settings(config, record, present or PresentSource(config.env))
+            return record
         except OSError as error:
             raise SettingsError(
                 f"{self.path} cannot be read ({error.strerror}): choose another folder"
@@ -195,8 +206,8 @@ class RunFolder:
         """Write the state of the first start; at later starts, return that one instead.
 
         Raises:
-            SettingsError: The base model is not that of the first start, or the state cannot be
-                read.
+            SettingsError: The base model or the tasks are not those of the first start, or the
+                state cannot be read.
         """
         if not self.state.exists():
             json_codec.write(self.state, state)
@@ -206,6 +217,8 @@ class RunFolder:
             raise SettingsError(
                 f"the model's weights changed since the run in {self.path} began: use --fresh"
             )
+        if first.source not in (None, state.source):
+            raise SettingsError(self._other_tasks(str(first.source), str(state.source)))
         return first
 
     def first_state(self) -> RunState:
@@ -249,13 +262,21 @@ class RunFolder:
             raise SettingsError(f"{self.path} is not empty and holds no run: choose another")
         return False
 
-    def _check_settings(self, config: RunConfig) -> None:
-        """Refuse to go on with a run of other settings."""
+    def _check_settings(
+        self, config: RunConfig, record: RunRecord | None, present: PresentSource
+    ) -> None:
+        """Refuse to go on with a run of other settings, or on other tasks."""
         try:
             stored = read_settings(self.path)
         except SettingsError as error:
             raise SettingsError(f"{error}: use --fresh to start anew, or another --out") from error
-        changed = serialize.first_difference(serialize.as_dict(config), stored)
+        played = record.env.source if record else self._first_source()
+        is_same = played is not None and played == present.name
+        settings: dict[str, Any] = serialize.as_dict(config)
+        if is_same:
+            # Tasks that were moved, or are named by another spelling of the path, are the same.
+            settings, stored = without_origin(settings), without_origin(stored)
+        changed = serialize.first_difference(settings, stored)
         if changed:
             # Layers read from a sweep's results differ once the results do.
             asked = config.read_from.layers.asked or config.read_from.lr_scale.asked
@@ -264,6 +285,18 @@ class RunFolder:
                 + (f"{asked} has changed, so write out what is there; or " if asked else "")
                 + "use --fresh to replace it, or another --out"
             )
+        # Tasks that are missing here cannot be compared, but what they were played for can be read.
+        if not is_same and played is not None and present.name is not None:
+            raise SettingsError(self._other_tasks(played, present.name))
+
+    def _first_source(self) -> str | None:
+        return _read(RunState, self.state).source if self.state.exists() else None
+
+    def _other_tasks(self, there: str, here: str) -> str:
+        return (
+            f"{self.path} holds a run on other tasks ({there} there, {here} here): their files "
+            "have changed, so put them back, use --fresh to replace the run, or another --out"
+        )
 
     def _record(self) -> RunRecord:
         try:

@@ -41,6 +41,12 @@ class EnvRecord:
         version: Version of the environment's engine or data.
         train_split: Split of the training tasks.
         eval_splits: Splits of the scored tasks.
+        splits_sha256: Hash of the files of each split, where the tasks are read from files of their
+            own; ``source`` ends in the hash of all. None where they are not.
+        package: Name of the installed package that the environment comes with; None if it comes
+            with none, and in older records.
+        package_version: Version of the package; None likewise.
+        module_sha256: Hash of the environment's module where it comes with no package; else None.
     """
 
     name: str
@@ -49,6 +55,10 @@ class EnvRecord:
     version: str
     train_split: str
     eval_splits: tuple[str, ...]
+    splits_sha256: Mapping[str, str] | None = None
+    package: str | None = None
+    package_version: str | None = None
+    module_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

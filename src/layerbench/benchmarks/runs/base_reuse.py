@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layerbench.benchmarks.config.identity import without_origin
 from layerbench.benchmarks.records import episodes, json_codec, run_record
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import (
@@ -75,8 +76,10 @@ def reuse_base_evaluation(
 
 def _difference(record: RunRecord, conditions: Conditions) -> str:
     """Name the first condition that differs; empty if none does."""
+    # Where the tasks lie does not matter: the environment's source says what they are.
+    there, here = without_origin(record.settings), without_origin(conditions.settings)
     for name in _EVALUATION_SETTINGS:
-        if record.settings[name] != conditions.settings[name]:
+        if there[name] != here[name]:
             return f"setting of {name}"
     pairs = {
         "environment": (record.env, conditions.env),

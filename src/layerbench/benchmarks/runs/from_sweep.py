@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.schema import RunConfig, SourceConfig
-from layerbench.benchmarks.errors import SettingsError
+from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.leaderboard import contributions
 from layerbench.benchmarks.leaderboard.contributions import SweptTable
 from layerbench.benchmarks.records.comparability import BoardKey
 from layerbench.envs import registry
+from layerbench.envs.data_files import DataFileError
 from layerbench.rl.lr_scales import contribution_scales, spell_scales
 from layerbench.rl.selection import parse_selection, spell_layers
 
@@ -68,13 +70,12 @@ def _top(reference: str, table: SweptTable) -> str:
 def _table(results: str, config: RunConfig) -> SweptTable:
     """Find the one table to read the run's layers from, with every contribution defined."""
     tables = contributions.read(Path(results))
-    identity = registry.describe(registry.find(config.env.name), config.env.options)
-    env = (identity.gym_id, identity.source, identity.version)
-    candidates = [t for t in tables if (t.key.gym_id, t.key.games, t.key.env_version) == env]
+    here = identify(config.env)
+    candidates = [table for table in tables if _is_of_same_tasks(table.key, config)]
     if not candidates:
         others = sorted({f"{t.key.gym_id} {t.key.games}" for t in tables})
         raise SettingsError(
-            f"{results} has no layers trained alone in {identity.gym_id} {identity.source}, "
+            f"{results} has no layers trained alone in {here.gym_id} {here.source}, "
             f"but in: {', '.join(others) or 'nothing'}"
         )
     # Of several tables, those of the run's own model, first split, algorithm and preset; where no
@@ -97,6 +98,21 @@ def _table(results: str, config: RunConfig) -> SweptTable:
             f"layer {layer} of table {table.name} in {results} has no contribution: {reason}"
         )
     return table
+
+
+def _is_of_same_tasks(key: BoardKey, config: RunConfig) -> bool:
+    """Tell whether a table is of the environment and the games that these settings name."""
+    spec, env = registry.find(config.env.name), config.env
+    if key.gym_id != spec.gym_id:
+        return False
+    try:
+        here = registry.describe(spec, env.options, splits=(env.train_split, key.split))
+    except DataFileError:
+        raise
+    # The table's split is one of another source.
+    except UserError:
+        return False
+    return (key.games, key.env_version) == (here.source, here.version)
 
 
 def _describe(table: SweptTable) -> str:

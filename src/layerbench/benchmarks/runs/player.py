@@ -18,6 +18,7 @@ from layerbench.benchmarks.runs.breakdown import check_played
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.envs import registry
 from layerbench.envs.pool import EnvPool
+from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share
 
@@ -151,12 +152,23 @@ def open_pool(env: EnvConfig, *, one_by_one: bool = False) -> EnvPool:
     )
 
 
-def first_state(folder: RunFolder, reporter: Reporter, *, weights_sha256: str) -> RunState:
-    """Get the state of the run's first start, and write it if that is this one."""
+def first_state(
+    folder: RunFolder, reporter: Reporter, identity: EnvIdentity, *, weights_sha256: str
+) -> RunState:
+    """Get the state of the run's first start, and write it if that is this one.
+
+    What a user should know of the tasks is reported.
+
+    Raises:
+        SettingsError: The base model or the tasks are not those of the first start.
+    """
+    for note in identity.notes:
+        reporter.say(note)
     state = RunState(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         weights_sha256=weights_sha256,
         revision=provenance.code().revision,
+        source=identity.source,
     )
     first = folder.remember(state)
     if first.revision != state.revision:

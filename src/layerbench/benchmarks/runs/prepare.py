@@ -17,6 +17,7 @@ from layerbench.agents.context import Tokenizer
 from layerbench.agents.pretrained import loading as pretrained
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.config import validate
+from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.schema import AgentConfig, EnvConfig, RunConfig
 from layerbench.benchmarks.config.selected_layers import selection_of
 from layerbench.benchmarks.errors import SettingsError, UserError
@@ -135,7 +136,7 @@ def list_tasks(
             seed=config.seed,
             settings=f"env.train_split={env.train_split} and train.tasks",
         )
-    return registry.describe(spec, env.options), eval_tasks, train_tasks
+    return identify(env), eval_tasks, train_tasks
 
 
 def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, settings: str) -> tuple[Task, ...]:

@@ -8,8 +8,10 @@ import torch
 
 from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks.config import serialize
+from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.config.selected_layers import recorded_name
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import provenance, run_record
 from layerbench.benchmarks.records.run_folder import RunState
 from layerbench.benchmarks.records.run_record import (
@@ -56,7 +58,15 @@ def evaluation_record(  # noqa: PLR0913 - none of them follows from another
         selection: The trained layers; none for an endpoint.
         hardware: The machine.
         endpoint: Usage of the endpoint; None where the model ran here.
+
+    Raises:
+        SettingsError: The files that the tasks are read from changed since the run began.
     """
+    if identify(config.env).source != identity.source:
+        raise SettingsError(
+            f"the files of {identity.source} changed while the run was under way: put them back, "
+            "or use --fresh"
+        )
     code = provenance.code()
     return RunRecord(
         schema=run_record.SCHEMA,
@@ -125,6 +135,10 @@ def env_record(config: RunConfig, identity: EnvIdentity) -> EnvRecord:
         version=identity.version,
         train_split=config.env.train_split,
         eval_splits=tuple(config.env.eval_splits),
+        splits_sha256=identity.by_split or None,
+        package=identity.package.name or None,
+        package_version=identity.package.version or None,
+        module_sha256=identity.package.module_sha256 or None,
     )
 
 

@@ -41,7 +41,9 @@ def execute(
     """
     config = prepared.config
     weights = weights_hash(prepared.model)
-    state = processes.first(lambda: first_state(folder, reporter, weights_sha256=weights))
+    state = processes.first(
+        lambda: first_state(folder, reporter, prepared.identity, weights_sha256=weights)
+    )
     if base is not None:
         base_reuse.reuse_base_evaluation(base, folder, _conditions(prepared, state), reporter)
     with open_pool(config.env) as pool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.benchmarks.config import serialize
+from layerbench.benchmarks.config.identity import PresentSource
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, SchemaError
 from layerbench.benchmarks.records import metrics_log, run_record
@@ -41,10 +42,13 @@ class PlannedRun:
     Attributes:
         config: The run's settings.
         folder: The run's folder, which need not exist yet.
+        present: The source of its tasks as it is now, one for all runs of a sweep; None looks at it
+            each time.
     """
 
     config: RunConfig
     folder: RunFolder
+    present: PresentSource | None = None
 
     @property
     def trains(self) -> bool:
@@ -71,7 +75,7 @@ class PlannedRun:
             SchemaError: The record is of another schema version.
         """
         try:
-            return self.folder.check(self.config, Start.CONTINUE)
+            return self.folder.check(self.config, Start.CONTINUE, present=self.present)
         # A FormatError too, but the record is whole: a run over it would lose results.
         except SchemaError:
             raise
@@ -119,17 +123,18 @@ def make_plan(config: RunConfig, *, layers: Iterable[int], seeds: Sequence[int])
         seeds: Seeds of training.
     """
     selections = [FULL_SELECTION, *map(str, layers)]
+    present = PresentSource(config.env)
     return SweepPlan(
-        base=tuple(_planned(config, BASE_SELECTION, seed) for seed in seeds),
+        base=tuple(_planned(config, BASE_SELECTION, seed, present) for seed in seeds),
         trained=tuple(
-            _planned(config, selection, seed) for seed in seeds for selection in selections
+            _planned(config, selection, seed, present) for seed in seeds for selection in selections
         ),
     )
 
 
 def base_of(config: RunConfig) -> RunFolder:
     """Name the folder of the run that scores the base model of the same sweep and seed."""
-    return _planned(config, BASE_SELECTION, config.seed).folder
+    return _planned(config, BASE_SELECTION, config.seed, None).folder
 
 
 def comparable_records(root: Path, config: RunConfig) -> Iterator[RunRecord]:
@@ -171,10 +176,12 @@ def seconds_left(
     return max(math.fsum(left) / jobs, max(left, default=0.0))
 
 
-def _planned(config: RunConfig, layers: str, seed: int) -> PlannedRun:
+def _planned(
+    config: RunConfig, layers: str, seed: int, present: PresentSource | None
+) -> PlannedRun:
     run_config = copy.deepcopy(config)
     run_config.layers, run_config.seed = layers, seed
-    return PlannedRun(run_config, RunFolder(default_path(run_config)))
+    return PlannedRun(run_config, RunFolder(default_path(run_config)), present)
 
 
 def _without_layers_and_seed(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,9 @@ def check_replay(submission: Submission) -> Iterator[Remark]:
     if not submission.folder.episodes.exists():
         yield Unchecked(f"replay: there is no {submission.folder.episodes.name}")
         return
+    if submission.obstacle:
+        yield Unchecked(f"replay: {submission.obstacle}")
+        return
     try:
         rows = episodes.read(submission.folder.episodes)
         tasks = {split: _tasks(submission, split) for split in config.env.eval_splits}

@@ -24,7 +24,9 @@ from layerbench.benchmarks.verify.fields import (
 from layerbench.benchmarks.verify.files import check_config, check_metrics
 from layerbench.benchmarks.verify.replay import check_replay
 from layerbench.benchmarks.verify.submission import Check, Remark, Submission, Unchecked, Wrong
+from layerbench.benchmarks.verify.tasks_here import obstacle
 from layerbench.benchmarks.verify.weights import check_weights
+from layerbench.envs import registry
 
 _CHECKS: Mapping[str, Check] = {
     "identity": check_identity,
@@ -94,10 +96,14 @@ def check(path: Path) -> Report:
         raise SettingsError(f"{file} is no file: name a record.json or its folder")
     try:
         record = run_record.read(file)
-        submission = Submission(RunFolder(file.parent), record, serialize.restore(record.settings))
+        # A record may be of an environment that is not installed here: the rest can be checked.
+        config = serialize.restore(record.settings, installed=record.env.name in registry.SPECS)
     except ValueError as error:
         # Without fields and settings no other check can run.
         return Report(file, (("form", Wrong(str(error))),), ())
+    submission = Submission(
+        RunFolder(file.parent), record, config, obstacle(record.env, config.env)
+    )
     remarks: list[tuple[str, Remark]] = []
     passed = ["form"]
     for name, run in _CHECKS.items():

@@ -16,11 +16,13 @@ class Submission:
         folder: Folder of the record; any of a run's other files may be missing.
         record: The record.
         config: The record's settings.
+        obstacle: Why its tasks cannot be played on this machine; empty where they can.
     """
 
     folder: RunFolder
     record: RunRecord
     config: RunConfig
+    obstacle: str = ""
 
     @property
     def trains(self) -> bool:

@@ -1,0 +1,56 @@
+"""Whether the tasks of a record are on this machine, so that its episodes can be replayed."""
+
+import re
+
+from layerbench.benchmarks.config.identity import identify
+from layerbench.benchmarks.config.schema import EnvConfig
+from layerbench.benchmarks.records.run_record import EnvRecord
+from layerbench.envs import registry
+from layerbench.envs.registry import EnvIdentity
+
+_HASHED = re.compile(r"(.+)-([0-9a-f]{64})")
+_SHOWN_DIGITS = 12
+
+
+def obstacle(env: EnvRecord, config: EnvConfig) -> str:
+    """Say why the episodes of a record could not be replayed here; empty where they can."""
+    if config.name not in registry.SPECS:
+        package = f" of package {env.package} {env.package_version}" if env.package else ""
+        return (
+            f"environment {env.name!r}{package} is not installed here: its episodes could not be "
+            "replayed"
+        )
+    try:
+        identity = identify(config)
+    # A foreign record's options, and what lies where they point.
+    except (ValueError, TypeError, OSError) as error:
+        return str(error)
+    return _other_files(env, identity)
+
+
+def is_of_files(env: EnvRecord, identity: EnvIdentity) -> bool:
+    """Tell whether record and machine have the same kind of source, which files decide."""
+    there, here = _HASHED.fullmatch(env.source), _HASHED.fullmatch(identity.source)
+    return there is not None and here is not None and there[1] == here[1]
+
+
+def _other_files(env: EnvRecord, identity: EnvIdentity) -> str:
+    """Say which of the files that were scored are others here; empty where none is."""
+    if not is_of_files(env, identity) or env.source == identity.source:
+        return ""
+    if env.splits_sha256 is None or not identity.by_split:
+        return _differ(
+            "its files", env.source.rpartition("-")[2], identity.source.rpartition("-")[2]
+        )
+    for split in env.eval_splits:
+        there, here = env.splits_sha256.get(split, ""), identity.by_split.get(split)
+        if here is None:
+            return f"split {split!r} is not on this machine"
+        if there != here:
+            return _differ(f"the files of split {split!r}", there, here)
+    return ""
+
+
+def _differ(what: str, there: str, here: str) -> str:
+    there, here = there[:_SHOWN_DIGITS], here[:_SHOWN_DIGITS]
+    return f"{what} have the hash {there} in the record, {here} on this machine"
