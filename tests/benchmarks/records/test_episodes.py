@@ -86,7 +86,7 @@ def test_no_tables_merge_to_an_empty_one(tmp_path: Path) -> None:
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "episodes.parquet"
     path.write_bytes(b"PAR1 not really")
-    with pytest.raises(ValueError, match=r"episodes\.parquet is no table of episodes"):
+    with pytest.raises(ValueError, match=r"episodes\.parquet is damaged: Parquet magic"):
         episodes.read(path)
 
 

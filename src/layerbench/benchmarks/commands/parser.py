@@ -14,7 +14,7 @@ from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs.choices import nearest
 from layerbench.rl.settings import Algorithm
 
-DONE, FAILED, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, MISTAKE, INTERRUPTED, CLOSED = 0, 1, 2, 130, 141
 """Exit statuses."""
 
 # Settings that users know from other tools by the name of the section alone.

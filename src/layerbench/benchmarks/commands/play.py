@@ -28,9 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Play one episode."""
     from layerbench.benchmarks.commands.play_episode import find_task, play_episode
+    from layerbench.benchmarks.config.schema import SEED
+    from layerbench.benchmarks.errors import SettingsError
     from layerbench.benchmarks.runs import resolve
     from layerbench.envs import registry
 
+    if requirement := SEED.requirement(args.seed):
+        raise SettingsError(f"--seed must be {requirement}, got {args.seed}")
     # Without layers to train, the check lets any split be played, the training split included.
     env = resolve.load(args.env, [*settings, "layers=none"]).env
     spec = registry.find(env.name)

@@ -3,6 +3,7 @@
 Not by omegaconf, to which a text such as ``${x}`` refers to another value.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,8 @@ def read(text: str) -> object:
         return yaml.load(text, Loader=_PlainLoader)
     except yaml.YAMLError as error:
         # The text of a YAML error has four lines; its problem is one.
-        raise ValueError(getattr(error, "problem", None) or str(error)) from error
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise ValueError(problem) from error
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -36,8 +38,9 @@ class _PlainLoader(yaml.SafeLoader):
 
     _depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
+    # ``index`` is None for the whole, which PyYAML's types do not know.
+    def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401
+        if self.check_event(yaml.AliasEvent):  # pyright: ignore[reportUnknownMemberType]
             raise yaml.MarkedYAMLError(problem="it has references (&name and *name)")
         self._depth += 1
         if self._depth > _DEEPEST:
@@ -47,7 +50,8 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        if repeated := [name for name in names if names.count(name) > 1][:1]:
-            raise yaml.MarkedYAMLError(problem=f"the key '{repeated[0]}' is there twice")
+        names = Counter(str(key.value) for key, _ in node.value)
+        for name, times in names.items():
+            if times > 1:
+                raise yaml.MarkedYAMLError(problem=f"the key '{name[:80]}' is there twice")
         return super().construct_mapping(node, deep)

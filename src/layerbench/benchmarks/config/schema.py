@@ -27,10 +27,9 @@ MOST_EVALUATED = 1_000_000
 
 _PLAYED = "more would not be played in weeks"
 
-_PLAYED = "they would not be played in a year"
-
 # One word of numpy's SeedSequence: of two words, 2**32 would give the numbers of the path (0, 1).
-Seed = Annotated[int, Range(0, 2**32 - 1)]
+SEED = Range(0, 2**32 - 1)
+Seed = Annotated[int, SEED]
 
 
 # The sections here are not frozen, unlike other types: ``runs/resolve.py`` fills in settings that

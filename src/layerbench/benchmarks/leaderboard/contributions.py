@@ -11,6 +11,10 @@ from layerbench.benchmarks.leaderboard import build, json_csv
 from layerbench.benchmarks.leaderboard.types import Board, Role, is_alone
 from layerbench.benchmarks.records import json_codec
 from layerbench.benchmarks.records.comparability import BoardKey
+from layerbench.benchmarks.records.run_record import MOST_LAYERS
+
+# Far more than any layer contributes, where the full model gains 1.
+_LARGEST = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,8 @@ def _from_board(board: Board) -> SweptTable:
 
 
 def _read_file(path: Path) -> tuple[SweptTable, ...]:
-    content = path.read_bytes()
-    data = json_codec.parse(content.decode("utf-8", errors="replace"), where=str(path))
+    text = json_codec.read_text(path)
+    data = json_codec.parse(text, where=str(path))
     schema = data.get("schema") if isinstance(data, dict) else None
     # True == 1 in Python.
     if schema != json_csv.SCHEMA or schema is True:
@@ -99,8 +103,8 @@ def _read_file(path: Path) -> tuple[SweptTable, ...]:
     # A file that was edited by hand can lack any field, or hold any type in it.
     try:
         boards = cast(dict[str, Any], data)["boards"]
-        return _with_layers(_from_json(board, sha256=_hash([content])) for board in boards)
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        return _with_layers(_from_json(board, sha256=_hash([text.encode()])) for board in boards)
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError, ArithmeticError) as error:
         raise FormatError(f"{path} is a damaged leaderboard: {error}") from error
 
 
@@ -110,9 +114,10 @@ def _from_json(board: Mapping[str, Any], *, sha256: str) -> SweptTable:
         if is_alone(Role(row["role"]), row["layers"], row["selection"]):
             estimate = row["contribution"]["estimate"]
             value = None if estimate is None else float(estimate["value"])
-            alone.append(
-                _Layer(int(row["layers"][0]), value, str(row["contribution"]["undefined"]))
-            )
+            number = int(row["layers"][0])
+            if not 0 <= number < MOST_LAYERS or abs(value or 0.0) > _LARGEST:
+                raise ValueError(f"layer {number} cannot have contributed {value}")
+            alone.append(_Layer(number, value, str(row["contribution"]["undefined"])))
     return _table(
         str(board["name"]),
         json_codec.decode(BoardKey, board["key"], where="its key"),

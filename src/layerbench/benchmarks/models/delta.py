@@ -61,7 +61,7 @@ def read(folder: Path) -> Delta:
         FormatError: It has another form or version.
     """
     path = folder / FACTS
-    data = json_codec.parse(path.read_text(encoding="utf-8"), where=str(path))
+    data = json_codec.parse(json_codec.read_text(path), where=str(path))
     # The version first: "lacks field" would mislead about a delta of another version.
     version = data.get("schema") if isinstance(data, dict) else None
     # True == 1 in Python.

@@ -70,12 +70,12 @@ def find(roots: Sequence[Path]) -> DiscoveredRuns:
     unfinished: list[Path] = []
     for folder in _run_folders(roots):
         path = folder / _RECORD
-        if not path.exists():
-            unfinished.append(folder)
-            continue
         try:
+            if not path.exists():
+                unfinished.append(folder)
+                continue
             finished.append(FoundRecord(path, run_record.read(path)))
-        except (FormatError, OSError, UnicodeDecodeError) as error:
+        except (FormatError, OSError) as error:
             broken.append(BrokenRecord(path, _one_line(error, path)))
     return DiscoveredRuns(tuple(finished), tuple(broken), tuple(unfinished))
 
@@ -103,5 +103,8 @@ def _folders_under(root: Path) -> Iterator[Path]:
 
 
 def _one_line(error: Exception, path: Path) -> str:
+    # An OSError's own text repeats the path, too.
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     # Some messages begin with the path, which is shown beside the reason.
     return " ".join(str(error).removeprefix(f"{path} ").removeprefix(f"{path}: ").split())

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from layerbench import untrusted_files
 from layerbench.agents.types import Trajectory, Turn
-from layerbench.benchmarks.errors import FormatError
+from layerbench.benchmarks.config.schema import MOST_EVALUATED
+from layerbench.benchmarks.errors import FormatError, UserError
 
 # pyarrow has no type information; read as Any, it needs no exception in every line below.
 pa: Any = importlib.import_module("pyarrow")
@@ -54,6 +56,14 @@ _EPISODE_COLUMNS = (
 _TURN_COLUMNS = ("observation", "anchor", "admissible", "response", "valid", "reward")
 _SCHEMA = pa.schema(list(COLUMNS.items()))
 
+# Bounds on what others may have written: more than all evaluations of a run that can be read.
+_LARGEST_FILE = 4_000_000_000  # bytes
+_MOST_ROWS = 10 * MOST_EVALUATED
+_MOST_VALUES = 20 * _MOST_ROWS
+_MOST_DECODED = 8_000_000_000  # bytes
+_BATCH_ROWS = 1024
+_LONGEST_SHOWN = 400
+
 
 def write(path: Path, trajectories: Sequence[Trajectory], *, phase: str, split: str) -> None:
     """Write the turns of one evaluation, in the order of its episodes; replaces the file."""
@@ -81,22 +91,43 @@ def read(path: Path) -> list[dict[str, Any]]:
     Raises:
         FormatError: The file is no table, has other columns, or lacks a value.
     """
+    rows: list[dict[str, Any]] = []
     try:
-        table = pq.read_table(path)
-    except pa.ArrowException as error:
-        raise FormatError(f"{path} is no table of episodes: {error}") from error
-    if not table.schema.equals(_SCHEMA):
-        columns = ", ".join(f"{field.name} {field.type}" for field in table.schema)
-        raise FormatError(f"{path} has columns {columns}: not those of a table of episodes")
-    try:
-        rows: list[dict[str, Any]] = table.to_pylist()
-    # A table from elsewhere: Arrow does not check UTF-8 before Python decodes it.
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise FormatError(f"{path} is damaged: {error}") from error
+        untrusted_files.check_file(path, most=_LARGEST_FILE)
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(_SCHEMA):
+                columns = ", ".join(f"{field.name} {field.type}" for field in file.schema_arrow)
+                raise FormatError(
+                    f"{path} has columns {columns[:_LONGEST_SHOWN]}: not those of a table of "
+                    "episodes"
+                )
+            _check_sizes(path, file.metadata)
+            decoded = 0
+            # In pieces: a small file can unfold to more than the memory.
+            for batch in file.iter_batches(_BATCH_ROWS):
+                decoded += batch.nbytes
+                if decoded > _MOST_DECODED:
+                    raise FormatError(f"{path} unfolds to more than {_MOST_DECODED:,} bytes")
+                rows += batch.to_pylist()
+    except UserError as error:
+        raise FormatError(str(error)) from error
+    # Arrow raises an OSError for a damaged page, and does not check UTF-8 before Python decodes it.
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path} is damaged: {' '.join(str(error).split())}") from error
     for index, row in enumerate(rows):
         if missing := _missing(row):
             raise FormatError(f"{path} is damaged: row {index} has no {missing}")
     return rows
+
+
+def _check_sizes(path: Path, metadata: Any) -> None:  # noqa: ANN401 - pyarrow has no types
+    if metadata.num_rows > _MOST_ROWS:
+        raise FormatError(f"{path} has {metadata.num_rows} rows: {_MOST_ROWS} are the most")
+    for group in range(metadata.num_row_groups):
+        columns = [metadata.row_group(group).column(i) for i in range(metadata.num_columns)]
+        # The values of a list count one by one.
+        if max((column.num_values for column in columns), default=0) > _MOST_VALUES:
+            raise FormatError(f"{path} has a column of more than {_MOST_VALUES} values")
 
 
 def _missing(row: Mapping[str, Any]) -> str:

@@ -6,15 +6,16 @@ A field whose default is None is optional: it is left out of the JSON where its 
 import dataclasses
 import functools
 import json
-import math
 import os
 import types
 import typing
+from collections import Counter
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
-from layerbench.benchmarks.errors import FormatError
+from layerbench import untrusted_files
+from layerbench.benchmarks.errors import FormatError, UserError
 
 T = TypeVar("T")
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -23,6 +24,14 @@ Decoder: TypeAlias = Callable[[Json, str], object]
 
 
 _MAX_SHARED = 65_536  # decoded values of one class that are kept and given out again
+
+# Bounds on what others may have written, which nothing that layerbench writes comes near: without
+# them, a file could fill the memory, or a number overflow in whatever is computed from it.
+_LARGEST_FILE = 64_000_000  # bytes
+_LONGEST_TEXT = 1_000_000
+_LARGEST_INT = 2**53  # above, readers in other languages round
+_SMALLEST_FLOAT, _LARGEST_FLOAT = 1e-100, 1e18  # besides 0
+_DEEPEST = 16  # levels within a value of any form
 
 
 def dumps(value: object) -> str:
@@ -63,10 +72,12 @@ def read_text(path: Path) -> str:
     """Read the text of a JSON file.
 
     Raises:
-        FormatError: The file is not UTF-8; the message names it.
+        FormatError: It is no file of UTF-8, or too large; the message names it.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return untrusted_files.read_bytes(path, most=_LARGEST_FILE).decode("utf-8")
+    except UserError as error:
+        raise FormatError(str(error)) from error
     except UnicodeDecodeError as error:
         raise FormatError(f"{path} is not JSON: {error}") from error
 
@@ -133,12 +144,13 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # JSON leaves open which of two values counts, and readers differ.
     items = dict(pairs)
     if len(items) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key '{next(n for n in names if names.count(n) > 1)}' is there twice")
+        seen = Counter(name for name, _ in pairs)
+        [(name, _)] = seen.most_common(1)
+        raise ValueError(f"the key '{name[:80]}' is there twice")
     return items
 
 
@@ -146,7 +158,7 @@ def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 def _decoder(hint: object) -> Decoder:
     """Make the decoder of a type; cached, because inspecting types is slow."""
     if hint is Any:
-        return lambda data, _where: data
+        return _anything
     if dataclasses.is_dataclass(hint):
         return _dataclass_decoder(cast(type, hint))
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -158,7 +170,8 @@ def _decoder(hint: object) -> Decoder:
         return _mapping_decoder(_decoder(arguments[1]))
     if origin is types.UnionType:
         return _nullable_decoder(_decoder(arguments[0]))
-    return _float if hint is float else _scalar_decoder(cast(type, hint))
+    own_bounds: dict[object, Decoder] = {float: _float, int: _int, str: _text}
+    return own_bounds.get(hint) or _scalar_decoder(cast(type, hint))
 
 
 def _nullable_decoder(decode_value: Decoder) -> Decoder:
@@ -236,22 +249,51 @@ def _scalar_decoder(cls: type) -> Decoder:
     return decode_scalar
 
 
+def _text(data: Json, where: str) -> str:
+    text = cast(str, data if type(data) is str else _expect(str, data, where, "str"))
+    if len(text) > _LONGEST_TEXT:
+        raise FormatError(f"{where} is too long a text")
+    return text
+
+
+def _int(data: Json, where: str) -> int:
+    number = cast(int, data if type(data) is int else _expect(int, data, where, "int"))
+    if not -_LARGEST_INT <= number <= _LARGEST_INT:
+        raise FormatError(f"{where} is too large a number")
+    return number
+
+
 def _float(data: Json, where: str) -> float:
     # JavaScript and jq write 1.0 as 1.
     if type(data) is int:
-        try:
-            return float(data)
-        except OverflowError as error:
-            raise FormatError(f"{where} is too large a number") from error
+        return float(_int(data, where))
     number = cast(float, _expect(float, data, where, "float"))
     # json reads 1e999 as infinity.
-    if not math.isfinite(number):
+    if not abs(number) <= _LARGEST_FLOAT:
         raise FormatError(f"{where} is too large a number")
+    if 0.0 < abs(number) < _SMALLEST_FLOAT:
+        raise FormatError(f"{where} is too small a number")
     return number
+
+
+def _anything(data: Json, where: str) -> Json:
+    level: list[Json] = [data]
+    for _ in range(_DEEPEST):
+        inner: list[Json] = []
+        for value in level:
+            if isinstance(value, dict | list):
+                inner += value.values() if isinstance(value, dict) else value
+        level = inner
+        if not level:
+            return data
+    raise FormatError(f"{where} nests deeper than {_DEEPEST} levels")
 
 
 def _expect(cls: type, data: Json, where: str, name: str) -> Json:
     # Exactly: a bool is an int in Python, but not in JSON.
     if type(data) is not cls:
-        raise FormatError(f"{where} must be {name}, got {json.dumps(data)[:60]}")
+        # What holds others is not shown: it may nest too deeply to be written.
+        is_scalar = not isinstance(data, dict | list)
+        shown = json.dumps(data)[:60] if is_scalar else f"a {type(data).__name__}"
+        raise FormatError(f"{where} must be {name}, got {shown}")
     return data

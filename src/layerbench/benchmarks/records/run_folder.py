@@ -26,8 +26,8 @@ T = TypeVar("T")
 LEFTOVER_FILES = frozenset({".lock", "error.log", "run.log"})
 """Files that a start leaves which failed before it wrote the settings."""
 
-# Bytes; a run's settings are a thousandth of it.
-_LARGEST_SETTINGS = 4_000_000
+# Bytes; a run's settings are a fiftieth of it, and YAML is slow to read.
+_LARGEST_SETTINGS = 100_000
 
 
 class Start(StrEnum):

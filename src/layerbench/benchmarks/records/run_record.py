@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layerbench.benchmarks.config.schema import MOST_EVALUATED
 from layerbench.benchmarks.errors import FormatError, SchemaError
 from layerbench.benchmarks.records import json_codec
 from layerbench.benchmarks.records.json_codec import Json
@@ -20,6 +21,9 @@ BASE_PHASE, FINAL_PHASE = "base", "final"
 
 UNKNOWN = "unknown"
 """Hash and dtype of a model behind an endpoint, whose weights are not seen."""
+
+MOST_LAYERS = 10_000
+"""More decoder blocks than any model has: a forged number must not fill the memory."""
 
 # More than any model's layers need; bounds int() of a number in a foreign record.
 _LAYER_DIGITS = 6
@@ -99,6 +103,9 @@ class SelectionRecord:
             ``unknown`` behind an endpoint.
         lora_rank: Rank of the adapters that learned in place of the layers' matrices; None where
             the weights themselves did.
+
+    Raises:
+        ValueError: No model has so many layers, or this one does not have these.
     """
 
     name: str
@@ -108,6 +115,12 @@ class SelectionRecord:
     share: float
     weights_sha256: str
     lora_rank: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_layers is not None and not 1 <= self.num_layers <= MOST_LAYERS:
+            raise ValueError(f"num_layers is {self.num_layers}: no model has that many")
+        if self.layers and not 0 <= min(self.layers) <= max(self.layers) < (self.num_layers or 0):
+            raise ValueError(f"a model of {self.num_layers} layers does not have all of these")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +182,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         if not self.outcomes or not all(outcome.count.planned for outcome in self.outcomes):
             raise ValueError("an evaluation needs tasks, and each task an episode")
+        if self.count.planned > MOST_EVALUATED:
+            raise ValueError(f"no run plays more than {MOST_EVALUATED} episodes")
         if self.count != pool(self.outcomes) or self.by_type != pool_by_type(self.outcomes):
             raise ValueError("the counts are not the sum of the outcomes")
         _check_replayed(self.replayed, episodes=self.count.planned)

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from layerbench.benchmarks.config import serialize
-from layerbench.benchmarks.records import metrics_log
+from layerbench.benchmarks.records import json_codec, metrics_log
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
 
 _FINGERPRINT = re.compile(r".+-seed\d+-([0-9a-f]{8})")
@@ -26,12 +26,16 @@ def check_config(submission: Submission) -> Iterator[Remark]:
         yield Unchecked(f"settings: there is no {folder.config.name} beside the record")
         return
     # As text, not as YAML: nothing in a stranger's file is to be interpreted.
-    lines = folder.config.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        lines = json_codec.read_text(folder.config).splitlines()
+    except (ValueError, OSError) as error:
+        yield Wrong(f"{folder.config.name} cannot be read: {error}")
+        return
     expected_lines = serialize.to_yaml(submission.config).splitlines()
     for number, (line, expected) in enumerate(zip_longest(lines, expected_lines, fillvalue=""), 1):
         if line != expected:
             yield Wrong(
-                f"{folder.config.name} line {number} is {line.strip()!r}, "
+                f"{folder.config.name} line {number} is {line.strip()[:200]!r}, "
                 f"the record's settings write {expected.strip()!r}"
             )
             return
@@ -47,7 +51,7 @@ def check_metrics(submission: Submission) -> Iterator[Remark]:
         return
     try:
         totals = _totals(metrics_log.read(path))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, OSError) as error:
         yield Wrong(f"{path.name} cannot be read: {error}")
         return
     training = submission.record.training

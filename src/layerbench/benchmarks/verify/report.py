@@ -98,7 +98,7 @@ def check(path: Path) -> Report:
         record = run_record.read(file)
         # A record may be of an environment that is not installed here: the rest can be checked.
         config = serialize.restore(record.settings, installed=record.env.name in registry.SPECS)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         # Without fields and settings no other check can run.
         return Report(file, (("form", Wrong(str(error))),), ())
     submission = Submission(
@@ -107,7 +107,15 @@ def check(path: Path) -> Report:
     remarks: list[tuple[str, Remark]] = []
     passed = ["form"]
     for name, run in _CHECKS.items():
-        own_remarks = list(run(submission))
+        own_remarks = list(_remarks(run, submission))
         remarks += [(name, remark) for remark in own_remarks]
         passed += [name] if not own_remarks else []
     return Report(file, tuple(remarks), tuple(passed))
+
+
+def _remarks(run: Check, submission: Submission) -> Iterator[Remark]:
+    try:
+        yield from run(submission)
+    # What lies beside the record is a stranger's as well, and may not even be readable.
+    except (OSError, ArithmeticError) as error:
+        yield Unchecked(f"it ended by {type(error).__name__}: {error}")

@@ -1,0 +1,39 @@
+"""What Ctrl-C does to the command line: one line, whenever it comes."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+
+def is_command() -> bool:
+    """Tell whether this process is the command line, and not a program that imports the package."""
+    typed = sys.orig_argv[1:3]
+    return typed == ["-m", "layerbench"] or os.path.basename(sys.argv[0]) == "layerbench"  # noqa: PTH119
+
+
+def end_at_once() -> None:
+    """Let Ctrl-C end the process: where nothing is under way, and an exception would be printed."""
+    _install(_exit)
+
+
+def raise_once() -> None:
+    """Let Ctrl-C raise ``KeyboardInterrupt``; a second one ends the process."""
+    _install(_raise)
+
+
+def _install(handler: Callable[[int, FrameType | None], None]) -> None:
+    # A shell ignores Ctrl-C for what runs in the background: it stays so.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
+    os.write(2, b"layerbench: interrupted\n")
+    os._exit(128 + number)
+
+
+def _raise(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, _exit)
+    raise KeyboardInterrupt
