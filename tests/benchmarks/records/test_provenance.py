@@ -1,10 +1,15 @@
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+import layerbench
+from layerbench.benchmarks.leaderboard import cells
 from layerbench.benchmarks.records import provenance
+from layerbench.benchmarks.records.run_record import CodeRecord
 
 
 def test_a_change_outside_of_the_package_marks_the_code_as_dirty(
@@ -24,6 +29,43 @@ def test_a_change_outside_of_the_package_marks_the_code_as_dirty(
     assert not provenance.code().dirty
     (tmp_path / "README.md").write_text("changed")
     assert provenance.code().dirty
+
+
+def test_equal_code_has_equal_hashes_wherever_it_is_installed(tmp_path: Path) -> None:
+    package = Path(layerbench.__file__).parent
+    here = provenance.package_sha256()
+    assert len(here) == 64
+    installed = tmp_path / "site-packages" / "layerbench"
+    shutil.copytree(package, installed, ignore=shutil.ignore_patterns("*.md", "*.css"))
+    (installed / "__pycache__").mkdir(exist_ok=True)
+    (installed / "__pycache__" / "left.py").touch()
+    assert provenance.folder_sha256(installed) == here
+    assert provenance.code().sha256 == here
+    errors = installed / "errors.py"
+    errors.write_text(f"{errors.read_text()}\n")
+    edited = provenance.folder_sha256(installed)
+    assert edited != here
+    errors.rename(installed / "mistakes.py")
+    assert provenance.folder_sha256(installed) not in (here, edited)
+
+
+def test_code_is_named_by_commit_or_by_version_and_hash() -> None:
+    code = CodeRecord("0.1.0", "c" * 40, dirty=False, packages={}, sha256="ab" * 32)
+    labels = {
+        "c" * 40: code,
+        f"{'c' * 40}+abababababab": replace(code, dirty=True),
+        "0.1.0 abababababab": replace(code, revision=""),
+        f"{'c' * 40}+": replace(code, dirty=True, sha256=None),
+        "": replace(code, revision="", sha256=None),
+    }
+    assert {c.label: c for c in labels.values()} == labels
+    assert [cells.short_code(label) for label in labels] == [
+        "cccccccccc",
+        "cccccccccc+abababababab",
+        "version 0.1.0 abababababab",
+        "cccccccccc+",
+        "unknown",
+    ]
 
 
 def test_memory_of_a_gpu_is_the_peak_of_torchs_allocations(monkeypatch: pytest.MonkeyPatch) -> None:

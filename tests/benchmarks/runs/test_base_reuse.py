@@ -113,6 +113,8 @@ DIFFERENT: list[tuple[Change, str]] = [
     (lambda c: replace(c, env=replace(c.env, version="1")), "environment"),
     (lambda c: replace(c, model=replace(c.model, weights_sha256="ef")), "model"),
     (lambda c: replace(c, code=replace(c.code, revision="r")), "code"),
+    # Of two trees with changes that are not committed, the hash tells whether they are equal.
+    (lambda c: replace(c, code=replace(c.code, sha256="0" * 64)), "code"),
     (lambda c: replace(c, hardware=replace(c.hardware, device="cuda:0")), "hardware"),
     (lambda c: replace(c, tasks={"seen": ["another"]}), "task list"),
 ]

@@ -210,6 +210,7 @@ FORGED: list[tuple[Callable[[Data], object], str]] = [
     (lambda d: d["settings"]["env"].update(name="chess"), "env.name cannot be 'chess': known"),
     (lambda d: d.update(started="yesterday"), "not an ISO 8601 time"),
     (lambda d: d["code"].update(revision="main"), "code.revision is 'main': not a commit"),
+    (lambda d: d["code"].update(sha256="x"), "code.sha256 is 'x': not a SHA-256"),
 ]
 
 
@@ -316,6 +317,28 @@ def test_what_is_not_there_is_said_not_to_have_been_checked(forged: Path, tmp_pa
         "training",
         "weights",
     }
+
+
+INSTALLED: list[tuple[Data, str]] = [
+    ({"revision": "", "dirty": False}, ""),
+    ({"dirty": True, "revision": "a" * 40}, ""),
+    ({"revision": "", "dirty": False, "sha256": "0" * 64}, "made with other code than is here: "),
+    ({"revision": "a" * 40, "dirty": True, "sha256": "0" * 64}, "with uncommitted changes; here"),
+    # A commit says which code it was.
+    ({"revision": "a" * 40, "dirty": False, "sha256": "0" * 64}, ""),
+    ({"revision": "", "dirty": True}, "with uncommitted changes; here"),
+]
+
+
+@pytest.mark.parametrize(("code", "says"), INSTALLED)
+def test_the_code_of_an_installed_package_is_known_by_its_hash(
+    forged: Path, code: Data, says: str
+) -> None:
+    report = change_record(forged, lambda d: d["code"].update(code))
+    assert report.wrong == ()
+    told = [line for line in report.unchecked if line.startswith("code: ")]
+    assert len(told) == bool(says)
+    assert says in "".join(told)
 
 
 def test_a_record_of_an_environment_that_is_not_installed_is_checked_in_all_else(

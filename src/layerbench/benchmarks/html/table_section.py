@@ -31,7 +31,7 @@ class Run:
         record: Path of the record.
         episodes: Address of the page of its episodes, relative to this page; empty if there is
             none.
-        commit: Commit of the code, with a ``+`` if there were uncommitted changes.
+        commit: The code: its commit, or its version and hash.
         started: Start of the run, ISO 8601.
     """
 
@@ -196,7 +196,7 @@ def _runs(row: Row, page: Path) -> Sequence[Run]:
             success=row.by_seed[run.record.seed],
             record=run.path,
             episodes=_address(run.path.with_name("episodes.html"), page),
-            commit=run.record.code.revision[:10] + "+" * run.record.code.dirty,
+            commit=cells.short_code(run.record.code.label),
             started=run.record.started,
         )
         for run in row.runs

@@ -141,13 +141,15 @@ def leftovers(leaderboard: Leaderboard) -> list[str]:
 
 def _revisions(board: Board) -> list[str]:
     revisions = sorted({revision for row in board.rows for revision in row.revisions})
-    return [_shortened(revision) for revision in revisions]
+    return [short_code(revision) for revision in revisions]
 
 
-def _shortened(revision: str) -> str:
-    """Cut a commit to ten digits, and keep the ``+`` of uncommitted changes."""
-    commit = revision.removesuffix("+")
-    return f"{commit[:10] or 'unknown'}{revision[len(commit) :]}"
+def short_code(label: str) -> str:
+    """Cut the commit in a ``CodeRecord.label`` to ten digits, and keep what follows it."""
+    commit, plus, digest = label.partition("+")
+    if " " in label:
+        return f"version {label}"
+    return f"{commit[:10] or 'unknown'}{plus}{digest}"
 
 
 def _depth(board: Board) -> list[str]:

@@ -106,9 +106,8 @@ class Row:
 
     @property
     def revisions(self) -> tuple[str, ...]:
-        """Commits of the runs' code, with a ``+`` where there were uncommitted changes."""
-        codes = (run.record.code for run in self.runs)
-        return tuple(sorted({f"{code.revision}{'+' * code.dirty}" for code in codes}))
+        """The code of the runs, named by ``CodeRecord.label``."""
+        return tuple(sorted({run.record.code.label for run in self.runs}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def _facts(record: RunRecord, base: Base) -> Sequence[Sequence[str]]:
         "algorithm": f"{record.algorithm}, preset {record.preset}, seed {record.seed}",
         "training": f"{training.iterations} iterations, {training.episodes:,} episodes, "
         f"{training.turns:,} turns, {training.decisions:,} decisions",
-        "layerbench": f"{code.version} {code.revision[:12]}{changed}",
+        "layerbench": f"{code.version} {code.revision[:12] or (code.sha256 or '')[:12]}{changed}",
         "packages": ", ".join(f"{name} {number}" for name, number in code.packages.items()),
         "hardware": f"{record.hardware.device}, {record.hardware.platform}",
         "began": record.started,

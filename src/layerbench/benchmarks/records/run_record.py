@@ -25,6 +25,8 @@ UNKNOWN = "unknown"
 MOST_LAYERS = 10_000
 """More decoder blocks than any model has: a forged number must not fill the memory."""
 
+_SHOWN_DIGITS = 12  # of a hash, in names for tables
+
 # More than any model's layers need; bounds int() of a number in a foreign record.
 _LAYER_DIGITS = 6
 
@@ -130,14 +132,31 @@ class CodeRecord:
     Attributes:
         version: Version of layerbench.
         revision: Git commit; empty if the package is in no checkout.
-        dirty: Whether the checkout had uncommitted changes.
+        dirty: Whether the checkout had uncommitted changes, or the code changed during the run.
         packages: Versions of the packages that can change a score, by name.
+        sha256: Hash of the package's files, equal for equal code however it was installed; None in
+            older records.
     """
 
     version: str
     revision: str
     dirty: bool
     packages: Mapping[str, str]
+    sha256: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Name the code for tables: a commit, with ``+`` and the hash where it is not all of it.
+
+        >>> CodeRecord("0.1.0", "", dirty=False, packages={}, sha256="ab" * 32).label
+        '0.1.0 abababababab'
+        """
+        digest = (self.sha256 or "")[:_SHOWN_DIGITS]
+        if self.revision and not self.dirty:
+            return self.revision
+        if self.revision:
+            return f"{self.revision}+{digest}"
+        return f"{self.version} {digest}" if digest else ""
 
 
 @dataclass(frozen=True, slots=True)

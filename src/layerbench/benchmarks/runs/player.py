@@ -164,13 +164,15 @@ def first_state(
     """
     for note in identity.notes:
         reporter.say(note)
+    code = provenance.code()
     state = RunState(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         weights_sha256=weights_sha256,
-        revision=provenance.code().revision,
+        revision=code.revision,
+        code_sha256=code.sha256,
         source=identity.source,
     )
     first = folder.remember(state)
-    if first.revision != state.revision:
+    if first.is_of_other_code(code):
         reporter.say("the code changed since this run began; its record will be marked dirty")
     return first

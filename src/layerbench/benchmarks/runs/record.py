@@ -77,8 +77,8 @@ def evaluation_record(  # noqa: PLR0913 - none of them follows from another
         preset=config.preset,
         seed=config.seed,
         settings=serialize.as_dict(config),
-        # A run that started on one commit and ended on another is the result of neither.
-        code=dataclasses.replace(code, dirty=code.dirty or code.revision != state.revision),
+        # A run that started on one code and ended on another is the result of neither.
+        code=dataclasses.replace(code, dirty=code.dirty or state.is_of_other_code(code)),
         evaluations=tuple(evaluator.evaluations),
         differences={},
         training=TrainingRecord(0, 0, 0, 0, 0, {"play": 0.0, "update": 0.0}),

@@ -8,7 +8,8 @@ from datetime import datetime
 from layerbench.benchmarks.config import endpoints
 from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.selected_layers import recorded_name, selection_of
-from layerbench.benchmarks.records.run_record import SelectionRecord
+from layerbench.benchmarks.records import provenance
+from layerbench.benchmarks.records.run_record import CodeRecord, SelectionRecord
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
 from layerbench.benchmarks.verify.tasks_here import is_of_files
 from layerbench.envs.types import TaskSource
@@ -162,12 +163,7 @@ def check_provenance(submission: Submission) -> Iterator[Remark]:
         if not record.endpoint and not _SHA256.fullmatch(text):
             # Cut off, since a forged field may be of any length.
             yield Wrong(f"{name} is {text[:70]!r}: not a SHA-256 in hexadecimal")
-    if not _REVISION.fullmatch(record.code.revision):
-        yield Wrong(f"code.revision is {record.code.revision[:70]!r}: not a commit")
-    elif not record.code.revision:
-        yield Unchecked("code: the record names no commit")
-    elif record.code.dirty:
-        yield Unchecked(f"code: {record.code.revision[:12]} had uncommitted changes")
+    yield from _code(record.code)
     try:
         started = datetime.fromisoformat(record.started)
     except ValueError:
@@ -176,6 +172,33 @@ def check_provenance(submission: Submission) -> Iterator[Remark]:
         if started.tzinfo is None:
             yield Wrong(f"started is {record.started!r}: without a time zone")
     yield from _memory(submission)
+
+
+def _code(code: CodeRecord) -> Iterator[Remark]:
+    """Compare the code with this machine's, by the hash of the package's files."""
+    if not _REVISION.fullmatch(code.revision):
+        yield Wrong(f"code.revision is {code.revision[:70]!r}: not a commit")
+        return
+    if code.sha256 is not None and not _SHA256.fullmatch(code.sha256):
+        yield Wrong(f"code.sha256 is {code.sha256[:70]!r}: not a SHA-256 in hexadecimal")
+        return
+    here = provenance.code()
+    if code.sha256 == here.sha256 and not (code.dirty and not code.revision):
+        return
+    is_commit_here = code.revision == here.revision and not code.dirty and not here.dirty
+    if code.revision and is_commit_here and code.sha256 is not None:
+        yield Wrong(
+            f"code.sha256 is {code.sha256[:12]}, but commit {code.revision[:12]}, which is "
+            f"checked out here, has {str(here.sha256)[:12]}"
+        )
+    # A commit says which code it was, whatever is checked out here.
+    elif not code.revision or code.dirty:
+        made_with = f"{code.version}, {code.sha256[:12]}" if code.sha256 else code.version
+        how = ", with uncommitted changes" if code.dirty else ""
+        yield Unchecked(
+            f"code: made with other code than is here: {made_with}{how}; here {here.version}, "
+            f"{str(here.sha256)[:12]}"
+        )
 
 
 def _memory(submission: Submission) -> Iterator[Remark]:
