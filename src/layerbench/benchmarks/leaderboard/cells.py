@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Role, Row
 from layerbench.benchmarks.records import run_table
-from layerbench.benchmarks.records.text import UNPUBLISHED, plain, signed
+from layerbench.benchmarks.records.text import UNPUBLISHED, plain, short_source, signed
 from layerbench.benchmarks.stats.success import Estimate
 
 _MAX_SETTINGS = 8  # in the headline, of those in which tables differ; the JSON has all
@@ -16,7 +16,7 @@ _MAX_SETTINGS = 8  # in the headline, of those in which tables differ; the JSON 
 def headline(board: Board) -> list[str]:
     """Write in two or three lines what a table's records have in common."""
     key = board.key
-    games = f"games {key.games}"
+    games = f"games {short_source(key.games)}"
     if key.games in UNPUBLISHED:
         games += f" ({UNPUBLISHED[key.games]})"
     lines = [

@@ -15,7 +15,7 @@ from layerbench.benchmarks.records.run_record import (
     RunRecord,
     SelectionRecord,
 )
-from layerbench.benchmarks.records.text import plain, signed
+from layerbench.benchmarks.records.text import plain, short_source, signed
 from layerbench.benchmarks.stats.success import Count, Difference, success_interval
 
 
@@ -36,7 +36,7 @@ def headline(record: RunRecord) -> list[str]:
         f"{record.model.parameters:,} parameters ({selection.share:.1%})"
     )
     return [
-        f"{record.env.gym_id}  games {record.env.source}  model {record.model.name}",
+        f"{record.env.gym_id}  games {short_source(record.env.source)}  model {record.model.name}",
         f"{learned}  preset {record.preset}  seed {record.seed}",
     ]
 

@@ -19,6 +19,15 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def short_source(source: str) -> str:
+    """Cut the hash at the end of a source of tasks to twelve digits.
+
+    >>> short_source("webshop-" + "ab" * 32)
+    'webshop-abababababab'
+    """
+    return re.sub(r"(?<=-)([0-9a-f]{12})[0-9a-f]{52}$", r"\1", source)
+
+
 def escaped(text: str) -> str:
     """Escape markdown and HTML."""
     # quote=False: the # of &#x27; would be escaped in its turn, and the entity lost.
