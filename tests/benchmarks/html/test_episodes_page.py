@@ -195,15 +195,21 @@ def test_nothing_sticks_out(plain: Path, open_page: Open, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_the_theme_follows_the_system_until_chosen(plain: Path, open_page: Open) -> None:
-    page = open_page(plain, dark=True).page
-    button = page.get_by_role("button", name="Dark theme")
+@pytest.mark.parametrize(("dark", "names"), [(True, ("Light", "Dark")), (False, ("Dark", "Light"))])
+def test_the_theme_button_says_what_it_will_do(
+    plain: Path, open_page: Open, dark: bool, names: tuple[str, str]
+) -> None:
+    page = open_page(plain, dark=dark).page
+    # The page starts as the system has it.
+    first, second = (page.get_by_role("button", name=f"{name} theme") for name in names)
     background = "getComputedStyle(document.body).backgroundColor"
-    assert button.get_attribute("aria-pressed") == "true"
-    dark = page.evaluate(background)
-    button.click()
-    assert button.get_attribute("aria-pressed") == "false"
-    assert page.evaluate(background) == "rgb(255, 255, 255)" != dark
+    before = page.evaluate(background)
+    assert (before == "rgb(255, 255, 255)") == (not dark)
+    first.click()
+    assert page.evaluate(background) != before
+    second.click()
+    assert page.evaluate(background) == before
+    assert first.count() == 1
 
 
 def test_a_folder_without_a_finished_run_is_a_mistake(

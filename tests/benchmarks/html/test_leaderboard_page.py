@@ -156,12 +156,30 @@ def test_nothing_sticks_out(board: Path, open_page: Open, width: int) -> None:
     assert all(region.get_attribute("tabindex") == "0" for region in regions.all())
 
 
+def test_captions_are_in_sight_on_a_phone_however_far_a_table_is_scrolled(
+    board: Path, open_page: Open
+) -> None:
+    page = open_page(board, width=390).page
+    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    for scrolled in (0, 150):
+        page.evaluate(
+            "x => document.querySelectorAll('.scroll').forEach(s => { s.scrollLeft = x; })",
+            scrolled,
+        )
+        edges = page.evaluate(
+            "[...document.querySelectorAll('caption')].map(c => c.getBoundingClientRect())"
+            ".filter(r => r.width).map(r => [r.left, r.right])"
+        )
+        assert edges
+        assert all(left >= 0 and right <= 390 for left, right in edges), scrolled
+
+
 def test_charts_follow_the_theme(board: Path, open_page: Open) -> None:
     opened = open_page(board, dark=True)
     charts(opened, "section.board")
     axis = opened.page.locator("[data-form=layers] .role-axis-label text").first
     dark = axis.get_attribute("fill")
-    opened.page.get_by_role("button", name="Dark theme").click()
+    opened.page.get_by_role("button", name="Light theme").click()
     opened.page.wait_for_function(
         "dark => document.querySelector('[data-form=layers] .role-axis-label text')"
         "?.getAttribute('fill') !== dark",

@@ -62,7 +62,7 @@ def _dry_run(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
     from layerbench.benchmarks.config import endpoints
     from layerbench.benchmarks.runs import resolve
 
-    config = resolve.load(args.env, settings, preset=args.preset)
+    config = resolve.load(args.env, settings, preset=args.preset, file=args.config)
     if not endpoints.is_endpoint(config.model.name):
         raise SettingsError(
             f"--dry-run is for models behind an endpoint, {endpoints.PREFIX}NAME, "

@@ -7,6 +7,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn, Protocol, runtime_checkable
 
 from layerbench.agents import torchrun
@@ -154,6 +155,17 @@ def add_algorithm(parser: argparse.ArgumentParser) -> None:
     default, *others, last = Algorithm
     names = f"{default} (the default), {', '.join(others)} or {last}"
     parser.add_argument("--algorithm", metavar="NAME", help=names)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Declare the file of settings."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="settings of a run (its config.yaml, or what --settings shows); options and settings "
+        "typed beside it win over the file, and the file over the preset",
+    )
 
 
 def quieten_transformers() -> None:

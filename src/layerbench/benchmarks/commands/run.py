@@ -9,6 +9,7 @@ from layerbench.agents import torchrun
 from layerbench.benchmarks.commands.parser import (
     DONE,
     add_algorithm,
+    add_config,
     add_env,
     quieten_transformers,
     say,
@@ -29,6 +30,7 @@ EXAMPLES = """
   layerbench run alfworld --layers top:3@runs
   layerbench run alfworld --layers all-layers train.lr_scale=14:2,16:2
   layerbench run alfworld --layer 15 train.lora_rank=8
+  layerbench run alfworld --config runs/RUN/config.yaml --seed 1
   layerbench run alfworld --layers middle:10 train.iterations=60 eval.tasks=200
   layerbench run alfworld --preset paper env.data_dir=DIR env.eval_splits=valid_seen,valid_unseen
 
@@ -75,6 +77,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="a folder, a name on the Hub, smollm2-135m, or the folder of a run or a delta; for "
         "eval also openai:NAME; unless given, the embedded model for ALFWorld or WebShop",
     )
+    add_config(parser)
     parser.add_argument("--out", metavar="DIR", help="the run's folder; under runs/ unless given")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
@@ -100,7 +103,9 @@ def read_settings(args: argparse.Namespace, settings: Sequence[str]) -> "RunConf
     from layerbench.benchmarks.config import serialize
     from layerbench.benchmarks.runs import resolve
 
-    config = resolve.load(args.env, in_settings(args, settings), preset=args.preset)
+    config = resolve.load(
+        args.env, in_settings(args, settings), preset=args.preset, file=args.config
+    )
     if not args.settings:
         return config
     print(serialize.listing(config), end="")

@@ -7,6 +7,7 @@ from layerbench.benchmarks.commands.parser import (
     DONE,
     FAILED,
     add_algorithm,
+    add_config,
     add_env,
     quieten_transformers,
     say,
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_algorithm(parser)
     parser.add_argument("--model", metavar="M", help="as for layerbench run")
+    add_config(parser)
     parser.add_argument("--preset", metavar="NAME", help="quick, default, small or paper")
     parser.add_argument(
         "--jobs",

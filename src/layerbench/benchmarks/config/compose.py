@@ -47,6 +47,18 @@ def compose_settings(env: str, typed: Sequence[str], *, preset: str) -> RunConfi
     return sections.settings_from(RunConfig, form)
 
 
+def defaults(env: str, *, preset: str, algorithm: str) -> dict[str, Any]:
+    """List the default of every setting by its name.
+
+    Raises:
+        UserError: There is no such environment, preset or algorithm.
+    """
+    overrides.check_choice("preset", preset, validate.PRESETS)
+    overrides.check_choice(_ALGORITHM, algorithm, sections.choices_of(RunConfig)[_ALGORITHM])
+    form = _compose(*_files(registry.find(env).name, preset, algorithm))
+    return {setting.name: setting.value for setting in overrides.settings_of(form)}
+
+
 def to_hydra(config: RunConfig) -> list[str]:
     """Write settings as an override for the config ``JOB``: hexadecimal digits, without grammar."""
     text = json.dumps([serialize.as_dict(config), config.run_root])

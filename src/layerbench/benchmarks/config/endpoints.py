@@ -10,7 +10,8 @@ from layerbench.benchmarks.errors import SettingsError
 PREFIX = "openai:"
 """Prefix of a model's name at the endpoint."""
 
-_OPENAI = "https://api.openai.com/v1"
+OPENAI = "https://api.openai.com/v1"
+"""Where models are asked unless an address is given."""
 # The only modes of `ChatAgent`, whatever the preset has for other models: an endpoint cannot
 # constrain its answers to the admissible actions.
 _REQUIRED_MODES = {"agent.action_mode": "generate", "agent.context_mode": "window"}
@@ -36,7 +37,7 @@ def with_defaults(typed: Sequence[str]) -> list[str]:
     if "model.revision" in given:
         raise SettingsError("model.revision is of models on the Hub: leave it out")
     # The variable of OpenAI's own client, read here so that the URL is among the recorded settings.
-    url = os.environ.get("OPENAI_BASE_URL", "").strip() or _OPENAI
+    url = os.environ.get("OPENAI_BASE_URL", "").strip() or OPENAI
     defaults = {**_REQUIRED_MODES, "model.base_url": url}
     return [*typed, *(f"{name}={value}" for name, value in defaults.items() if name not in given)]
 

@@ -382,7 +382,15 @@ def read_settings(run: Path) -> dict[str, Json]:
     Raises:
         SettingsError: The file has no settings, or cannot be read.
     """
-    path = run / "config.yaml"
+    return read_settings_file(run / "config.yaml")
+
+
+def read_settings_file(path: Path) -> dict[str, Json]:
+    """Read the settings in a file, unchecked.
+
+    Raises:
+        SettingsError: The file has no settings, or cannot be read.
+    """
     try:
         text = untrusted_files.read_bytes(path, most=_LARGEST_SETTINGS).decode("utf-8")
         settings = plain_yaml.read(text)

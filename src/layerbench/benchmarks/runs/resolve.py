@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from layerbench.agents.pretrained import fetched
-from layerbench.benchmarks.config import compose, endpoints, validate
+from layerbench.benchmarks.config import compose, endpoints, overrides, sections, validate
 from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
+from layerbench.benchmarks.config.settings_file import settings_file
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import lineage
-from layerbench.benchmarks.records.run_folder import run_of
+from layerbench.benchmarks.records.run_folder import read_settings_file, run_of
 from layerbench.benchmarks.runs import from_sweep
 from layerbench.envs import registry
 from layerbench.rl.lr_scales import parse_scales, spell_scales
@@ -19,24 +20,54 @@ from layerbench.rl.selection import without_spaces
 _EMBEDDED_STYLES = {"embedded": "compact", "embedded-webshop": "compact-webshop"}
 
 
-def load(env: str, typed: Sequence[str] = (), *, preset: str | None = None) -> RunConfig:
-    """Compose the settings of a run from ``conf/`` and overrides, and check them all.
+def load(
+    env: str,
+    typed: Sequence[str] = (),
+    *,
+    preset: str | None = None,
+    file: Path | None = None,
+    ignored: Sequence[str] = (),
+) -> RunConfig:
+    """Compose the settings of a run from ``conf/``, a file and overrides, and check them all.
 
     Args:
         env: Name of the environment.
         typed: Overrides, ``name=value`` each.
         preset: Name of the preset; None is ``small`` for a model that can be fetched and for those
             trained from it, else ``default``.
+        file: Settings such as a run's ``config.yaml``; they win over the preset, and overrides win
+            over them.
+        ignored: Settings that do not count in the file.
 
     Raises:
         UnknownEnvironmentError: There is no such environment.
         SettingsError: A setting does not exist, or cannot have the value it was given.
     """
+    if file is not None:
+        return _load_file(file, env, typed, preset=preset, ignored=ignored)
     preset = _default_preset(typed) if preset is None else preset
     config = compose.compose_settings(env, typed, preset=preset)
     if lineage.is_trained(config.model.name) and compose.values_of(typed, "model.revision"):
         raise SettingsError("model.revision is that of the base of a run: leave it out")
     return resolve(config)
+
+
+def _load_file(
+    file: Path, env: str, typed: Sequence[str], *, preset: str | None, ignored: Sequence[str]
+) -> RunConfig:
+    path = file / "config.yaml" if file.is_dir() else file
+    read = settings_file(read_settings_file(path), where=str(path), env=env, ignored=ignored)
+    models = [f"model.name={name}" for name in [read.values.get("model.name")] if name]
+    preset = preset or read.preset or _default_preset([*models, *typed])
+    added = read.typed(env, typed, preset=preset)
+    model = (compose.values_of([*added, *typed], "model.name") or ["embedded"])[-1]
+    if lineage.is_trained(model) or endpoints.is_endpoint(model):
+        # Filled in when the file was written, and again here.
+        added = [item for item in added if not item.startswith("model.revision=")]
+    config = load(env, [*added, *typed], preset=preset)
+    names = {s.name: s.value for s in overrides.settings_of(sections.form_of(config))}
+    read.check_unchanged(typed, names)
+    return config
 
 
 def resolve(config: RunConfig) -> RunConfig:

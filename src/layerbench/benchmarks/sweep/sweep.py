@@ -96,7 +96,14 @@ def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
         run_settings.append("model.threads=1")
     options = {"algorithm.name": args.algorithm, "model.name": args.model}
     run_settings += [f"{name}={value}" for name, value in options.items() if value is not None]
-    config = resolve.load(args.env, run_settings, preset=args.preset)
+    config = resolve.load(
+        args.env,
+        run_settings,
+        preset=args.preset,
+        file=args.config,
+        # Of the one run that the file is of; a sweep's are chosen by --layers and --seeds.
+        ignored=("layers", "seed"),
+    )
     if config.train.lr_scale:
         raise SettingsError("train.lr_scale is for layerbench run: layers of a sweep learn alike")
     # Workers may have another working directory.
