@@ -40,6 +40,13 @@ A setting is typed as `NAME=VALUE` behind a command that makes runs, as in `laye
 train.iterations=60 eval.tasks=200`. A list is typed with commas: `env.eval_splits=seen,unseen`.
 `layerbench run ENV --settings` shows all settings with the values that the run would have.
 
+`--config FILE` reads settings back: a run's `config.yaml`, what `--settings` shows, or a file
+with some of them. What is typed beside it wins over the file, and the file over the preset; the
+run's folder is that of the same settings typed. Layers taken from a sweep (`top:5@RESULTS`) are
+looked up again, and refused if they are others by now. A file cannot choose `run_root`,
+`model.trust_remote_code` or an endpoint's address: those must be typed. With another `--model`,
+the file's `model.revision` and `agent.style` do not count.
+
 Values come from the YAML files of `src/layerbench/benchmarks/config/conf`, where later ones win:
 `run.yaml`, the environment's, the preset's (`quick`, `default`, `small`, `paper`), what a preset
 sets for one environment, the algorithm's; then what is typed. The column *default* has the value of

@@ -5,6 +5,7 @@ import pytest
 
 from layerbench import __version__
 from layerbench.benchmarks import cli
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import RunFailedError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
@@ -180,7 +181,11 @@ def test_table_goes_to_stdout(
     assert cli.main(["run", "keydoor", "--out", str(tmp_path / "run")]) == 0
     out, error = capsys.readouterr()
     assert "0.75 (3/4) 0.30-0.95" in out
-    assert out.endswith(f"record {tmp_path / 'run' / 'record.json'}\n")
+    # The folder's name is the user's, so that the settings' hash stands beside it.
+    [(config, _, _)] = launched
+    fingerprint = serialize.fingerprint(config)
+    record = tmp_path / "run" / "record.json"
+    assert out.endswith(f"record {record}  settings {fingerprint}\n")
     assert error == "loading torch\n"
 
 

@@ -58,11 +58,26 @@ def complete(parser: argparse.ArgumentParser, commands: Sequence[argparse.Argume
     """
     if not is_asked():
         return
-    import argcomplete
+    from argcomplete.finders import CompletionFinder
+
+    class Finder(CompletionFinder):
+        """Adds settings, which argparse does not know: it leaves them over, wherever they stand."""
+
+        def collect_completions(
+            self,
+            active_parsers: list[argparse.ArgumentParser],
+            parsed_args: argparse.Namespace,
+            cword_prefix: str,
+        ) -> list[str]:
+            found = super().collect_completions(active_parsers, parsed_args, cword_prefix)
+            env = getattr(parsed_args, "env", None)
+            if found or not env or not parsed_args.chosen.TAKES_SETTINGS:
+                return found
+            return [word for word in _settings(cword_prefix, env) if word.startswith(cword_prefix)]
 
     for command in commands:
         _offer_choices(command)
-    argcomplete.autocomplete(parser, always_complete_options="long")
+    Finder()(parser, always_complete_options="long")
 
 
 def _offer_choices(command: argparse.ArgumentParser) -> None:
@@ -70,9 +85,6 @@ def _offer_choices(command: argparse.ArgumentParser) -> None:
         folder = _FILES.get(action.dest)
         if folder is not None and command.prog.split()[-1] != "pretrain":
             action.choices = _file_names(folder)
-    if command.get_default("chosen").TAKES_SETTINGS:
-        # Not declared otherwise: argparse leaves settings over, wherever they stand.
-        setattr(command.add_argument("settings", nargs="*"), "completer", _settings)  # noqa: B010
 
 
 def _file_names(folder: str) -> list[str]:
@@ -80,7 +92,7 @@ def _file_names(folder: str) -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in files.iterdir())
 
 
-def _settings(prefix: str, parsed_args: argparse.Namespace, **_: object) -> Iterator[str]:
+def _settings(prefix: str, env: str) -> Iterator[str]:
     """List the settings of the environment, and the values of one that has choices."""
     from layerbench.benchmarks.config import compose, sections
     from layerbench.benchmarks.config.schema import RunConfig
@@ -89,6 +101,5 @@ def _settings(prefix: str, parsed_args: argparse.Namespace, **_: object) -> Iter
     if equals:
         yield from (f"{name}={word}" for word in sections.choices_of(RunConfig).get(name, ()))
         return
-    env = parsed_args.env if parsed_args.env in _file_names("env") else "keydoor"
     names = compose.defaults(env, preset="quick", algorithm="gigpo")
     yield from (f"{n}=" for n in names if not n.startswith(("env.options.", "read_from", "parts")))

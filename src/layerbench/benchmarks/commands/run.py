@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         return DONE
     folder, start = choose_folder(args, config)
     record = read_finished(config, folder, start) or import_launch()(config, folder, start)
-    return show(record, folder)
+    return show(record, folder, config)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -143,10 +143,15 @@ def import_launch() -> "Callable[[RunConfig, RunFolder, Start], RunRecord]":
     return launch
 
 
-def show(record: "RunRecord", folder: "RunFolder") -> int:
+def show(record: "RunRecord", folder: "RunFolder", config: "RunConfig") -> int:
     """Print the run's table, in the first of several processes."""
+    from layerbench.benchmarks.config import serialize
     from layerbench.benchmarks.records import run_table
 
     if torchrun.rank() == 0:
-        run_table.print_record(record, where=str(folder.record))
+        # A folder of the user's own name says nothing of its settings.
+        fingerprint = serialize.fingerprint(config)
+        named = fingerprint in folder.path.name
+        where = f"{folder.record}{'' if named else f'  settings {fingerprint}'}"
+        run_table.print_record(record, where=where)
     return DONE
