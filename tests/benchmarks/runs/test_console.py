@@ -96,3 +96,14 @@ def test_a_terminal_has_bars_with_the_time_left() -> None:
         reporter.playing("base seen", done=0, episodes=4)
         reporter.playing("base seen", done=1, episodes=4)
     assert "1/4\x1b[0m about 2 min left" in text.getvalue()
+
+
+def test_what_is_said_before_there_is_a_folder_is_in_its_log(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    log = LogReporter(folder / "run.log")
+    log.say("loading the tasks")
+    assert not folder.exists()
+    folder.mkdir()
+    log.say("run folder")
+    lines = (folder / "run.log").read_text().splitlines()
+    assert [line.partition(" ")[2] for line in lines] == ["loading the tasks", "run folder"]

@@ -136,13 +136,18 @@ class LogReporter:
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
+        self._lines: list[str] = []
         self._batch = _Batch(clock)
         self._left = TimeLeft(clock)
 
     def say(self, line: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{now} {line}\n")
+        self._lines.append(f"{now} {line}\n")
+        # While tasks and model are loaded there is no folder: a mistake leaves none behind.
+        if self._path.parent.is_dir():
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(self._lines)
+            self._lines.clear()
 
     def playing(self, what: str, *, done: int, episodes: int) -> None:
         if line := self._batch.line(what, done=done, episodes=episodes):
