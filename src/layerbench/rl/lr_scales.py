@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from layerbench.errors import UserError
-from layerbench.rl.selection import without_spaces
+from layerbench.rl.selection import NUMBER, without_spaces
 from layerbench.rl.types import LayerSelection
 
 DECIMALS = 3
@@ -34,7 +34,9 @@ def parse_scales(text: str) -> dict[int, float]:
     scales: dict[int, float] = {}
     for part in written.split(",") if written else ():
         # With an exponent, as repr writes small numbers.
-        match = re.fullmatch(r"(\d+):(\d+(?:\.\d*)?(?:e-?\d+)?)", part)
+        match = re.fullmatch(
+            rf"({NUMBER}):([0-9]{{1,30}}(?:\.[0-9]{{0,30}})?(?:e-?[0-9]{{1,4}})?)", part
+        )
         if match is None:
             raise UserError(f"lr_scale {text!r} cannot be read at {part!r}: write 10:1,15:2.5")
         layer = int(match[1])

@@ -7,6 +7,9 @@ from itertools import pairwise
 from layerbench.errors import UserError
 from layerbench.rl.types import LayerSelection
 
+NUMBER = "[0-9]{1,18}"
+"""A number in a grammar, as a regular expression: int() of thousands of digits fails."""
+
 GRAMMAR = "15, 10,15,20-23, middle:10, full, all-layers or none"
 
 
@@ -44,7 +47,7 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
             f"layers {text!r} are those of an earlier sweep, which must be named: "
             f"write top:5@RESULTS, or the layers, as in 10,15,20-23"
         )
-    if match := re.fullmatch(r"middle:(\d+)", written):
+    if match := re.fullmatch(rf"middle:({NUMBER})", written):
         # Through int, so that middle:03 and middle:3 have one name: it is part of a run's identity.
         first, last = _middle(int(match[1]), num_layers)
         return LayerSelection(
@@ -107,7 +110,7 @@ def _middle(count: int, num_layers: int) -> tuple[int, int]:
 def _listed_layers(written: str, text: str, num_layers: int) -> tuple[int, ...]:
     layers: list[int] = []
     for part in written.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        match = re.fullmatch(rf"({NUMBER})(?:-({NUMBER}))?", part)
         if match is None:
             raise UserError(f"layers {text!r} cannot be read at {part!r}: write {GRAMMAR}")
         first, last = int(match[1]), int(match[2] or match[1])

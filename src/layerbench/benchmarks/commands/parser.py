@@ -204,6 +204,9 @@ class _StoreOnce(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
+        # argparse takes -- for the end of the options, even after an equals sign.
+        if self.nargs is None and isinstance(values, list):
+            raise argparse.ArgumentError(self, "-- is no value")
         # None for a positional argument, for which argparse may call this twice.
         if option_string is not None:
             if self._given is not None:

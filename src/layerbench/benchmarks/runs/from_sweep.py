@@ -14,7 +14,7 @@ from layerbench.benchmarks.records.comparability import BoardKey
 from layerbench.envs import registry
 from layerbench.envs.data_files import DataFileError
 from layerbench.rl.lr_scales import contribution_scales, spell_scales
-from layerbench.rl.selection import parse_selection, spell_layers
+from layerbench.rl.selection import NUMBER, parse_selection, spell_layers
 
 
 def fill_in(config: RunConfig) -> None:
@@ -54,7 +54,7 @@ def _source(reference: str, table: SweptTable) -> SourceConfig:
 
 
 def _top(reference: str, table: SweptTable) -> str:
-    match = re.fullmatch(r"top:(\d+)@.*", reference)
+    match = re.fullmatch(rf"top:({NUMBER})@.*", reference, re.DOTALL)
     if match is None:
         raise SettingsError(f"layers cannot be '{reference}': write top:5@RESULTS")
     count, by_layer = int(match[1]), table.contributions

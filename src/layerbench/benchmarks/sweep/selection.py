@@ -4,13 +4,14 @@ import re
 
 from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.records.run_record import FULL_SELECTION
-from layerbench.rl.selection import parse_selection, without_spaces
+from layerbench.rl.selection import NUMBER, parse_selection, without_spaces
 
 LAYERS = "all, 0,4,8, 4-7, every:4, middle:10 or full"
 SEEDS = "3 for seeds 0, 1 and 2, or a list such as 0,2,5"
 
 # The limit of `Seed` in config/schema.py: one word of numpy's SeedSequence.
 _LAST_SEED = 2**32 - 1
+_SEED = "[0-9]{1,10}"
 
 
 def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
@@ -45,13 +46,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         SettingsError: The text is neither, or a number is out of range.
     """
     compact = _without_spaces(text, what="seeds")
-    if re.fullmatch(r"\d+", compact):
+    if re.fullmatch(NUMBER, compact):
         count = int(compact)
         if not 1 <= count <= 1000:
             raise SettingsError(f"seeds must be 1 to 1000 in number, got {count}: write {SEEDS}")
         return tuple(range(count))
     # The trailing comma makes a list of one seed: "7," is seed 7, "7" is seven seeds.
-    if not re.fullmatch(r"\d+(,\d+)*,?", compact):
+    if not re.fullmatch(rf"{_SEED}(,{_SEED})*,?", compact):
         raise SettingsError(f"seeds '{text}' cannot be read: write {SEEDS}")
     seeds = sorted({int(word) for word in compact.split(",") if word})
     if seeds[-1] > _LAST_SEED:
@@ -71,9 +72,9 @@ def _layers(word: str, text: str, num_layers: int) -> tuple[int, ...]:
         return ()
     if word == "all":
         return tuple(range(num_layers))
-    if match := re.fullmatch(r"every:([1-9]\d*)", word):
+    if match := re.fullmatch(r"every:([1-9][0-9]{0,8})", word):
         return tuple(range(0, num_layers, int(match[1])))
-    if re.fullmatch(r"\d+(-\d+)?|middle:\d+", word):
+    if re.fullmatch(rf"{NUMBER}(-{NUMBER})?|middle:{NUMBER}", word):
         try:
             return parse_selection(word, num_layers).layers
         except UserError as error:
