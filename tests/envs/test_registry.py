@@ -8,6 +8,7 @@ import pytest
 
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity, EnvSpec, UnknownEnvironmentError
+from layerbench.errors import UserError
 
 
 def test_a_near_miss_names_the_nearest() -> None:
@@ -45,9 +46,15 @@ def misbehaving(monkeypatch: pytest.MonkeyPatch) -> EnvSpec:
     )
 
 
-def test_options_are_refused_in_the_environments_own_words(misbehaving: EnvSpec) -> None:
-    with pytest.raises(ValueError, match=r"^no such\n  environment$"):
+def test_an_environment_that_raises_an_error_is_named(misbehaving: EnvSpec) -> None:
+    says = r"^misbehaving cannot be made: ValueError: no such environment \(misbehaving_envs\.py:"
+    with pytest.raises(UserError, match=says):
         registry.check_options(misbehaving, {"broken": True})
+
+
+def test_options_are_refused_in_the_environments_own_words() -> None:
+    with pytest.raises(UserError, match=r"^a room has 1 to 3 keys, not 9$"):
+        registry.check_options(registry.find("keydoor"), {"num_keys": 9})
 
 
 def test_an_environment_that_cannot_be_made_at_all_is_named(misbehaving: EnvSpec) -> None:

@@ -1,3 +1,3 @@
 """What pytest is not to import by itself: the tests' workers and subprocesses do."""
 
-collect_ignore = ["misbehaving_envs.py", "orphan_processes.py"]
+collect_ignore = ["foreign_envs.py", "misbehaving_envs.py", "orphan_processes.py"]

@@ -132,7 +132,7 @@ def check_tasks(
     Raises:
         ContractError: It is not what the contract says.
     """
-    place = Place(f"{env}, list_tasks of split {shown(split)}")
+    place = _list_place(env, split)
     tasks = _tasks(listed, place)
     if not tasks or (count is not None and len(tasks) != count):
         place.refuse(f"it gave {len(tasks)} tasks, asked for {count or 'all'}")
@@ -151,6 +151,19 @@ def check_tasks(
                 "seeds are equal"
             )
     return tasks
+
+
+def checked_tasks(listed: object, *, env: str, split: str) -> tuple[Task, ...]:
+    """Check that a list is one of tasks that are plain data.
+
+    Raises:
+        ContractError: It is not.
+    """
+    return _tasks(listed, _list_place(env, split))
+
+
+def _list_place(env: str, split: str) -> Place:
+    return Place(f"{env}, list_tasks of split {shown(split)}")
 
 
 def _tasks(listed: object, place: Place) -> tuple[Task, ...]:

@@ -1,20 +1,16 @@
 """The slots of one process: several environments, where an exception costs one episode."""
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
+from layerbench.envs import failures
 from layerbench.envs.contract import ContractError
 from layerbench.envs.session import Session
 from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart
 
 Outcome = TypeVar("Outcome", TaskStart, StepResult)
-
-MAX_REASON_CHARS = 300
-MAX_TRACE_CHARS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +103,7 @@ class Slots:
         # Any error of an environment costs this episode alone, sys.exit() included.
         except (Exception, SystemExit) as error:  # noqa: BLE001
             _close_quietly(self._sessions.pop(slot, None))
-            return EpisodeFailure(one_line(error), "".join(_trace(error))[-MAX_TRACE_CHARS:])
+            return EpisodeFailure(failures.one_line(error), failures.trace(error))
 
     def _prepare(self, tasks: Sequence[Task]) -> None:
         # An error here comes again at the reset, which reports it with its episode.
@@ -126,22 +122,3 @@ def _close_quietly(session: Session | None) -> None:
     with suppress(Exception, SystemExit):
         if session is not None:
             session.close()
-
-
-def one_line(error: BaseException) -> str:
-    """Write an error and its place, such as ``ValueError: no such game (games.py:12)``."""
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - an environment's own error may raise another
-        text = ""
-    message = " ".join(f"{type(error).__name__}: {text}".split())[:MAX_REASON_CHARS]
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return message.encode("utf-8", "backslashreplace").decode() + place
-
-
-def _trace(error: BaseException) -> list[str]:
-    try:
-        return traceback.format_exception(error)
-    except Exception:  # noqa: BLE001 - as above
-        return traceback.format_tb(error.__traceback__)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
+from layerbench.envs.child_process import child_environment
 from layerbench.envs.contract import ContractError
 from layerbench.envs.slots import EnvRecipe, Reply, Request
 from layerbench.envs.types import WorkerLoss
@@ -187,15 +188,6 @@ class WorkerProcess:
     @property
     def _late(self) -> str:
         return f"env worker {self.index} did not answer within {self._start_s:g} s"
-
-
-def child_environment() -> dict[str, str]:
-    """Give a child process this one's module path, and one thread for array operations.
-
-    Numerical libraries would start a thread a core in every worker.
-    """
-    path = os.pathsep.join(sys.path)
-    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _limit_waits(connection: Connection, seconds: float) -> None:

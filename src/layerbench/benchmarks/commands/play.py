@@ -45,7 +45,15 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         seed=args.seed,
         options=env.options,
     )
-    play_episode(spec, task, options=env.options, max_turns=env.max_turns, read=input, write=_write)
+    play_episode(
+        spec,
+        task,
+        options=env.options,
+        max_turns=env.max_turns,
+        timeout_s=env.timeout_s,
+        read=input,
+        write=_write,
+    )
     return DONE
 
 

@@ -1,25 +1,28 @@
 """An episode for a human player in the terminal."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from layerbench.benchmarks.errors import SettingsError
+from layerbench.benchmarks.errors import RunFailedError, SettingsError
 from layerbench.envs import registry
 from layerbench.envs.actions import admits, is_template
 from layerbench.envs.choices import nearest
+from layerbench.envs.pool import EnvPool
 from layerbench.envs.registry import EnvSpec
-from layerbench.envs.session import Session
-from layerbench.envs.types import Observation, Task
+from layerbench.envs.types import EpisodeFailure, Observation, StepResult, Task, TaskStart
+
+Outcome = TypeVar("Outcome", TaskStart, StepResult)
 
 HELP = "type an action or its number; l lists the actions, q quits"
 
 
-def play_episode(
+def play_episode(  # noqa: PLR0913 - what is played, and how it is shown
     spec: EnvSpec,
     task: Task,
     *,
     options: Mapping[str, Any],
     max_turns: int,
+    timeout_s: float = registry.TIMEOUT_S,
     read: Callable[[str], str],
     write: Callable[[str], None],
 ) -> bool:
@@ -30,15 +33,26 @@ def play_episode(
         task: The task.
         options: The environment's options.
         max_turns: Actions after which the episode ends.
+        timeout_s: Longest time for an environment that is not layerbench's own to answer.
         read: Shows a prompt and returns the typed line; raises EOFError at the end of the input.
         write: Shows a line.
 
     Returns:
         Whether the task was won.
+
+    Raises:
+        RunFailedError: The environment failed.
+        ContractError: The environment does not keep to the contract.
     """
-    session = Session(spec.gym_id, options, max_turns)
-    try:
-        observation = session.reset(task).observation
+    with EnvPool(
+        spec.gym_id,
+        options,
+        max_turns=max_turns,
+        num_slots=1,
+        num_workers=0,
+        timeout_s=timeout_s,
+    ) as pool:
+        observation = _going_on(pool.reset({0: task})[0], spec).observation
         write(observation.text)
         write(f"({HELP})")
         write(_listing(observation))
@@ -46,7 +60,7 @@ def play_episode(
             action = _read_action(observation, f"{turn}> ", read=read, write=write)
             if action is None:
                 break
-            result = session.step(action)
+            result = _going_on(pool.step({0: action})[0], spec)
             observation = result.observation
             write(observation.text)
             if result.terminated or result.truncated:
@@ -54,8 +68,12 @@ def play_episode(
                 return result.success
         write("gave up")
         return False
-    finally:
-        session.close()
+
+
+def _going_on(outcome: Outcome | EpisodeFailure, spec: EnvSpec) -> Outcome:
+    if isinstance(outcome, EpisodeFailure):
+        raise RunFailedError(f"{spec.name} failed: {outcome.reason}")
+    return outcome
 
 
 def _read_action(

@@ -18,7 +18,9 @@ def identify(env: EnvConfig) -> EnvIdentity:
         UserError: There is no such environment, or the files are missing or damaged.
     """
     splits = (env.train_split, *env.eval_splits)
-    return registry.describe(registry.find(env.name), env.options, splits=splits)
+    return registry.describe(
+        registry.find(env.name), env.options, splits=splits, timeout_s=env.timeout_s
+    )
 
 
 def origin_settings(env: str) -> tuple[str, ...]:

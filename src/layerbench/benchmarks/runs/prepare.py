@@ -24,6 +24,7 @@ from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.records.run_record import BASE_SELECTION
 from layerbench.envs import registry
+from layerbench.envs.check import check_play
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
 from layerbench.rl.layers import decoder_blocks
@@ -109,11 +110,11 @@ def list_tasks(
 
     Raises:
         UserError: The environment refuses its options, or has no such split, too few tasks, or no
-            data.
+            data, or does not keep to the contract.
     """
     env = config.env
     spec = registry.find(env.name)
-    registry.check_options(spec, env.options)
+    registry.check_options(spec, env.options, timeout_s=env.timeout_s)
     # By `eval.seed`, not the training seed: all seeds are scored on the same tasks.
     eval_tasks = {
         split: _tasks(
@@ -136,6 +137,8 @@ def list_tasks(
             seed=config.seed,
             settings=f"env.train_split={env.train_split} and train.tasks",
         )
+    first = [tasks[0] for tasks in (*eval_tasks.values(), train_tasks) if tasks]
+    check_play(spec.gym_id, env.options, first, max_turns=env.max_turns, timeout_s=env.timeout_s)
     return identify(env), eval_tasks, train_tasks
 
 
@@ -148,6 +151,7 @@ def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, settings: str) 
             count=count or None,
             seed=seed,
             options=env.options,
+            timeout_s=env.timeout_s,
         )
     except UserError as error:
         raise SettingsError(f"{error} (asked for by {settings}={count})") from error

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from layerbench.agents.types import StopReason
+from layerbench.benchmarks.errors import UserError
 from layerbench.benchmarks.html.turn_scores import Row
 from layerbench.benchmarks.records import episodes
 from layerbench.benchmarks.runs.player import open_pool
@@ -35,8 +36,12 @@ def check_replay(submission: Submission) -> Iterator[Remark]:
     except (ValueError, TypeError, OSError) as error:
         yield Unchecked(f"replay: {error}")
         return
-    with open_pool(config.env, one_by_one=True) as pool:
-        differ = list(_replays(pool, tasks, rows))
+    try:
+        with open_pool(config.env, one_by_one=True) as pool:
+            differ = list(_replays(pool, tasks, rows))
+    except UserError as error:
+        yield Wrong(f"the environment does not play: {error}")
+        return
     yield from map(Wrong, differ[:_MAX_REPORTED])
     if len(differ) > _MAX_REPORTED:
         yield Wrong(f"and {len(differ) - _MAX_REPORTED} more episodes come out otherwise")

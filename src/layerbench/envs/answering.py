@@ -1,0 +1,48 @@
+"""Process that asks an environment one question: ``python -m layerbench.envs.answering PARENT``.
+
+``layerbench.envs.child_process`` starts it. PARENT is the process id of the process that asks.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+from layerbench.envs import registry
+from layerbench.errors import UserError
+
+PARENT_CHECK_S = 1.0
+"""Interval at which the parent's id is checked."""
+
+
+def _answer(question: dict[str, Any]) -> dict[str, Any]:
+    spec = registry.EnvSpec(**question["spec"])
+    try:
+        return {"value": registry.answer_here(spec, question["what"], question["arguments"])}
+    except UserError as error:
+        return {"refused": " ".join(str(error).split())}
+
+
+def _exit_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_S)
+    os._exit(1)
+
+
+def main() -> None:
+    """Read a question from stdin, and write the answer to stdout."""
+    parent = int(sys.argv[1])
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
+    question = json.load(sys.stdin)
+    with os.fdopen(os.dup(1), "w") as answers:
+        # stdout is for the answer alone: environments may print.
+        os.dup2(2, 1)
+        answers.write(json.dumps(_answer(question)))
+    # Threads that an environment left behind would keep the process.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""A short check before a run: whether an environment repeats itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from layerbench.envs import registry
+from layerbench.envs.actions import is_template
+from layerbench.envs.contract import ContractError, Place, shown
+from layerbench.envs.pool import EnvPool
+from layerbench.envs.types import EpisodeFailure, Observation, StepResult, Task, TaskStart
+
+TURNS = 3
+"""Turns that each task is played."""
+
+
+def check_play(
+    gym_id: str,
+    options: Mapping[str, Any],
+    tasks: Sequence[Task],
+    *,
+    max_turns: int,
+    timeout_s: float,
+) -> None:
+    """Play the first turns of tasks twice, side by side, and begin each once more.
+
+    An environment that is not layerbench's own is played in two processes, as an order of a set
+    repeats itself within one. An episode that fails is left to the run, where it counts as lost.
+
+    Args:
+        gym_id: Gymnasium id of the environment.
+        options: Arguments of its constructor.
+        tasks: The tasks.
+        max_turns: Actions after which an episode is truncated.
+        timeout_s: Longest time for a worker process to answer.
+
+    Raises:
+        ContractError: The environment does not keep to the contract.
+        WorkerStartError: A worker process breaks down whenever it starts.
+    """
+    workers = 0 if registry.is_own(gym_id) else 2
+    with EnvPool(
+        gym_id,
+        options,
+        max_turns=max_turns,
+        num_slots=2,
+        num_workers=workers,
+        timeout_s=timeout_s,
+    ) as pool:
+        for task in tasks:
+            _check_task(pool, task, env=gym_id)
+
+
+def _check_task(pool: EnvPool, task: Task, *, env: str) -> None:
+    outcomes: dict[int, Any] = dict(pool.reset({0: task, 1: task}))
+    start = outcomes[0]
+    for turn in range(TURNS + 1):
+        if any(isinstance(outcome, EpisodeFailure) for outcome in outcomes.values()):
+            return
+        _compare(outcomes[0], outcomes[1], Place(env, task.task_id, turn), "the same again")
+        if turn == TURNS or _is_over(outcomes[0]):
+            break
+        action = _some_action(outcomes[0].observation, turn)
+        outcomes = dict(pool.step({0: action, 1: action}))
+    again = pool.reset({0: task})[0]
+    if not isinstance(again, EpisodeFailure):
+        _compare(start, again, Place(env, task.task_id), "after another episode")
+
+
+def _is_over(outcome: TaskStart | StepResult) -> bool:
+    return isinstance(outcome, StepResult) and (outcome.terminated or outcome.truncated)
+
+
+def _some_action(observation: Observation, turn: int) -> str:
+    listed = observation.choices or observation.admissible_actions
+    actions = [action for action in listed if not is_template(action)] or [""]
+    return actions[turn % len(actions)]
+
+
+def _compare(
+    one: TaskStart | StepResult, other: TaskStart | StepResult, place: Place, how: str
+) -> None:
+    """Refuse two outcomes that differ, naming the first field that does."""
+    pairs = {"": (one, other), "observation.": (one.observation, other.observation)}
+    for prefix, (left, right) in reversed(pairs.items()):
+        for name in left.__slots__:
+            here, there = getattr(left, name), getattr(right, name)
+            if here != there:
+                raise ContractError(
+                    f"{place.env}, task {shown(place.task)}, turn {place.turn}: played {how}, "
+                    f"{prefix}{name} is {shown(there)} instead of {shown(here)}: all must follow "
+                    "from the arguments of reset and the actions"
+                )

@@ -1,0 +1,28 @@
+"""Words an error of an environment, whatever its class makes of ``str``."""
+
+import traceback
+from pathlib import Path
+
+MAX_REASON_CHARS = 300
+MAX_TRACE_CHARS = 20_000
+
+
+def one_line(error: BaseException) -> str:
+    """Write an error and its place, such as ``ValueError: no such game (games.py:12)``."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an environment's own error may raise another
+        text = ""
+    message = " ".join(f"{type(error).__name__}: {text}".split())[:MAX_REASON_CHARS]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return message.encode("utf-8", "backslashreplace").decode() + place
+
+
+def trace(error: BaseException) -> str:
+    """Write an error's traceback, or the end of a long one."""
+    try:
+        lines = traceback.format_exception(error)
+    except Exception:  # noqa: BLE001 - as above
+        lines = traceback.format_tb(error.__traceback__)
+    return "".join(lines)[-MAX_TRACE_CHARS:]
