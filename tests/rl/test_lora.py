@@ -11,11 +11,20 @@ import peft  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MixtralConfig,
+    OlmoeConfig,
+    PretrainedConfig,
+    Qwen3MoeConfig,
+)
 
 from layerbench.agents.backends.transformers.lean import is_lean
+from layerbench.errors import UserError
 from layerbench.rl.batching import collate
-from layerbench.rl.lora import changed_parameters, check_adapters, count_learned
+from layerbench.rl.lora import changed_parameters, check_adapters, count_learned, share_adapted
 from layerbench.rl.policy import decision_scores
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
@@ -257,10 +266,56 @@ def test_rank_is_limited_by_the_smallest_matrix() -> None:
         check_adapters(model, selection, rank=9)
 
 
-def test_blocks_without_linear_layers_are_refused() -> None:
+SIZES: dict[str, Any] = {
+    "vocab_size": 32,
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "num_experts_per_tok": 2,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+HEADS: dict[str, Any] = {"head_dim": 8}
+# Attention has 4 matrices of 16 x 16 (1,024 numbers), an expert 3 (768); 4 of them are 3,072, and
+# their router 64: 3,136 of 4,160 are 75 %.
+MIXTURES: dict[str, PretrainedConfig] = {
+    "qwen3": Qwen3MoeConfig(**SIZES, **HEADS, num_experts=4, moe_intermediate_size=16),
+    "mixtral": MixtralConfig(**SIZES, num_local_experts=4),
+    "olmoe": OlmoeConfig(**SIZES, num_experts=4),
+}
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_mixture_of_experts_is_refused_with_its_share(name: str) -> None:
+    model = cast(nn.Module, cast(Any, AutoModelForCausalLM).from_config(MIXTURES[name]))
+    with pytest.raises(UserError, match=r"75% .* layers 1 .* elsewhere \(.*experts\.gate_up_proj"):
+        check_adapters(model, parse_selection("1", 2), rank=1)
+    check_adapters(model, parse_selection("1", 2), rank=0)
+
+
+def test_experts_in_other_layers_are_no_hindrance() -> None:
+    config = Qwen3MoeConfig(**SIZES, **HEADS, num_experts=4, mlp_only_layers=[0])
+    model = cast(nn.Module, cast(Any, AutoModelForCausalLM).from_config(config))
+    check_adapters(model, parse_selection("0", 2), rank=1)
+    with pytest.raises(UserError, match="layers full"):
+        check_adapters(model, parse_selection("full", 2), rank=1)
+
+
+def test_matrices_outside_of_linear_layers_are_refused() -> None:
     sizes: dict[str, Any] = {"n_layer": 2, "n_embd": 8, "n_head": 2, "vocab_size": 16}
     model = cast(nn.Module, GPT2LMHeadModel(GPT2Config(**sizes)))
     selection = parse_selection("1", 2)
     assert changed_parameters(model, selection, lora_rank=1) == {}
-    with pytest.raises(ValueError, match="the selection 1 has no linear layers for adapters"):
+    with pytest.raises(UserError, match=r"100% .*\(transformer\.h\.1\.mlp\.c_fc\.weight, Conv1D\)"):
         check_adapters(model, selection, rank=1)
+
+
+def test_share_adapted_leaves_out_norms() -> None:
+    model, selection = make_toy_model(), parse_selection("1", 3)
+    changed = changed_parameters(model, selection, lora_rank=1)
+    matrices = sum(tensor.numel() for tensor in changed.values())
+    norms = sum(p.numel() for n, p in model.named_parameters() if ".layers.1." in n and "norm" in n)
+    assert norms > 0
+    assert share_adapted(model, selection, changed) == matrices / (matrices + norms)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from layerbench.errors import UserError
-from layerbench.rl.layers import BaseWeights, select_parameters
+from layerbench.rl.layers import BaseWeights, decoder_blocks, select_parameters
 from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.types import LayerSelection
 
@@ -72,17 +72,14 @@ def check_adapters(model: nn.Module, selection: LayerSelection, *, rank: int) ->
     """Make sure that the model can have adapters; a rank of 0, or no layers, needs none.
 
     Raises:
-        UserError: peft is not installed, there is no linear layer for them, or they would have
-            more parameters than a matrix that they replace.
+        UserError: peft is not installed, some of the layers' matrices are of no linear layer, or
+            adapters would have more parameters than a matrix that they replace.
     """
     if not rank or not selection.layers:
         return
     _peft()
     changed = changed_parameters(model, selection, lora_rank=rank)
-    if not changed:
-        raise UserError(
-            f"the selection {selection.name} has no linear layers for adapters: leave lora_rank out"
-        )
+    _check_all_adapted(model, selection, changed)
     for name, parameter in changed.items():
         rows, columns = parameter.shape
         # An adapter has rank * (rows + columns) numbers.
@@ -92,6 +89,46 @@ def check_adapters(model: nn.Module, selection: LayerSelection, *, rank: int) ->
                 f"lora_rank is {rank}, but above {max_rank} an adapter of {name}, which is {rows} "
                 f"x {columns}, has more parameters than that itself"
             )
+
+
+def share_adapted(
+    model: nn.Module, selection: LayerSelection, changed: Mapping[str, Tensor]
+) -> float:
+    """Compute the share of the selected blocks' weights that are in the changed matrices."""
+    blocks = decoder_blocks(model)
+    weights = sum(p.numel() for layer in selection.layers for p in blocks[layer].parameters())
+    return sum(tensor.numel() for tensor in changed.values()) / weights
+
+
+def _check_all_adapted(
+    model: nn.Module, selection: LayerSelection, changed: Mapping[str, Tensor]
+) -> None:
+    """Refuse blocks with matrices outside of linear layers, which would not learn.
+
+    Such are the experts of a mixture in transformers, one tensor for all of them, and its router.
+    """
+    chosen = select_parameters(model, dataclasses.replace(selection, everything=False))
+    model.requires_grad_(False)
+    modules: dict[str, nn.Module] = dict(model.named_modules())  # pyright: ignore[reportUnknownArgumentType]
+    owners = {name: modules[name.rpartition(".")[0]] for name in chosen}
+    others = {
+        name: parameter
+        for name, parameter in chosen.items()
+        # A kernel has more than one dimension as well, but is no matrix.
+        if parameter.dim() > 1 and not isinstance(owners[name], nn.Conv1d | nn.Embedding)
+        if name not in changed
+    }
+    if not others:
+        return
+    missed = sum(tensor.numel() for tensor in others.values())
+    share = missed / (missed + sum(tensor.numel() for tensor in changed.values()))
+    name = max(others, key=lambda name: others[name].numel())
+    kind = type(owners[name]).__name__
+    raise UserError(
+        f"train.lora_rank puts adapters on linear layers, but {share:.0%} of the weights of "
+        f"layers {selection.name} that could have some are elsewhere ({name}, {kind}), and would "
+        "not learn: leave it out, which trains whole layers"
+    )
 
 
 class AdapterWeights(MasterWeights):
