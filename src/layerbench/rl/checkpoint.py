@@ -152,7 +152,7 @@ def check_tensors(
             raise damage(path, f"its {what} of {name} is {forms[0]}, not {forms[1]}")
 
 
-def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
+def load_weights(path: Path, model: nn.Module) -> dict[str, Tensor]:
     """Copy the trained parameters of a checkpoint into the base model.
 
     Args:
@@ -160,7 +160,7 @@ def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
         model: The base model, changed in place.
 
     Returns:
-        Names of the parameters that were trained.
+        The weights that were replaced, by name, on the CPU.
 
     Raises:
         UserError: The checkpoint is damaged, of another version, or was trained from a base model
@@ -179,10 +179,18 @@ def load_weights(path: Path, model: nn.Module) -> tuple[str, ...]:
     same_shapes = all(base[name].shape == trained[name].shape for name in base)
     if not same_shapes or hash_tensors(base) != identity.get("base_weights"):
         raise UserError(f"checkpoint {path} was trained from another base model than this one")
+    return replace_weights(base, trained)
+
+
+def replace_weights(
+    parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Give parameters other values, and return those that they had, on the CPU."""
+    before = {name: parameter.detach().cpu().clone() for name, parameter in parameters.items()}
     with torch.no_grad():
-        for name, parameter in base.items():
-            parameter.copy_(trained[name])
-    return tuple(base)
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
+    return before
 
 
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -21,13 +21,15 @@ from layerbench.benchmarks.records import json_codec, run_record
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import resolve
 from layerbench.hashing import file_sha256
+from layerbench.rl.selection import WHOLE
 from tests.support import checkpoints, saved_model
 
 # Seconds on an idle machine; the limit is for busy ones.
 pytestmark = pytest.mark.timeout(300)
 
 SETTINGS = ("env.num_keys=1", "eval.tasks=4", "env.max_turns=3", "seed=3")
-LEARNING = ("train.layer_learning_rate=0.3", "train.learning_rate=0.1")
+LEARNING = "train.layer_learning_rate=0.3"
+LEARNING_WHOLE = "train.learning_rate=0.1"
 
 
 def command(name: str, model: Path | str, out: Path, *more: str) -> Sequence[str]:
@@ -36,7 +38,8 @@ def command(name: str, model: Path | str, out: Path, *more: str) -> Sequence[str
 
 
 def trained_run(model: Path | str, out: Path, layers: str, *more: str) -> Path:
-    assert cli.main(command("run", model, out, "--layers", layers, *LEARNING, *more)) == 0
+    rate = LEARNING_WHOLE if layers in WHOLE else LEARNING
+    assert cli.main(command("run", model, out, "--layers", layers, rate, *more)) == 0
     return out
 
 
@@ -215,6 +218,33 @@ def test_card_escapes_names_from_the_record(run: Path) -> None:
     card = export.model_card.write(record_of(run), base, whole=True)
     assert "<script>" not in card.split("---", 2)[2]
     assert "\\*x\\*" in card
+
+
+def test_a_run_that_took_no_step_changed_no_parameter(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # No episode of a single turn gets anything, so that no group's returns differ.
+    argv = command("run", model, tmp_path / "run", "--layers", "1")
+    assert cli.main([arg.replace("max_turns=3", "max_turns=1") for arg in argv]) == 0
+    printed = capsys.readouterr()
+    assert "no group's returns differed: nothing learned" in printed.err
+    for text in (printed.out, printed.err):
+        assert "NOTHING WAS LEARNED: no iteration took an optimizer step" in text
+    out = tmp_path / "delta"
+    assert cli.main(["export", str(tmp_path / "run"), "--delta", str(out)]) == 0
+    assert "  0 changed parameters  " in capsys.readouterr().out
+    assert "The run took no optimizer step" in (out / "README.md").read_text()
+
+
+def test_changed_parameters_are_counted_by_comparison(
+    run: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tensors_of(model / "model.safetensors")
+    trained = tensors_of(run / "checkpoints" / "iteration-000002" / "weights.safetensors")
+    count = sum(int((tensor != base[name]).sum()) for name, tensor in trained.items())
+    assert count > 0
+    assert cli.main(["export", str(run), "--delta", str(tmp_path / "delta")]) == 0
+    assert f"  {count:,} changed parameters  " in capsys.readouterr().out
 
 
 # Mistakes

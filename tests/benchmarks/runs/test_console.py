@@ -35,9 +35,6 @@ def test_an_iteration_is_a_line() -> None:
 def test_what_was_not_measured_is_a_dash() -> None:
     no_kl = replace(METRICS, update=replace(METRICS.update, kl=None))
     assert " kl -  clip 0.030 " in iteration_line(no_kl, iterations=20)
-    nothing = replace(METRICS, update=UpdateStats(decisions=0, steps=0))
-    line = iteration_line(nothing, iterations=20)
-    assert " kl -  clip -  entropy -  grad -  play 3.2 s " in line
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 132])
@@ -107,3 +104,14 @@ def test_what_is_said_before_there_is_a_folder_is_in_its_log(tmp_path: Path) -> 
     log.say("run folder")
     lines = (folder / "run.log").read_text().splitlines()
     assert [line.partition(" ")[2] for line in lines] == ["loading the tasks", "run folder"]
+
+
+def test_an_iteration_without_a_step_says_why() -> None:
+    nothing = replace(METRICS, update=UpdateStats(decisions=0, steps=0), mixed_groups=0)
+    assert iteration_line(nothing, iterations=20) == (
+        "iteration 2/20  success 0.25 (16 episodes, 0/4 groups mixed)  reward 2.50  "
+        "no group's returns differed: nothing learned  play 3.2 s  update 0.8 s"
+    )
+    # Every turn had a single action.
+    forced = iteration_line(replace(nothing, mixed_groups=3), iterations=20)
+    assert "  no decision had an advantage: nothing learned  " in forced

@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 # The Hub's library names the error of its HTTP package, which its versions have changed.
 from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
 from safetensors import torch as safetensors
-from torch import nn
+from torch import Tensor, nn
 
 from layerbench.agents.context import Tokenizer
 from layerbench.agents.pretrained.loading import weights_hash
@@ -47,7 +47,8 @@ class _TrainedModel:
         base: The untrained model that the first run began with.
         model: The trained model.
         tokenizer: The base's tokenizer.
-        changed: The parameters that any run changed, by name.
+        changed: The parameters that any run trained, by name.
+        before: Their values in the base, on the CPU.
     """
 
     record: RunRecord
@@ -55,6 +56,7 @@ class _TrainedModel:
     model: nn.Module
     tokenizer: Tokenizer
     changed: Mapping[str, nn.Parameter]
+    before: Mapping[str, Tensor]
 
 
 def export(run: Path, out: Path, *, whole: bool, public: bool) -> str:
@@ -93,7 +95,11 @@ def export(run: Path, out: Path, *, whole: bool, public: bool) -> str:
         raise SettingsError(f"{out} cannot be written: {error.strerror or error}") from error
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     form = "model" if whole else f"delta to {trained.base.name}"
-    count = sum(parameter.numel() for parameter in trained.changed.values())
+    # Compared, not counted by the selection: a run may have taken no step.
+    count = sum(
+        int((parameter != trained.before[name]).sum())
+        for name, parameter in trained.changed.items()
+    )
     return f"{form} {out}  {count:,} changed parameters  {size:.1f} MB"
 
 
@@ -131,20 +137,20 @@ def _load(run: Path) -> _TrainedModel:
     model, tokenizer = loading.load_base(settings)
     # Before apply_trained, which changes the weights in place: the delta's base is hashed here.
     base = _base(settings, model, record)
-    # A dict keeps the order of the parameters, and each once.
-    names = dict.fromkeys(loading.apply_trained(settings, model))
+    before = loading.apply_trained(settings, model)
     if config.parts:
         num_layers = record.selection.num_layers
         assert num_layers is not None, "what was combined has layers"
         loading.check_parts(model, config.parts, num_layers=num_layers)
-        names |= dict.fromkeys(loading.combine(model, config.parts, num_layers=num_layers).tensors)
+        combined = loading.combine(model, config.parts, num_layers=num_layers).tensors
+        before = {**combined, **before}
     if weights_hash(model) != record.selection.weights_sha256:
         raise SettingsError(
             f"what lies in {run} does not make the model that its record has scored: train it anew"
         )
     parameters = dict(model.named_parameters())
-    changed = {name: parameters[name] for name in names}
-    return _TrainedModel(record, base, model, tokenizer, changed)
+    changed = {name: parameters[name] for name in before}
+    return _TrainedModel(record, base, model, tokenizer, changed, before)
 
 
 def _model_of(run: FinishedRun, config: RunConfig) -> ModelConfig:

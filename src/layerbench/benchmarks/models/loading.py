@@ -1,10 +1,8 @@
 """Loads models by name: the base by transformers, then the parameters that runs have trained."""
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
@@ -18,7 +16,7 @@ from layerbench.benchmarks.models import delta, lineage
 from layerbench.benchmarks.models.delta import Delta
 from layerbench.benchmarks.records.run_folder import RunFolder, read_settings, run_of
 from layerbench.hashing import file_sha256
-from layerbench.rl.checkpoint import load_weights, read_identity
+from layerbench.rl.checkpoint import load_weights, read_identity, replace_weights
 from layerbench.rl.layers import BaseWeights, decoder_blocks, select_parameters
 from layerbench.rl.types import LayerSelection
 
@@ -58,21 +56,22 @@ def load_base(settings: ModelConfig) -> tuple[nn.Module, Tokenizer]:
     )
 
 
-def apply_trained(settings: ModelConfig, model: nn.Module) -> tuple[str, ...]:
+def apply_trained(settings: ModelConfig, model: nn.Module) -> dict[str, Tensor]:
     """Copy trained parameters into a base model, run after run.
 
     Returns:
-        Names of the trained parameters.
+        The base's weights that were replaced, by name, on the CPU.
 
     Raises:
         UserError: The base model is not the one that training began with.
     """
     source = lineage.lineage(settings.name, revision=settings.revision)
-    trained_names = [
-        _apply_delta(folder, model) if delta.is_delta(folder) else _apply_checkpoint(folder, model)
-        for folder in source.trained
-    ]
-    return tuple(dict.fromkeys(itertools.chain.from_iterable(trained_names)))
+    base: dict[str, Tensor] = {}
+    for folder in source.trained:
+        apply = _apply_delta if delta.is_delta(folder) else _apply_checkpoint
+        # What an earlier run replaced is the base's; what a later one did is the earlier run's.
+        base = {**apply(folder, model), **base}
+    return base
 
 
 def num_layers(settings: ModelConfig) -> int:
@@ -101,11 +100,11 @@ def check_parts(model: nn.Module, parts: Sequence[PartConfig], *, num_layers: in
     """
     for part in parts:
         base = _base_weights(model, [part], num_layers=num_layers)
-        trained_names = load_weights(_checkpoint(part), model)
+        replaced = load_weights(_checkpoint(part), model)
         sha256 = weights_hash(model)
         base.put_back(model)
         # The names as well: put_back restores the layers of this part alone.
-        if sha256 != part.weights_sha256 or set(trained_names) != set(base.tensors):
+        if sha256 != part.weights_sha256 or replaced.keys() != base.tensors.keys():
             raise SettingsError(
                 f"checkpoint {_checkpoint(part)} does not hold the weights that the run in "
                 f"{part.run} was scored with: train it anew"
@@ -135,7 +134,7 @@ def _checkpoint(part: PartConfig) -> Path:
     return Path(part.run) / "checkpoints" / part.checkpoint
 
 
-def _apply_delta(folder: Path, model: nn.Module) -> tuple[str, ...]:
+def _apply_delta(folder: Path, model: nn.Module) -> dict[str, Tensor]:
     """Copy a delta's parameters into its base model, and check the result by its hash."""
     facts = delta.read(folder)
     if weights_hash(model) != facts.base.weights_sha256:
@@ -152,12 +151,10 @@ def _apply_delta(folder: Path, model: nn.Module) -> tuple[str, ...]:
         for name, t in tensors.items()
     ):
         raise SettingsError(f"the delta in {folder} has parameters that its base model has not")
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            parameters[name].copy_(tensor)
+    before = replace_weights({name: parameters[name] for name in tensors}, tensors)
     if weights_hash(model) != facts.weights_sha256:
         raise SettingsError(f"the delta in {folder} does not make the model that it says it makes")
-    return tuple(tensors)
+    return before
 
 
 def _read_delta(folder: Path, facts: Delta) -> dict[str, Tensor]:
@@ -171,7 +168,7 @@ def _read_delta(folder: Path, facts: Delta) -> dict[str, Tensor]:
         raise SettingsError(f"{path} cannot be read: {error}") from error
 
 
-def _apply_checkpoint(checkpoint: Path, model: nn.Module) -> tuple[str, ...]:
+def _apply_checkpoint(checkpoint: Path, model: nn.Module) -> dict[str, Tensor]:
     """Copy a checkpoint's parameters into the base model that its run began with."""
     run = run_of(str(checkpoint))
     assert run is not None, f"{checkpoint} is no checkpoint of a run"

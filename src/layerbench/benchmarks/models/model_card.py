@@ -75,6 +75,8 @@ def _summary(record: RunRecord, base: Base) -> str:
         )
     elif selection.parameters < parameters:
         lines.append("All others are as they were before the run, bit for bit.")
+    if not record.training.decisions and not record.settings.get("parts"):
+        lines.append("The run took no optimizer step: it changed none of them.")
     if record.model.weights_sha256 != base.weights_sha256:
         lines.append("The run began with a model that earlier runs had trained.")
     lines.append("The licence is that of the base model.")

@@ -18,6 +18,12 @@ from layerbench.benchmarks.records.run_record import (
 from layerbench.benchmarks.records.text import plain, short_source, signed
 from layerbench.benchmarks.stats.success import Count, Difference, success_interval
 
+NO_STEP = (
+    "NOTHING WAS LEARNED: no iteration took an optimizer step, since no group's returns differed; "
+    "try a larger train.group_size or other tasks"
+)
+"""Of a run that trained in vain."""
+
 
 def print_record(record: RunRecord, *, where: str) -> None:
     """Print model, scores by split and type of task, and the record's path to stdout."""
@@ -47,14 +53,17 @@ def _what_learned(selection: SelectionRecord) -> str:
 
 
 def notes(record: RunRecord) -> list[str]:
-    """List failed episodes and the usage of an endpoint, which the table leaves out."""
+    """List what the table leaves out: training in vain, failed episodes, usage of an endpoint."""
+    training = record.training
+    # Decisions are counted where a step is taken.
+    in_vain = [NO_STEP] if training.iterations and not training.decisions else []
     failures = [
         f"{e.phase} {e.split}: {e.count.scored} scored, {e.count.failed} failed, "
         f"of {e.count.planned}; failed episodes count as lost"
         for e in record.evaluations
         if e.count.failed
     ]
-    return failures + ([usage(record.endpoint)] if record.endpoint else [])
+    return in_vain + failures + ([usage(record.endpoint)] if record.endpoint else [])
 
 
 def usage(endpoint: EndpointRecord) -> str:

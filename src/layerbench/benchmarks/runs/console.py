@@ -219,18 +219,14 @@ def iteration_line(
         left: Seconds that the run still takes; None if it is unknown.
         width: Columns of the terminal, for which metrics are left out; None for all of them.
     """
-    update, groups = metrics.update, f"{metrics.mixed_groups}/{metrics.groups} groups mixed"
+    groups = f"{metrics.mixed_groups}/{metrics.groups} groups mixed"
     success = f"success {metrics.success:.2f}"
     # The most important have the lowest rank; the number of the iteration and success always stay.
     fields = [
         (0, f"iteration {metrics.iteration + 1}/{iterations}"),
         (0, f"{success} ({metrics.episodes} episodes, {groups})"),
         (3, f"reward {metrics.reward:.2f}"),
-        (4, f"kl {_number(update.kl, 4)}"),
-        (6, f"clip {_number(update.clip_fraction, 3)}"),
-        (7, f"entropy {_number(update.entropy, 2)}"),
-        (5, f"grad {_number(update.grad_norm, 2)}"),
-        (3, _mismatch(update)),
+        *_learned(metrics),
         (8, f"play {metrics.play_s:.1f} s"),
         (8, f"update {metrics.update_s:.1f} s"),
         (1, "" if left is None else f"about {duration(left)} left"),
@@ -238,6 +234,27 @@ def iteration_line(
     if width is not None:
         fields[1:2] = [(0, success), (2, groups)]
     return fitting.fitted_fields([field for field in fields if field[1]], width)
+
+
+def _learned(metrics: IterationMetrics) -> list[tuple[int, str]]:
+    """Write what the update measured, or why there was none, with the rank of each."""
+    update = metrics.update
+    if not update.steps:
+        return [(1, _nothing_learned(metrics))]
+    return [
+        (4, f"kl {_number(update.kl, 4)}"),
+        (6, f"clip {_number(update.clip_fraction, 3)}"),
+        (7, f"entropy {_number(update.entropy, 2)}"),
+        (5, f"grad {_number(update.grad_norm, 2)}"),
+        (3, _mismatch(update)),
+    ]
+
+
+def _nothing_learned(metrics: IterationMetrics) -> str:
+    """Say why an iteration took no optimizer step."""
+    # With one action to choose from, a turn has no decision to learn from.
+    why = "no decision had an advantage" if metrics.mixed_groups else "no group's returns differed"
+    return f"{why}: nothing learned"
 
 
 def _mismatch(update: UpdateStats) -> str:

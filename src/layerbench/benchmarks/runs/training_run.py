@@ -6,7 +6,7 @@ from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.models import loading
-from layerbench.benchmarks.records import episodes, provenance
+from layerbench.benchmarks.records import episodes, provenance, run_table
 from layerbench.benchmarks.records.run_folder import RunFolder, RunState
 from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, RunRecord
 from layerbench.benchmarks.runs import base_reuse, record
@@ -16,6 +16,7 @@ from layerbench.benchmarks.runs.player import Evaluator, first_state, open_pool
 from layerbench.benchmarks.runs.prepare import PreparedRun
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup
 from layerbench.rl.layers import BaseWeights
+from layerbench.rl.lora import share_adapted
 from layerbench.rl.metrics import IterationMetrics
 from layerbench.rl.trainer import Trainer
 
@@ -106,6 +107,13 @@ def _train(
         )
     except UserError as error:
         raise SettingsError(f"{error}; --fresh starts {evaluator.folder.path} anew") from error
+    if rank := prepared.config.train.lora_rank:
+        adapted = trainer.base.tensors
+        share = share_adapted(prepared.model, prepared.selection, adapted)
+        evaluator.reporter.say(
+            f"adapters of rank {rank} on {len(adapted)} matrices, {share:.1%} of the layers' "
+            "weights"
+        )
     if done := len(trainer.history):
         evaluator.reporter.say(f"going on after iteration {done}")
     # Those before the checkpoint are read from the folder. One may be missing: a run can be killed
@@ -113,7 +121,17 @@ def _train(
     for iteration in evaluated:
         if iteration <= done:
             evaluator.evaluate(f"iteration-{iteration}")
-    return trainer.run(report), trainer.base
+    history = trainer.run(report)
+    if idle := sum(metrics.update.steps == 0 for metrics in history):
+        evaluator.reporter.say(_idle_line(idle, of=len(history)))
+    return history, trainer.base
+
+
+def _idle_line(idle: int, *, of: int) -> str:
+    """Say how many iterations took no optimizer step."""
+    if idle == of:
+        return run_table.NO_STEP
+    return f"{idle} of {of} iterations took no optimizer step: no group's returns differed"
 
 
 def _conditions(prepared: PreparedRun, state: RunState) -> Conditions:
