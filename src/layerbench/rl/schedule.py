@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from layerbench.envs.types import Task
+from layerbench.rl.selection import WHOLE
 from layerbench.rl.settings import TrainSettings
 from layerbench.rl.types import LayerSelection
 
@@ -31,7 +32,7 @@ def peak_learning_rate(settings: TrainSettings, selection: LayerSelection) -> fl
     if settings.lora_rank and settings.lora_learning_rate:
         return settings.lora_learning_rate
     # A single layer wants about ten times the rate of full training: docs/LOG.md, 2026-11-22.
-    is_whole = selection.name in ("full", "all-layers")
+    is_whole = selection.name in WHOLE
     return settings.learning_rate if is_whole else settings.layer_learning_rate
 
 

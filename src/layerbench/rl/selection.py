@@ -10,6 +10,9 @@ from layerbench.rl.types import LayerSelection
 NUMBER = "[0-9]{1,18}"
 """A number in a grammar, as a regular expression: int() of thousands of digits fails."""
 
+WHOLE = ("full", "all-layers")
+"""Selections of everything and of every layer, by these words."""
+
 GRAMMAR = "15, 10,15,20-23, middle:10, full, all-layers or none"
 
 
@@ -38,7 +41,7 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
     every = tuple(range(num_layers))
     if written == "none":
         return LayerSelection(name=written, layers=(), num_layers=num_layers)
-    if written in ("full", "all-layers"):
+    if written in WHOLE:
         return LayerSelection(
             name=written, layers=every, num_layers=num_layers, everything=written == "full"
         )

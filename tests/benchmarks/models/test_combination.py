@@ -13,6 +13,7 @@ from layerbench.benchmarks.config.schema import PartConfig
 from layerbench.benchmarks.models import combination, loading
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.runs import prepare
+from layerbench.rl.selection import WHOLE
 from tests.support import checkpoints, saved_model
 from tests.support.command_line import typed
 
@@ -20,7 +21,6 @@ from tests.support.command_line import typed
 pytestmark = pytest.mark.timeout(300)
 
 SETTINGS = ("env.num_keys=1", "eval.tasks=6", "env.max_turns=4", "seed=3")
-LEARNING = ("train.layer_learning_rate=0.3", "train.learning_rate=0.3")
 
 Trained = Callable[..., Path]
 
@@ -39,7 +39,8 @@ def train(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
         name = "-".join((layers, *more, base.name)).replace("/", "-").replace("=", "-")
         argv = ["run", "keydoor", "--preset", "quick", "--model", str(base), "--layers", layers]
         out = ["--out", str(runs / name)]
-        assert cli.main(typed([*argv, *SETTINGS, *LEARNING, *out], more)) == 0
+        rate = f"train.{'learning_rate' if layers in WHOLE else 'layer_learning_rate'}=0.3"
+        assert cli.main(typed([*argv, *SETTINGS, rate, *out], more)) == 0
         return runs / name
 
     return run_once

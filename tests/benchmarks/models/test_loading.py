@@ -95,7 +95,7 @@ def test_attention_that_is_not_installed_is_refused_in_one_line(
 
 SMALL = (
     *("train.iterations=1", "train.tasks=2", "train.tasks_per_iteration=2", "env.workers=0"),
-    *("train.minibatches=2", "eval.tasks=2", "agent.max_response_tokens=6", "model.device=cpu"),
+    *("train.minibatches=2", "eval.tasks=2", "model.device=cpu"),
 )
 
 
@@ -124,7 +124,8 @@ def run_paper_preset(folder: Path, family: str, *more: str) -> run_record.RunRec
 def test_paper_preset_plays_models_of_its_families(
     tmp_path: Path, family: str, more: tuple[str, ...]
 ) -> None:
-    record = run_paper_preset(tmp_path, family, "train.group_size=2", "env.max_turns=2", *more)
+    short = ("train.group_size=2", "env.max_turns=2", "agent.max_response_tokens=6")
+    record = run_paper_preset(tmp_path, family, *short, *more)
     assert record.settings["agent"]["thinking"] is not bool(more)
     assert record.training.turns == 8
     # Random letters are no actions: all episodes of a group fail, and all advantages are 0.

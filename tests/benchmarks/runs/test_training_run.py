@@ -274,7 +274,7 @@ def test_a_finished_run_without_its_turns_says_so(
 
 def test_window_and_free_text_run_as_well(model: Path, tmp_path: Path) -> None:
     more = ["agent.action_mode=generate", "agent.context_mode=window"]
-    more += ["agent.max_response_tokens=4", "train.iterations=1"]
+    more += ["agent.max_response_tokens=4"]
     assert cli.main(command(model, tmp_path / "run", *more)) == 0
     record = run_record.read(tmp_path / "run" / "record.json")
     # A model of random weights writes no action tags.

@@ -5,7 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from layerbench.agents.pretrained import fetched
-from layerbench.benchmarks.config import compose, endpoints, overrides, sections, validate
+from layerbench.benchmarks.config import (
+    compose,
+    endpoints,
+    overrides,
+    sections,
+    unused,
+    validate,
+)
 from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
 from layerbench.benchmarks.config.settings_file import settings_file
 from layerbench.benchmarks.errors import SettingsError
@@ -41,7 +48,26 @@ def load(
 
     Raises:
         UnknownEnvironmentError: There is no such environment.
-        SettingsError: A setting does not exist, or cannot have the value it was given.
+        SettingsError: A setting does not exist, cannot have the value it was given, or has no
+            effect beside the others.
+    """
+    config = load_shared(env, typed, preset=preset, file=file, ignored=ignored)
+    # What is in a file was written for it, not typed.
+    unused.check(typed, [config])
+    return config
+
+
+def load_shared(
+    env: str,
+    typed: Sequence[str],
+    *,
+    preset: str | None,
+    file: Path | None = None,
+    ignored: Sequence[str] = (),
+) -> RunConfig:
+    """Compose the settings that several runs share, each of which may use others of them.
+
+    As ``load``, but for the last check: ``unused.check`` is for the runs together.
     """
     if file is not None:
         return _load_file(file, env, typed, preset=preset, ignored=ignored)
@@ -64,7 +90,7 @@ def _load_file(
     if lineage.is_trained(model) or endpoints.is_endpoint(model):
         # Filled in when the file was written, and again here.
         added = [item for item in added if not item.startswith("model.revision=")]
-    config = load(env, [*added, *typed], preset=preset)
+    config = load_shared(env, [*added, *typed], preset=preset)
     names = {s.name: s.value for s in overrides.settings_of(sections.form_of(config))}
     read.check_unchanged(typed, names)
     return config

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from layerbench.benchmarks.config import unused
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import HeldError, SettingsError
 from layerbench.benchmarks.leaderboard import build, tables
@@ -96,7 +97,7 @@ def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
         run_settings.append("model.threads=1")
     options = {"algorithm.name": args.algorithm, "model.name": args.model}
     run_settings += [f"{name}={value}" for name, value in options.items() if value is not None]
-    config = resolve.load(
+    config = resolve.load_shared(
         args.env,
         run_settings,
         preset=args.preset,
@@ -110,11 +111,13 @@ def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
     config.run_root = str(Path(config.run_root).resolve())
     seeds = selection.parse_seeds(args.seeds)
     layers = selection.parse_layers(args.layers, loading.num_layers(config.model))
+    planned = plan.make_plan(config, layers=layers, seeds=seeds)
+    unused.check(run_settings, [run.config for run in planned.runs])
     # All runs play the same tasks: if they cannot be listed, no run needs to be started.
     prepare.list_tasks(config)
     return Request(
         config=config,
-        plan=plan.make_plan(config, layers=layers, seeds=seeds),
+        plan=planned,
         launcher=args.launcher,
         launcher_settings=tuple(i for i in settings if i.startswith(_LAUNCHER_SETTING)),
         jobs=jobs,

@@ -1,0 +1,142 @@
+"""Settings that were typed and have no effect beside the others: refused, for a record has them."""
+
+from collections.abc import Iterator, Sequence
+
+from layerbench.benchmarks.config import endpoints
+from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import SettingsError
+from layerbench.rl.selection import WHOLE
+
+_TRAINING = ("train.", "algorithm.", "env.train_split", "eval.every", "env.anchor")
+"""Sections and settings that only training reads."""
+
+_OPTIONS = "env.options."
+
+
+def check(typed: Sequence[str], configs: Sequence[RunConfig]) -> None:
+    """Refuse a typed setting that none of the runs uses, naming the one that counts.
+
+    Values that come from presets, or from a record, were not typed, and stay.
+
+    Args:
+        typed: Overrides, ``name=value`` each.
+        configs: Settings of the runs that they are for; at least one.
+
+    Raises:
+        SettingsError: A setting has no effect in any of the runs.
+    """
+    reasons = [list(_unused(config)) for config in configs]
+    for item in typed:
+        name = item.partition("=")[0].strip().replace(_OPTIONS, "env.")
+        # By the first run alone: the others differ from it in their layers and seeds.
+        found = [_reason(name, listed) for listed in reasons]
+        if all(found):
+            raise SettingsError(f"{name} has no effect here: {found[0]}")
+
+
+def _reason(name: str, unused: Sequence[tuple[str, str]]) -> str:
+    """Say why a setting has no effect; empty if it has one."""
+    matches = (
+        why
+        for what, why in unused
+        if name == what or (what.endswith(".") and name.startswith(what))
+    )
+    return next(matches, "")
+
+
+def _unused(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """List settings, or sections that end in a dot, which have no effect, and why."""
+    yield from _of_model(config)
+    yield from _of_agent(config)
+    if config.layers == "none":
+        for name in _TRAINING:
+            yield name, "it is of training, and nothing is trained"
+        return
+    yield from _of_rates(config)
+    yield from _of_algorithm(config)
+    yield from _of_loss(config)
+    if config.eval.every >= config.train.iterations:
+        yield (
+            "eval.every",
+            f"train.iterations is {config.train.iterations}, and the last one is always scored",
+        )
+
+
+def _of_model(config: RunConfig) -> Iterator[tuple[str, str]]:
+    model = config.model
+    if endpoints.is_endpoint(model.name):
+        for name in (
+            "dtype",
+            "device",
+            "trust_remote_code",
+            "threads",
+            "attention",
+            "cache_gb",
+            "sleep",
+        ):
+            yield f"model.{name}", f"{model.name} is not loaded here, but behind an endpoint"
+        return
+    yield "model.concurrency", f"it is of {endpoints.PREFIX}NAME, a model behind an endpoint"
+    if model.backend != "vllm":
+        for name in ("cache_gb", "sleep"):
+            yield f"model.{name}", f"it is of model.backend=vllm, not {model.backend}"
+
+
+def _of_agent(config: RunConfig) -> Iterator[tuple[str, str]]:
+    agent = config.agent
+    if agent.context_mode == "transcript":
+        why = (
+            "it is of agent.context_mode=window, not transcript, whose limit is max_context_tokens"
+        )
+        yield "agent.max_prompt_tokens", why
+        yield "agent.history", "it is of agent.context_mode=window; a transcript has every turn"
+    if agent.action_mode == "choose":
+        why = "it is of free text (agent.action_mode=generate), not choose"
+        yield "agent.max_response_tokens", why
+        # What is listed is what can be chosen.
+        yield "algorithm.invalid_penalty", "agent.action_mode=choose has no invalid actions"
+
+
+def _of_rates(config: RunConfig) -> Iterator[tuple[str, str]]:
+    train = config.train
+    if train.lora_rank and train.lora_learning_rate:
+        why = f"adapters learn at train.lora_learning_rate, {train.lora_learning_rate:g}"
+        yield "train.learning_rate", why
+        yield "train.layer_learning_rate", why
+    if not train.lora_rank:
+        yield "train.lora_learning_rate", "it is of adapters: give train.lora_rank as well"
+    if config.layers in WHOLE:
+        why = f"layers={config.layers} learns at train.learning_rate, {train.learning_rate:g}"
+        yield "train.layer_learning_rate", why
+    else:
+        why = (
+            f"layers={config.layers} learns at train.layer_learning_rate, "
+            f"{train.layer_learning_rate:g}"
+        )
+        yield "train.learning_rate", why
+
+
+def _of_algorithm(config: RunConfig) -> Iterator[tuple[str, str]]:
+    algorithm = config.algorithm
+    compares_turns = algorithm.name == "gigpo" and algorithm.step_weight > 0
+    if not compares_turns:
+        why = (
+            "algorithm.step_weight is 0"
+            if algorithm.name == "gigpo"
+            else f"it is of algorithm.name=gigpo, not {algorithm.name}"
+        )
+        for name in ("algorithm.discount", "algorithm.similarity", "env.anchor"):
+            yield name, why
+    if algorithm.name != "gigpo":
+        yield "algorithm.step_weight", f"it is of algorithm.name=gigpo, not {algorithm.name}"
+    if algorithm.normalisation == "mean":
+        yield "algorithm.std_eps", "algorithm.normalisation=mean divides by no deviation"
+
+
+def _of_loss(config: RunConfig) -> Iterator[tuple[str, str]]:
+    loss = config.train.loss
+    if loss.aggregation != "dr_grpo":
+        why = f"it is of train.aggregation=dr_grpo, not {loss.aggregation}"
+        yield "train.max_tokens", why
+    if not loss.kl_coef:
+        yield "train.kl_kind", "train.kl_coef is 0"
