@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from layerbench.agents import torchrun
 from layerbench.agents.context import Tokenizer
-from layerbench.agents.pretrained import names
+from layerbench.agents.pretrained import folders, names
 from layerbench.errors import UserError
 
 EMBEDDED = "embedded"
@@ -19,6 +21,21 @@ EMBEDDED = "embedded"
 
 SPLIT = "split"
 """Name for all GPUs together."""
+
+# What transformers raises where a model's files say what it cannot do: values of other types or
+# that fit no shape, names that it does not know.
+_FAULTS_OF_MODELS = (
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+    StrictDataclassError,
+)
 
 
 def load_model(
@@ -44,15 +61,20 @@ def load_model(
         attention: An implementation of attention in transformers; ``auto`` leaves the choice to it.
 
     Raises:
-        UserError: There is no such model, device, dtype or implementation of attention.
+        UserError: There is no such model, device, dtype or implementation of attention, or its
+            files are damaged.
     """
     target = None if device == SPLIT else _find_device(device)
     if target is None:
         _check_split()
     weight_dtype = _find_dtype(dtype, target)
     path = names.resolve(name)
+    if Path(path).is_dir():
+        stored = folders.check_files(Path(path))
+        skeleton = load_skeleton(name, revision=revision, trust_remote_code=trust_remote_code)
+        folders.check_size(name, skeleton, stored=stored)
     try:
-        model = cast(Any, AutoModelForCausalLM).from_pretrained(
+        model, report = cast(Any, AutoModelForCausalLM).from_pretrained(
             path,
             revision=revision,
             dtype=weight_dtype,
@@ -61,12 +83,18 @@ def load_model(
             trust_remote_code=trust_remote_code,
             attn_implementation=None if attention == "auto" else attention,
             device_map="auto" if target is None else None,
+            # Reported, and refused below by their names.
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
         )
         tokenizer = cast(Any, AutoTokenizer).from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code
         )
-    except (ImportError, OSError, ValueError) as problem:
+    except _FAULTS_OF_MODELS as problem:
         raise _not_loaded(name, problem) from problem
+    folders.check_weights(name, model, report)
+    folders.check_vocabulary(name, model, tokenizer)
+    folders.check_template(name, tokenizer)
     if target is not None:
         model = model.to(target)
     # accelerate leaves weights that fit on no GPU to the CPU or the disk, as meta tensors.
@@ -89,6 +117,8 @@ def load_skeleton(
         UserError: There is no such model.
     """
     path = names.resolve(name)
+    if Path(path).is_dir():
+        folders.check_config(Path(path))
     try:
         config = cast(Any, AutoConfig).from_pretrained(
             path, revision=revision, trust_remote_code=trust_remote_code
@@ -97,7 +127,7 @@ def load_skeleton(
             return cast(Any, AutoModelForCausalLM).from_config(
                 config, trust_remote_code=trust_remote_code
             )
-    except (ImportError, OSError, ValueError) as problem:
+    except _FAULTS_OF_MODELS as problem:
         raise _not_loaded(name, problem) from problem
 
 
@@ -129,8 +159,14 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def _not_loaded(name: str, problem: Exception) -> UserError:
+    # That is of the machine, and no fault of the model.
+    if isinstance(problem, torch.OutOfMemoryError):
+        raise problem
     # Messages of transformers can be very long: one lists every architecture that it knows.
-    reason = str(problem).strip().partition("\n")[0][:300]
+    reason = str(problem).strip().partition("\n")[0][:300] or type(problem).__name__
+    # Such as KeyError, whose text is a name alone.
+    if isinstance(problem, ArithmeticError | AttributeError | LookupError | TypeError):
+        reason = f"{type(problem).__name__}: {reason}"
     if name.startswith(("/", "./", "../", "~")) and not Path(name).exists():
         reason = "there is no such folder"
     elif "Unrecognized configuration class" in reason:
