@@ -15,7 +15,7 @@ from tests.support.command_line import typed
 # Seconds on an idle machine; the limit is for busy ones.
 pytestmark = pytest.mark.timeout(300)
 
-SETTINGS = ("eval.every=1", "env.num_keys=1", "eval.tasks=3", "env.max_turns=4")
+SETTINGS = ("env.num_keys=1", "eval.tasks=3", "env.max_turns=4")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(model: Path, out: Path, *more: str) -> Sequence[str]:
     argv = ("run", "keydoor", "--preset", "quick", "--model", str(model), "--out", str(out))
-    return typed((*argv, *SETTINGS), more)
+    return typed((*argv, *SETTINGS, "eval.every=1"), more)
 
 
 @pytest.fixture(scope="module")
