@@ -3,9 +3,10 @@
     python tools/generated_inputs.py --count 1000 --seed 0
 
 Hostile settings, layers, seeds and arguments, and changed files of honest runs. A good end is an
-exit status of 0, 1, 2 or 130 within ten seconds of the processor, without a traceback, and with one line of error at
-most. Prints every other end with what repeats it, and exits with 1 if there was one. Most inputs
-run in forks of one process, which spares the imports; one in fifty runs as a process of its own.
+exit status of 0, 1, 2 or 130 within ten seconds of the processor, without a traceback, and with one
+line of error at most. Prints every other end with what repeats it, and exits with 1 if there was
+one. Most inputs run in forks of one process, which spares the imports; one in fifty runs as a
+process of its own.
 """
 
 import argparse
