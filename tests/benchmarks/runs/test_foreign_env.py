@@ -38,8 +38,8 @@ def break_it(patch: pytest.MonkeyPatch, fault: str) -> None:
 
 def start(model: Path, out: Path, *more: str) -> int:
     argv = ["keydoor", "--preset", "quick", "--model", str(model), "--out", str(out)]
-    argv += ["env.num_keys=1", "eval.tasks=6", "env.max_turns=6", "train.iterations=1"]
-    command, *options = more or ("run", "--layer", "1")
+    argv += ["env.num_keys=1", "eval.tasks=6", "env.max_turns=6"]
+    command, *options = more or ("run", "--layer", "1", "train.iterations=1")
     return cli.main([command, *argv, *options])
 
 
