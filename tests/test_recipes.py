@@ -36,7 +36,7 @@ class Coin(gym.Env[str, str]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         super().reset(seed=seed)
-        return "Call it.", self._info(success=False)
+        return "Look around.", self._info(success=False)
 
     def step(self, action: str):
         # Paid either way: only an algorithm without a baseline learns from that.
@@ -132,7 +132,8 @@ EDITS = (
         '    if config.model.backend == "vllm":\n        engine_settings',
         '    if config.model.backend == "loud":\n'
         "        from layerbench.agents.backends.loud import LoudBackend\n\n"
-        "        return LLMAgent(LoudBackend(model, end_ids=end_ids), tokenizer, style, settings)\n"
+        "        loud = LoudBackend(model, end_ids=chat.end_ids)\n"
+        "        return LLMAgent(loud, tokenizer, style, settings)\n"
         '    if config.model.backend == "vllm":\n        engine_settings',
     ),
     # A setting.

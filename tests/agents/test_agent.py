@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import pytest
 
 from layerbench.agents import prompts
-from layerbench.agents.agent import AgentSettings, EpisodeState, LLMAgent
+from layerbench.agents.agent import AgentSettings, EpisodeState, LLMAgent, SharedTokensError
 from layerbench.agents.backends.base import Query
 from layerbench.agents.backends.endpoint import ChatAnswer, ChatQuery
 from layerbench.agents.backends.scripted import ScriptedBackend
@@ -191,19 +191,6 @@ def test_every_turn_of_every_episode_has_its_own_noise() -> None:
     assert seeds[0::2] == seeds[1::2]
 
 
-def test_actions_with_equal_tokens_count_once() -> None:
-    def first_choice(query: Query) -> tuple[int, ...]:
-        assert len(query.choices) == 2
-        return query.choices[0]
-
-    # Neither word is in the vocabulary, so that both become the same unknown token.
-    unknown = Observation("key", ("zyzzyva", "quagga", "look"))
-    player = agent(ScriptedBackend(first_choice))
-    parsed = player.respond([state(observation=unknown)], temperature=1.0)[0]
-    assert parsed is not None
-    assert parsed.action == "zyzzyva"
-
-
 SHOP = Observation("tin", ("look[<query>]", "take key"), choices=("take key", "open door"))
 
 
@@ -271,3 +258,20 @@ def test_rest_of_a_thought_that_a_server_opened_counts() -> None:
     (parsed,) = agent.respond([state(observation=observation)], temperature=1.0)
     assert parsed is not None
     assert (parsed.action, parsed.valid) == ("look", True)
+
+
+def test_actions_with_the_same_tokens_are_refused_by_name() -> None:
+    twins = Observation("key", ("look", "take qux", "take quux"))
+    with pytest.raises(SharedTokensError, match="'take qux' and 'take quux' have the same tokens"):
+        agent(saying("look")).respond([state(observation=twins)], temperature=1.0)
+
+
+@pytest.mark.parametrize("chosen", ["take key", "take", "take key door"])
+def test_action_that_begins_another_can_be_chosen_as_it_is(chosen: str) -> None:
+    nested = Observation("key", ("take", "take key", "take key door"))
+    (parsed,) = agent(saying(chosen)).respond([state(observation=nested)], temperature=1.0)
+    assert parsed is not None
+    assert (parsed.action, parsed.valid) == (chosen, True)
+    # After each word the response may end or go on, where there is a longer action.
+    lengths = [len(allowed) for allowed in parsed.response.allowed_ids]
+    assert lengths == {"take": [1, 2], "take key": [1, 2, 2], "take key door": [1, 2, 2, 1]}[chosen]

@@ -33,7 +33,7 @@ def save(folder: Path, *, seed: int = 0, num_layers: int = 2, head_dim: int = 8)
         tokenizer_object=tokenizer,
         eos_token="<eos>",
         pad_token="<pad>",
-        unk_token="<unk>",
+        # No token of unknown words is declared, so that it may play any environment.
         additional_special_tokens=["<act>"],
         chat_template=_TEMPLATE,
     )

@@ -143,6 +143,24 @@ def answered(
     )
 
 
+class SharedTokensError(UserError):
+    """Two actions to choose from have the same tokens."""
+
+
+def actions_by_ids(chat: ChatFormat, actions: Iterable[str]) -> dict[tuple[int, ...], str]:
+    """Map the token ids of actions, as whole responses, to the actions.
+
+    Raises:
+        SharedTokensError: Two actions have the same ids: one of them could never be chosen.
+    """
+    by_ids: dict[tuple[int, ...], str] = {}
+    for action in actions:
+        other = by_ids.setdefault(chat.action(action), action)
+        if other != action:
+            raise SharedTokensError(f"actions {other!r} and {action!r} have the same tokens")
+    return by_ids
+
+
 @dataclass(frozen=True, slots=True)
 class _Prompt:
     """A prompt in tokens.
@@ -179,7 +197,8 @@ class LLMAgent:
         """Respond in several episodes side by side; None where the context has no room left.
 
         Raises:
-            UserError: Actions are to be chosen where the environment lists none.
+            UserError: Actions are to be chosen where the environment lists none, or two of them
+                have the same tokens (``SharedTokensError``).
         """
         prompts = [self._prompt(state) for state in states]
         samples = iter(self._backend.sample(self._queries(states, prompts, temperature)))
@@ -260,11 +279,7 @@ class LLMAgent:
             raise UserError(
                 "the environment lists no actions to choose from: use action mode generate"
             )
-        actions: dict[tuple[int, ...], str] = {}
-        for action in choices:
-            # A tokenizer that drops words can give two actions the same ids: the first counts.
-            actions.setdefault(self._format.action(action), action)
-        return actions
+        return actions_by_ids(self._format, choices)
 
     def _parse(self, state: EpisodeState, prompt: _Prompt, sample: Sample) -> ParsedResponse:
         # The action as listed, not its tokens decoded: the embedded models' tokenizers drop words.
@@ -297,7 +312,8 @@ class StreamingAgent(LLMAgent):
         """Start responses in several episodes, none of which has one pending.
 
         Raises:
-            UserError: Actions are to be chosen where the environment lists none.
+            UserError: Actions are to be chosen where the environment lists none, or two of them
+                have the same tokens (``SharedTokensError``).
         """
         prompts = [self._prompt(state) for state in states]
         self._streaming.submit(self._queries(states, prompts, temperature))

@@ -141,6 +141,10 @@ class ChatFormat:
             self._actions[text] = (*self._encoder.text(self._lead + text), self.end_id)
         return self._actions[text]
 
+    def text_ids(self, text: str) -> tuple[int, ...]:
+        """Give the token ids of text alone, without control tokens."""
+        return self._encoder.text(text)
+
     def text(self, token_ids: Sequence[int]) -> str:
         """Give a whole response as text, without its end token."""
         ended = bool(token_ids) and token_ids[-1] in self.end_ids

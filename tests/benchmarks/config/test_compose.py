@@ -265,6 +265,13 @@ def test_style_follows_the_model() -> None:
     assert resolve.load("alfworld", ["agent.style=generic"]).agent.style == "generic"
 
 
+@pytest.mark.parametrize("preset", ["quick", "default", "quick-generate"])
+def test_keydoor_is_played_by_its_own_embedded_model(preset: str) -> None:
+    settings = resolve.load("keydoor", preset=preset)
+    assert settings.model.name == "embedded-keydoor"
+    assert settings.agent.style == ("keydoor" if preset == "quick-generate" else "compact")
+
+
 @pytest.mark.parametrize("preset", ["quick", "default"])
 def test_webshop_is_played_by_its_own_embedded_model(preset: str) -> None:
     settings = resolve.load("webshop", preset=preset)
@@ -309,7 +316,7 @@ def test_thoughts_cannot_be_turned_off_in_a_choice_of_actions() -> None:
 @pytest.mark.parametrize("typed", ["agent.action_mode=generate", "env.observation_mode=text_rich"])
 def test_compact_style_is_refused_where_it_has_no_words(typed: str) -> None:
     with pytest.raises(SettingsError, match=r"agent\.style compact-webshop"):
-        validate.check_style(resolve.load("webshop", [typed]))
+        validate.check_style(resolve.load("webshop", [typed, "agent.style=compact-webshop"]))
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen3-1.7B"])

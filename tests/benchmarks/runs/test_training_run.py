@@ -292,10 +292,8 @@ def test_workers_give_the_same_record_as_one_process(
 
 
 @pytest.mark.slow
-def test_generated_games_are_labelled(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    argv = ["run", "alfworld", "--preset", "quick", "--model", str(model), "--layer", "0"]
+def test_generated_games_are_labelled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["run", "alfworld", "--preset", "quick", "--layer", "0"]
     argv += ["eval.tasks=2", "env.max_turns=3", "train.iterations=1"]
     assert cli.main([*argv, "--out", str(tmp_path / "run")]) == 0
     record = run_record.read(tmp_path / "run" / "record.json")

@@ -68,14 +68,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help="quick (seconds), default (a laptop), small (a pretrained model on a laptop; what "
-        "smollm2-135m takes unless given) or paper (published values, wants a GPU)",
+        help="quick (seconds), quick-generate (the same in free text), default (a laptop), small "
+        "(a pretrained model on a laptop; what smollm2-135m takes unless given) or paper "
+        "(published values, wants a GPU)",
     )
     parser.add_argument(
         "--model",
         metavar="M",
         help="a folder, a name on the Hub, smollm2-135m, or the folder of a run or a delta; for "
-        "eval also openai:NAME; unless given, the embedded model for ALFWorld or WebShop",
+        "eval also openai:NAME; unless given, the environment's embedded model",
     )
     add_config(parser)
     parser.add_argument("--out", metavar="DIR", help="the run's folder; under runs/ unless given")

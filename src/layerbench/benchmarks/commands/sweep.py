@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_algorithm(parser)
     parser.add_argument("--model", metavar="M", help="as for layerbench run")
     add_config(parser)
-    parser.add_argument("--preset", metavar="NAME", help="quick, default, small or paper")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="quick, quick-generate, default, small or paper"
+    )
     parser.add_argument(
         "--jobs",
         metavar="N",

@@ -67,10 +67,10 @@ class ModelConfig:
     """The language model that plays.
 
     Attributes:
-        name: An embedded model (``embedded``, ``embedded-webshop``), ``smollm2-135m`` once it was
-            fetched, a folder, a name on the Hugging Face Hub, the folder of a delta, or that of a
-            run, which becomes its newest checkpoint: the run's base model with the trained layers.
-            Or ``openai:NAME``, a model behind an endpoint.
+        name: An embedded model (``embedded``, ``embedded-webshop``, ``embedded-keydoor``),
+            ``smollm2-135m`` once it was fetched, a folder, a name on the Hugging Face Hub, the
+            folder of a delta, or that of a run, which becomes its newest checkpoint: the run's base
+            model with the trained layers. Or ``openai:NAME``, a model behind an endpoint.
         revision: Branch, tag or commit on the Hub; for a run or a delta, that of its base model.
         dtype: Type of the weights: ``float32``, ``bfloat16``, or ``auto``, which is float32 on a
             CPU and bfloat16 elsewhere.
@@ -111,7 +111,7 @@ class AgentConfig:
 
     Attributes:
         style: Name of the prompt style; ``auto`` is ``compact`` or ``compact-webshop`` for an
-            embedded model, and the environment's own for any other.
+            embedded model that chooses, and the environment's own for any other.
         action_mode: Form of a response: ``choose`` among the admissible actions, or ``generate``
             free text.
         context_mode: Form of a prompt: ``transcript``, the episode as one chat, or ``window``, one

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from layerbench.agents.agent import Agent
+from layerbench.agents.agent import Agent, SharedTokensError
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import Trajectory
 from layerbench.benchmarks.config.schema import EnvConfig, RunConfig
@@ -16,6 +16,7 @@ from layerbench.benchmarks.records.run_record import Evaluation
 from layerbench.benchmarks.runs import evaluation
 from layerbench.benchmarks.runs.breakdown import check_played
 from layerbench.benchmarks.runs.console import Reporter
+from layerbench.benchmarks.runs.vocabulary import shared_tokens
 from layerbench.envs import registry
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.registry import EnvIdentity
@@ -82,20 +83,24 @@ class Evaluator:
         Raises:
             BreakdownError: The environment broke down in every episode.
             ContractError: The environment does not keep to the contract.
-            SettingsError: No episode had room in the context for its turns.
+            SettingsError: No episode had room in the context for its turns, or two actions to
+                choose from have the same tokens.
         """
         batch = share(requests, by=lambda request: request.task.task_id, processes=self.processes)
         total = len(batch)
         self.reporter.playing(what, done=0, episodes=total)
         # Once a task: the episodes of a group would all load the same one at the same time.
         self.pool.prepare(list({request.task.task_id: request.task for request in batch}.values()))
-        played = play_episodes(
-            self.pool,
-            self.agent,
-            batch,
-            temperature=temperature,
-            on_progress=lambda done: self.reporter.playing(what, done=done, episodes=total),
-        )
+        try:
+            played = play_episodes(
+                self.pool,
+                self.agent,
+                batch,
+                temperature=temperature,
+                on_progress=lambda done: self.reporter.playing(what, done=done, episodes=total),
+            )
+        except SharedTokensError as error:
+            raise shared_tokens(self.config, error) from error
         played = self.processes.join(played)
         if replayed := sum(episode.replayed for episode in played):
             self.reporter.say(

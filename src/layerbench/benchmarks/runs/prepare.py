@@ -1,6 +1,6 @@
 """Loads all that a run needs (tasks, model, agent, selection) and checks that it fits together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from layerbench.benchmarks.config.selected_layers import selection_of
 from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.records.run_record import BASE_SELECTION
+from layerbench.benchmarks.runs import vocabulary
 from layerbench.envs import registry
 from layerbench.envs.check import check_play
 from layerbench.envs.registry import EnvIdentity
@@ -98,7 +99,7 @@ def prepare(config: RunConfig, *, say: Callable[[str], None] = _keep_silent) -> 
         train_tasks=train_tasks,
         eval_tasks=eval_tasks,
         model=model,
-        agent=_agent(config, model, tokenizer),
+        agent=_agent(config, model, tokenizer, next(iter(eval_tasks.values()))),
         selection=selection,
     )
 
@@ -197,23 +198,26 @@ def agent_settings(
     )
 
 
-def _agent(config: RunConfig, model: nn.Module, tokenizer: Tokenizer) -> LLMAgent:
+def _agent(
+    config: RunConfig, model: nn.Module, tokenizer: Tokenizer, tasks: Sequence[Task]
+) -> LLMAgent:
     validate.check_style(config)
     readable = _context_tokens(config.agent.max_context_tokens, model)
     settings = agent_settings(
         config.agent, max_context_tokens=readable, declared_ends=pretrained.end_ids(model)
     )
-    end_ids = settings.chat_format(tokenizer).end_ids
+    chat = settings.chat_format(tokenizer)
     style = prompts.style(config.agent.style, settings.action_mode, thinks=settings.thinks)
+    vocabulary.check_words(config, tasks, tokenizer, chat=chat, style=style)
     if config.model.backend == "vllm":
         engine_settings = EngineSettings(
             max_context_tokens=_max_sequence_tokens(settings),
             cache_gb=config.model.cache_gb,
             sleeps=config.model.sleep,
         )
-        streaming = VLLMBackend(model, end_ids=end_ids, settings=engine_settings)
+        streaming = VLLMBackend(model, end_ids=chat.end_ids, settings=engine_settings)
         return StreamingAgent(streaming, tokenizer, style, settings)
-    return LLMAgent(TransformersBackend(model, end_ids=end_ids), tokenizer, style, settings)
+    return LLMAgent(TransformersBackend(model, end_ids=chat.end_ids), tokenizer, style, settings)
 
 
 def _max_sequence_tokens(settings: AgentSettings) -> int:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from layerbench.agents.pretrained import fetched
+from layerbench.agents.types import ActionMode
 from layerbench.benchmarks.config import (
     compose,
     endpoints,
@@ -23,8 +24,12 @@ from layerbench.envs import registry
 from layerbench.rl.lr_scales import parse_scales, spell_scales
 from layerbench.rl.selection import without_spaces
 
-# Each embedded model was cloned from prompts of one style alone, whatever its environment's is.
-_EMBEDDED_STYLES = {"embedded": "compact", "embedded-webshop": "compact-webshop"}
+# Each embedded model has the words of one style alone, whatever its environment's is.
+_EMBEDDED_STYLES = {
+    "embedded": "compact",
+    "embedded-webshop": "compact-webshop",
+    "embedded-keydoor": "compact",
+}
 
 
 def load(
@@ -104,8 +109,10 @@ def resolve(config: RunConfig) -> RunConfig:
     """
     base = _resolve_model(config.model)
     if config.agent.style == "auto":
-        prompts = registry.find(config.env.name).prompts
-        config.agent.style = _EMBEDDED_STYLES.get(base, prompts)
+        config.agent.style = registry.find(config.env.name).prompts
+        # The compact styles ask for no form of an answer, which free text needs.
+        if config.agent.action_mode is ActionMode.CHOOSE:
+            config.agent.style = _EMBEDDED_STYLES.get(base, config.agent.style)
     selection, at, results = config.layers.partition("@")
     # Only the selection is normalised: the path after `@` may have spaces and capitals.
     config.layers = without_spaces(selection, what="layers").lower() + at + results.strip()

@@ -2,8 +2,15 @@
 
 from pathlib import Path
 
-FOLDERS = {"embedded": "weights", "embedded-webshop": "weights-webshop"}
+FOLDERS = {
+    "embedded": "weights",
+    "embedded-webshop": "weights-webshop",
+    "embedded-keydoor": "weights-keydoor",
+}
 """Folder of each model, beside this file."""
+
+PLAYS = {"alfworld": "embedded", "webshop": "embedded-webshop", "keydoor": "embedded-keydoor"}
+"""The model that has the words of an environment."""
 
 
 def model_dir(name: str = "embedded") -> Path:

@@ -1,0 +1,39 @@
+"""An environment with two actions that differ in a word that no embedded model knows."""
+
+from typing import Any
+
+import gymnasium as gym
+
+from layerbench.envs.spaces import AnyText
+from layerbench.envs.types import Task
+
+
+class Twins(gym.Env[str, str]):
+    """Two actions of the second turn differ in a word that the model does not know."""
+
+    def __init__(self, *, num_keys: int) -> None:
+        del num_keys
+        self.observation_space = self.action_space = AnyText(max_chars=80)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        return "You see a key.", self._info("look")
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        return "You see a door.", 0.0, False, False, self._info("take qux", "open", "take quux")
+
+    def _info(self, *actions: str) -> dict[str, Any]:
+        return {"admissible_actions": actions, "success": False}
+
+
+def twin_tasks(*, split: str, count: int | None, seed: int, num_keys: int) -> tuple[Task, ...]:
+    del seed, num_keys
+    return tuple(Task(f"{split}-{number}", {}, seed=number) for number in range(count or 8))
+
+
+if "layerbench/Twins-v0" not in gym.registry:
+    gym.register(  # pyright: ignore[reportUnknownMemberType]
+        "layerbench/Twins-v0", entry_point="twin_env:Twins", max_episode_steps=3
+    )
