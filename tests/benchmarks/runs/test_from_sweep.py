@@ -304,7 +304,8 @@ def test_growing_results_do_not_change_a_run_unseen(
     assert "layers is 0 there, 3 here" in said
     assert f"top:1@{own_results} has changed, so write out what is there" in said
     assert cli.main([*command(model, out), "--layers", "0"]) == 0
-    assert capsys.readouterr().out == shown
+    # But for the hash of what was typed.
+    assert capsys.readouterr().out.rpartition(" ")[0] == shown.rpartition(" ")[0]
 
 
 def test_another_model_than_that_of_the_sweep_is_refused(

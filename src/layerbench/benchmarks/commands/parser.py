@@ -181,8 +181,8 @@ def say(message: str) -> None:
 
 
 def say_loading() -> None:
-    """Say on stderr that torch is imported, which takes seconds; in the first process alone."""
-    if torchrun.rank() == 0:
+    """Say at a terminal that torch is imported, which takes seconds; in the first process alone."""
+    if sys.stderr.isatty() and torchrun.rank() == 0:
         sys.stderr.write("loading torch\n")
         sys.stderr.flush()
 

@@ -32,6 +32,10 @@ class Reporter(Protocol):
         """Receive a line of text, for all other events."""
         ...
 
+    def loading(self, what: str) -> None:
+        """Receive the name of what is loaded next."""
+        ...
+
     def playing(self, what: str, *, done: int, episodes: int) -> None:
         """Receive the number of finished episodes of a batch."""
         ...
@@ -79,6 +83,11 @@ class ConsoleReporter:
     def say(self, line: str) -> None:
         fitting.print_above(self._console, line)
 
+    def loading(self, what: str) -> None:
+        # For who waits at a terminal: elsewhere, a mistake in the settings is one line on stderr.
+        if self._console.is_terminal:
+            self.say(f"loading {what}")
+
     def playing(self, what: str, *, done: int, episodes: int) -> None:
         line = self._batch.line(what, done=done, episodes=episodes)
         if line and not self._console.is_terminal:
@@ -116,6 +125,9 @@ class SilentReporter:
     def say(self, line: str) -> None:
         return None
 
+    def loading(self, what: str) -> None:
+        return None
+
     def playing(self, what: str, *, done: int, episodes: int) -> None:
         return None
 
@@ -148,6 +160,9 @@ class LogReporter:
             with self._path.open("a", encoding="utf-8") as file:
                 file.writelines(self._lines)
             self._lines.clear()
+
+    def loading(self, what: str) -> None:
+        self.say(f"loading {what}")
 
     def playing(self, what: str, *, done: int, episodes: int) -> None:
         if line := self._batch.line(what, done=done, episodes=episodes):

@@ -68,14 +68,14 @@ def _prepare(
                 f"{config.model.name} is asked by one process: leave torchrun out, and raise "
                 "model.concurrency"
             )
-        reporter.say(prepare.LOADING_TASKS)
+        reporter.loading("the tasks")
         return functools.partial(endpoint_run.execute, endpoint_run.prepare(config))
     if processes.size > 1 and config.model.backend == "vllm":
         raise SettingsError(
             "model.backend=vllm plays in one process: leave torchrun out, or take "
             "model.backend=transformers"
         )
-    prepared = prepare.prepare(config, say=reporter.say)
+    prepared = prepare.prepare(config, loading_next=reporter.loading)
     return functools.partial(training_run.execute, prepared, base=base, processes=processes)
 
 

@@ -33,8 +33,6 @@ from layerbench.rl.lora import check_adapters
 from layerbench.rl.lr_scales import check_scales, parse_scales
 from layerbench.rl.types import LayerSelection
 
-LOADING_TASKS = "loading the tasks"
-
 
 def _keep_silent(_line: str) -> None:
     return None
@@ -68,12 +66,14 @@ class PreparedRun:
         return bool(self.train_tasks)
 
 
-def prepare(config: RunConfig, *, say: Callable[[str], None] = _keep_silent) -> PreparedRun:
+def prepare(
+    config: RunConfig, *, loading_next: Callable[[str], None] = _keep_silent
+) -> PreparedRun:
     """List the tasks, load the model, and parse the selection.
 
     Args:
         config: The settings.
-        say: Receives a line before each part, which can take minutes.
+        loading_next: Receives the name of each part before it is loaded, which can take minutes.
 
     Raises:
         UserError: Data, tasks, model or layers are missing; the message says what to do.
@@ -82,9 +82,9 @@ def prepare(config: RunConfig, *, say: Callable[[str], None] = _keep_silent) -> 
         engine.require()
     torch.set_num_threads(config.model.threads)
     # Before the model, which can take minutes to load.
-    say(LOADING_TASKS)
+    loading_next("the tasks")
     identity, eval_tasks, train_tasks = list_tasks(config)
-    say(f"loading the model {config.model.name}")
+    loading_next(f"the model {config.model.name}")
     model, tokenizer = loading.load(config.model)
     _check_sources(config, model)
     num_layers = len(decoder_blocks(model))
