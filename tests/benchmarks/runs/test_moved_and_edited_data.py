@@ -149,6 +149,33 @@ def test_a_check_says_that_other_games_lie_here(copy: Path, tmp_path: Path) -> N
     assert {"tasks", "replay"}.isdisjoint(report.passed)
 
 
+def test_a_check_looks_in_the_standard_place(
+    data: Path, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    assert play(copy, out) == 0
+    elsewhere = copy.rename(tmp_path / "elsewhere")
+    monkeypatch.setenv("ALFWORLD_DATA", str(elsewhere))
+    report = check(out)
+    assert report.wrong == ()
+    assert {"identity", "tasks", "replay"} < set(report.passed)
+    assert not any("config.yaml" in line for line in report.unchecked)
+    there = record(out).env.splits_sha256 or {}
+    edit(elsewhere)
+    report = check(out)
+    assert report.wrong == ()
+    assert {"tasks", "replay"}.isdisjoint(report.passed)
+    assert any(
+        f"hash {there['valid_seen'][:12]} in the record, " in line and line.endswith("machine")
+        for line in report.unchecked
+    )
+    monkeypatch.delenv("ALFWORLD_DATA")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    report = check(out)
+    assert report.wrong == ()
+    assert any("no ALFWorld games in" in line and "copy" in line for line in report.unchecked)
+
+
 def test_a_source_that_its_hashes_do_not_make_is_wrong(copy: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert play(copy, out) == 0

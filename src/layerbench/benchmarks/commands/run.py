@@ -123,7 +123,9 @@ def choose_folder(args: argparse.Namespace, config: "RunConfig") -> "tuple[RunFo
 
 def read_finished(config: "RunConfig", folder: "RunFolder", start: "Start") -> "RunRecord | None":
     """Read the record of a finished run; None if the run is to be executed."""
-    record = folder.check(config, start)
+    from layerbench.benchmarks.models.present import present_run
+
+    record = folder.check(config, start, present=present_run(config))
     if record is None:
         # Before torch is imported and a model loaded, which can take a minute.
         folder.check_writable()

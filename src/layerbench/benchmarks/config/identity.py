@@ -1,14 +1,23 @@
-"""The environment that settings name, and the source of its tasks as it is now."""
+"""What was played, whatever its place: the tasks and the model that settings name."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from layerbench.agents.pretrained.model_files import WEIGHTS
 from layerbench.benchmarks.config.schema import EnvConfig
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 from layerbench.errors import UserError
+
+MODEL_ORIGIN = ("name", "revision")
+"""Settings of a model that say where it lies; what it is follows from its files."""
+
+TRAINED = "trained"
+"""The part of a model that runs have trained."""
+
+_PART_WORDS = {TRAINED: "trained layers", "config": "configuration"}
 
 
 def identify(env: EnvConfig) -> EnvIdentity:
@@ -31,8 +40,48 @@ def origin_settings(env: str) -> tuple[str, ...]:
     return registry.SPECS[env].origin_options if env in registry.SPECS else ()
 
 
-def without_origin(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of all settings those of ``origin_settings``."""
+def without_origin(
+    settings: Mapping[str, Any], *, tasks: bool = True, model: bool = False
+) -> dict[str, Any]:
+    """Leave out of all settings those that say where something lies.
+
+    Args:
+        settings: All settings.
+        tasks: Leave out those of ``origin_settings``.
+        model: Leave out the name and revision of the model, and the runs of a combined one.
+    """
+    kept = _without_origin_of_tasks(settings) if tasks else dict(settings)
+    if model and isinstance(kept.get("model"), dict):
+        section = {n: v for n, v in kept["model"].items() if n not in MODEL_ORIGIN}
+        kept["model"] = section
+        if isinstance(parts := kept.get("parts"), list):
+            kept["parts"] = [
+                {n: v for n, v in part.items() if n != "run"} if isinstance(part, dict) else part
+                for part in cast(list[Any], parts)
+            ]
+    return kept
+
+
+def name_parts(parts: Iterable[str]) -> str:
+    """Name parts of a model in a sentence.
+
+    >>> name_parts(["chat_template", "trained"])
+    'chat template, trained layers'
+    """
+    return ", ".join(_PART_WORDS.get(part, part.replace("_", " ")) for part in parts)
+
+
+def differing_parts(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
+    """List the parts of a model that differ between two."""
+    return sorted(n for n in {*first, *second} if first.get(n) != second.get(n))
+
+
+def beside_weights(files: Mapping[str, str]) -> dict[str, str]:
+    """Leave out the parts that the hash of the loaded weights stands for."""
+    return {name: sha256 for name, sha256 in files.items() if name not in (WEIGHTS, TRAINED)}
+
+
+def _without_origin_of_tasks(settings: Mapping[str, Any]) -> dict[str, Any]:
     match settings:
         case {"env": {"name": str(name), "options": {**options}} as env}:
             kept = {n: value for n, value in options.items() if n not in origin_settings(name)}
@@ -56,3 +105,8 @@ class PresentSource:
             return identify(self.env).source
         except UserError:
             return None
+
+    @property
+    def model(self) -> Mapping[str, str] | None:
+        """Hash of the model by part; None, since it is not looked at here."""
+        return None

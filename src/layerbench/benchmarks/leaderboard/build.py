@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from layerbench.benchmarks.config.identity import beside_weights, name_parts
 from layerbench.benchmarks.leaderboard import rows
 from layerbench.benchmarks.leaderboard.rows import SplitRun
 from layerbench.benchmarks.leaderboard.types import Board, Duplicate, Leaderboard
 from layerbench.benchmarks.records import comparability, discover
 from layerbench.benchmarks.records.comparability import BoardKey
 from layerbench.benchmarks.records.discover import FoundRecord
+from layerbench.benchmarks.records.run_record import UNKNOWN
 
 
 def gather(roots: Sequence[Path]) -> Leaderboard:
@@ -81,24 +83,31 @@ def _differences(examples: Mapping[BoardKey, FoundRecord]) -> dict[BoardKey, tup
     differs: dict[BoardKey, tuple[str, ...]] = {}
     alike: defaultdict[tuple[str, ...], list[BoardKey]] = defaultdict(list)
     for key in examples:
-        # Without the last entry, the whole key, in which no two tables are alike.
-        alike[_order(key)[:-1]].append(key)
+        alike[key.gym_id, key.games, key.split, key.algorithm, key.preset].append(key)
     for keys in alike.values():
         values = {key: _identity(key, examples[key]) for key in keys}
-        names = sorted({name for value in values.values() for name in value})
-        # As text: settings can be lists, which a set cannot hold.
-        varying = [n for n in names if len({str(v.get(n)) for v in values.values()}) > 1]
         for key in keys:
+            peers = [values[other] for other in keys if _is_like_model(key, other)]
+            names = sorted({name for value in peers for name in value})
+            # As text: settings can be lists, which a set cannot hold.
+            varying = [n for n in names if len({str(v.get(n)) for v in peers}) > 1]
             differs[key] = tuple(f"{name}={values[key].get(name, 'unset')}" for name in varying)
     return differs
 
 
+def _is_like_model(key: BoardKey, other: BoardKey) -> bool:
+    """Tell whether two tables are of models that a reader could take for the same."""
+    return key.model == other.model or key.weights_sha256 == other.weights_sha256 != UNKNOWN
+
+
 def _identity(key: BoardKey, example: FoundRecord) -> dict[str, Any]:
     settings = comparability.material_settings(example.record)
+    files = beside_weights(example.record.model.files_sha256 or {})
     in_headline = {"env.name", "model.name", "algorithm.name", "preset"}
     return {name: value for name, value in settings.items() if name not in in_headline} | {
         "env version": key.env_version,
         "weights": key.weights_sha256[:8],
         "tasks": key.tasks_sha256[:8],
         "dtype": key.dtype,
+        **{f"model {name_parts([part])}": sha256[:8] for part, sha256 in files.items()},
     }

@@ -5,6 +5,11 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+from layerbench.benchmarks.config.identity import (
+    beside_weights,
+    differing_parts,
+    name_parts,
+)
 from layerbench.benchmarks.config.schema import PartConfig, RunConfig, SourcesConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import finished_run
@@ -94,6 +99,14 @@ def _check_same(first: FinishedRun, other: FinishedRun) -> None:
             raise SettingsError(
                 f"{other.path} and {first.path} cannot be combined: "
                 f"{name} is {other_facts.get(name)} there, {first_facts.get(name)} here"
+            )
+    files, other_files = first.record.model.files_sha256, other.record.model.files_sha256
+    if files is not None and other_files is not None:
+        differing = differing_parts(beside_weights(files), beside_weights(other_files))
+        if differing:
+            raise SettingsError(
+                f"{other.path} and {first.path} cannot be combined: they began with models of "
+                f"another {name_parts(differing)}"
             )
     if _tasks(first.record) != _tasks(other.record):
         raise SettingsError(f"{other.path} was scored on other tasks than {first.path}")

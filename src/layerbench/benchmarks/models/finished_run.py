@@ -4,8 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerbench.benchmarks.config import serialize
+from layerbench.benchmarks.config.identity import (
+    beside_weights,
+    differing_parts,
+    name_parts,
+)
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
+from layerbench.benchmarks.models import present
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import RunRecord
@@ -48,7 +54,8 @@ class FinishedRun:
         """Restore the run's settings for a command that loads its model.
 
         Raises:
-            SettingsError: They cannot be read, or ask for code that comes with the model.
+            SettingsError: They cannot be read, or ask for code that comes with the model; or the
+                tokenizer, or another file beside the weights, is not what was scored.
         """
         # A model can be taken from a run without the environment that it was trained in.
         config = serialize.restore(self.record.settings, installed=False)
@@ -58,7 +65,22 @@ class FinishedRun:
                 f"{self.path} needs code that comes with its model (model.trust_remote_code), "
                 f"which {command} does not run on the word of a run's folder"
             )
+        self._check_model(config)
         return config
+
+    def _check_model(self, config: RunConfig) -> None:
+        """Refuse a base model whose tokenizer or other files are not those that were scored."""
+        there = self.record.model.files_sha256
+        here = present.hash_model(config.model) if there is not None else None
+        # The weights are compared once they are loaded.
+        if there is None or here is None:
+            return
+        differing = differing_parts(beside_weights(there), beside_weights(here))
+        if differing:
+            raise SettingsError(
+                f"the model {config.model.name} has another {name_parts(differing)} than the run "
+                f"in {self.path} was scored with: put its files back"
+            )
 
 
 def read(path: Path) -> FinishedRun:

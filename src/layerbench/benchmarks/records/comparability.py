@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from layerbench.benchmarks.config.identity import origin_settings
+from layerbench.agents.pretrained import model_files
+from layerbench.benchmarks.config.identity import MODEL_ORIGIN, beside_weights, origin_settings
 from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
 from layerbench.envs.types import TaskSource
 
@@ -34,7 +35,8 @@ _IMMATERIAL = frozenset(
 """Settings that may differ within a table: those it compares, and those that change speed alone."""
 
 
-@dataclass(frozen=True, slots=True)
+# Compared by `identity`.
+@dataclass(frozen=True, slots=True, eq=False)
 class BoardKey:
     """What the records of a table have in common: those that differ in a field never share one.
 
@@ -45,12 +47,14 @@ class BoardKey:
             comparable with published ALFWorld.
         split: Name of the split of tasks that were scored.
         tasks_sha256: Hash of the list of tasks and their numbers of episodes.
-        model: Hub name, folder or ``embedded``.
+        model: Hub name, folder or ``embedded``; not compared where ``model_files`` is known.
         weights_sha256: Hash of the base weights.
         dtype: Data type of the weights.
         algorithm: Name of the advantage estimator.
         preset: Name of the preset that the settings started from.
         settings_sha256: Hash of all settings that can move a score.
+        model_files: Hash of what decides of the model's files beside the weights; empty where it is
+            unknown.
     """
 
     gym_id: str
@@ -64,6 +68,21 @@ class BoardKey:
     algorithm: str
     preset: str
     settings_sha256: str
+    model_files: str = ""
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What is compared."""
+        values = {name: str(getattr(self, name)) for name in self.__slots__}
+        # Where a model lies, and so how it is called, does not matter.
+        values["model"] = values.pop("model_files") or self.model
+        return tuple(values.values())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BoardKey) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
 
 
 def board_key(record: RunRecord, evaluation: Evaluation) -> BoardKey:
@@ -80,22 +99,27 @@ def board_key(record: RunRecord, evaluation: Evaluation) -> BoardKey:
         algorithm=record.algorithm,
         preset=record.preset,
         settings_sha256=_sha256(material_settings(record)),
+        model_files=files_digest(record.model.files_sha256),
     )
+
+
+def files_digest(files: Mapping[str, str] | None) -> str:
+    """Hash what decides of a model's files beside the weights; empty where it is unknown."""
+    return "" if files is None else model_files.combined(sorted(beside_weights(files).items()))
 
 
 def material_settings(record: RunRecord) -> dict[str, Any]:
     """List the settings that must be equal within a table, by dotted name.
 
-    Settings that say where the tasks lie have no value: their source is compared instead.
+    Settings that say where tasks or model lie have no value: what these are is compared instead.
     """
     flat = _flatten(record.settings)
     # Kept without a value: a record without them would be in another table than one with the
     # default.
-    flat |= {
-        name: None
-        for option in origin_settings(record.env.name)
-        if (name := f"env.options.{option}") in flat
-    }
+    origin = [f"env.options.{option}" for option in origin_settings(record.env.name)]
+    if record.model.files_sha256 is not None:
+        origin += [f"model.{name}" for name in MODEL_ORIGIN]
+    flat |= {name: None for name in origin if name in flat}
     # read_from has the origin of layers and rates, which are settings themselves.
     # Sorted here, since ``_sha256`` hashes a dict in its own order.
     return {
@@ -118,7 +142,7 @@ def games_of(record: RunRecord, split: str) -> str:
 def short_name(key: BoardKey) -> str:
     """Make a table's short name, 12 hexadecimal digits: equal for equal keys on every machine."""
     # By position: moving a field of ``BoardKey`` would rename every table.
-    return _sha256([getattr(key, name) for name in BoardKey.__slots__])[:12]
+    return _sha256(key.identity)[:12]
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

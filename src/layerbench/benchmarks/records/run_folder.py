@@ -4,17 +4,22 @@ import fcntl
 import shutil
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from layerbench import untrusted_files
 from layerbench.agents.pretrained import names
 from layerbench.benchmarks.config import plain_yaml, serialize
-from layerbench.benchmarks.config.identity import PresentSource, without_origin
+from layerbench.benchmarks.config.identity import (
+    PresentSource,
+    differing_parts,
+    name_parts,
+    without_origin,
+)
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, HeldError, SchemaError, SettingsError
 from layerbench.benchmarks.records import json_codec, run_record
@@ -52,6 +57,7 @@ class RunState:
         revision: Git commit of the code.
         source: Source of the tasks; None in folders from before it was kept.
         code_sha256: Hash of the package's files; None likewise.
+        model_files: Hash of the model's files by part; None likewise, and behind an endpoint.
     """
 
     started: str
@@ -59,6 +65,7 @@ class RunState:
     revision: str
     source: str | None = None
     code_sha256: str | None = None
+    model_files: Mapping[str, str] | None = None
 
     def is_of_other_code(self, code: CodeRecord) -> bool:
         """Tell whether the run began with other code than this."""
@@ -140,14 +147,14 @@ class RunFolder:
         Args:
             config: The settings.
             start: What a start does with a run that is there.
-            present: The source of the tasks as it is now; None looks at it.
+            present: Tasks and model as they are now; None looks at the tasks alone.
 
         Returns:
             The record, if the run is finished and ``start`` keeps it.
 
         Raises:
             SettingsError: The path is no folder, or the folder holds something else, a run of
-                other settings or on other tasks, or nothing to resume.
+                other settings, tasks or another model, or nothing to resume.
             FormatError: The record cannot be read.
         """
         try:
@@ -214,8 +221,8 @@ class RunFolder:
         """Write the state of the first start; at later starts, return that one instead.
 
         Raises:
-            SettingsError: The base model or the tasks are not those of the first start, or the
-                state cannot be read.
+            SettingsError: The model or the tasks are not those of the first start, or the state
+                cannot be read.
         """
         if not self.state.exists():
             json_codec.write(self.state, state)
@@ -225,6 +232,8 @@ class RunFolder:
             raise SettingsError(
                 f"the model's weights changed since the run in {self.path} began: use --fresh"
             )
+        if first.model_files is not None and state.model_files is not None:
+            self._check_model(first.model_files, state.model_files)
         if first.source not in (None, state.source):
             raise SettingsError(self._other_tasks(str(first.source), str(state.source)))
         return first
@@ -273,17 +282,19 @@ class RunFolder:
     def _check_settings(
         self, config: RunConfig, record: RunRecord | None, present: PresentSource
     ) -> None:
-        """Refuse to go on with a run of other settings, or on other tasks."""
+        """Refuse to go on with a run of other settings, on other tasks, or of another model."""
         try:
             stored = read_settings(self.path)
         except SettingsError as error:
             raise SettingsError(f"{error}: use --fresh to start anew, or another --out") from error
-        played = record.env.source if record else self._first_source()
+        played, model = self._content(record)
         is_same = played is not None and played == present.name
-        settings: dict[str, Any] = serialize.as_dict(config)
-        if is_same:
-            # Tasks that were moved, or are named by another spelling of the path, are the same.
-            settings, stored = without_origin(settings), without_origin(stored)
+        is_same_model = model is not None and model == present.model
+        # What was moved, or is named by another spelling of its path, is the same.
+        settings, stored = (
+            without_origin(each, tasks=is_same, model=is_same_model)
+            for each in (serialize.as_dict(config), stored)
+        )
         changed = serialize.first_difference(settings, stored)
         if changed:
             # Layers read from a sweep's results differ once the results do.
@@ -296,9 +307,26 @@ class RunFolder:
         # Tasks that are missing here cannot be compared, but what they were played for can be read.
         if not is_same and played is not None and present.name is not None:
             raise SettingsError(self._other_tasks(played, present.name))
+        if model is not None and present.model is not None:
+            self._check_model(model, present.model)
 
-    def _first_source(self) -> str | None:
-        return _read(RunState, self.state).source if self.state.exists() else None
+    def _content(self, record: RunRecord | None) -> tuple[str | None, Mapping[str, str] | None]:
+        """Read what the run is of: its source of tasks, and the hashes of its model."""
+        if record is not None:
+            return record.env.source, record.model.files_sha256
+        if not self.state.exists():
+            return None, None
+        first = _read(RunState, self.state)
+        return first.source, first.model_files
+
+    def _check_model(self, there: Mapping[str, str], here: Mapping[str, str]) -> None:
+        differing = differing_parts(there, here)
+        if differing:
+            raise SettingsError(
+                f"{self.path} holds a run of another model (other {name_parts(differing)}): its "
+                "files have changed, so put them back, use --fresh to replace the run, or another "
+                "--out"
+            )
 
     def _other_tasks(self, there: str, here: str) -> str:
         return (

@@ -79,6 +79,9 @@ class ModelRecord:
         weights_sha256: Hash of the base weights' names and bytes.
         dtype: Dtype of the weights while playing and training.
         parameters: Number of parameters.
+        files_sha256: Hash of what decides of the model's files, by part: ``weights``, ``config``,
+            ``tokenizer``, ``chat_template`` and others; ``trained`` for what runs have trained of
+            it. None behind an endpoint, and in older records.
     """
 
     name: str
@@ -86,6 +89,7 @@ class ModelRecord:
     weights_sha256: str
     dtype: str
     parameters: int | None
+    files_sha256: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

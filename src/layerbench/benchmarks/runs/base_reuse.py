@@ -1,11 +1,11 @@
 """Reuses a sweep's base evaluation when settings, code and hardware are equal."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from layerbench.benchmarks.config.identity import without_origin
+from layerbench.benchmarks.config.identity import beside_weights, without_origin
 from layerbench.benchmarks.records import episodes, json_codec, run_record
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import (
@@ -76,19 +76,30 @@ def reuse_base_evaluation(
 
 def _difference(record: RunRecord, conditions: Conditions) -> str:
     """Name the first condition that differs; empty if none does."""
-    # Where the tasks lie does not matter: the environment's source says what they are.
-    there, here = without_origin(record.settings), without_origin(conditions.settings)
+    # Where tasks and model lie does not matter: source and hashes say what they are.
+    is_known = None not in (record.model.files_sha256, conditions.model.files_sha256)
+    there, here = (
+        without_origin(settings, model=is_known)
+        for settings in (record.settings, conditions.settings)
+    )
     for name in _EVALUATION_SETTINGS:
         if there[name] != here[name]:
             return f"setting of {name}"
     pairs = {
         "environment": (record.env, conditions.env),
-        "model": (record.model, conditions.model),
+        "model": (_content(record.model), _content(conditions.model)),
         "code": (record.code, conditions.code),
         "hardware": (record.hardware, conditions.hardware),
         "task list": (_base_tasks(record), conditions.tasks),
     }
     return next((name for name, (first, second) in pairs.items() if first != second), "")
+
+
+def _content(model: ModelRecord) -> ModelRecord:
+    """Leave out where a model lies, where it is known by its files."""
+    if model.files_sha256 is None:
+        return model
+    return replace(model, name="", revision="", files_sha256=beside_weights(model.files_sha256))
 
 
 def _base_tasks(record: RunRecord) -> dict[str, list[str]]:

@@ -66,7 +66,7 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
         EndpointError: The endpoint does not answer; its answers so far are in the folder.
     """
     config = prepared.config
-    state = first_state(folder, reporter, prepared.identity, weights_sha256=UNKNOWN)
+    state = first_state(folder, reporter, prepared.identity, model=None, weights_sha256=UNKNOWN)
     # Lies among the evaluations, which `finish` deletes; the usage stays in the record.
     answers = KeptAnswers(folder.part(BASE_PHASE, "answers", suffix="jsonl"), prepared.endpoint)
     if len(answers):

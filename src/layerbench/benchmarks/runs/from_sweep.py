@@ -10,7 +10,8 @@ from layerbench.benchmarks.config.schema import RunConfig, SourceConfig
 from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.leaderboard import contributions
 from layerbench.benchmarks.leaderboard.contributions import SweptTable
-from layerbench.benchmarks.records.comparability import BoardKey
+from layerbench.benchmarks.models.present import hash_model
+from layerbench.benchmarks.records.comparability import BoardKey, files_digest
 from layerbench.envs import registry
 from layerbench.envs.data_files import DataFileError
 from layerbench.rl.lr_scales import contribution_scales, spell_scales
@@ -70,7 +71,7 @@ def _top(reference: str, table: SweptTable) -> str:
 def _table(results: str, config: RunConfig) -> SweptTable:
     """Find the one table to read the run's layers from, with every contribution defined."""
     tables = contributions.read(Path(results))
-    here = identify(config.env)
+    here, files = identify(config.env), files_digest(hash_model(config.model))
     candidates = [table for table in tables if _is_of_same_tasks(table.key, config)]
     if not candidates:
         others = sorted({f"{t.key.gym_id} {t.key.games}" for t in tables})
@@ -81,6 +82,7 @@ def _table(results: str, config: RunConfig) -> SweptTable:
     # Of several tables, those of the run's own model, first split, algorithm and preset; where no
     # table has the same, that preference is dropped.
     preferences: tuple[Callable[[BoardKey], bool], ...] = (
+        lambda key: key.model_files == files if files and key.model_files else False,
         lambda key: key.model == config.model.name,
         lambda key: key.split == config.env.eval_splits[0],
         lambda key: key.algorithm == config.algorithm.name,
@@ -92,6 +94,11 @@ def _table(results: str, config: RunConfig) -> SweptTable:
         names = "; ".join(map(_describe, candidates))
         raise SettingsError(f"{results} has several tables: name a folder with one of {names}")
     [table] = candidates
+    if files and table.key.model_files not in ("", files):
+        raise SettingsError(
+            f"table {table.name} in {results} is of a model with another tokenizer, chat template "
+            f"or configuration than {config.model.name}: its layers say nothing about this one's"
+        )
     # Without a contribution a layer has no rank; left out, it would pass for one of the worst.
     for layer, reason in table.undefined.items():
         raise SettingsError(

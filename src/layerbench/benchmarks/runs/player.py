@@ -158,14 +158,26 @@ def open_pool(env: EnvConfig, *, one_by_one: bool = False) -> EnvPool:
 
 
 def first_state(
-    folder: RunFolder, reporter: Reporter, identity: EnvIdentity, *, weights_sha256: str
+    folder: RunFolder,
+    reporter: Reporter,
+    identity: EnvIdentity,
+    *,
+    model: Mapping[str, str] | None,
+    weights_sha256: str,
 ) -> RunState:
     """Get the state of the run's first start, and write it if that is this one.
 
     What a user should know of the tasks is reported.
 
+    Args:
+        folder: The run's folder.
+        reporter: Receives what is reported.
+        identity: The environment.
+        model: Hash of the model's files by part; None behind an endpoint.
+        weights_sha256: Hash of the loaded weights.
+
     Raises:
-        SettingsError: The base model or the tasks are not those of the first start.
+        SettingsError: The model or the tasks are not those of the first start.
     """
     for note in identity.notes:
         reporter.say(note)
@@ -176,6 +188,7 @@ def first_state(
         revision=code.revision,
         code_sha256=code.sha256,
         source=identity.source,
+        model_files=model,
     )
     first = folder.remember(state)
     if first.is_of_other_code(code):

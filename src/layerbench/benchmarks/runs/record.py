@@ -151,6 +151,7 @@ def model_record(prepared: PreparedRun, state: RunState) -> ModelRecord:
         weights_sha256=state.weights_sha256,
         dtype=str(weights[0].dtype).removeprefix("torch."),
         parameters=sum(weight.numel() for weight in weights),
+        files_sha256=state.model_files,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.errors import SettingsError, UserError
-from layerbench.benchmarks.models import loading
+from layerbench.benchmarks.models import loading, present
 from layerbench.benchmarks.records import episodes, provenance, run_table
 from layerbench.benchmarks.records.run_folder import RunFolder, RunState
 from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, RunRecord
@@ -43,7 +43,14 @@ def execute(
     config = prepared.config
     weights = weights_hash(prepared.model)
     state = processes.first(
-        lambda: first_state(folder, reporter, prepared.identity, weights_sha256=weights)
+        lambda: first_state(
+            folder,
+            reporter,
+            prepared.identity,
+            # By the first process alone, which hashes large files once.
+            model=present.hash_model(config.model, config.parts),
+            weights_sha256=weights,
+        )
     )
     if base is not None:
         base_reuse.reuse_base_evaluation(base, folder, _conditions(prepared, state), reporter)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.benchmarks.config import serialize
-from layerbench.benchmarks.config.identity import PresentSource
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, SchemaError
+from layerbench.benchmarks.models.present import PresentRun, present_run
 from layerbench.benchmarks.records import metrics_log, run_record
 from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
 from layerbench.benchmarks.records.run_record import (
@@ -42,13 +42,13 @@ class PlannedRun:
     Attributes:
         config: The run's settings.
         folder: The run's folder, which need not exist yet.
-        present: The source of its tasks as it is now, one for all runs of a sweep; None looks at it
-            each time.
+        present: Its tasks and model as they are now, the same for all runs of a sweep; None looks
+            at them each time.
     """
 
     config: RunConfig
     folder: RunFolder
-    present: PresentSource | None = None
+    present: PresentRun | None = None
 
     @property
     def trains(self) -> bool:
@@ -75,7 +75,8 @@ class PlannedRun:
             SchemaError: The record is of another schema version.
         """
         try:
-            return self.folder.check(self.config, Start.CONTINUE, present=self.present)
+            present = self.present or present_run(self.config)
+            return self.folder.check(self.config, Start.CONTINUE, present=present)
         # A FormatError too, but the record is whole: a run over it would lose results.
         except SchemaError:
             raise
@@ -123,7 +124,7 @@ def make_plan(config: RunConfig, *, layers: Iterable[int], seeds: Sequence[int])
         seeds: Seeds of training.
     """
     selections = [FULL_SELECTION, *map(str, layers)]
-    present = PresentSource(config.env)
+    present = present_run(config)
     return SweepPlan(
         base=tuple(_planned(config, BASE_SELECTION, seed, present) for seed in seeds),
         trained=tuple(
@@ -176,9 +177,7 @@ def seconds_left(
     return max(math.fsum(left) / jobs, max(left, default=0.0))
 
 
-def _planned(
-    config: RunConfig, layers: str, seed: int, present: PresentSource | None
-) -> PlannedRun:
+def _planned(config: RunConfig, layers: str, seed: int, present: PresentRun | None) -> PlannedRun:
     run_config = copy.deepcopy(config)
     run_config.layers, run_config.seed = layers, seed
     return PlannedRun(run_config, RunFolder(default_path(run_config)), present)

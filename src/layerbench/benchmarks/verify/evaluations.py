@@ -106,7 +106,7 @@ def check_tasks(submission: Submission) -> Iterator[Remark]:
         if submission.obstacle:
             yield Unchecked(f"tasks of {split}: {submission.obstacle}")
         else:
-            yield from _chosen(submission.config, split, scored[BASE_PHASE])
+            yield from _chosen(submission.here, split, scored[BASE_PHASE])
 
 
 def _chosen(config: RunConfig, split: str, scored: tuple[str, ...]) -> Iterator[Remark]:

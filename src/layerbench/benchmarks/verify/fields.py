@@ -9,9 +9,11 @@ from layerbench.benchmarks.config import endpoints
 from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.selected_layers import recorded_name, selection_of
 from layerbench.benchmarks.records import provenance
-from layerbench.benchmarks.records.run_record import CodeRecord, SelectionRecord
+from layerbench.benchmarks.records.run_record import CodeRecord, EnvRecord, SelectionRecord
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
 from layerbench.benchmarks.verify.tasks_here import is_of_files
+from layerbench.envs import registry
+from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import TaskSource
 from layerbench.rl.types import LayerSelection
 
@@ -41,7 +43,7 @@ def check_identity(submission: Submission) -> Iterator[Remark]:
 
 
 def _environment(submission: Submission) -> Iterator[Remark]:
-    env, config = submission.record.env, submission.config.env
+    env, config = submission.record.env, submission.here.env
     if env.splits_sha256 is not None:
         kind = env.source.rpartition("-")[0]
         if env.source != TaskSource(kind, by_split=env.splits_sha256).name:
@@ -57,6 +59,8 @@ def _environment(submission: Submission) -> Iterator[Remark]:
     ):
         if recorded != expected:
             yield Wrong(f"{name} is {recorded!r}, for these settings it is {expected!r}")
+    if other := _other_code(env, identity):
+        yield Unchecked(f"code of the environment: {other}")
     if env.source == identity.source:
         return
     # Files that are others here say nothing against those that were played.
@@ -65,6 +69,21 @@ def _environment(submission: Submission) -> Iterator[Remark]:
         yield Unchecked(f"source of the tasks: {what}")
     else:
         yield Wrong(f"env.source is {env.source!r}, for these settings it is {identity.source!r}")
+
+
+def _other_code(env: EnvRecord, identity: EnvIdentity) -> str:
+    """Say how a foreign environment's code differs here; empty where it is not known to."""
+    here = identity.package
+    recorded = (env.package or "", env.package_version or "", env.module_sha256 or "")
+    found = (here.name, here.version, here.module_sha256)
+    # layerbench's own is known by `code`; older records say nothing of any.
+    if registry.is_own(identity.gym_id) or not any(recorded) or recorded == found:
+        return ""
+    return f"{_code_words(*recorded)} in the record, {_code_words(*found)} on this machine"
+
+
+def _code_words(package: str, version: str, module_sha256: str) -> str:
+    return f"{package} {version}" if package else f"a module of the hash {module_sha256[:12]}"
 
 
 def check_selection(submission: Submission) -> Iterator[Remark]:
@@ -159,6 +178,10 @@ def check_provenance(submission: Submission) -> Iterator[Remark]:
     for name, text in (
         ("model.weights_sha256", record.model.weights_sha256),
         ("selection.weights_sha256", record.selection.weights_sha256),
+        *(
+            (f"model.files_sha256 of {part[:20]}", sha256)
+            for part, sha256 in (record.model.files_sha256 or {}).items()
+        ),
     ):
         if not record.endpoint and not _SHA256.fullmatch(text):
             # Cut off, since a forged field may be of any length.

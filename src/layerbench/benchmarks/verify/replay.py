@@ -23,7 +23,7 @@ def check_replay(submission: Submission) -> Iterator[Remark]:
 
     Episodes whose environment broke are left out.
     """
-    config = submission.config
+    config = submission.here
     if not submission.folder.episodes.exists():
         yield Unchecked(f"replay: there is no {submission.folder.episodes.name}")
         return
@@ -50,7 +50,7 @@ def check_replay(submission: Submission) -> Iterator[Remark]:
 def _tasks(submission: Submission, split: str) -> Mapping[str, Task]:
     """List the tasks that the settings choose on a split, by id."""
     scored = next((e.outcomes for e in submission.record.evaluations if e.split == split), ())
-    chosen = chosen_tasks(submission.config, split, most=len(scored))
+    chosen = chosen_tasks(submission.here, split, most=len(scored))
     return {task.task_id: task for task in chosen}
 
 

@@ -1,7 +1,7 @@
 """Runs all checks of one record, and reports their remarks."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layerbench.benchmarks.config import serialize
@@ -24,7 +24,7 @@ from layerbench.benchmarks.verify.fields import (
 from layerbench.benchmarks.verify.files import check_config, check_metrics
 from layerbench.benchmarks.verify.replay import check_replay
 from layerbench.benchmarks.verify.submission import Check, Remark, Submission, Unchecked, Wrong
-from layerbench.benchmarks.verify.tasks_here import obstacle
+from layerbench.benchmarks.verify.tasks_here import located
 from layerbench.benchmarks.verify.weights import check_weights
 from layerbench.envs import registry
 
@@ -101,9 +101,9 @@ def check(path: Path) -> Report:
     except (ValueError, OSError) as error:
         # Without fields and settings no other check can run.
         return Report(file, (("form", Wrong(str(error))),), ())
-    submission = Submission(
-        RunFolder(file.parent), record, config, obstacle(record.env, config.env)
-    )
+    env, obstacle = located(record.env, config.env)
+    here = replace(config, env=env)
+    submission = Submission(RunFolder(file.parent), record, config, here, obstacle)
     remarks: list[tuple[str, Remark]] = []
     passed = ["form"]
     for name, run in _CHECKS.items():

@@ -16,12 +16,14 @@ class Submission:
         folder: Folder of the record; any of a run's other files may be missing.
         record: The record.
         config: The record's settings.
+        here: The same, with the tasks where they lie on this machine.
         obstacle: Why its tasks cannot be played on this machine; empty where they can.
     """
 
     folder: RunFolder
     record: RunRecord
     config: RunConfig
+    here: RunConfig
     obstacle: str = ""
 
     @property

@@ -1,6 +1,7 @@
 """Whether the tasks of a record are on this machine, so that its episodes can be replayed."""
 
 import re
+from dataclasses import replace
 
 from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.schema import EnvConfig
@@ -10,6 +11,32 @@ from layerbench.envs.registry import EnvIdentity
 
 _HASHED = re.compile(r"(.+)-([0-9a-f]{64})")
 _SHOWN_DIGITS = 12
+
+
+def located(env: EnvRecord, config: EnvConfig) -> tuple[EnvConfig, str]:
+    """Find the tasks of a record: where it says that they lie, or else in their standard place.
+
+    Returns:
+        The settings with the place where they were found, and the obstacle to a replay; empty where
+        there is none.
+    """
+    stated = obstacle(env, config)
+    spec = registry.SPECS.get(config.name)
+    if not stated or spec is None or not spec.standard_place or not config.options.get("data_dir"):
+        return config, stated
+    standard = replace(config, options={**config.options, **spec.standard_place})
+    # Other files there are worth a word only where the record's own place has none.
+    if not obstacle(env, standard) or (_is_here(standard) and not _is_here(config)):
+        return standard, obstacle(env, standard)
+    return config, stated
+
+
+def _is_here(config: EnvConfig) -> bool:
+    try:
+        identify(config)
+    except (ValueError, TypeError, OSError):
+        return False
+    return True
 
 
 def obstacle(env: EnvRecord, config: EnvConfig) -> str:

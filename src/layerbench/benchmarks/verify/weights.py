@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from layerbench.agents.pretrained import names
+from layerbench.agents.pretrained import model_files, names
 from layerbench.agents.pretrained.loading import weights_hash
+from layerbench.benchmarks.config.identity import TRAINED, differing_parts, name_parts
 from layerbench.benchmarks.config.selected_layers import selection_of
 from layerbench.benchmarks.models import lineage, loading
+from layerbench.benchmarks.models.present import hash_model
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
 from layerbench.rl.checkpoint import read_weights
 from layerbench.rl.checkpoint_files import checkpoint_name
@@ -37,6 +37,12 @@ def check_weights(submission: Submission) -> Iterator[Remark]:
         yield Unchecked("weights: nobody but the endpoint has them")
         return
     try:
+        other = _other_files(submission)
+        if other:
+            # What lies here says nothing against the model that was scored.
+            yield Unchecked(f"model: {other}")
+        if any(part in other for part in ("weights", TRAINED)):
+            return
         model = _base_model(submission)
     except (ValueError, OSError, SafetensorError) as error:
         yield Unchecked(f"weights: {error}")
@@ -57,6 +63,25 @@ def check_weights(submission: Submission) -> Iterator[Remark]:
         yield from _trained(submission, model, base)
 
 
+def _other_files(submission: Submission) -> str:
+    """Say which parts of the model are others on this machine; empty where none is known to be."""
+    there = submission.record.model.files_sha256
+    here = hash_model(submission.config.model) if there is not None else None
+    if there is None or here is None:
+        return ""
+    # Of a combined model, the record's includes the parts, which are compared once they are loaded.
+    compared = [
+        part
+        for part in differing_parts(there, here)
+        if part != TRAINED or not submission.config.parts
+    ]
+    return "; ".join(
+        f"its {name_parts([part])} has the hash {str(there.get(part))[:12]} in the record, "
+        f"{str(here.get(part))[:12]} on this machine"
+        for part in compared
+    )
+
+
 def _base_model(submission: Submission) -> nn.Module:
     """Load the model that training began with.
 
@@ -68,7 +93,10 @@ def _base_model(submission: Submission) -> nn.Module:
     if not names.is_known(source.base) and not Path(source.base).is_dir():
         if source.trained:
             raise ValueError(f"the base of {settings.name!r} is not a folder on this machine")
-        settings = replace(settings, name=_snapshot(settings.name, settings.revision))
+        folder = model_files.folder_of(settings.name, revision=settings.revision)
+        if folder is None:
+            raise ValueError(f"model {settings.name!r} is not on this machine")
+        settings = replace(settings, name=str(folder))
     model, _ = loading.load(
         replace(
             settings,
@@ -79,14 +107,6 @@ def _base_model(submission: Submission) -> nn.Module:
         )
     )
     return model
-
-
-def _snapshot(name: str, revision: str) -> str:
-    """Find the local copy of a model on the Hub, without network."""
-    try:
-        return snapshot_download(name, revision=revision, local_files_only=True)
-    except (LocalEntryNotFoundError, HFValidationError) as error:
-        raise ValueError(f"model {name!r} is not on this machine") from error
 
 
 def _base(submission: Submission, model: nn.Module) -> Iterator[Remark]:
