@@ -5,11 +5,13 @@
 
 Each argument is a folder of run folders. What those records leave out is written down: settings
 that came later, with the value that leaves a run as it was; the mean return of ALFWorld's
-episodes, which pays 1 for a won episode and nothing else; and metrics that were not measured, as
-null. A folder is renamed after its new fingerprint, as the same command would name it today.
+episodes, which pays 1 for a won episode and nothing else; the hashes of the files of a model that
+is found here by its name and weights, and not trained further; and metrics that were not measured,
+as null. A folder is renamed after its new fingerprint, as the same command would name it today.
 """
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Any
 
 import yaml
 
+from layerbench.agents.pretrained import model_files, names
+from layerbench.agents.pretrained.loading import load_model, weights_hash
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.records.run_record import RunRecord
 
@@ -63,6 +67,9 @@ def rewrite(run: Path) -> Path:
             assert data["env"]["name"] == "alfworld", f"{run}: no return can be told"
             count = evaluation["count"]
             evaluation["mean_return"] = count["successes"] / count["planned"]
+    model = data["model"]
+    if model.get("files_sha256") is None:
+        model["files_sha256"] = files_of(model["name"], model["weights_sha256"], model["dtype"])
     record = RunRecord.from_json(json.dumps(data), where=str(run))
     (run / "record.json").write_text(record.to_json())
     settings = complete(yaml.safe_load((run / "config.yaml").read_text()))
@@ -76,6 +83,16 @@ def rewrite(run: Path) -> Path:
     renamed = run.with_name(run.name.replace(before, after))
     run.rename(renamed)
     return renamed
+
+
+@functools.cache
+def files_of(name: str, weights_sha256: str, dtype: str) -> dict[str, str] | None:
+    """Hash the files of a model that comes with layerbench or was fetched; None for any other."""
+    folder = model_files.folder_of(name, revision="") if names.is_known(name) else None
+    if folder is None:
+        return None
+    model, _ = load_model(name, dtype=dtype, device="cpu")
+    return model_files.hashes(folder) if weights_hash(model) == weights_sha256 else None
 
 
 def complete(settings: dict[str, Any]) -> dict[str, Any]:

@@ -274,6 +274,7 @@ def test_a_model_on_the_hub_is_known_by_its_snapshot(
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(commit)
     folder = model_files.folder_of("org/small", revision="main")
+    assert folder is not None
     assert folder == repo / "snapshots" / commit
     assert model_files.hashes(folder) == model_files.hashes(original)
     assert model_files.folder_of("org/small", revision="v2") is None

@@ -74,7 +74,7 @@ def combined(digests: Iterable[object]) -> str:
 def _snapshot(name: str, revision: str) -> Path | None:
     """Find the local copy of a model on the Hub, without network."""
     # Not at the top: few models are on the Hub, and it takes a while.
-    from huggingface_hub import snapshot_download  # noqa: PLC0415
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  # pyright: ignore[reportUnknownVariableType]
     from huggingface_hub.errors import (  # noqa: PLC0415
         HFValidationError,
         LocalEntryNotFoundError,
@@ -105,11 +105,11 @@ def _weight_files(folder: Path) -> Iterator[Path]:
         yield folder / _WHOLE
     elif (folder / _INDEX).exists():
         yield folder / _INDEX
-        match _read(folder / _INDEX):
-            case {"weight_map": {**shards}}:
-                yield from {folder / str(name) for name in shards.values()}
-            case _:
-                pass
+        index = _read(folder / _INDEX)
+        fields = cast(dict[str, Any], index if isinstance(index, dict) else {})
+        shards = fields.get("weight_map")
+        if isinstance(shards, dict):
+            yield from {folder / str(name) for name in cast(dict[str, object], shards).values()}
 
 
 def _hash(folder: Path, files: list[Path]) -> dict[str, str]:
@@ -132,12 +132,12 @@ def _contents(name: str, path: Path) -> Iterator[tuple[str, object]]:
     elif name == "generation_config.json":
         yield "generation_config", _without_origin(_read(path))
     elif name == _TOKENIZER_CONFIG:
-        data = _read(path)
+        data = _without_origin(_read(path))
         if isinstance(data, dict):
             template = cast(dict[str, Any], data).pop("chat_template", None)
             if template is not None:
                 yield "chat_template", template
-        yield "tokenizer", _without_origin(data)
+        yield "tokenizer", cast(object, data)
     elif path.suffix == ".jinja" or name == "chat_template.json":
         yield "chat_template", untrusted_files.read_bytes(path, most=_LARGEST_JSON).hex()
     elif path.suffix == ".safetensors" or name == _INDEX:

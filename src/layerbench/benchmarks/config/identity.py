@@ -52,14 +52,18 @@ def without_origin(
     """
     kept = _without_origin_of_tasks(settings) if tasks else dict(settings)
     if model and isinstance(kept.get("model"), dict):
-        section = {n: v for n, v in kept["model"].items() if n not in MODEL_ORIGIN}
-        kept["model"] = section
+        section = cast(dict[str, Any], kept["model"])
+        kept["model"] = {n: v for n, v in section.items() if n not in MODEL_ORIGIN}
+        # A list unless it was edited by hand.
         if isinstance(parts := kept.get("parts"), list):
-            kept["parts"] = [
-                {n: v for n, v in part.items() if n != "run"} if isinstance(part, dict) else part
-                for part in cast(list[Any], parts)
-            ]
+            kept["parts"] = [_without_run(part) for part in cast(list[object], parts)]
     return kept
+
+
+def _without_run(part: object) -> object:
+    if not isinstance(part, dict):
+        return part
+    return {n: v for n, v in cast(dict[str, object], part).items() if n != "run"}
 
 
 def name_parts(parts: Iterable[str]) -> str:
@@ -106,7 +110,7 @@ class PresentSource:
         except UserError:
             return None
 
-    @property
+    @functools.cached_property
     def model(self) -> Mapping[str, str] | None:
         """Hash of the model by part; None, since it is not looked at here."""
         return None
