@@ -11,7 +11,6 @@ from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.sweep import sweep
 
 WINDOW = ("agent.action_mode=generate", "agent.context_mode=window")
-NOTHING_TRAINED = "it is of training, and nothing is trained"
 
 
 def load(*typed: str, env: str = "keydoor") -> None:
@@ -46,12 +45,6 @@ def load(*typed: str, env: str = "keydoor") -> None:
             ["train.lora_learning_rate=0"],
             "it is of adapters: give train.lora_rank as well",
         ),
-        (["layers=none", "train.iterations=5"], NOTHING_TRAINED),
-        (["layers=none", "train.lr_scale=1:2"], NOTHING_TRAINED),
-        (["layers=none", "algorithm.discount=0.5"], NOTHING_TRAINED),
-        (["layers=none", "algorithm.name=grpo"], NOTHING_TRAINED),
-        (["layers=none", "eval.every=1"], NOTHING_TRAINED),
-        (["layers=none", "env.train_split=test"], NOTHING_TRAINED),
         (
             ["eval.every=2"],
             "train.iterations is 2, and the last one is always scored",
@@ -112,7 +105,7 @@ def test_an_option_of_an_environment_without_effect_is_refused(name: str) -> Non
         ["algorithm.step_weight=2", "algorithm.similarity=0.9", "algorithm.discount=0.5"],
         ["algorithm.name=grpo", "algorithm.std_eps=0.1", "train.kl_kind=k2"],
         ["algorithm.name=dr_grpo", "train.max_tokens=64"],
-        ["layers=none", "eval.tasks=2", "seed=3"],
+        ["layers=none", "eval.tasks=2", "seed=3", "train.iterations=5", "algorithm.name=grpo"],
         ["model.backend=vllm", "model.cache_gb=1", "model.sleep=true"],
     ],
 )

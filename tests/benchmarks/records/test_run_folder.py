@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 def test_same_settings_have_the_same_folder(settings: RunConfig) -> None:
     name = default_path(settings).name
-    assert name.startswith("keydoor-embedded-full-gigpo-quick-seed0-")
+    assert name.startswith("keydoor-embedded-keydoor-full-gigpo-quick-seed0-")
     assert default_path(resolve.load("keydoor", preset="quick")) == default_path(settings)
     other = resolve.load("keydoor", ["train.clip_high=0.28"], preset="quick")
     assert default_path(other) != default_path(settings)

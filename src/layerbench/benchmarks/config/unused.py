@@ -7,9 +7,6 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.rl.selection import WHOLE
 
-_TRAINING = ("train.", "algorithm.", "env.train_split", "eval.every", "env.anchor")
-"""Sections and settings that only training reads."""
-
 _OPTIONS = "env.options."
 
 
@@ -25,7 +22,9 @@ def check(typed: Sequence[str], configs: Sequence[RunConfig]) -> None:
     Raises:
         SettingsError: A setting has no effect in any of the runs.
     """
-    reasons = [list(_unused(config)) for config in configs]
+    # A base run takes the settings of training of the runs that it is the base of, unused.
+    training = [config for config in configs if config.layers != "none"]
+    reasons = [list(_unused(config)) for config in training or configs]
     for item in typed:
         name = item.partition("=")[0].strip().replace(_OPTIONS, "env.")
         # By the first run alone: the others differ from it in their layers and seeds.
@@ -49,8 +48,6 @@ def _unused(config: RunConfig) -> Iterator[tuple[str, str]]:
     yield from _of_model(config)
     yield from _of_agent(config)
     if config.layers == "none":
-        for name in _TRAINING:
-            yield name, "it is of training, and nothing is trained"
         return
     yield from _of_rates(config)
     yield from _of_algorithm(config)
