@@ -216,6 +216,8 @@ def test_everything_added_works_in_one_run(copy: Copy, tmp_path: Path) -> None:
         *("run", "coin", "--preset", "quick", "--layer", "3", "--algorithm", "plain"),
         *("--out", str(tmp_path / "run"), "train.iterations=1", "eval.tasks=1"),
         *("train.kl_kind=constant", "train.unlikely_below=1", "model.backend=loud"),
+        # What an algorithm and a backend of others' own read is not known.
+        *("algorithm.discount=0.5", "model.cache_gb=1"),
     )
     assert "loud" in run.stderr.splitlines()
     settings = yaml.safe_load((tmp_path / "run/config.yaml").read_text())

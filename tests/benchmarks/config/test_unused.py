@@ -52,7 +52,10 @@ def load(*typed: str, env: str = "keydoor") -> None:
         (["agent.history=3"], "it is of agent.context_mode=window"),
         (["agent.max_prompt_tokens=9"], "it is of agent.context_mode=window"),
         (["agent.max_response_tokens=9"], "it is of free text"),
+        (["agent.answer_form=verl_agent"], "it is of free text"),
         (["algorithm.invalid_penalty=0.5"], "agent.action_mode=choose has no invalid actions"),
+        (["env.timeout_s=5"], "env.workers is 0"),
+        (["model.revision=main"], "it is of models on the Hub, and embedded-keydoor is not"),
         (["model.concurrency=2"], "it is of openai:NAME"),
         (["model.cache_gb=1"], "it is of model.backend=vllm, not transformers"),
         (["model.sleep=true"], "it is of model.backend=vllm, not transformers"),
@@ -88,6 +91,33 @@ def test_an_option_of_an_environment_without_effect_is_refused(name: str) -> Non
     with pytest.raises(SettingsError, match=r"env\.anchor has no effect here: .*gigpo, not grpo"):
         load(f"{name}=observation", "algorithm.name=grpo", env="alfworld")
     load(f"{name}=observation", env="alfworld")
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        (["env.source=official", "env.difficulty=hard"], "env.difficulty"),
+        (["env.data_dir=/games", "env.options.difficulty=easy"], "env.difficulty"),
+        (["env.data_dir=/games", "env.source=generated"], "env.source"),
+    ],
+)
+def test_options_of_generated_games_are_refused_beside_published_ones(
+    typed: Sequence[str], name: str
+) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} has no effect here: .*published"):
+        load(*typed, env="alfworld")
+    load("env.source=generated", "env.difficulty=hard", env="alfworld")
+    load("env.source=official", "env.data_dir=/games", env="alfworld")
+
+
+@pytest.mark.parametrize(
+    "typed", ["agent.max_prompt_tokens=9", "agent.max_context_tokens=9", "agent.date=2030-01-02"]
+)
+def test_what_an_endpoint_decides_itself_is_refused(typed: str) -> None:
+    endpoint = ("layers=none", "model.name=openai:some", "model.base_url=http://localhost:1/v1")
+    with pytest.raises(SettingsError, match=r"has no effect here: .*openai:some"):
+        load(*endpoint, typed)
+    load(*endpoint, "agent.history=1", "agent.max_response_tokens=9", "model.concurrency=2")
 
 
 @pytest.mark.parametrize(

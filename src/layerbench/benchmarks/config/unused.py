@@ -1,10 +1,13 @@
 """Settings that were typed and have no effect beside the others: refused, for a record has them."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from layerbench.agents.pretrained import names
 from layerbench.benchmarks.config import endpoints
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
+from layerbench.envs import registry
 from layerbench.rl.selection import WHOLE
 
 _OPTIONS = "env.options."
@@ -45,6 +48,7 @@ def _reason(name: str, unused: Sequence[tuple[str, str]]) -> str:
 
 def _unused(config: RunConfig) -> Iterator[tuple[str, str]]:
     """List settings, or sections that end in a dot, which have no effect, and why."""
+    yield from _of_env(config)
     yield from _of_model(config)
     yield from _of_agent(config)
     if config.layers == "none":
@@ -57,6 +61,18 @@ def _unused(config: RunConfig) -> Iterator[tuple[str, str]]:
             "eval.every",
             f"train.iterations is {config.train.iterations}, and the last one is always scored",
         )
+
+
+def _of_env(config: RunConfig) -> Iterator[tuple[str, str]]:
+    env = config.env
+    if not env.workers and registry.find(env.name).is_own:
+        yield "env.timeout_s", "env.workers is 0, and no worker process is waited for"
+    if env.name != "alfworld":
+        return
+    if env.options["data_dir"] or env.options["source"] == "official":
+        yield "env.difficulty", "it is of generated games, and these are published ones"
+    if env.options["data_dir"] and env.options["source"] == "generated":
+        yield "env.source", "env.data_dir has published games, which are taken"
 
 
 def _of_model(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -72,9 +88,16 @@ def _of_model(config: RunConfig) -> Iterator[tuple[str, str]]:
             "sleep",
         ):
             yield f"model.{name}", f"{model.name} is not loaded here, but behind an endpoint"
+        why = f"the tokens of {model.name} are not known here"
+        yield "agent.max_prompt_tokens", why
+        yield "agent.max_context_tokens", why
+        yield "agent.date", f"the endpoint of {model.name} dates its chats itself"
         return
     yield "model.concurrency", f"it is of {endpoints.PREFIX}NAME, a model behind an endpoint"
-    if model.backend != "vllm":
+    if names.is_known(model.name) or Path(model.name).is_dir():
+        yield "model.revision", f"it is of models on the Hub, and {model.name} is not loaded there"
+    # Each by what is known to leave it out: there are backends and algorithms of others' own.
+    if model.backend == "transformers":
         for name in ("cache_gb", "sleep"):
             yield f"model.{name}", f"it is of model.backend=vllm, not {model.backend}"
 
@@ -90,6 +113,7 @@ def _of_agent(config: RunConfig) -> Iterator[tuple[str, str]]:
     if agent.action_mode == "choose":
         why = "it is of free text (agent.action_mode=generate), not choose"
         yield "agent.max_response_tokens", why
+        yield "agent.answer_form", why
         # What is listed is what can be chosen.
         yield "algorithm.invalid_penalty", "agent.action_mode=choose has no invalid actions"
 
@@ -115,24 +139,22 @@ def _of_rates(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 def _of_algorithm(config: RunConfig) -> Iterator[tuple[str, str]]:
     algorithm = config.algorithm
-    compares_turns = algorithm.name == "gigpo" and algorithm.step_weight > 0
-    if not compares_turns:
-        why = (
-            "algorithm.step_weight is 0"
-            if algorithm.name == "gigpo"
-            else f"it is of algorithm.name=gigpo, not {algorithm.name}"
-        )
+    why = ""
+    if algorithm.name in ("grpo", "dr_grpo"):
+        why = f"it is of algorithm.name=gigpo, not {algorithm.name}"
+        yield "algorithm.step_weight", why
+    elif algorithm.name == "gigpo" and not algorithm.step_weight:
+        why = "algorithm.step_weight is 0"
+    if why:
         for name in ("algorithm.discount", "algorithm.similarity", "env.anchor"):
             yield name, why
-    if algorithm.name != "gigpo":
-        yield "algorithm.step_weight", f"it is of algorithm.name=gigpo, not {algorithm.name}"
     if algorithm.normalisation == "mean":
         yield "algorithm.std_eps", "algorithm.normalisation=mean divides by no deviation"
 
 
 def _of_loss(config: RunConfig) -> Iterator[tuple[str, str]]:
     loss = config.train.loss
-    if loss.aggregation != "dr_grpo":
+    if loss.aggregation in ("grpo", "token_mean"):
         why = f"it is of train.aggregation=dr_grpo, not {loss.aggregation}"
         yield "train.max_tokens", why
     if not loss.kl_coef:
