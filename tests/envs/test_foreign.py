@@ -167,6 +167,7 @@ def test_an_environment_that_cannot_be_made_is_named(
     [
         ("reset is random", "turn 0: played the same again, observation.text is 'You see"),
         ("reset counts", "turn 0: played after another episode, observation.text is 'You see"),
+        ("step counts at turn 2", "turn 2: played after another episode, observation.text is "),
         ("step is random at turn 2", "turn 2: played the same again, observation.text is "),
         ("nan", "turn 1 ('look'): the reward is nan"),
         ("another task", "its reset: info['task_id'] is 'tin/tin/oak'"),

@@ -95,6 +95,8 @@ class Foreign(KeyDoor):
             end_process(fault, "step")
         if fault == "step is random":
             text += f" {random.random()}"
+        if fault == "step counts":
+            text += f" {self.num_episodes}"
         if fault == "terminated is text":
             terminated = cast(bool, "no")
         if fault == "success is missing":

@@ -21,7 +21,7 @@ def check_play(
     max_turns: int,
     timeout_s: float,
 ) -> None:
-    """Play the first turns of tasks twice, side by side, and begin each once more.
+    """Play the first turns of tasks twice, side by side, and once more after that.
 
     An environment that is not layerbench's own is played in two processes, as an order of a set
     repeats itself within one. An episode that fails is left to the run, where it counts as lost.
@@ -52,18 +52,25 @@ def check_play(
 
 def _check_task(pool: EnvPool, task: Task, *, env: str) -> None:
     outcomes: dict[int, Any] = dict(pool.reset({0: task, 1: task}))
-    start = outcomes[0]
-    for turn in range(TURNS + 1):
-        if any(isinstance(outcome, EpisodeFailure) for outcome in outcomes.values()):
-            return
-        _compare(outcomes[0], outcomes[1], Place(env, task.task_id, turn), "the same again")
-        if turn == TURNS or _is_over(outcomes[0]):
+    actions: list[str] = []
+    played: list[TaskStart | StepResult] = []
+    while not _has_failed(outcomes):
+        _compare(outcomes[0], outcomes[1], Place(env, task.task_id, len(actions)), "the same again")
+        played.append(outcomes[0])
+        if len(actions) == TURNS or _is_over(outcomes[0]):
             break
-        action = _some_action(outcomes[0].observation, turn)
-        outcomes = dict(pool.step({0: action, 1: action}))
-    again = pool.reset({0: task})[0]
-    if not isinstance(again, EpisodeFailure):
-        _compare(start, again, Place(env, task.task_id), "after another episode")
+        actions.append(_some_action(outcomes[0].observation, len(actions)))
+        outcomes = dict(pool.step({0: actions[-1], 1: actions[-1]}))
+    # What is left of an episode may show in the next one's steps alone.
+    for turn, before in enumerate(played):
+        outcomes = dict(pool.step({0: actions[turn - 1]}) if turn else pool.reset({0: task}))
+        if _has_failed(outcomes):
+            return
+        _compare(before, outcomes[0], Place(env, task.task_id, turn), "after another episode")
+
+
+def _has_failed(outcomes: Mapping[int, Any]) -> bool:
+    return any(isinstance(outcome, EpisodeFailure) for outcome in outcomes.values())
 
 
 def _is_over(outcome: TaskStart | StepResult) -> bool:
