@@ -298,6 +298,15 @@ def test_templates_that_write_the_date_do_not_depend_on_the_clock(
     assert "2031" in other.text(other.opening("look", system=SYSTEM))
 
 
+def test_every_form_of_a_date_is_of_the_day_that_was_given() -> None:
+    form = "%-d %B %y, %Z%a %H:%M, %-I %p, week %U or %V, day %j, %R, 100%%"
+    template = f"{{{{ strftime_now('{form}') }}}}\n{chat_templates.QWEN25}"
+    tokenizer = chat_templates.tokenizer(template)
+    chat = ChatFormat(tokenizer, action_mode=CHOOSE, date="2031-01-02")
+    written = "2 January 31, Thu 00:00, 12 AM, week 00 or 01, day 002, 00:00, 100%"
+    assert chat.text(chat.opening("look", system="")).startswith(f"{written}\n")
+
+
 REFUSED = {
     "none": (None, "no chat template"),
     "error": ("{{ messages[0]['content'] + 1 }}", "chat template fails: can only concatenate"),

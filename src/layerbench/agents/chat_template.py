@@ -6,6 +6,7 @@ a system message, what it writes between two answers, and where a thought stands
 
 import datetime
 import re
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,11 @@ SYSTEM, QUESTION, ANSWER, MESSAGE = "@system@", "@question@", "@answer@", "@mess
 
 # Llama's templates have the day in this form, as text.
 _DAY_FORMAT = "%d %b %Y"
-_DAY_CODES = ("A", "a", "B", "b", "d", "m", "Y", "y", "j", "H", "M", "S", "I", "p", "F", "D", "T")
+# Not %s, which counts seconds by the machine's time zone; at the end, what only stands for "%".
+_DAY_CODES = (
+    *(f"%{pad}{code}" for code in string.ascii_letters if code != "s" for pad in ("", "-")),
+    "%%",
+)
 # `strftime_now` of transformers reads the system's clock. A macro of that name comes first; it is
 # text since values given to a template must be plain data.
 _DATED = (
@@ -76,8 +81,7 @@ class ChatTemplate:
         except ValueError as error:
             raise UserError(f"the tokenizer has no chat template: {_WAY_OUT}") from error
         if "strftime_now" in source:
-            codes = [(f"%{code}", day.strftime(f"%{code}")) for code in _DAY_CODES]
-            codes += [("%-d", str(day.day)), ("%-m", str(day.month)), ("%e", f"{day.day:2}")]
+            codes = [(code, day.strftime(code)) for code in _DAY_CODES]
             self._values |= {"chat_template": _DATED + source, "strftime_codes": codes}
 
     def render(self, messages: Sequence[str], *, system: str = "") -> str:
