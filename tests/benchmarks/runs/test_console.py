@@ -112,6 +112,10 @@ def test_an_iteration_without_a_step_says_why() -> None:
         "iteration 2/20  success 0.25 (16 episodes, 0/4 groups mixed)  reward 2.50  "
         "no group's returns differed: nothing learned  play 3.2 s  update 0.8 s"
     )
+    # A terminal without room for the reason still has the time left.
+    assert iteration_line(nothing, iterations=20, left=30.0, width=80) == (
+        "iteration 2/20  success 0.25  0/4 groups mixed  nothing learned  about 30 s left"
+    )
     # Every turn had a single action.
     forced = iteration_line(replace(nothing, mixed_groups=3), iterations=20)
     assert "  no decision had an advantage: nothing learned  " in forced

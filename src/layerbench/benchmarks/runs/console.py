@@ -241,7 +241,7 @@ def iteration_line(
         (0, f"iteration {metrics.iteration + 1}/{iterations}"),
         (0, f"{success} ({metrics.episodes} episodes, {groups})"),
         (3, f"reward {metrics.reward:.2f}"),
-        *_learned(metrics),
+        *_learned(metrics, at_terminal=width is not None),
         (8, f"play {metrics.play_s:.1f} s"),
         (8, f"update {metrics.update_s:.1f} s"),
         (1, "" if left is None else f"about {duration(left)} left"),
@@ -251,11 +251,14 @@ def iteration_line(
     return fitting.fitted_fields([field for field in fields if field[1]], width)
 
 
-def _learned(metrics: IterationMetrics) -> list[tuple[int, str]]:
+def _learned(metrics: IterationMetrics, *, at_terminal: bool) -> list[tuple[int, str]]:
     """Write what the update measured, or why there was none, with the rank of each."""
     update = metrics.update
     if not update.steps:
-        return [(1, _nothing_learned(metrics))]
+        why = _why_nothing(metrics)
+        # Apart where there may be no room: the reason would take the time left away with it.
+        apart = [(1, "nothing learned"), (4, why)]
+        return apart if at_terminal else [(1, f"{why}: nothing learned")]
     return [
         (4, f"kl {_number(update.kl, 4)}"),
         (6, f"clip {_number(update.clip_fraction, 3)}"),
@@ -265,11 +268,10 @@ def _learned(metrics: IterationMetrics) -> list[tuple[int, str]]:
     ]
 
 
-def _nothing_learned(metrics: IterationMetrics) -> str:
+def _why_nothing(metrics: IterationMetrics) -> str:
     """Say why an iteration took no optimizer step."""
     # With one action to choose from, a turn has no decision to learn from.
-    why = "no decision had an advantage" if metrics.mixed_groups else "no group's returns differed"
-    return f"{why}: nothing learned"
+    return "no decision had an advantage" if metrics.mixed_groups else "no group's returns differed"
 
 
 def _mismatch(update: UpdateStats) -> str:
