@@ -71,13 +71,9 @@ def test_a_record_that_nests_deeply_is_one_line(field: str, says: str, tmp_path:
     assert len(ended.stdout.splitlines()) == 3
 
 
-@pytest.mark.parametrize("moment", ["import wrapt", "import argparse"])
-def test_ctrl_c_before_the_command_line_is_imported_is_one_line(
-    moment: str, tmp_path: Path
-) -> None:
+def test_ctrl_c_before_the_command_line_is_imported_is_one_line(tmp_path: Path) -> None:
     # At an import of the start: a module of that name that interrupts the process.
-    name = moment.split()[1]
-    (tmp_path / f"{name}.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    (tmp_path / "argparse.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
     ended = subprocess.run(
         [*COMMAND, "envs"],
         env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
