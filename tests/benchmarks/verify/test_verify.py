@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from layerbench.benchmarks.verify.report import Report, check
 from tests.support import checkpoints, saved_model
 from tests.support.command_line import typed
 from tests.support.record_example import example
+from tests.support.terminal import terminal
 
 # Seconds on an idle machine; the limit is for busy ones.
 pytestmark = pytest.mark.timeout(300)
@@ -386,3 +388,31 @@ def test_an_example_that_no_run_made_is_wrong(tmp_path: Path) -> None:
 def test_a_record_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="name a record"):
         check(tmp_path)
+
+
+def test_a_check_counts_the_episodes_that_it_plays_again(honest: Path) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    report = check(honest, lambda what, done, total: told.append((what, done, total)))
+    # Two evaluations of three tasks, twice each.
+    assert [now for now in told if now[0] == "replay"] == [
+        ("replay", 0, None),
+        *(("replay", done, 12) for done in range(12)),
+    ]
+    assert {name for name, _, _ in told} >= {*report.passed} - {"form"}
+
+
+def test_a_check_shows_at_a_terminal_what_it_is_at(
+    honest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with terminal(80) as (file, written):
+        monkeypatch.setattr(sys, "stderr", file)
+        assert cli.main(["leaderboard", "--check", str(honest)]) == 0
+        shown = written()
+    assert shown.startswith("loading torch\n")
+    # The last of them: a terminal is drawn ten times a second, and others may pass in between.
+    assert "checking weights" in shown
+    # The bar vanishes, and what is printed is the same as without a terminal.
+    monkeypatch.undo()
+    with_bar = capsys.readouterr().out
+    assert cli.main(["leaderboard", "--check", str(honest)]) == 0
+    assert capsys.readouterr().out == with_bar

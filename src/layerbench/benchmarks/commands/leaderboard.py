@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layerbench.benchmarks.commands.parser import DONE, FAILED, quieten_transformers
+from layerbench.benchmarks.commands.parser import DONE, FAILED, quieten_transformers, say_loading
 from layerbench.benchmarks.errors import SettingsError
 
 if TYPE_CHECKING:
     from layerbench.benchmarks.leaderboard.types import Leaderboard
+    from layerbench.benchmarks.verify.submission import Tell
 
 NAME = "leaderboard"
 SUMMARY = "put the records of runs into tables that may be compared"
@@ -128,12 +129,29 @@ def _check(args: argparse.Namespace) -> int:
             f"--check takes one record and makes no tables: leave out {args.runs[0]}"
         )
     quieten_transformers()
+    say_loading()
     from layerbench.benchmarks.records import fitting
     from layerbench.benchmarks.verify.report import check
 
-    report = check(args.check)
+    with _shown_progress() as tell:
+        report = check(args.check, tell)
     fitting.show(*report.lines(), indent=11)
     return FAILED if report.wrong else DONE
+
+
+@contextmanager
+def _shown_progress() -> "Generator[Tell]":
+    """Show at a terminal what is being checked: its episodes played again take minutes."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn
+
+    from layerbench.progress_bars import progress_bars
+
+    with progress_bars(Console(stderr=True), MofNCompleteColumn()) as bars:
+        bar = bars.add_task("", total=None)
+        yield lambda what, done, total: bars.update(
+            bar, description=f"checking {what}", completed=done, total=total
+        )
 
 
 def _why_empty(gathered: "Leaderboard", roots: list[Path]) -> str:

@@ -9,7 +9,7 @@ from layerbench.benchmarks.html.turn_scores import Row
 from layerbench.benchmarks.records import episodes
 from layerbench.benchmarks.runs.player import open_pool
 from layerbench.benchmarks.verify.evaluations import chosen_tasks
-from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
+from layerbench.benchmarks.verify.submission import Remark, Submission, Tell, Unchecked, Wrong
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, Observation, Task
 
@@ -38,7 +38,7 @@ def check_replay(submission: Submission) -> Iterator[Remark]:
         return
     try:
         with open_pool(config.env, one_by_one=True) as pool:
-            differ = list(_replays(pool, tasks, rows))
+            differ = list(_replays(pool, tasks, rows, submission.tell))
     except UserError as error:
         yield Wrong(f"the environment does not play: {error}")
         return
@@ -55,10 +55,11 @@ def _tasks(submission: Submission, split: str) -> Mapping[str, Task]:
 
 
 def _replays(
-    pool: EnvPool, tasks: Mapping[str, Mapping[str, Task]], rows: Sequence[Row]
+    pool: EnvPool, tasks: Mapping[str, Mapping[str, Task]], rows: Sequence[Row], tell: Tell
 ) -> Iterator[str]:
-    for (phase, split, number), turns in groupby(rows, key=_episode):
-        played = list(turns)
+    episodes_of_rows = [(key, list(turns)) for key, turns in groupby(rows, key=_episode)]
+    for done, ((phase, split, number), played) in enumerate(episodes_of_rows):
+        tell("replay", done, len(episodes_of_rows))
         task = tasks.get(split, {}).get(played[0]["task"])
         # check_tasks reports a task that the settings do not choose.
         if task is None or played[0]["stop"] == StopReason.ERROR:

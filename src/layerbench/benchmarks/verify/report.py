@@ -23,7 +23,14 @@ from layerbench.benchmarks.verify.fields import (
 )
 from layerbench.benchmarks.verify.files import check_config, check_metrics
 from layerbench.benchmarks.verify.replay import check_replay
-from layerbench.benchmarks.verify.submission import Check, Remark, Submission, Unchecked, Wrong
+from layerbench.benchmarks.verify.submission import (
+    Check,
+    Remark,
+    Submission,
+    Tell,
+    Unchecked,
+    Wrong,
+)
 from layerbench.benchmarks.verify.tasks_here import located
 from layerbench.benchmarks.verify.weights import check_weights
 from layerbench.envs import registry
@@ -80,13 +87,18 @@ class Report:
         yield f"{len(self.wrong)} wrong, {len(self.unchecked)} could not be checked"
 
 
-def check(path: Path) -> Report:
+def _tell_nobody(_what: str, _done: int, _total: int | None) -> None:
+    pass
+
+
+def check(path: Path, tell: Tell = _tell_nobody) -> Report:
     """Check a record against itself and against the files that lie beside it.
 
     Nothing in it is trusted: what it names is read, never run.
 
     Args:
         path: The ``record.json``, or its folder.
+        tell: Receives what is being checked; the replay of many episodes takes minutes.
 
     Raises:
         SettingsError: ``path`` leads to no file.
@@ -103,10 +115,11 @@ def check(path: Path) -> Report:
         return Report(file, (("form", Wrong(str(error))),), ())
     env, obstacle = located(record.env, config.env)
     here = replace(config, env=env)
-    submission = Submission(RunFolder(file.parent), record, config, here, obstacle)
+    submission = Submission(RunFolder(file.parent), record, config, here, tell, obstacle)
     remarks: list[tuple[str, Remark]] = []
     passed = ["form"]
     for name, run in _CHECKS.items():
+        tell(name, 0, None)
         own_remarks = list(_remarks(run, submission))
         remarks += [(name, remark) for remark in own_remarks]
         passed += [name] if not own_remarks else []

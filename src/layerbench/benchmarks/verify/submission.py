@@ -7,6 +7,9 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import BASE_SELECTION, RunRecord
 
+Tell = Callable[[str, int, int | None], None]
+"""Receives what is being checked, how much of it is done, and of how much; None if unknown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:
@@ -17,6 +20,7 @@ class Submission:
         record: The record.
         config: The record's settings.
         here: The same, with the tasks where they lie on this machine.
+        tell: Receives what is being checked.
         obstacle: Why its tasks cannot be played on this machine; empty where they can.
     """
 
@@ -24,6 +28,7 @@ class Submission:
     record: RunRecord
     config: RunConfig
     here: RunConfig
+    tell: Tell
     obstacle: str = ""
 
     @property
