@@ -40,8 +40,8 @@ def status(argv: list[str]) -> int:
     [
         (["run", "keydor"], "no environment named 'keydor': did you mean 'keydoor'?"),
         (["rnu", "keydoor"], "no command 'rnu': did you mean 'run'?"),
-        (["run"], "the following arguments are required: ENV"),
-        ([], "the following arguments are required: COMMAND"),
+        (["run"], "the following arguments are required: ENV: see layerbench run --help"),
+        ([], "the following arguments are required: COMMAND: see layerbench --help"),
         (["run", "keydoor", "--leyer", "3"], "no option --leyer: did you mean '--layer'?"),
         (["run", "keydoor", "--layer", "x"], "argument --layer: invalid int value: 'x'"),
         (["run", "keydoor", "--layer", "1", "--layers", "2"], "not allowed with argument --layer"),

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from layerbench.benchmarks.commands.parser import DONE, quieten_transformers
+from layerbench.benchmarks.commands.parser import DONE, quieten_transformers, say_loading
 from layerbench.benchmarks.errors import SettingsError
 
 NAME = "export"
@@ -47,6 +47,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"{out} is there already: name a new folder")
     quieten_transformers()
+    say_loading()
     from layerbench.benchmarks.models.export import export, push
     from layerbench.benchmarks.records import fitting
 

@@ -109,6 +109,8 @@ class Parser(argparse.ArgumentParser):
         if choice:
             commands = re.findall(r"[\w-]+", choice[2])
             message = f"no command '{choice[1]}': {nearest(choice[1], commands)}"
+        elif message.startswith("the following arguments are required"):
+            message = f"{message}: see {self.prog} --help"
         self.exit(MISTAKE, f"layerbench: {message}\n")
 
     def options(self) -> list[str]:

@@ -78,6 +78,10 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
             "a sweep starts its runs itself: leave torchrun out, and see docs/sweeps.md for "
             "several GPUs"
         )
+    from layerbench.benchmarks.sweep import selection
+
+    # Here too, before torch is loaded, which takes seconds.
+    selection.parse_seeds(args.seeds)
     # Before the import, which reads the environment variables that this sets.
     quieten_transformers()
     say_loading()
