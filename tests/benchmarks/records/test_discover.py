@@ -44,6 +44,17 @@ def test_a_broken_record_is_reported_and_the_others_are_read(
     assert "\n" not in broken.reason
 
 
+@pytest.mark.parametrize("target", ["record.json", "/nowhere/record.json"])
+def test_a_link_that_leads_nowhere_is_a_broken_record(target: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "record.json").symlink_to(target)
+    discovered = find([tmp_path])
+    assert discovered.unfinished == ()
+    [broken] = discovered.broken
+    assert broken.path == tmp_path / "record.json"
+    assert broken.reason
+
+
 def test_a_run_folder_without_a_record_is_unfinished(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("seed: 0\n")

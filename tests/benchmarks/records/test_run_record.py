@@ -73,6 +73,8 @@ def test_a_wrong_record_is_refused(change: Callable[[Any], object], message: str
     with pytest.raises(FormatError) as caught:
         RunRecord.from_json(changed_json(change))
     assert message in str(caught.value)
+    # Also where parts contradict each other: readers know by it which of many files is wrong.
+    assert str(caught.value).startswith("the record")
 
 
 @pytest.mark.parametrize(

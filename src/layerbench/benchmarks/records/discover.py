@@ -71,7 +71,8 @@ def find(roots: Sequence[Path]) -> DiscoveredRuns:
     for folder in _run_folders(roots):
         path = folder / _RECORD
         try:
-            if not path.exists():
+            # A link that leads nowhere is a record that cannot be read, not a run without one.
+            if not os.path.lexists(path):
                 unfinished.append(folder)
                 continue
             finished.append(FoundRecord(path, run_record.read(path)))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
 from layerbench import untrusted_files
-from layerbench.benchmarks.errors import FormatError, UserError
+from layerbench.benchmarks.errors import FormatError, SchemaError, UserError
 
 T = TypeVar("T")
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -215,7 +215,7 @@ def _dataclass_decoder(cls: type) -> Decoder:
         ]
         try:
             return make(*values)
-        except FormatError:
+        except SchemaError:
             raise
         except ValueError as error:
             raise FormatError(f"{where}: {error}") from error
