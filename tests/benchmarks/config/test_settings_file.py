@@ -84,6 +84,7 @@ def test_another_model_brings_its_own_style(tmp_path: Path) -> None:
         ),
         ("a: &a 1\nb: *a", "cannot be read: "),
         ("[1, 2", "cannot be read: "),
+        (f"seed: 0x{'f' * 5000}", "cannot be read: 0xffffffffffffffffff... is too long a number"),
         ("- 1", "holds no settings of a run"),
         ("seed: 1\nseed: 2", "cannot be read: the key 'seed' is there twice"),
     ],

@@ -11,6 +11,9 @@ import yaml
 
 # Levels of sections and lists; settings have four.
 _DEEPEST = 16
+# Characters of a whole number. Python writes none of thousands of digits, as hexadecimals may have.
+_LONGEST_NUMBER = 64
+_NUMBER = "tag:yaml.org,2002:int"
 
 
 def write(settings: Mapping[str, Any]) -> str:
@@ -55,3 +58,11 @@ class _PlainLoader(yaml.SafeLoader):
             if times > 1:
                 raise yaml.MarkedYAMLError(problem=f"the key '{name[:80]}' is there twice")
         return super().construct_mapping(node, deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > _LONGEST_NUMBER:
+            raise yaml.MarkedYAMLError(problem=f"{node.value[:20]}... is too long a number")
+        return self.construct_yaml_int(node)
+
+
+_PlainLoader.add_constructor(_NUMBER, _PlainLoader.construct_number)
