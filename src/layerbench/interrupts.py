@@ -1,5 +1,6 @@
 """What Ctrl-C does to the command line: one line, whenever it comes."""
 
+import atexit
 import os
 import signal
 import sys
@@ -21,6 +22,14 @@ def end_at_once() -> None:
 def raise_once() -> None:
     """Let Ctrl-C raise ``KeyboardInterrupt``; a second one ends the process."""
     _install(_raise)
+
+
+def ignore_at_exit() -> None:
+    """Ignore Ctrl-C once all is done: Python's end takes a while, and would be ended by the signal.
+
+    To be called before any other use of ``atexit``, whose last comes first.
+    """
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 def _install(handler: Callable[[int, FrameType | None], None]) -> None:

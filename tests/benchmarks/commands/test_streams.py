@@ -86,6 +86,20 @@ def test_ctrl_c_before_the_command_line_is_imported_is_one_line(tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_ctrl_c_while_the_interpreter_ends_is_ignored() -> None:
+    # All is done then; what is registered first is carried out last.
+    code = (
+        "import atexit, os, signal, sys\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "from layerbench.__main__ import main\n"
+        "sys.argv = ['layerbench', 'envs']\n"
+        "sys.exit(main())"
+    )
+    argv = [sys.executable, "-c", code]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("argv", [["run", "alfworld", "--layer", "1"], ["sweep", "alfworld"]])
 def test_ctrl_c_of_a_run_is_one_line(argv: list[str], tmp_path: Path) -> None:
     process = subprocess.Popen(
