@@ -61,13 +61,26 @@ def checkpoints(folder: Path) -> list[Path]:
     return [folder / name for _, name in sorted(numbered)]
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
+def iteration_of(checkpoint: Path) -> int:
+    """Give the number of completed iterations that a checkpoint's name says.
+
+    >>> iteration_of(Path("checkpoints/iteration-000050"))
+    50
+    """
+    return int(checkpoint.name.removeprefix("iteration-"))
+
+
+def latest_checkpoint(folder: Path, *, not_past: int | None = None) -> Path | None:
     """Find the newest checkpoint below ``folder``, or None if there is none.
+
+    Args:
+        folder: The folder of the checkpoints.
+        not_past: Last iteration whose checkpoint counts; None for all.
 
     Raises:
         UserError: As for ``checkpoints``.
     """
-    listed = checkpoints(folder)
+    listed = [c for c in checkpoints(folder) if not_past is None or iteration_of(c) <= not_past]
     return listed[-1] if listed else None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layerbench import files
 from layerbench.agents.types import StopReason, Trajectory
 from layerbench.rl.advantages import is_mixed
 from layerbench.rl.types import UpdateStats
@@ -102,10 +103,7 @@ def append_metrics(path: Path, metrics: IterationMetrics) -> None:
 def rewrite_metrics(path: Path, history: Sequence[IterationMetrics]) -> None:
     """Replace ``metrics.jsonl``, by one rename, with the lines of a history."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".draft")
-    draft.write_text("".join(map(_line, history)), encoding="utf-8")
-    # One rename: a reader, or a run killed here, has the whole old file or the whole new one.
-    draft.replace(path)
+    files.replace(path, "".join(map(_line, history)).encode())
 
 
 def to_row(metrics: IterationMetrics) -> dict[str, Any]:

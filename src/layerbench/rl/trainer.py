@@ -26,7 +26,7 @@ from layerbench.rl.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from layerbench.rl.checkpoint_files import damage, latest_checkpoint, tidy
+from layerbench.rl.checkpoint_files import damage, iteration_of, latest_checkpoint, tidy
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, check_agreement
 from layerbench.rl.layers import BaseWeights, parameter_groups
 from layerbench.rl.lora import adapt, changed_parameters
@@ -80,6 +80,7 @@ class Trainer:
             adapters begin with; at least 0.
         run_dir: Folder of ``metrics.jsonl`` and ``checkpoints/``; a run in it is resumed.
         processes: The processes that train together; ``play`` must give all of them the same.
+        not_past: Last iteration whose checkpoint may be resumed; None for that of the newest.
 
     Raises:
         UserError: Nothing is selected, the model cannot be trained, ``run_dir`` holds another run,
@@ -99,6 +100,7 @@ class Trainer:
         seed: int,
         run_dir: Path,
         processes: ProcessGroup = SINGLE_PROCESS,
+        not_past: int | None = None,
     ) -> None:
         if not tasks:
             raise ValueError("training needs at least one task, got none")
@@ -122,7 +124,7 @@ class Trainer:
         }
         self._position = 0
         self._history: list[IterationMetrics] = []
-        self._resume()
+        self.resume(not_past=not_past)
 
     @property
     def history(self) -> tuple[IterationMetrics, ...]:
@@ -140,20 +142,24 @@ class Trainer:
         return self._learner.optimizer
 
     def run(
-        self, progress: Callable[[IterationMetrics], None] | None = None
+        self,
+        progress: Callable[[IterationMetrics], None] | None = None,
+        *,
+        until: int | None = None,
     ) -> tuple[IterationMetrics, ...]:
-        """Train up to the last iteration, and return the history of the whole run.
+        """Train up to an iteration, and return the history of the whole run.
 
         Args:
             progress: Called after each iteration. It may play episodes of its own, such as an
                 evaluation: this does not affect training.
+            until: Number of iterations to have at the end; None for all of the run.
         """
         last = self._settings.iterations
-        for iteration in range(len(self._history), last):
+        for iteration in range(len(self._history), last if until is None else until):
             metrics = self._iterate(iteration)
             self._history.append(metrics)
             if self._processes.rank == 0:
-                # A line that a killed run left without a checkpoint is dropped by ``_resume``.
+                # A line that a killed run left without a checkpoint is dropped by ``resume``.
                 append_metrics(self._run_dir / "metrics.jsonl", metrics)
             # The last one always gets a checkpoint: it is the trained model.
             if (iteration + 1) % self._settings.checkpoint_every == 0 or iteration + 1 == last:
@@ -225,10 +231,14 @@ class Trainer:
         if self._processes.size > 1:
             # Before the other processes return: all of them take part in the exchange.
             check_agreement(hash_tensors(learner.parameters), self._processes, what="weights")
-        if self._processes.rank > 0:
+        folder = self._run_dir / "checkpoints"
+        newest = latest_checkpoint(folder)
+        # Training that is repeated has them already.
+        is_there = newest is not None and iteration_of(newest) >= len(self._history)
+        if self._processes.rank > 0 or is_there:
             return
         save_checkpoint(
-            self._run_dir / "checkpoints",
+            folder,
             Checkpoint(
                 iteration=len(self._history),
                 position=self._position,
@@ -240,10 +250,17 @@ class Trainer:
             ),
         )
 
-    def _resume(self) -> None:
-        """Restore the newest checkpoint, and drop metrics recorded after it."""
+    def resume(self, *, not_past: int | None = None) -> None:
+        """Restore the newest checkpoint, and drop metrics recorded after it.
+
+        Args:
+            not_past: Last iteration whose checkpoint may be taken; None for any.
+
+        Raises:
+            UserError: The checkpoint is damaged, or of another run.
+        """
         folder = self._run_dir / "checkpoints"
-        path = latest_checkpoint(folder)
+        path = latest_checkpoint(folder, not_past=not_past)
         if path is not None:
             checkpoint, learner = load_checkpoint(path, identity=self._identity), self._learner
             check_tensors(path, checkpoint.weights, learner.parameters, what="weight")

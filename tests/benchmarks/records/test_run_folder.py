@@ -7,11 +7,19 @@ import pytest
 
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, SchemaError, SettingsError
-from layerbench.benchmarks.records.run_folder import RunFolder, RunState, Start, default_path
+from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs import resolve
 from tests.support.record_example import example
 
-STATE = RunState(started="2026-01-01T00:00:00+00:00", weights_sha256="ab", revision="r1")
+STATE = RunState(
+    started="2026-01-01T00:00:00+00:00",
+    weights_sha256="ab",
+    revision="r1",
+    settings_sha256="ef",
+    source="keydoor",
+    code_sha256="cd",
+)
 
 
 @pytest.fixture
@@ -99,7 +107,7 @@ def test_checking_that_a_folder_can_be_written_leaves_nothing(folder: RunFolder)
 def test_damaged_settings_are_named_and_can_be_replaced(
     folder: RunFolder, settings: RunConfig, text: str, message: str
 ) -> None:
-    folder.path.mkdir()
+    (folder.path / "checkpoints").mkdir(parents=True)
     folder.config.write_text(text)
     with pytest.raises(SettingsError) as caught:
         folder.check(settings, Start.CONTINUE)
@@ -119,7 +127,7 @@ def test_an_unfinished_run_is_continued(
 
 def test_a_finished_run_returns_its_record(folder: RunFolder, settings: RunConfig) -> None:
     with folder.open(settings, Start.CONTINUE):
-        folder.part("base", "seen", suffix="json").write_text("{}")
+        folder.evaluations.part("base", "seen", suffix="json").write_text("{}")
         folder.finish(example())
     assert folder.check(settings, Start.CONTINUE) == example()
     assert not (folder.path / "evaluations").exists()
@@ -198,18 +206,22 @@ def test_a_waiting_process_gets_the_record_of_the_first_one(
         assert record is None
 
 
-@pytest.mark.parametrize(("every", "kept"), [(0, True), (1, False)])
-def test_a_broken_record_is_deleted_and_its_checkpoints_kept_if_they_are_enough(
-    folder: RunFolder, every: int, kept: bool
+@pytest.mark.parametrize("every", [0, 1])
+@pytest.mark.parametrize("content", [b"{", b'{"schema": 1}', b"\xff\x00", b""])
+def test_a_run_with_a_broken_record_goes_on_from_its_checkpoints(
+    folder: RunFolder, every: int, content: bytes
 ) -> None:
     settings = resolve.load("keydoor", [f"eval.every={every}"], preset="quick")
     with folder.open(settings, Start.CONTINUE):
         (folder.path / "checkpoints").mkdir()
-        folder.record.write_text('{"schema": 1}')
-    with folder.open(settings, Start.CONTINUE) as record:
+        folder.record.write_bytes(content)
+    assert folder.check(settings, Start.CONTINUE) is None
+    said: list[str] = []
+    with folder.open(settings, Start.CONTINUE, said.append) as record:
         assert record is None
         assert not folder.record.exists()
-        assert (folder.path / "checkpoints").exists() is kept
+        assert (folder.path / "checkpoints").exists()
+    assert said == [f"{folder.record} cannot be read: the run goes on from its last checkpoint"]
 
 
 def test_a_record_of_another_schema_is_not_deleted(folder: RunFolder, settings: RunConfig) -> None:
@@ -220,28 +232,28 @@ def test_a_record_of_another_schema_is_not_deleted(folder: RunFolder, settings: 
     assert folder.record.exists()
 
 
-@pytest.mark.parametrize("content", [b"{", b'{"schema": 1}', b"\xff\x00"])
-def test_a_broken_record_says_what_to_do(
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"\xff\x00"])
+def test_a_damaged_state_is_found_again_in_an_evaluation(
     folder: RunFolder, settings: RunConfig, content: bytes
 ) -> None:
+    later = dataclasses.replace(STATE, started="2027-01-01T00:00:00+00:00", revision="r2")
     with folder.open(settings, Start.CONTINUE):
-        folder.record.write_bytes(content)
-    with pytest.raises(FormatError, match=r"record\.json .*: use --fresh to start anew$"):
-        folder.check(settings, Start.CONTINUE)
-
-
-@pytest.mark.parametrize("content", [b"{", b"{}", b"\xff\x00"])
-def test_damaged_files_of_an_unfinished_run_say_what_to_do(
-    folder: RunFolder, settings: RunConfig, content: bytes
-) -> None:
-    with folder.open(settings, Start.CONTINUE):
-        assert folder.scores("base", "test") is None
+        folder.remember(STATE)
+        evaluation = example().evaluations[0]
+        table = folder.evaluations.table(evaluation.phase, evaluation.split)
+        table.write_bytes(b"turns")
+        folder.evaluations.keep(evaluation, STATE)
         folder.state.write_bytes(content)
-        folder.part("base", "test", suffix="json").write_bytes(content)
-        with pytest.raises(SettingsError, match=r"state\.json .*: use --fresh to start anew$"):
-            folder.remember(STATE)
-        with pytest.raises(SettingsError, match=r"base-test\.json .*: use --fresh to start anew$"):
-            folder.scores("base", "test")
+        assert folder.remember(later) == STATE
+        assert folder.first_state() == STATE
+
+
+def test_a_lost_state_is_marked_in_the_record(folder: RunFolder, settings: RunConfig) -> None:
+    with folder.open(settings, Start.CONTINUE):
+        (folder.path / "checkpoints").mkdir()
+        said: list[str] = []
+        assert folder.remember(STATE, said.append).revision == "unknown"
+    assert said == [f"{folder.state} is lost: the record will be marked dirty"]
 
 
 def test_logs_of_a_start_that_failed_are_no_run(folder: RunFolder, settings: RunConfig) -> None:

@@ -38,13 +38,22 @@ READERS: list[tuple[str, Callable[[Path], object]]] = [
     ("config.yaml", lambda path: run_folder.read_settings(path.parent)),
     ("record.json", run_record.read),
     ("metrics.jsonl", metrics_log.read),
-    ("metrics.jsonl", metrics_log.read_so_far),
     ("episodes.parquet", episodes.read),
     ("state.json", lambda path: run_folder.RunFolder(path.parent).first_state()),
     ("delta.json", lambda path: delta.read(path.parent)),
     ("weights.safetensors", file_sha256),
     ("board.json", lambda path: contributions.read(path)),
 ]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\x00\n", b"[1]\n", b'{"success": "no"}\n'])
+def test_metrics_so_far_end_where_they_are_damaged(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"success": 0.5}\n' + content + b'{"success": 1.0}\n')
+    assert len(metrics_log.read_so_far(path)) == (1 if content else 2)
+    path.unlink()
+    path.mkdir()
+    assert metrics_log.read_so_far(path) == []
 
 
 def make_pipe(path: Path) -> None:

@@ -6,14 +6,24 @@ from typing import Any
 import pytest
 
 from layerbench.agents.types import ContextMode, StopReason, Trajectory
-from layerbench.benchmarks.records import episodes, json_codec
+from layerbench.benchmarks.records import episodes
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
-from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs import base_reuse
 from layerbench.benchmarks.runs.base_reuse import Conditions
 from layerbench.benchmarks.sweep.plan import PlannedRun
 from tests.support import small_sweep
 
+STATE = RunState(
+    started="",
+    weights_sha256="ab",
+    revision="r1",
+    settings_sha256="ef",
+    source="keydoor",
+    code_sha256="cd",
+)
+TASKS = ("task-0", "task-1", "task-2", "task-3")
 Change = Callable[[Conditions], Conditions]
 
 
@@ -35,17 +45,16 @@ class RecordingReporter:
     def trained(self, *_: object, **__: object) -> None: ...
 
 
-def lost(task: str) -> Trajectory:
-    """An episode whose environment never started: one row."""
+def lost(task: str, *, won: bool = False) -> Trajectory:
+    """An episode without turns: one row."""
     return Trajectory(
         task_id=task,
         task_type="",
         seed=0,
         context=ContextMode.TRANSCRIPT,
         turns=(),
-        stop=StopReason.ERROR,
-        success=False,
-        error="broken",
+        stop=StopReason.TERMINATED,
+        success=won,
     )
 
 
@@ -55,11 +64,10 @@ def runs(tmp_path: Path) -> tuple[PlannedRun, PlannedRun]:
     plan = small_sweep.make(tmp_path)
     [base], run = plan.base, plan.trained[0]
     with base.folder.open(base.config, Start.CONTINUE):
-        parts = [base.folder.part("base", split, suffix="parquet") for split in ("seen", "other")]
+        parts = [base.folder.evaluations.table("base", split) for split in ("seen", "other")]
+        played = [lost(task, won=task == "task-1") for task in TASKS]
         for part, split in zip(parts, ("seen", "other"), strict=True):
-            episodes.write(
-                part, [lost(f"{split} 0"), lost(f"{split} 1")], phase="base", split=split
-            )
+            episodes.write(part, played, phase="base", split=split)
         episodes.merge(base.folder.episodes, parts)
         base.folder.finish(small_sweep.record_of(base))
     return base, run
@@ -76,7 +84,7 @@ def reuse(base: PlannedRun, run: PlannedRun, change: Change) -> list[str]:
     reporter = RecordingReporter()
     with run.folder.open(run.config, Start.CONTINUE):
         changed = change(conditions(small_sweep.record_of(base), run))
-        base_reuse.reuse_base_evaluation(base.folder, run.folder, changed, reporter)
+        base_reuse.reuse_base_evaluation(base.folder, run.folder, STATE, changed, reporter)
     return reporter.lines
 
 
@@ -85,18 +93,20 @@ def same(unchanged: Conditions) -> Conditions:
 
 
 def scores(folder: RunFolder) -> Path:
-    return folder.part("base", "seen", suffix="json")
+    return folder.evaluations.part("base", "seen", suffix="json")
 
 
 def test_base_evaluation_is_reused(runs: tuple[PlannedRun, PlannedRun]) -> None:
     base, run = runs
     assert reuse(base, run, same) == [f"base evaluation taken over from {base.folder.path}"]
-    copied = json_codec.read(Evaluation, scores(run.folder))
+    copied = run.folder.evaluations.read("base", "seen", STATE)
     assert copied == small_sweep.record_of(base).evaluation(phase="base", split="seen")
-    rows = episodes.read(run.folder.part("base", "seen", suffix="parquet"))
+    rows = episodes.read(run.folder.evaluations.part("base", "seen", suffix="parquet"))
     assert [(row["split"], row["task"]) for row in rows] == [
-        ("seen", "seen 0"),
-        ("seen", "seen 1"),
+        ("seen", "task-0"),
+        ("seen", "task-1"),
+        ("seen", "task-2"),
+        ("seen", "task-3"),
     ]
 
 
@@ -158,9 +168,20 @@ def test_a_damaged_base_is_scored_again(runs: tuple[PlannedRun, PlannedRun], dam
     assert not scores(run.folder).exists()
 
 
+def test_a_base_table_that_is_not_that_of_its_record_is_not_taken(
+    runs: tuple[PlannedRun, PlannedRun],
+) -> None:
+    base, run = runs
+    # One of the four episodes on this split, and a table that is otherwise in order.
+    episodes.write(base.folder.episodes, [lost("task-0")], phase="base", split="seen")
+    [line] = reuse(base, run, same)
+    assert "its episodes of task task-1 are not those of its record" in line
+    assert not scores(run.folder).exists()
+
+
 def test_an_evaluation_that_the_run_has_already_stays(runs: tuple[PlannedRun, PlannedRun]) -> None:
     base, run = runs
-    with run.folder.open(run.config, Start.CONTINUE):
-        scores(run.folder).write_text("own")
     reuse(base, run, same)
-    assert scores(run.folder).read_text() == "own"
+    before = scores(run.folder).stat()
+    reuse(base, run, same)
+    assert scores(run.folder).stat() == before

@@ -3,11 +3,12 @@
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -261,17 +262,67 @@ def test_a_line_that_a_kill_cut_off_is_asked_for_again(finished: Finished, tmp_p
     assert len(failing.answered) == len(finished[1]) + 1
 
 
-def test_a_damaged_file_of_answers_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def _flip(lines: list[bytes]) -> list[bytes]:
+    """Change a letter of the third answer, which stays JSON of the right form."""
+    at = lines[2].index(b'"text": "') + len(b'"text": "')
+    return [*lines[:2], lines[2][:at] + b"Q" + lines[2][at + 1 :], *lines[3:]]
+
+
+DAMAGES: list[tuple[Callable[[list[bytes]], list[bytes]], int]] = [
+    (_flip, 1),
+    (lambda lines: [*lines[:4], b"\xff\x00{", *lines[5:]], 1),
+    (lambda lines: [lines[0][:-30], *lines[1:]], 1),
+    (lambda lines: [], 20),
+]
+
+
+@pytest.mark.parametrize(("damage", "lost"), DAMAGES)
+def test_a_damaged_answer_alone_is_asked_for_again(
+    damage: Callable[[list[bytes]], list[bytes]], lost: int, finished: Finished, tmp_path: Path
 ) -> None:
-    out = tmp_path / "run"
-    with serving(Failing(20, failure(500, "gone"))) as server:
+    out, failing = tmp_path / "run", Failing(20, failure(500, "gone"))
+    with serving(failing) as server:
         assert cli.main(command(server.url, out)) == 1
-        (out / "evaluations/base-answers.jsonl").write_text("{}\n")
-        capsys.readouterr()
-        assert cli.main(command(server.url, out)) == 2
-    _, (line,) = lines(capsys)
-    assert "base-answers.jsonl lacks field 'answer': use --fresh to start anew" in line
+        path = out / "evaluations/base-answers.jsonl"
+        kept = path.read_bytes().splitlines()
+        assert len(kept) == 20
+        path.write_bytes(b"".join(line + b"\n" for line in damage(kept)))
+        failing.mended = True
+        assert cli.main(command(server.url, out)) == 0
+    assert comparable(out) == comparable(finished[0])
+    assert len(failing.answered) == len(finished[1]) + lost
+
+
+def test_a_folder_in_the_place_of_the_answers_is_replaced(
+    finished: Finished, tmp_path: Path
+) -> None:
+    out, failing = tmp_path / "run", Failing(20, failure(500, "gone"))
+    with serving(failing) as server:
+        assert cli.main(command(server.url, out)) == 1
+        (out / "evaluations/base-answers.jsonl").unlink()
+        (out / "evaluations/base-answers.jsonl").mkdir()
+        failing.mended = True
+        assert cli.main(command(server.url, out)) == 0
+    assert comparable(out) == comparable(finished[0])
+
+
+def test_an_answer_that_finds_no_room_leaves_those_before_it(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, limit = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
+    with serving(Failing(1000, failure(500, "gone"))) as server:
+        # Python ignores the signal: the write fails, after a part of it, as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limit[1]))
+        try:
+            assert cli.main(command(server.url, out)) == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        _, (*_, line) = lines(capsys)
+        assert "base-answers.jsonl cannot be used (File too large): mend that" in line
+        asked = len((out / "evaluations/base-answers.jsonl").read_bytes().splitlines())
+        assert cli.main(command(server.url, out)) == 0
+    assert 10 < asked < len(finished[1])
+    assert comparable(out) == comparable(finished[0])
 
 
 @pytest.mark.parametrize("content", ["", None, "take the key", "<action>look</action>"])

@@ -224,7 +224,7 @@ def test_other_weights_under_the_same_name_are_refused(
     saved_model.save(folder, seed=1)
     capsys.readouterr()
     assert cli.main(command(folder, tmp_path / "run")) == 2
-    assert "the model's weights changed" in capsys.readouterr().err
+    assert "holds a run of another model (other weights)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,6 @@ def test_other_weights_under_the_same_name_are_refused(
     [
         ("checkpoints/iteration-000002/weights.safetensors", "iteration-000002"),
         ("checkpoints/iteration-000002/state.json", "iteration-000002"),
-        ("state.json", "state.json is not JSON"),
     ],
 )
 def test_a_damaged_run_is_a_mistake_that_can_be_mended(
@@ -268,7 +267,7 @@ def test_a_finished_run_without_its_turns_says_so(
     assert f"record {out / 'record.json'}  settings " in printed.out
     assert printed.err == (
         f"layerbench: {out / 'episodes.parquet'} is missing, and the turns with it: "
-        "--fresh runs all of it again\n"
+        f"delete {out / 'record.json'}, and the same command plays them again\n"
     )
 
 

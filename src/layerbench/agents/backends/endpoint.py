@@ -134,7 +134,7 @@ class ChatEndpoint:
         self, queries: Sequence[ChatQuery], on_answer: Callable[[ChatQuery, ChatAnswer], None]
     ) -> list[ChatAnswer | None]:
         gate = asyncio.Semaphore(self._concurrency)
-        failures: list[EndpointError] = []
+        failures: list[EndpointError | OSError] = []
 
         async def answer_one(query: ChatQuery) -> ChatAnswer | None:
             async with gate:
@@ -143,11 +143,12 @@ class ChatEndpoint:
                     return None
                 try:
                     answered = await self._complete(client, query)
-                except EndpointError as error:
+                    if answered is not None:
+                        on_answer(query, answered)
+                # Those on their way are waited for, also where one could not be kept.
+                except (EndpointError, OSError) as error:
                     failures.append(error)
                     return None
-            if answered is not None:
-                on_answer(query, answered)
             return answered
 
         # One client a call: its connections belong to this call's event loop.

@@ -130,8 +130,13 @@ def read_finished(config: "RunConfig", folder: "RunFolder", start: "Start") -> "
         # Before torch is imported and a model loaded, which can take a minute.
         folder.check_writable()
         quieten_transformers()
-    elif not folder.episodes.exists():
-        say(f"{folder.episodes} is missing, and the turns with it: --fresh runs all of it again")
+    else:
+        folder.tidy()
+        if not folder.episodes.exists():
+            say(
+                f"{folder.episodes} is missing, and the turns with it: delete {folder.record}, and "
+                "the same command plays them again"
+            )
     return record
 
 

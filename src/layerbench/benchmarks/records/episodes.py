@@ -1,12 +1,13 @@
 """``episodes.parquet``: every turn of a run's evaluations, one a row."""
 
 import importlib
+import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from layerbench import untrusted_files
+from layerbench import files, untrusted_files
 from layerbench.agents.types import Trajectory, Turn
 from layerbench.benchmarks.config.schema import MOST_EVALUATED
 from layerbench.benchmarks.errors import FormatError, UserError
@@ -74,7 +75,7 @@ def write(path: Path, trajectories: Sequence[Trajectory], *, phase: str, split: 
 
 def merge(path: Path, parts: Iterable[Path]) -> None:
     """Join the tables of several evaluations into one file, in the order given."""
-    tables = [pq.read_table(part, schema=_SCHEMA) for part in parts]
+    tables = [_read(part, schema=_SCHEMA) for part in parts]
     # concat_tables refuses an empty list.
     _write(path, pa.concat_tables(tables) if tables else _SCHEMA.empty_table())
 
@@ -82,7 +83,7 @@ def merge(path: Path, parts: Iterable[Path]) -> None:
 def extract(path: Path, part: Path, *, phase: str, split: str) -> None:
     """Write the rows of one evaluation into a file of their own, as ``write`` does."""
     filters = [("phase", "==", phase), ("split", "==", split)]
-    _write(part, pq.read_table(path, schema=_SCHEMA, filters=filters))
+    _write(part, _read(path, schema=_SCHEMA, filters=filters))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -94,7 +95,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     try:
         untrusted_files.check_file(path, most=_LARGEST_FILE)
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if not file.schema_arrow.equals(_SCHEMA):
                 columns = ", ".join(f"{field.name} {field.type}" for field in file.schema_arrow)
                 raise FormatError(
@@ -176,8 +177,13 @@ def _turn(turn: Turn) -> dict[str, Any]:
     }
 
 
+def _read(path: Path, **options: object) -> Any:  # noqa: ANN401 - pyarrow has no types
+    # Without the check, many flipped bits are read as other values.
+    return pq.read_table(path, page_checksum_verification=True, **options)
+
+
 def _write(path: Path, table: object) -> None:
-    # By a rename, as in json_codec: a killed run must not leave half a table that looks complete.
-    scratch = path.with_name(path.name + ".tmp")
-    pq.write_table(table, scratch, compression="zstd")
-    scratch.replace(path)
+    # Into memory first: a killed run must not leave half a table, and pyarrow flushes nothing.
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd", write_page_checksum=True)
+    files.replace(path, content.getvalue())

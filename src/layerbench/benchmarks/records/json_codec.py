@@ -6,7 +6,6 @@ A field whose default is None is optional: it is left out of the JSON where its 
 import dataclasses
 import functools
 import json
-import os
 import types
 import typing
 from collections import Counter
@@ -14,7 +13,7 @@ from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
-from layerbench import untrusted_files
+from layerbench import files, untrusted_files
 from layerbench.benchmarks.errors import FormatError, SchemaError, UserError
 
 T = TypeVar("T")
@@ -27,7 +26,7 @@ _MAX_SHARED = 65_536  # decoded values of one class that are kept and given out 
 
 # Bounds on what others may have written, which nothing that layerbench writes comes near: without
 # them, a file could fill the memory, or a number overflow in whatever is computed from it.
-_LARGEST_FILE = 64_000_000  # bytes
+LARGEST_FILE = 64_000_000  # bytes
 _LONGEST_TEXT = 1_000_000
 _LARGEST_INT = 2**53  # above, readers in other languages round
 _SMALLEST_FLOAT, _LARGEST_FLOAT = 1e-100, 1e18  # besides 0
@@ -50,13 +49,7 @@ def write(path: Path, value: object) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write a file atomically: neither a reader nor a crash sees half of it."""
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        # Else a power failure after the rename can leave the new name with no content.
-        os.fsync(file.fileno())
-    draft.replace(path)
+    files.replace(path, text.encode())
 
 
 def read(cls: type[T], path: Path) -> T:
@@ -75,7 +68,7 @@ def read_text(path: Path) -> str:
         FormatError: It is no file of UTF-8, or too large; the message names it.
     """
     try:
-        return untrusted_files.read_bytes(path, most=_LARGEST_FILE).decode("utf-8")
+        return untrusted_files.read_bytes(path, most=LARGEST_FILE).decode("utf-8")
     except UserError as error:
         raise FormatError(str(error)) from error
     except UnicodeDecodeError as error:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from layerbench.benchmarks.errors import FormatError
+from layerbench import untrusted_files
+from layerbench.benchmarks.errors import FormatError, UserError
 from layerbench.benchmarks.records import json_codec
 
 
@@ -14,25 +15,35 @@ def read(path: Path) -> list[Any]:
         OSError: The file cannot be opened.
         FormatError: A line is no JSON object, or the file is not UTF-8 or too large.
     """
-    return _parse(json_codec.read_text(path), path)
+    rows = [
+        json_codec.parse(line, where=str(path)) for line in json_codec.read_text(path).splitlines()
+    ]
+    if not all(isinstance(row, dict) for row in rows):
+        raise FormatError(f"{path} has a line that is no JSON object")
+    return rows
 
 
 def read_so_far(path: Path) -> list[Any]:
-    """Read the finished lines of a file that a run may be writing; none if it is not there yet.
+    """Read the lines of a file that a run may be writing, up to the first that is not whole.
 
-    Raises:
-        FormatError: As in ``read``.
+    A start of the run writes them again, from its newest checkpoint.
     """
     try:
-        text = json_codec.read_text(path)
-    except FileNotFoundError:
+        # A damaged line must not hide those before it.
+        content = untrusted_files.read_bytes(path, most=json_codec.LARGEST_FILE)
+        text = content.decode(errors="replace")
+    except (OSError, UserError):
         return []
+    rows: list[Any] = []
     # Only a line break finishes a line: what comes after the last one is half a line, or nothing.
-    return _parse(text[: text.rfind("\n") + 1], path)
-
-
-def _parse(text: str, path: Path) -> list[Any]:
-    lines = [json_codec.parse(line, where=str(path)) for line in text.splitlines()]
-    if not all(isinstance(line, dict) for line in lines):
-        raise FormatError(f"{path} has a line that is no JSON object")
-    return lines
+    for line in text.split("\n")[:-1]:
+        try:
+            row = json_codec.parse(line, where=str(path))
+        except FormatError:
+            break
+        match row:
+            case {"success": float() | int()}:
+                rows.append(row)
+            case _:
+                break
+    return rows

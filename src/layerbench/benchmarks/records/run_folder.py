@@ -1,17 +1,18 @@
 """The folder of a run: its files, the lock on it, and what a second start does with it."""
 
-import fcntl
-import shutil
+import contextlib
+import dataclasses
+import os
 import tempfile
-import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeAlias, cast
 
-from layerbench import untrusted_files
+from layerbench import files, untrusted_files
 from layerbench.agents.pretrained import names
 from layerbench.benchmarks.config import plain_yaml, serialize
 from layerbench.benchmarks.config.identity import (
@@ -21,18 +22,31 @@ from layerbench.benchmarks.config.identity import (
     without_origin,
 )
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.benchmarks.errors import FormatError, HeldError, SchemaError, SettingsError
-from layerbench.benchmarks.records import json_codec, run_record
+from layerbench.benchmarks.errors import FormatError, RunFailedError, SchemaError, SettingsError
+from layerbench.benchmarks.records import (
+    disk,
+    json_codec,
+    run_lock,
+    run_record,
+    run_state,
+    sealed,
+)
 from layerbench.benchmarks.records.json_codec import Json
-from layerbench.benchmarks.records.run_record import CodeRecord, Evaluation, RunRecord
+from layerbench.benchmarks.records.kept_evaluations import KeptEvaluations
+from layerbench.benchmarks.records.run_record import UNKNOWN, RunRecord
+from layerbench.benchmarks.records.run_state import RunState
 
-T = TypeVar("T")
+Say: TypeAlias = Callable[[str], None]
 
-LEFTOVER_FILES = frozenset({".lock", "error.log", "run.log"})
+LEFTOVER_FILES = frozenset({".lock", "error.log", "run.log", ".config.yaml.draft"})
 """Files that a start leaves which failed before it wrote the settings."""
 
 # Bytes; a run's settings are a fiftieth of it, and YAML is slow to read.
 _LARGEST_SETTINGS = 100_000
+
+
+def _say_nothing(_line: str) -> None:
+    return None
 
 
 class Start(StrEnum):
@@ -45,33 +59,6 @@ class Start(StrEnum):
     CONTINUE = "continue"
     RESUME = "resume"
     FRESH = "fresh"
-
-
-@dataclass(frozen=True, slots=True)
-class RunState:
-    """Facts of a run's first start, which later starts must agree with or report.
-
-    Attributes:
-        started: Time of the start, ISO 8601, UTC.
-        weights_sha256: Hash of the base model; ``unknown`` if it is behind an endpoint.
-        revision: Git commit of the code.
-        source: Source of the tasks; None in folders from before it was kept.
-        code_sha256: Hash of the package's files; None likewise.
-        model_files: Hash of the model's files by part; None likewise, and behind an endpoint.
-    """
-
-    started: str
-    weights_sha256: str
-    revision: str
-    source: str | None = None
-    code_sha256: str | None = None
-    model_files: Mapping[str, str] | None = None
-
-    def is_of_other_code(self, code: CodeRecord) -> bool:
-        """Tell whether the run began with other code than this."""
-        if self.code_sha256 is None:
-            return self.revision != code.revision
-        return self.code_sha256 != code.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,22 +109,17 @@ class RunFolder:
     @property
     def held(self) -> bool:
         """Whether a process is at work in the folder now."""
-        try:
-            lock = self._lock.open()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        with lock:
-            # Shared, so that two processes that look at once do not see each other.
-            return not _try_lock(lock.fileno(), fcntl.LOCK_SH)
+        return run_lock.is_held(self._lock)
 
     @property
     def state(self) -> Path:
         """Facts of the first start."""
         return self.path / "state.json"
 
-    def part(self, phase: str, split: str, *, suffix: str) -> Path:
-        """Name a file of one evaluation, kept until the run is finished."""
-        return self.path / "evaluations" / f"{phase}-{split}.{suffix}"
+    @property
+    def evaluations(self) -> KeptEvaluations:
+        """The evaluations so far, until the run is finished."""
+        return KeptEvaluations(self.path / "evaluations")
 
     def check(
         self, config: RunConfig, start: Start, *, present: PresentSource | None = None
@@ -150,22 +132,16 @@ class RunFolder:
             present: Tasks and model as they are now; None looks at the tasks alone.
 
         Returns:
-            The record, if the run is finished and ``start`` keeps it.
+            The record, if the run is finished and ``start`` keeps it. A run whose record cannot be
+            read is not finished.
 
         Raises:
             SettingsError: The path is no folder, or the folder holds something else, a run of
                 other settings, tasks or another model, or nothing to resume.
-            FormatError: The record cannot be read.
+            SchemaError: The record has another schema version.
         """
         try:
-            is_run = self._is_run()
-            if not is_run and start is Start.RESUME:
-                raise SettingsError(f"there is no run to resume in {self.path}")
-            if not is_run or start is Start.FRESH:
-                return None
-            record = self._record() if self.record.exists() else None
-            self._check_settings(config, record, present or PresentSource(config.env))
-            return record
+            return self._look(config, start, present=present or PresentSource(config.env))
         except OSError as error:
             raise SettingsError(
                 f"{self.path} cannot be read ({error.strerror}): choose another folder"
@@ -176,6 +152,7 @@ class RunFolder:
 
         Raises:
             SettingsError: It cannot.
+            RunFailedError: Its disk is full.
         """
         nearest = next(path for path in (self.path, *self.path.parents) if path.exists())
         try:
@@ -183,59 +160,71 @@ class RunFolder:
             with tempfile.TemporaryFile(dir=nearest):
                 pass
         except OSError as error:
+            if disk.is_full(error):
+                raise RunFailedError(disk.failure(error, nearest)) from error
             raise SettingsError(
                 f"{self.path} cannot be written ({error.strerror}): choose another folder, "
                 "by --out or run_root"
             ) from error
 
     @contextmanager
-    def open(self, config: RunConfig, start: Start) -> Generator[RunRecord | None]:
+    def open(
+        self, config: RunConfig, start: Start, say: Say = _say_nothing
+    ) -> Generator[RunRecord | None]:
         """Lock the folder for one process, and write the settings into it.
 
+        Args:
+            config: The settings.
+            start: Treatment of a run that is in the folder already.
+            say: Receives a line for each file that is damaged, and how the run goes on.
+
         Yields:
-            The record, if another process finished the run before the folder was locked. A record
-            that cannot be read is deleted: the run is not finished.
+            The record, if another process finished the run before the folder was locked.
 
         Raises:
             HeldError: Another process holds it.
+            SettingsError: As for ``check``, or a folder lies where a file of the run belongs.
             SchemaError: There is a record of another schema version.
+            OSError: The disk is full, or a file cannot be written.
         """
         self.check_writable()
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self._lock.open("w") as lock:
-            # ``held`` of another process locks for an instant, which must not fail a start.
-            if not any(_try_lock(lock.fileno(), fcntl.LOCK_EX, delay_s=0.1 * i) for i in range(4)):
-                raise HeldError(f"another process is at work in {self.path}")
-            if start is Start.FRESH:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise SettingsError(f"{self.path} is no folder: choose another, by --out") from error
+        with run_lock.hold(self._lock):
+            # Again: another process may have been at work here since the folder was checked.
+            record = self._look(config, start, present=None)
+            if start is Start.FRESH or os.path.lexists(self._deleting):
                 self._clear()
-            record = self._finished(config)
             if record is None:
-                (self.path / "evaluations").mkdir(exist_ok=True)
-                # From here on this is a run folder, which later starts continue.
-                json_codec.replace_text(self.config, serialize.to_yaml(config))
-                # The failure of an earlier start is no longer this run's state.
-                self.error_log.unlink(missing_ok=True)
+                self._begin(config, say)
+            else:
+                self._delete_leftovers()
             yield record
 
-    def remember(self, state: RunState) -> RunState:
+    def remember(self, state: RunState, say: Say = _say_nothing) -> RunState:
         """Write the state of the first start; at later starts, return that one instead.
 
         Raises:
-            SettingsError: The model or the tasks are not those of the first start, or the state
-                cannot be read.
+            SettingsError: The model or the tasks are not those of the first start.
         """
-        if not self.state.exists():
-            json_codec.write(self.state, state)
-            return state
-        first = _read(RunState, self.state)
+        first = self._first_state(state.settings_sha256)
+        if first is None and os.path.lexists(self.path / "checkpoints"):
+            say(f"{self.state} is lost: the record will be marked dirty")
+            first = dataclasses.replace(state, revision=UNKNOWN, code_sha256=UNKNOWN)
+        first = first or state
         if first.weights_sha256 != state.weights_sha256:
             raise SettingsError(
-                f"the model's weights changed since the run in {self.path} began: use --fresh"
+                f"the model's weights changed since the run in {self.path} began: bring the "
+                "former ones back, or choose another --out; --fresh deletes the run"
             )
         if first.model_files is not None and state.model_files is not None:
             self._check_model(first.model_files, state.model_files)
         if first.source not in (None, state.source):
             raise SettingsError(self._other_tasks(str(first.source), str(state.source)))
+        if sealed.read_sound(RunState, self.state) != first:
+            sealed.write(self.state, first)
         return first
 
     def first_state(self) -> RunState:
@@ -249,75 +238,109 @@ class RunFolder:
             raise SettingsError(
                 f"the run in {self.path} has not begun: it has no {self.state.name}"
             )
-        return json_codec.read(RunState, self.state)
-
-    def scores(self, phase: str, split: str) -> Evaluation | None:
-        """Read the scores of an evaluation that an earlier start finished; None if there are none.
-
-        Raises:
-            SettingsError: They cannot be read.
-        """
-        path = self.part(phase, split, suffix="json")
-        return _read(Evaluation, path) if path.exists() else None
+        return sealed.read(RunState, self.state)
 
     def finish(self, record: RunRecord) -> None:
         """Write the record, and delete what only an unfinished run needs."""
         # The record first: a run that is killed after it is finished, with leftovers.
         json_codec.write(self.record, record)
-        shutil.rmtree(self.path / "evaluations", ignore_errors=True)
-        self.error_log.unlink(missing_ok=True)
+        self._delete_leftovers()
+
+    def tidy(self) -> None:
+        """Delete what a kill left of a finished run; nothing where another process is at work."""
+        if not any(map(os.path.lexists, self._leftovers())):
+            return
+        with contextlib.suppress(OSError, SettingsError), run_lock.hold(self._lock):
+            if os.path.lexists(self.record):
+                self._delete_leftovers()
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether there is a run that ``Start.FRESH`` would delete.
+
+        Raises:
+            SettingsError: The folder holds something else.
+        """
+        return self._is_run()
 
     @property
     def _lock(self) -> Path:
         return self.path / ".lock"
 
+    @property
+    def _deleting(self) -> Path:
+        """Name of the settings of a run whose deletion has begun."""
+        return self.path / ".config.yaml.deleted"
+
+    @property
+    def _files(self) -> tuple[Path, ...]:
+        """All files of a run but its lock."""
+        results = (self.record, self.episodes, self.episodes_page, self.metrics)
+        return (self.config, self.state, *results, self.log, self.error_log)
+
     def _is_run(self) -> bool:
         """Tell a run folder from a new or empty one; refuse any other folder."""
-        if self.config.exists():
+        if any(map(os.path.lexists, (self.config, self._deleting))):
             return True
-        if self.path.exists() and {p.name for p in self.path.iterdir()} - LEFTOVER_FILES:
-            raise SettingsError(f"{self.path} is not empty and holds no run: choose another")
+        # Whoever deletes the settings of a run has not deleted the run.
+        if sealed.read_sound(RunState, self.state) is not None:
+            return True
+        if not self.path.exists():
+            return False
+        for path in self.path.iterdir():
+            is_empty_folder = path == self.evaluations.path and not any(path.iterdir())
+            if path.name not in LEFTOVER_FILES and not is_empty_folder:
+                raise SettingsError(f"{self.path} is not empty and holds no run: choose another")
         return False
 
+    def _look(
+        self, config: RunConfig, start: Start, *, present: PresentSource | None
+    ) -> RunRecord | None:
+        """Check as ``check`` does; without ``present``, settings alone, wherever things lie."""
+        is_run = self._is_run()
+        if start is Start.RESUME and not is_run:
+            raise SettingsError(f"there is no run to resume in {self.path}")
+        if start is Start.FRESH or not is_run or os.path.lexists(self._deleting):
+            return None
+        record = self._record() if os.path.lexists(self.record) else None
+        self._check_settings(config, record, present)
+        return record
+
     def _check_settings(
-        self, config: RunConfig, record: RunRecord | None, present: PresentSource
+        self, config: RunConfig, record: RunRecord | None, present: PresentSource | None
     ) -> None:
         """Refuse to go on with a run of other settings, on other tasks, or of another model."""
-        try:
-            stored = read_settings(self.path)
-        except SettingsError as error:
-            raise SettingsError(f"{error}: use --fresh to start anew, or another --out") from error
-        played, model = self._content(record)
-        is_same = played is not None and played == present.name
-        is_same_model = model is not None and model == present.model
-        # What was moved, or is named by another spelling of its path, is the same.
-        settings, stored = (
-            without_origin(each, tasks=is_same, model=is_same_model)
-            for each in (serialize.as_dict(config), stored)
-        )
-        changed = serialize.first_difference(settings, stored)
-        if changed:
+        begun = self._first_state(run_state.settings_sha256(config))
+        state = begun or sealed.read_sound(RunState, self.state)
+        played, model = self._content(record, state)
+        is_same = present is None or (played is not None and played == present.name)
+        is_same_model = present is None or (model is not None and model == present.model)
+        problem = self._other_settings(config, tasks=is_same, model=is_same_model)
+        # The settings are damaged, not others, where the run's state is of those that are asked.
+        is_damaged = begun and is_same and self._other_settings(config, tasks=True, model=True)
+        if problem and not is_damaged:
             # Layers read from a sweep's results differ once the results do.
             asked = config.read_from.layers.asked or config.read_from.lr_scale.asked
             raise SettingsError(
-                f"{self.path} holds a run with other settings ({changed}): "
+                f"{problem}: "
                 + (f"{asked} has changed, so write out what is there; or " if asked else "")
                 + "use --fresh to replace it, or another --out"
             )
+        if present is None:
+            return
         # Tasks that are missing here cannot be compared, but what they were played for can be read.
         if not is_same and played is not None and present.name is not None:
             raise SettingsError(self._other_tasks(played, present.name))
         if model is not None and present.model is not None:
             self._check_model(model, present.model)
 
-    def _content(self, record: RunRecord | None) -> tuple[str | None, Mapping[str, str] | None]:
+    def _content(
+        self, record: RunRecord | None, state: RunState | None
+    ) -> tuple[str | None, Mapping[str, str] | None]:
         """Read what the run is of: its source of tasks, and the hashes of its model."""
         if record is not None:
             return record.env.source, record.model.files_sha256
-        if not self.state.exists():
-            return None, None
-        first = _read(RunState, self.state)
-        return first.source, first.model_files
+        return (state.source, state.model_files) if state else (None, None)
 
     def _check_model(self, there: Mapping[str, str], here: Mapping[str, str]) -> None:
         differing = differing_parts(there, here)
@@ -334,45 +357,85 @@ class RunFolder:
             "have changed, so put them back, use --fresh to replace the run, or another --out"
         )
 
-    def _record(self) -> RunRecord:
+    def _other_settings(self, config: RunConfig, *, tasks: bool, model: bool) -> str:
+        """Say how the settings there differ, or why they cannot be read; empty if they agree."""
         try:
-            return run_record.read(self.record)
-        except SchemaError:
-            raise
-        except FormatError as error:
-            raise FormatError(f"{error}: use --fresh to start anew") from error
+            stored = read_settings(self.path)
+        except SettingsError as error:
+            return str(error) if self._has_results() else ""
+        # What was moved, or is named by another spelling of its path, is the same.
+        settings, stored = (
+            without_origin(each, tasks=tasks, model=model)
+            for each in (serialize.as_dict(config), stored)
+        )
+        changed = serialize.first_difference(settings, stored)
+        return changed and f"{self.path} holds a run with other settings ({changed})"
 
-    def _finished(self, config: RunConfig) -> RunRecord | None:
-        if not self.record.exists():
-            return None
+    def _has_results(self) -> bool:
+        """Tell whether an earlier start came so far that something would be lost."""
+        return any(map(os.path.lexists, (self.state, self.record, self.path / "checkpoints")))
+
+    def _first_state(self, settings_sha256: str) -> RunState | None:
+        """Find the state of a run of these settings, in its file or in an evaluation."""
+        kept = [sealed.read_sound(RunState, self.state)]
+        states = (state for state in chain(kept, self.evaluations.runs()) if state is not None)
+        return next((s for s in states if s.settings_sha256 == settings_sha256), None)
+
+    def _record(self) -> RunRecord | None:
         try:
             return run_record.read(self.record)
         except SchemaError:
             raise
-        except FormatError:
-            # Evaluations during training were of weights that no checkpoint has any more, so that
-            # such a run starts over; any other goes on from its last checkpoint.
-            if config.eval.every:
-                self._clear()
-            self.record.unlink(missing_ok=True)
+        except (FormatError, OSError):
             return None
+
+    def _begin(self, config: RunConfig, say: Say) -> None:
+        """Make the folder that of an unfinished run with these settings."""
+        for path in self._files:
+            _refuse_folder(path)
+        settings = serialize.to_yaml(config).encode()
+        if not _holds(self.config, settings):
+            if os.path.lexists(self.config) and self._other_settings(
+                config, tasks=True, model=True
+            ):
+                say(f"{self.config} is damaged: written again")
+            # From here on this is a run folder, which later starts continue.
+            files.replace(self.config, settings)
+        files.remove(self._deleting)
+        if os.path.lexists(self.record):
+            say(f"{self.record} cannot be read: the run goes on from its last checkpoint")
+            files.remove(self.record)
+        if not self.evaluations.path.is_dir():
+            files.remove(self.evaluations.path)
+            self.evaluations.path.mkdir()
+        self._delete_drafts()
+        # The failure of an earlier start is no longer this run's state.
+        files.remove(self.error_log)
 
     def _clear(self) -> None:
-        """Delete a run, its settings last: if this is interrupted, it is still a run folder."""
-        for name in ("evaluations", "checkpoints"):
-            if (self.path / name).exists():
-                shutil.rmtree(self.path / name)
-        for path in (
-            self.record,
-            self.episodes,
-            self.episodes_page,
-            self.metrics,
-            self.log,
-            self.error_log,
-            self.state,
-        ):
-            path.unlink(missing_ok=True)
-        self.config.unlink(missing_ok=True)
+        """Delete a run; if this is interrupted, the next start goes on with the deletion."""
+        # By a rename, which takes no room on a full disk.
+        vouching = [path for path in (self.config, self.state) if os.path.lexists(path)]
+        if vouching and not os.path.lexists(self._deleting):
+            vouching[0].replace(self._deleting)
+        for path in (self.evaluations.path, self.path / "checkpoints", *self._files):
+            files.remove(path)
+        self._delete_drafts()
+
+    def _leftovers(self) -> tuple[Path, ...]:
+        """What only an unfinished run needs."""
+        drafts = tuple(map(files.draft_of, self._files))
+        return (self.evaluations.path, self._deleting, self.error_log, *drafts)
+
+    def _delete_leftovers(self) -> None:
+        for path in self._leftovers():
+            files.remove(path)
+
+    def _delete_drafts(self) -> None:
+        """Delete files that a kill left half written."""
+        drafts = [*map(files.draft_of, self._files), *self.evaluations.drafts()]
+        for path in drafts:
+            files.remove(path)
 
 
 def default_path(config: RunConfig) -> Path:
@@ -436,20 +499,20 @@ def _reason(error: Exception, path: Path) -> str:
     return str(error).removeprefix(f"{path} ")
 
 
-def _read(cls: type[T], path: Path) -> T:
-    """Read a file that users do not edit: if it is damaged, the run must start anew."""
+def _holds(path: Path, content: bytes) -> bool:
     try:
-        return json_codec.read(cls, path)
-    except FormatError as error:
-        raise SettingsError(f"{error}: use --fresh to start anew") from error
-
-
-def _try_lock(file: int, mode: int, *, delay_s: float = 0.0) -> bool:
-    """Lock a file, after a delay, until it is closed; False if another process has it locked."""
-    time.sleep(delay_s)
-    try:
-        # The kernel drops the lock with the process, however that ends.
-        fcntl.flock(file, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return path.read_bytes() == content
+    except OSError:
         return False
-    return True
+
+
+def _refuse_folder(path: Path) -> None:
+    """Refuse a folder where a run has a file; an empty one is deleted."""
+    if path.is_dir() and not path.is_symlink():
+        try:
+            path.rmdir()
+        except OSError as error:
+            raise SettingsError(
+                f"{path} is a folder, where a run has a file: move it away, and run the same "
+                "command again"
+            ) from error

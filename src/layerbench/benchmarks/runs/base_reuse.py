@@ -1,12 +1,16 @@
 """Reuses a sweep's base evaluation when settings, code and hardware are equal."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from layerbench.agents.types import StopReason
 from layerbench.benchmarks.config.identity import beside_weights, without_origin
-from layerbench.benchmarks.records import episodes, json_codec, run_record
+from layerbench.benchmarks.errors import FormatError
+from layerbench.benchmarks.records import disk, episodes, run_record
+from layerbench.benchmarks.records.kept_evaluations import KeptEvaluations
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import (
     BASE_PHASE,
@@ -17,6 +21,7 @@ from layerbench.benchmarks.records.run_record import (
     ModelRecord,
     RunRecord,
 )
+from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs.console import Reporter
 
 # All that the base evaluation depends on; the other settings are about training.
@@ -45,7 +50,7 @@ class Conditions:
 
 
 def reuse_base_evaluation(
-    base: RunFolder, folder: RunFolder, conditions: Conditions, reporter: Reporter
+    base: RunFolder, folder: RunFolder, run: RunState, conditions: Conditions, reporter: Reporter
 ) -> None:
     """Copy the base evaluation of a finished run, split by split.
 
@@ -55,6 +60,7 @@ def reuse_base_evaluation(
     Args:
         base: Folder of the run that evaluated the base model.
         folder: Folder of the run to copy to; evaluations that it has already stay.
+        run: The run to copy to.
         conditions: Conditions of the run to copy to.
         reporter: Receives a line with what was copied, or with the reason why nothing was.
     """
@@ -66,9 +72,16 @@ def reuse_base_evaluation(
             reporter.say(f"the base model is scored again: {base.path} has another {difference}")
             return
         for split in conditions.tasks:
-            _copy_split(record.evaluation(phase=BASE_PHASE, split=split), base.episodes, folder)
-    # pyarrow raises either for a damaged table.
-    except (OSError, ValueError) as error:
+            scores = record.evaluation(phase=BASE_PHASE, split=split)
+            _copy_split(scores, base.episodes, folder.evaluations, run)
+    except OSError as error:
+        # A full disk is no fault of the base run.
+        if disk.failure(error, folder.path):
+            raise
+        reporter.say(f"the base model is scored again: {base.path} cannot be read: {error}")
+        return
+    # pyarrow's errors are of both kinds.
+    except ValueError as error:
         reporter.say(f"the base model is scored again: {base.path} cannot be read: {error}")
         return
     reporter.say(f"base evaluation taken over from {base.path}")
@@ -110,12 +123,28 @@ def _base_tasks(record: RunRecord) -> dict[str, list[str]]:
     }
 
 
-def _copy_split(evaluation: Evaluation, table: Path, folder: RunFolder) -> None:
-    split = evaluation.split
-    scores = folder.part(BASE_PHASE, split, suffix="json")
-    if scores.exists():
-        return
-    part = folder.part(BASE_PHASE, split, suffix="parquet")
-    episodes.extract(table, part, phase=BASE_PHASE, split=split)
-    # Last, since a run takes the scores as the sign of a complete evaluation.
-    json_codec.write(scores, evaluation)
+def _copy_split(scores: Evaluation, source: Path, kept: KeptEvaluations, run: RunState) -> None:
+    phase, split = scores.phase, scores.split
+    try:
+        if kept.read(phase, split, run) is not None:
+            return
+    except FormatError:
+        kept.discard(phase, split)
+    table = kept.table(phase, split)
+    episodes.extract(source, table, phase=phase, split=split)
+    _check_table(table, scores)
+    kept.keep(scores, run)
+
+
+def _check_table(table: Path, scores: Evaluation) -> None:
+    """Refuse a table whose episodes are not those that were counted."""
+    played = {
+        row["episode"]: (row["task"], row["success"] and row["stop"] != StopReason.ERROR)
+        for row in episodes.read(table)
+    }
+    tasks = Counter(task for task, _ in played.values())
+    won = Counter(task for task, success in played.values() if success)
+    for outcome in scores.outcomes:
+        task, count = outcome.task_id, outcome.count
+        if (tasks[task], won[task]) != (count.planned, count.successes):
+            raise FormatError(f"its episodes of task {task} are not those of its record")

@@ -1,41 +1,53 @@
 """Cache of an endpoint's answers in a file, so that no paid answer is requested twice."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from layerbench import files
 from layerbench.agents.backends.endpoint import ChatAnswer, ChatEndpoint, ChatQuery
-from layerbench.benchmarks.errors import FormatError, SettingsError
-from layerbench.benchmarks.records import json_codec
+from layerbench.benchmarks.errors import FormatError
+from layerbench.benchmarks.records import json_codec, sealed
 from layerbench.benchmarks.records.run_record import EndpointRecord
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of the file: the SHA-256 of a query, and its answer."""
+    """A line of the file.
+
+    Attributes:
+        query: The SHA-256 of a query.
+        answer: Its answer.
+        sha256: Hash of both and of the run's settings.
+    """
 
     query: str
     answer: ChatAnswer
+    sha256: str
 
 
 class KeptAnswers:
     """Sends to an endpoint only the queries that are not yet answered in a file.
 
     Args:
-        path: The file, with the answers of one model behind one endpoint.
+        path: The file, with the answers of one run.
         endpoint: The endpoint.
-
-    Raises:
-        SettingsError: The file cannot be read.
+        run: Hash of the run's settings: answers of another run are none of this one.
+        say: Receives a line if answers in the file are damaged; only these are asked for again.
     """
 
-    def __init__(self, path: Path, endpoint: ChatEndpoint) -> None:
+    def __init__(
+        self, path: Path, endpoint: ChatEndpoint, *, run: str, say: Callable[[str], None]
+    ) -> None:
         self._path = path
         self._endpoint = endpoint
-        self._answers = _read(path) if path.exists() else {}
+        self._run = run
+        self._answers = self._read(say)
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -45,6 +57,7 @@ class KeptAnswers:
 
         Raises:
             EndpointError: A query could not be answered; the answers before it are in the file.
+            OSError: An answer could not be written into the file; those before it are.
         """
         missing = [query for query in queries if _key(query) not in self._answers]
         if missing:
@@ -64,23 +77,51 @@ class KeptAnswers:
 
     def _keep(self, query: ChatQuery, answer: ChatAnswer) -> None:
         # Written at once, one answer a line, so that a kill loses at most the line it cuts off.
-        line = _Line(_key(query), answer)
-        with self._path.open("a", encoding="ascii") as file:
-            file.write(json.dumps(json_codec.encode(line)) + "\n")
+        line = _Line(_key(query), answer, self._seal(_key(query), answer))
+        with self._path.open("ab") as file:
+            size = file.tell()
+            try:
+                file.write(json.dumps(json_codec.encode(line)).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as error:
+                error.filename = str(self._path)
+                # Else what comes next would be joined to half a line.
+                with contextlib.suppress(OSError):
+                    os.truncate(self._path, size)
+                raise
         self._answers[line.query] = answer
 
-
-def _read(path: Path) -> dict[str, ChatAnswer]:
-    """Read the answers; a last line that a kill cut off is removed from the file."""
-    try:
+    def _read(self, say: Callable[[str], None]) -> dict[str, ChatAnswer]:
+        """Read the answers; lines that are damaged or cut off are removed from the file."""
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            say(f"{self._path} cannot be read ({error.strerror}): its answers are asked for again")
+            files.remove(self._path)
+            return {}
         # Every complete line ends in a newline: what follows the last one is cut off.
-        *lines, rest = json_codec.read_text(path).split("\n")
-        if rest:
-            json_codec.replace_text(path, "".join(f"{line}\n" for line in lines))
-        complete = [json_codec.loads(_Line, line, where=str(path)) for line in lines]
-    except FormatError as error:
-        raise SettingsError(f"{error}: use --fresh to start anew") from error
-    return {line.query: line.answer for line in complete}
+        *lines, rest = content.split(b"\n")
+        decoded = [(line, self._decode(line)) for line in lines]
+        damaged = sum(kept is None for _, kept in decoded)
+        if damaged:
+            say(f"{damaged} answers in {self._path} are damaged: they are asked for again")
+        if damaged or rest:
+            files.replace(self._path, b"".join(line + b"\n" for line, kept in decoded if kept))
+        return {kept.query: kept.answer for _, kept in decoded if kept}
+
+    def _decode(self, content: bytes) -> _Line | None:
+        """Read a line; None if it is not as this run wrote it."""
+        try:
+            line = json_codec.loads(_Line, content.decode("ascii"), where=str(self._path))
+        except (FormatError, UnicodeDecodeError):
+            return None
+        return line if line.sha256 == self._seal(line.query, line.answer) else None
+
+    def _seal(self, query: str, answer: ChatAnswer) -> str:
+        return sealed.digest([self._run, query, json_codec.encode(answer)])
 
 
 def _key(query: ChatQuery) -> str:

@@ -8,7 +8,7 @@ from layerbench.agents.backends.endpoint import Chat, ChatEndpoint
 from layerbench.agents.chat_agent import ChatAgent
 from layerbench.benchmarks.config import endpoints
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.benchmarks.records import episodes, provenance
+from layerbench.benchmarks.records import provenance
 from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import (
     BASE_PHASE,
@@ -66,14 +66,21 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
         EndpointError: The endpoint does not answer; its answers so far are in the folder.
     """
     config = prepared.config
-    state = first_state(folder, reporter, prepared.identity, model=None, weights_sha256=UNKNOWN)
+    state = first_state(
+        config, folder, reporter, prepared.identity, model=None, weights_sha256=UNKNOWN
+    )
     # Lies among the evaluations, which `finish` deletes; the usage stays in the record.
-    answers = KeptAnswers(folder.part(BASE_PHASE, "answers", suffix="jsonl"), prepared.endpoint)
+    answers = KeptAnswers(
+        folder.evaluations.part(BASE_PHASE, "answers", suffix="jsonl"),
+        prepared.endpoint,
+        run=state.settings_sha256,
+        say=reporter.say,
+    )
     if len(answers):
         reporter.say(f"going on after {len(answers)} answers")
     with open_pool(config.env) as pool:
         evaluator = Evaluator(
-            config, prepared.tasks, agent(config, answers), folder, reporter, pool
+            config, prepared.tasks, agent(config, answers), folder, state, reporter, pool
         )
         evaluator.evaluate(BASE_PHASE)
     finished = evaluation_record(
@@ -99,7 +106,7 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
         hardware=provenance.hardware("endpoint"),
         endpoint=answers.usage(),
     )
-    episodes.merge(folder.episodes, evaluator.parts)
+    evaluator.write_episodes()
     folder.finish(finished)
     return finished
 

@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from layerbench.agents.backends.endpoint import EndpointError
 from layerbench.benchmarks.config import endpoints
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.benchmarks.errors import RunFailedError, SettingsError
+from layerbench.benchmarks.errors import RunFailedError, SettingsError, UserError
+from layerbench.benchmarks.records import disk
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import endpoint_run, prepare, training_run
@@ -47,8 +48,11 @@ def launch(
             reporter = silent if processes.rank else stack.enter_context(ConsoleReporter())
         # Before the folder is made: a mistake in the settings leaves nothing behind.
         execute = _prepare(config, base, processes, reporter)
+        # Before the folder is opened, and after it is closed: either can fail.
+        stack.enter_context(_disk_failures_reported(folder))
+        say = reporter.say
         # By one process alone: the lock would refuse the others of the same run.
-        finished = processes.first(lambda: stack.enter_context(folder.open(config, start)))
+        finished = processes.first(lambda: stack.enter_context(folder.open(config, start, say)))
         if finished is not None:
             return finished
         # After the lock: a refused start must not write into the folder of a run in progress.
@@ -80,16 +84,31 @@ def _prepare(
 
 
 @contextmanager
+def _disk_failures_reported(folder: RunFolder) -> Generator[None]:
+    """Turn an error that the disk caused into one line; the run can go on once it is mended."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if message := disk.failure(error, folder.path):
+            raise RunFailedError(message) from error
+        raise
+
+
+@contextmanager
 def _failures_logged(folder: RunFolder, processes: ProcessGroup) -> Generator[None]:
     """Turn an error that ends a run into one line, with the traceback in ``error.log``."""
     with failure_log(folder.error_log) as logger:
         try:
             yield
-        except SettingsError:
+        except (UserError, RunFailedError):
             raise
         except EndpointError as error:
             raise RunFailedError(f"{error}: the same command goes on from here") from error
         except Exception as error:
+            if disk.failure(error, folder.path):
+                raise
             logger.exception("the run failed in process %d of %d", processes.rank, processes.size)
             reason = str(error).strip().partition("\n")[0]
             # gloo reports this in every process but the one that failed.

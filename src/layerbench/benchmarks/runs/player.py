@@ -4,15 +4,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 from layerbench.agents.agent import Agent, SharedTokensError
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import Trajectory
 from layerbench.benchmarks.config.schema import EnvConfig, RunConfig
-from layerbench.benchmarks.records import episodes, json_codec, provenance
-from layerbench.benchmarks.records.run_folder import RunFolder, RunState
-from layerbench.benchmarks.records.run_record import Evaluation
+from layerbench.benchmarks.errors import FormatError, RunFailedError
+from layerbench.benchmarks.records import episodes, provenance, run_state
+from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.records.run_record import UNKNOWN, Evaluation
+from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs import evaluation
 from layerbench.benchmarks.runs.breakdown import check_played
 from layerbench.benchmarks.runs.console import Reporter
@@ -33,6 +34,7 @@ class Evaluator:
         tasks: Fixed lists of the tasks to score, by split.
         agent: The agent.
         folder: Folder that the evaluations are written to, locked by the caller.
+        run: The run that they are of.
         reporter: Receives progress events.
         pool: The environments.
         processes: Processes of the run; each plays a share, and the first one writes the files.
@@ -44,28 +46,45 @@ class Evaluator:
     tasks: Mapping[str, Sequence[Task]]
     agent: Agent
     folder: RunFolder
+    run: RunState
     reporter: Reporter
     pool: EnvPool
     processes: ProcessGroup = SINGLE_PROCESS
     evaluations: list[Evaluation] = field(default_factory=list[Evaluation])
     memory_mb: float = 0.0
 
-    @property
-    def parts(self) -> list[Path]:
-        """The tables of the evaluations so far, in their order."""
-        return [self.folder.part(e.phase, e.split, suffix="parquet") for e in self.evaluations]
-
     def evaluate(self, phase: str) -> None:
         """Score the agent, split by split; splits scored before an interruption are read."""
         for split in self.config.env.eval_splits:
             # All processes must take the same branch: one that reads the scores would leave the
             # others waiting for its share of the episodes.
-            scores = self.processes.first(lambda split=split: self.folder.scores(phase, split))
+            scores = self.processes.first(lambda split=split: self._kept(phase, split))
             if scores is None:
                 scores = self._play_evaluation(phase, split)
             self.evaluations.append(scores)
             self.reporter.evaluated(scores)
         self.note_memory()
+
+    def has(self, phase: str) -> bool:
+        """Tell whether an earlier start completed an evaluation, on all splits."""
+        # Of all splits, so that each one that is damaged is named.
+        return None not in [self._kept(phase, split) for split in self.config.env.eval_splits]
+
+    def write_episodes(self) -> None:
+        """Join the tables of the evaluations into the run's.
+
+        Raises:
+            RunFailedError: One was damaged or deleted since it was written.
+        """
+        for scores in self.evaluations:
+            phase, split = scores.phase, scores.split
+            if self._kept(phase, split) != scores:
+                raise RunFailedError(
+                    f"the {phase} evaluation on {split} was damaged while the run was at work: "
+                    "the same command plays it again"
+                )
+        tables = [self.folder.evaluations.table(e.phase, e.split) for e in self.evaluations]
+        episodes.merge(self.folder.episodes, tables)
 
     def play_batch(
         self, what: str, requests: Sequence[EpisodeRequest], temperature: float
@@ -132,11 +151,19 @@ class Evaluator:
             seconds=round(time.perf_counter() - started, 3),
         )
         if self.processes.rank == 0:
-            table = self.folder.part(phase, split, suffix="parquet")
-            episodes.write(table, played, phase=phase, split=split)
-            # Last, since scores() takes this file as the sign that both are complete.
-            json_codec.write(self.folder.part(phase, split, suffix="json"), scores)
+            kept = self.folder.evaluations
+            episodes.write(kept.table(phase, split), played, phase=phase, split=split)
+            kept.keep(scores, self.run)
         return scores
+
+    def _kept(self, phase: str, split: str) -> Evaluation | None:
+        """Read an evaluation of an earlier start; None if it is to be played."""
+        try:
+            return self.folder.evaluations.read(phase, split, self.run)
+        except FormatError as error:
+            self.reporter.say(f"{error}: this evaluation is played again")
+            self.folder.evaluations.discard(phase, split)
+            return None
 
 
 def open_pool(env: EnvConfig, *, one_by_one: bool = False) -> EnvPool:
@@ -158,6 +185,7 @@ def open_pool(env: EnvConfig, *, one_by_one: bool = False) -> EnvPool:
 
 
 def first_state(
+    config: RunConfig,
     folder: RunFolder,
     reporter: Reporter,
     identity: EnvIdentity,
@@ -170,6 +198,7 @@ def first_state(
     What a user should know of the tasks is reported.
 
     Args:
+        config: The settings.
         folder: The run's folder.
         reporter: Receives what is reported.
         identity: The environment.
@@ -186,11 +215,12 @@ def first_state(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         weights_sha256=weights_sha256,
         revision=code.revision,
-        code_sha256=code.sha256,
+        code_sha256=code.sha256 or UNKNOWN,
         source=identity.source,
         model_files=model,
+        settings_sha256=run_state.settings_sha256(config),
     )
-    first = folder.remember(state)
+    first = folder.remember(state, reporter.say)
     if first.is_of_other_code(code):
         reporter.say("the code changed since this run began; its record will be marked dirty")
     return first

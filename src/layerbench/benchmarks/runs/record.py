@@ -13,7 +13,6 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.config.selected_layers import recorded_name
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import provenance, run_record
-from layerbench.benchmarks.records.run_folder import RunState
 from layerbench.benchmarks.records.run_record import (
     BASE_PHASE,
     FINAL_PHASE,
@@ -27,6 +26,7 @@ from layerbench.benchmarks.records.run_record import (
     SelectionRecord,
     TrainingRecord,
 )
+from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs.player import Evaluator
 from layerbench.benchmarks.runs.prepare import PreparedRun
 from layerbench.benchmarks.stats.success import Difference, paired_difference

@@ -6,14 +6,16 @@ from layerbench.agents.pretrained.loading import weights_hash
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.models import loading, present
-from layerbench.benchmarks.records import episodes, provenance, run_table
-from layerbench.benchmarks.records.run_folder import RunFolder, RunState
+from layerbench.benchmarks.records import provenance, run_table
+from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, RunRecord
+from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs import base_reuse, record
 from layerbench.benchmarks.runs.base_reuse import Conditions
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.runs.player import Evaluator, first_state, open_pool
 from layerbench.benchmarks.runs.prepare import PreparedRun
+from layerbench.rl.checkpoint_files import iteration_of, latest_checkpoint
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.lora import share_adapted
@@ -44,6 +46,7 @@ def execute(
     weights = weights_hash(prepared.model)
     state = processes.first(
         lambda: first_state(
+            config,
             folder,
             reporter,
             prepared.identity,
@@ -53,10 +56,11 @@ def execute(
         )
     )
     if base is not None:
-        base_reuse.reuse_base_evaluation(base, folder, _conditions(prepared, state), reporter)
+        conditions = _conditions(prepared, state)
+        base_reuse.reuse_base_evaluation(base, folder, state, conditions, reporter)
     with open_pool(config.env) as pool:
         evaluator = Evaluator(
-            config, prepared.eval_tasks, prepared.agent, folder, reporter, pool, processes
+            config, prepared.eval_tasks, prepared.agent, folder, state, reporter, pool, processes
         )
         evaluator.evaluate(BASE_PHASE)
         if prepared.trains:
@@ -74,7 +78,7 @@ def execute(
     finished = record.training_record(prepared, evaluator, state, history=history, base=changed)
     if processes.rank == 0:
         # Before `finish`, which deletes the parts that are merged.
-        episodes.merge(folder.episodes, evaluator.parts)
+        evaluator.write_episodes()
         folder.finish(finished)
     return finished
 
@@ -92,13 +96,17 @@ def _train(
     """
     last, every = prepared.config.train.iterations, prepared.config.eval.every
     # Without the last iteration, which the final evaluation scores.
-    evaluated = range(every, last, every) if every else range(0)
+    evaluated = list(range(every, last, every)) if every else []
+    lost = evaluator.processes.first(lambda: _lost(evaluator, evaluated))
+
+    def evaluate_up_to(iteration: int) -> None:
+        while evaluated and evaluated[0] <= iteration:
+            evaluator.evaluate(_phase(evaluated.pop(0)))
 
     def report(metrics: IterationMetrics) -> None:
         evaluator.note_memory()
         evaluator.reporter.trained(metrics, iterations=last)
-        if metrics.iteration + 1 in evaluated:
-            evaluator.evaluate(f"iteration-{metrics.iteration + 1}")
+        evaluate_up_to(metrics.iteration + 1)
 
     try:
         trainer = Trainer(
@@ -111,9 +119,10 @@ def _train(
             seed=prepared.config.seed,
             run_dir=evaluator.folder.path,
             processes=evaluator.processes,
+            not_past=lost[0] if lost else None,
         )
     except UserError as error:
-        raise SettingsError(f"{error}; --fresh starts {evaluator.folder.path} anew") from error
+        raise _with_advice(error, evaluator.folder) from error
     if rank := prepared.config.train.lora_rank:
         adapted = trainer.base.tensors
         share = share_adapted(prepared.model, prepared.selection, adapted)
@@ -123,15 +132,24 @@ def _train(
         )
     if done := len(trainer.history):
         evaluator.reporter.say(f"going on after iteration {done}")
-    # Those before the checkpoint are read from the folder. One may be missing: a run can be killed
-    # between the checkpoint and the evaluation that follows it.
-    for iteration in evaluated:
-        if iteration <= done:
-            evaluator.evaluate(f"iteration-{iteration}")
+    # Those before the checkpoint are read from the folder. The last may be missing: a run can be
+    # killed between the checkpoint and the evaluation that follows it.
+    evaluate_up_to(done)
+    if lost:
+        trainer.run(report, until=lost[-1])
+        try:
+            trainer.resume()
+        except UserError as error:
+            raise _with_advice(error, evaluator.folder) from error
+        evaluate_up_to(len(trainer.history))
     history = trainer.run(report)
     if idle := sum(metrics.update.steps == 0 for metrics in history):
         evaluator.reporter.say(_idle_line(idle, of=len(history)))
     return history, trainer.base
+
+
+def _with_advice(error: UserError, folder: RunFolder) -> SettingsError:
+    return SettingsError(f"{error}; --fresh starts {folder.path} anew")
 
 
 def _idle_line(idle: int, *, of: int) -> str:
@@ -139,6 +157,25 @@ def _idle_line(idle: int, *, of: int) -> str:
     if idle == of:
         return run_table.NO_STEP
     return f"{idle} of {of} iterations took no optimizer step: no group's returns differed"
+
+
+def _lost(evaluator: Evaluator, evaluated: Sequence[int]) -> list[int]:
+    """List the iterations before the newest checkpoint whose evaluation cannot be read.
+
+    Their weights are gone: but training from an earlier checkpoint makes them again, the same.
+    """
+    newest = latest_checkpoint(evaluator.folder.path / "checkpoints")
+    done = 0 if newest is None else iteration_of(newest)
+    lost = [n for n in evaluated if n < done and not evaluator.has(_phase(n))]
+    if lost:
+        evaluator.reporter.say(
+            f"the evaluation after iteration {lost[0]} is lost: training up to there is repeated"
+        )
+    return lost
+
+
+def _phase(iteration: int) -> str:
+    return f"iteration-{iteration}"
 
 
 def _conditions(prepared: PreparedRun, state: RunState) -> Conditions:

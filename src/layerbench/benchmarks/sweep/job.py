@@ -4,6 +4,7 @@ The child is ``python -m layerbench.benchmarks.sweep.job``. A process for each r
 ``layerbench run`` does, keeps its memory apart, and lets it be killed without harm to other runs.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -64,8 +65,10 @@ def execute(composed: object) -> Outcome:
     # that the sweep was typed in.
     outcome = _run_in_child(config, cwd=HydraConfig.get().runtime.cwd)
     if outcome.status is Status.FAILED and not run.folder.error_log.exists():
-        run.folder.path.mkdir(parents=True, exist_ok=True)
-        run.folder.error_log.write_text(f"{outcome.message}\n", encoding="utf-8")
+        # The outcome is reported as well: a full disk must not hide it.
+        with contextlib.suppress(OSError):
+            run.folder.path.mkdir(parents=True, exist_ok=True)
+            run.folder.error_log.write_text(f"{outcome.message}\n", encoding="utf-8")
     return outcome
 
 

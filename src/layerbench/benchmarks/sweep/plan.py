@@ -10,7 +10,6 @@ from typing import Any
 
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.benchmarks.errors import FormatError, SchemaError
 from layerbench.benchmarks.models.present import PresentRun, present_run
 from layerbench.benchmarks.records import metrics_log, run_record
 from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
@@ -74,14 +73,8 @@ class PlannedRun:
             SettingsError: The folder holds something else.
             SchemaError: The record is of another schema version.
         """
-        try:
-            present = self.present or present_run(self.config)
-            return self.folder.check(self.config, Start.CONTINUE, present=present)
-        # A FormatError too, but the record is whole: a run over it would lose results.
-        except SchemaError:
-            raise
-        except FormatError:
-            return None
+        present = self.present or present_run(self.config)
+        return self.folder.check(self.config, Start.CONTINUE, present=present)
 
     def state(self) -> State:
         """Look how far the run is; fast while there is no record.

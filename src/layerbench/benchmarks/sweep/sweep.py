@@ -66,7 +66,11 @@ def sweep(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
     request = _request(args, settings)
     if not args.dry_run:
         RunFolder(request.root).check_writable()
-    states = _states(request.plan)
+    if args.force:
+        # Damage to a run that is to be deleted must not hold it up.
+        for run in request.plan.runs:
+            run.folder.check(run.config, Start.FRESH)
+    states = [] if args.force and not args.dry_run else _states(request.plan)
     with launchers.open_launcher(
         request.launcher,
         jobs=request.jobs,
@@ -154,7 +158,7 @@ def _delete_runs(sweep_plan: SweepPlan) -> None:
         if run.folder.held:
             raise HeldError(f"another process is at work in {run.folder.path}: nothing was deleted")
     for run in sweep_plan.runs:
-        if run.folder.config.exists():
+        if run.folder.holds_run:
             # Deletes under the folder's lock, so that no other process starts the run meanwhile.
             with run.folder.open(run.config, Start.FRESH):
                 pass
