@@ -12,7 +12,13 @@ from layerbench.benchmarks.runs import resolve
 from layerbench.envs import registry
 from layerbench.rl.settings import Algorithm
 
-TYPED = ["layers=1-2", "seed=7", "train.learning_rate=0.00025", "eval.tasks=12", "model.threads=2"]
+TYPED = [
+    "layers=1-2",
+    "seed=7",
+    "train.layer_learning_rate=0.00025",
+    "eval.tasks=12",
+    "model.threads=2",
+]
 
 
 def saved(path: Path, text: str) -> Path:
