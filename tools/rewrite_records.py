@@ -68,8 +68,9 @@ def rewrite(run: Path) -> Path:
             count = evaluation["count"]
             evaluation["mean_return"] = count["successes"] / count["planned"]
     model = data["model"]
-    if model.get("files_sha256") is None:
-        model["files_sha256"] = files_of(model["name"], model["weights_sha256"], model["dtype"])
+    if "files_sha256" not in model:
+        found = files_of(model["name"], model["weights_sha256"], model["dtype"])
+        model |= {"files_sha256": found} if found else {}
     record = RunRecord.from_json(json.dumps(data), where=str(run))
     (run / "record.json").write_text(record.to_json())
     settings = complete(yaml.safe_load((run / "config.yaml").read_text()))
