@@ -35,7 +35,7 @@ def completions(line: str, tmp_path: Path) -> list[str]:
     [
         ("layerbench swe", ["sweep"]),
         ("layerbench run key", ["keydoor"]),
-        ("layerbench run keydoor --preset q", ["quick"]),
+        ("layerbench run keydoor --preset q", ["quick", "quick-generate"]),
         ("layerbench run keydoor --algorithm gr", ["grpo"]),
         ("layerbench run alfworld train.iter", ["train.iterations="]),
         ("layerbench run alfworld env.diff", ["env.difficulty="]),
