@@ -121,7 +121,7 @@ def aliases(levels: int) -> str:
         ("[" * 5000, "it nests deeper than 16 levels"),
         ("a: 1\na: 2", "the key 'a' is there twice"),
         ("a: !!python/object:os.system x", "could not determine a constructor for the tag"),
-        ("a: " + "9" * 5000, "Exceeds the limit"),
+        ("a: " + "9" * 5000, "is too long a number"),
         ("? [a]\n: b", "found unhashable key"),
         ("x" * 200_000, "is larger than 100,000 bytes"),
         ("a: \0", "special characters are not allowed"),
@@ -185,7 +185,7 @@ def test_a_bad_record_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     (tmp_path / "good" / "record.json").write_text(example().to_json())
     runs = discover.find([tmp_path])
     assert [run.path.parent.name for run in runs.finished] == ["good"]
-    assert {run.path.parent.name for run in runs.broken} == makers.keys() - {"loop"}
+    assert {run.path.parent.name for run in runs.broken} == makers.keys()
     assert all(run.reason and "\n" not in run.reason for run in runs.broken)
 
 
