@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerbench import files
-from layerbench.benchmarks.errors import FormatError
+from layerbench.benchmarks.errors import FormatError, UserError
 from layerbench.benchmarks.records import sealed
 from layerbench.benchmarks.records.run_record import Evaluation
 from layerbench.benchmarks.records.run_state import RunState
@@ -60,6 +60,8 @@ class KeptEvaluations:
             is_whole = file_sha256(table) == kept.table_sha256
         except OSError as error:
             raise FormatError(f"{table} cannot be read ({error.strerror})") from error
+        except UserError as error:
+            raise FormatError(str(error)) from error
         if not is_whole:
             raise FormatError(f"{table} is damaged")
         return kept.scores
