@@ -428,7 +428,7 @@ MISTAKES = [
     ),
     (("eval", "keydoor", *MODEL, "--base-url", "http://x:y/v1"), "model.base_url cannot be read"),
     (("eval", "keydoor", *MODEL, "model.concurrency=0"), "concurrency must be from 1 to 64, got 0"),
-    (("eval", "keydoor", "--base-url", "http://x/v1"), "but the model is embedded: leave it out"),
+    (("eval", "keydoor", "--base-url", "http://x/v1"), "but the model is embedded-keydoor: leave it out"),
     (("eval", "keydoor", "--dry-run"), "--dry-run is for models behind an endpoint, openai:NAME"),
 ]
 
@@ -512,7 +512,7 @@ def test_endpoints_never_share_a_table(finished: Finished, tmp_path: Path) -> No
     assert cli.main([*argv, "eval.tasks=2", "env.max_turns=4"]) == 0
     boards = build.gather([tmp_path]).boards
     tables = sorted((board.key.model, len(board.rows[0].runs)) for board in boards)
-    assert tables == [("embedded", 1), ("openai:tiny", 1), ("openai:tiny", 2)]
+    assert tables == [("embedded-keydoor", 1), ("openai:tiny", 1), ("openai:tiny", 2)]
     urls = {setting for board in boards for setting in board.differs}
     assert urls == {f"model.base_url={here.url}", f"model.base_url={there.url}"}
 
@@ -560,7 +560,7 @@ FORGED: list[tuple[str, Any, str]] = [
     ("model.weights_sha256", "0" * 64, "unknown behind an endpoint alone"),
     ("model.parameters", 7, "unknown behind an endpoint alone"),
     ("selection.num_layers", 2, "unknown behind an endpoint alone"),
-    ("selection.layers", [1], "has no layers that could be trained"),
+    ("selection.layers", [1], "does not have all of these"),
     ("selection.name", "full", "an endpoint's model cannot learn"),
     ("endpoint.answers", -1, "cannot have answered less than nothing"),
     ("endpoint", None, "endpoint must be an object, got null"),
