@@ -428,7 +428,10 @@ MISTAKES = [
     ),
     (("eval", "keydoor", *MODEL, "--base-url", "http://x:y/v1"), "model.base_url cannot be read"),
     (("eval", "keydoor", *MODEL, "model.concurrency=0"), "concurrency must be from 1 to 64, got 0"),
-    (("eval", "keydoor", "--base-url", "http://x/v1"), "but the model is embedded-keydoor: leave it out"),
+    (
+        ("eval", "keydoor", "--base-url", "http://x/v1"),
+        "but the model is embedded-keydoor: leave it out",
+    ),
     (("eval", "keydoor", "--dry-run"), "--dry-run is for models behind an endpoint, openai:NAME"),
 ]
 

@@ -12,7 +12,7 @@ def test_plan_counts_and_shows_the_states_of_the_runs(tmp_path: Path) -> None:
     plan.trained[1].folder.error_log.write_text("out of memory")
     states = [run.state() for run in plan.runs]
     assert plan_table.plan_lines(plan, states, folder="runs") == [
-        "sweep of keydoor  model embedded  gigpo  preset quick",
+        "sweep of keydoor  model embedded-keydoor  gigpo  preset quick",
         "each alone  layers 0, 3, besides base and full",
         "seeds       0, 1",
         "runs        8 in runs: 1 complete, 2 unfinished, 5 missing",
