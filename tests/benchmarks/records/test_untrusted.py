@@ -125,6 +125,8 @@ def aliases(levels: int) -> str:
         ("? [a]\n: b", "found unhashable key"),
         ("x" * 200_000, "is larger than 100,000 bytes"),
         ("a: \0", "special characters are not allowed"),
+        ('a: "\\ud800"', "half of a surrogate pair"),
+        ('"\\ud800": 1', "half of a surrogate pair"),
         ("\ud800", "is not"),
     ],
 )

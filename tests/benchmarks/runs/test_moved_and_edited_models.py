@@ -303,6 +303,23 @@ def test_shards_are_weights(model: Path) -> None:
     assert (model_files.hashes(model) or {})["weights"] != before["weights"]
 
 
+@pytest.mark.parametrize("elsewhere", ["/dev/zero", "../other.safetensors", "/etc/hostname"])
+def test_shards_elsewhere_are_not_read(
+    model: Path, tmp_path: Path, elsewhere: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other.safetensors").write_bytes(b"x")
+    out = tmp_path / "run"
+    assert evaluate(model, out) == 0
+    (model / "model.safetensors").unlink()
+    (model / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"w": elsewhere}})
+    )
+    capsys.readouterr()
+    assert evaluate(model, out) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "holds a run of another model (other weights)" in line
+
+
 def test_a_check_says_that_another_model_lies_here(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert train(model, out, "--layer", "1") == 0

@@ -109,7 +109,9 @@ def _weight_files(folder: Path) -> Iterator[Path]:
         fields = cast(dict[str, Any], index if isinstance(index, dict) else {})
         shards = fields.get("weight_map")
         if isinstance(shards, dict):
-            yield from {folder / str(name) for name in cast(dict[str, object], shards).values()}
+            names_there = {str(name) for name in cast(dict[str, object], shards).values()}
+            # The folder may be a stranger's, and name files elsewhere, or devices without end.
+            yield from (folder / name for name in names_there if Path(name).name == name)
 
 
 def _hash(folder: Path, files: list[Path]) -> dict[str, str]:

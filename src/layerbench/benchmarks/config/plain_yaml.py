@@ -49,6 +49,8 @@ class _PlainLoader(yaml.SafeLoader):
         if self._depth > _DEEPEST:
             raise yaml.MarkedYAMLError(problem=f"it nests deeper than {_DEEPEST} levels")
         node = super().compose_node(parent, index)
+        if isinstance(node, yaml.ScalarNode) and not _is_text(node.value):
+            raise yaml.MarkedYAMLError(problem="it has half of a surrogate pair, which is no text")
         self._depth -= 1
         return node
 
@@ -63,6 +65,14 @@ class _PlainLoader(yaml.SafeLoader):
         if len(node.value) > _LONGEST_NUMBER:
             raise yaml.MarkedYAMLError(problem=f"{node.value[:20]}... is too long a number")
         return self.construct_yaml_int(node)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _PlainLoader.add_constructor(_NUMBER, _PlainLoader.construct_number)
