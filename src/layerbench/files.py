@@ -30,7 +30,8 @@ def replace(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             remove(draft)
         raise
-    _sync_folder(path.parent)
+    # The rename is lost in a power failure until the folder is flushed.
+    sync(path.parent)
 
 
 def draft_of(path: Path) -> Path:
@@ -52,9 +53,13 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    # A rename is lost in a power failure until the folder is flushed.
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's list of files, to the disk.
+
+    Raises:
+        OSError: It cannot be opened or flushed.
+    """
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from layerbench import files
 from layerbench.errors import UserError
-from layerbench.rl import checkpoint_files
 from layerbench.rl.checkpoint import (
     Checkpoint,
     hash_tensors,
@@ -87,7 +87,7 @@ def test_death_while_writing_leaves_the_one_before(
 ) -> None:
     save_checkpoint(tmp_path, checkpoint(1))
     reached: list[Path] = []
-    sync = checkpoint_files.sync
+    sync = files.sync
 
     def die(path: Path) -> None:
         reached.append(path)
@@ -95,7 +95,7 @@ def test_death_while_writing_leaves_the_one_before(
             raise KeyboardInterrupt
         sync(path)
 
-    monkeypatch.setattr(checkpoint_files, "sync", die)
+    monkeypatch.setattr(files, "sync", die)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(tmp_path, checkpoint(2))
     monkeypatch.undo()

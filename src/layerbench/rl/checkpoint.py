@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from layerbench import files
 from layerbench.errors import UserError
 from layerbench.rl import checkpoint_files
 from layerbench.rl.checkpoint_files import (
@@ -86,7 +87,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         final.rename(folder / f".writing-old-{final.name}")
     draft.rename(final)
     # The rename itself is lost in a power failure until the folder is flushed.
-    checkpoint_files.sync(folder)
+    files.sync(folder)
     # Older ones go only when the new one is complete.
     checkpoint_files.tidy(folder)
     return final

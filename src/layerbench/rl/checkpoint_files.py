@@ -4,13 +4,12 @@ No torch: models are named by their checkpoints before anything is loaded.
 """
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from layerbench import files
 from layerbench.errors import UserError
 from layerbench.hashing import file_sha256
 
@@ -111,15 +110,15 @@ def damage(path: Path, problem: str) -> UserError:
 def write_manifest(folder: Path, *, iteration: int) -> None:
     """Hash the files of a checkpoint, and flush them to the disk; the manifest comes last."""
     for name in FILES:
-        sync(folder / name)
+        files.sync(folder / name)
     manifest = {
         "schema": SCHEMA,
         "iteration": iteration,
         "sha256": {name: file_sha256(folder / name) for name in FILES},
     }
     (folder / MANIFEST).write_text(_manifest_text(manifest), encoding="utf-8")
-    sync(folder / MANIFEST)
-    sync(folder)
+    files.sync(folder / MANIFEST)
+    files.sync(folder)
 
 
 def tidy(folder: Path) -> None:
@@ -128,19 +127,7 @@ def tidy(folder: Path) -> None:
         # Renamed before it is deleted: a half deleted folder would still have a valid name.
         old.rename(folder / f".writing-old-{old.name}")
     for path in folder.glob(".writing-*"):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def sync(path: Path) -> None:
-    """Flush a file, or a folder's list of files, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        files.remove(path)
 
 
 def _problem(path: Path) -> str:
