@@ -137,6 +137,7 @@ class ChatEndpoint:
         failures: list[EndpointError | OSError] = []
 
         async def answer_one(query: ChatQuery) -> ChatAnswer | None:
+            """Ask for one answer; None if the prompt is too long, or a request has failed."""
             async with gate:
                 # After a failure nothing more is sent: each request may cost money.
                 if failures:

@@ -91,7 +91,26 @@ def check_size(name: str, skeleton: nn.Module, *, stored: int) -> None:
         )
 
 
-def check_weights(name: str, model: nn.Module, report: Mapping[str, Any]) -> None:
+def check_loaded(
+    name: str, model: nn.Module, tokenizer: Tokenizer, report: Mapping[str, Any]
+) -> None:
+    """Make sure that a model, its tokenizer and its chat template are whole, and of one another.
+
+    Args:
+        name: Name of the model, for errors.
+        model: The model.
+        tokenizer: Its tokenizer.
+        report: What transformers says of the tensors that it loaded (``output_loading_info``).
+
+    Raises:
+        UserError: They are not.
+    """
+    _check_weights(name, model, report)
+    _check_vocabulary(name, model, tokenizer)
+    _check_template(name, tokenizer)
+
+
+def _check_weights(name: str, model: nn.Module, report: Mapping[str, Any]) -> None:
     """Make sure that every weight was loaded from a tensor of its shape, and is a number.
 
     Args:
@@ -121,7 +140,7 @@ def check_weights(name: str, model: nn.Module, report: Mapping[str, Any]) -> Non
             )
 
 
-def check_vocabulary(name: str, model: nn.Module, tokenizer: Tokenizer) -> None:
+def _check_vocabulary(name: str, model: nn.Module, tokenizer: Tokenizer) -> None:
     """Make sure that the model has an embedding for every token of the vocabulary.
 
     Raises:
@@ -137,7 +156,7 @@ def check_vocabulary(name: str, model: nn.Module, tokenizer: Tokenizer) -> None:
         )
 
 
-def check_template(name: str, tokenizer: Tokenizer) -> None:
+def _check_template(name: str, tokenizer: Tokenizer) -> None:
     """Render short chats by a tokenizer's template, if it has one.
 
     Raises:

@@ -92,9 +92,7 @@ def load_model(
         )
     except _FAULTS_OF_MODELS as problem:
         raise _not_loaded(name, problem) from problem
-    folders.check_weights(name, model, report)
-    folders.check_vocabulary(name, model, tokenizer)
-    folders.check_template(name, tokenizer)
+    folders.check_loaded(name, model, tokenizer, report)
     if target is not None:
         model = model.to(target)
     # accelerate leaves weights that fit on no GPU to the CPU or the disk, as meta tensors.

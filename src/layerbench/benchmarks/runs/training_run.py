@@ -123,13 +123,8 @@ def _train(
         )
     except UserError as error:
         raise _with_advice(error, evaluator.folder) from error
-    if rank := prepared.config.train.lora_rank:
-        adapted = trainer.base.tensors
-        share = share_adapted(prepared.model, prepared.selection, adapted)
-        evaluator.reporter.say(
-            f"adapters of rank {rank} on {len(adapted)} matrices, {share:.1%} of the layers' "
-            "weights"
-        )
+    if prepared.config.train.lora_rank:
+        evaluator.reporter.say(_adapters_line(prepared, trainer.base))
     if done := len(trainer.history):
         evaluator.reporter.say(f"going on after iteration {done}")
     # Those before the checkpoint are read from the folder. The last may be missing: a run can be
@@ -146,6 +141,15 @@ def _train(
     if idle := sum(metrics.update.steps == 0 for metrics in history):
         evaluator.reporter.say(_idle_line(idle, of=len(history)))
     return history, trainer.base
+
+
+def _adapters_line(prepared: PreparedRun, base: BaseWeights) -> str:
+    """Say how much of the layers is adapted by LoRA."""
+    share = share_adapted(prepared.model, prepared.selection, base.tensors)
+    return (
+        f"adapters of rank {prepared.config.train.lora_rank} on {len(base.tensors)} matrices, "
+        f"{share:.1%} of the layers' weights"
+    )
 
 
 def _with_advice(error: UserError, folder: RunFolder) -> SettingsError:
