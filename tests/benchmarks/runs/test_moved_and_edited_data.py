@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,7 @@ from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.verify.report import check
 from tests.support.official_games import game_files, write_official_games
 
-pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # pyright: ignore
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAYERBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("own_cache")]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,17 +15,10 @@ from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.verify.report import check
 from tests.support import saved_model
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("own_cache")]
 
 QUICK = ("--preset", "quick", "env.num_keys=1", "eval.tasks=2", "env.max_turns=3")
 TRAIN = ("train.iterations=1", "train.tasks=2", "train.tasks_per_iteration=2", "train.group_size=2")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # pyright: ignore
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAYERBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")
