@@ -15,8 +15,9 @@ from simulated_sweeps import BASE, FULL, Scenario, Simulator
 
 from layerbench.benchmarks.leaderboard import json_csv, tables
 from layerbench.benchmarks.leaderboard.build import gather
-from layerbench.benchmarks.records import run_record
-from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.records import record_sections, run_record
+from layerbench.benchmarks.records.record_sections import Evaluation
+from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.stats.success import Count, TaskOutcome, pool, pool_by_type
 
 SPLITS = ("seen", "unseen")
@@ -52,23 +53,23 @@ def record(name: str, seed: int, evaluations: tuple[Evaluation, ...], algorithm:
     matrices = {f"model.layers.{n}.mlp.{m}.weight": 0.3 for n in layers for m in "abcdefghijk"}
     return RunRecord(
         schema=run_record.SCHEMA,
-        env=run_record.EnvRecord(
+        env=record_sections.EnvRecord(
             "alfworld", "layerbench/ALFWorld-v0", "alfworld-gen", "v0", "", SPLITS
         ),
-        model=run_record.ModelRecord("simulated", "", "ab" * 32, "float32", 1000),
-        selection=run_record.SelectionRecord(name, layers, len(LAYERS), 100, 0.1, "cd" * 32),
+        model=record_sections.ModelRecord("simulated", "", "ab" * 32, "float32", 1000),
+        selection=record_sections.SelectionRecord(name, layers, len(LAYERS), 100, 0.1, "cd" * 32),
         algorithm=algorithm,
         preset="default",
         seed=seed,
         settings={"seed": seed, "layers": name, "algorithm": {"name": algorithm}},
-        code=run_record.CodeRecord("0.1.0", "0" * 40, dirty=False, packages={}),
+        code=record_sections.CodeRecord("0.1.0", "0" * 40, dirty=False, packages={}),
         evaluations=evaluations,
         differences={},
-        training=run_record.TrainingRecord(40, 1024, 2560, 40000, 60000, {"update": 60.0}),
-        movement=run_record.MovementRecord({str(layer): 0.3 for layer in layers}, matrices),
+        training=record_sections.TrainingRecord(40, 1024, 2560, 40000, 60000, {"update": 60.0}),
+        movement=record_sections.MovementRecord({str(layer): 0.3 for layer in layers}, matrices),
         started=f"2026-01-01T00:00:0{seed}+00:00",
         peak_memory_mb=900.0,
-        hardware=run_record.HardwareRecord("cpu", 1, 2, "Linux x86_64"),
+        hardware=record_sections.HardwareRecord("cpu", 1, 2, "Linux x86_64"),
     )
 
 

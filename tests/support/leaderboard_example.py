@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from layerbench.benchmarks.records import run_record
-from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.records import record_sections
+from layerbench.benchmarks.records.record_sections import Evaluation
+from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.stats.success import Count, TaskOutcome, pool, pool_by_type
 from tests.support.record_example import example
 
@@ -45,7 +46,7 @@ def run(
     record = dataclasses.replace(
         example(),
         seed=seed,
-        selection=run_record.SelectionRecord(
+        selection=record_sections.SelectionRecord(
             selection, chosen, LAYERS, parameters, parameters / 1000, "cd"
         ),
         evaluations=(
@@ -54,7 +55,7 @@ def run(
         ),
         differences={},
         settings={"seed": seed, "layers": selection, "train": {"iterations": 2}},
-        movement=run_record.MovementRecord({str(layer): 0.25 for layer in chosen}, {}),
+        movement=record_sections.MovementRecord({str(layer): 0.25 for layer in chosen}, {}),
     )
     return dataclasses.replace(record, **changes)
 

@@ -1,6 +1,6 @@
 """A small, complete record, for tests."""
 
-from layerbench.benchmarks.records import run_record
+from layerbench.benchmarks.records import record_sections, run_record
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.stats.success import (
     Count,
@@ -11,12 +11,12 @@ from layerbench.benchmarks.stats.success import (
 )
 
 
-def evaluation(phase: str, wins: tuple[int, ...]) -> run_record.Evaluation:
+def evaluation(phase: str, wins: tuple[int, ...]) -> record_sections.Evaluation:
     outcomes = tuple(
         TaskOutcome(f"task-{i}", "open" if i % 2 else "look", Count(1, 0, won))
         for i, won in enumerate(wins)
     )
-    return run_record.Evaluation(
+    return record_sections.Evaluation(
         phase=phase,
         split="seen",
         temperature=1.0,
@@ -36,7 +36,7 @@ def example() -> RunRecord:
     base, final = evaluation("base", (0, 1, 0, 0)), evaluation("final", (1, 1, 1, 0))
     return RunRecord(
         schema=run_record.SCHEMA,
-        env=run_record.EnvRecord(
+        env=record_sections.EnvRecord(
             name="keydoor",
             gym_id="layerbench/KeyDoor-v0",
             source="keydoor",
@@ -44,10 +44,10 @@ def example() -> RunRecord:
             train_split="train",
             eval_splits=("seen",),
         ),
-        model=run_record.ModelRecord(
+        model=record_sections.ModelRecord(
             name="tiny", revision="", weights_sha256="ab", dtype="float32", parameters=1000
         ),
-        selection=run_record.SelectionRecord(
+        selection=record_sections.SelectionRecord(
             name="1",
             layers=(1,),
             num_layers=2,
@@ -59,12 +59,12 @@ def example() -> RunRecord:
         preset="quick",
         seed=3,
         settings={"seed": 3, "train": {"iterations": 2}},
-        code=run_record.CodeRecord(
+        code=record_sections.CodeRecord(
             version="0.1.0", revision="", dirty=False, packages={"torch": "2.11.0"}
         ),
         evaluations=(base, final),
         differences={"seen": paired_difference(base.outcomes, final.outcomes)},
-        training=run_record.TrainingRecord(
+        training=record_sections.TrainingRecord(
             iterations=2,
             tasks=4,
             episodes=16,
@@ -72,12 +72,12 @@ def example() -> RunRecord:
             decisions=38,
             seconds={"play": 1.0, "update": 0.25},
         ),
-        movement=run_record.MovementRecord(
+        movement=record_sections.MovementRecord(
             per_layer={"1": 0.01}, per_matrix={"model.layers.1.mlp.down_proj.weight": 0.01}
         ),
         started="2026-01-02T03:04:05+00:00",
         peak_memory_mb=512.0,
-        hardware=run_record.HardwareRecord(
+        hardware=record_sections.HardwareRecord(
             device="cpu", threads=1, cpus=2, platform="Linux x86_64"
         ),
     )

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from layerbench.benchmarks.config import serialize
+from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.run_folder import RunFolder
-from layerbench.benchmarks.records.run_record import Evaluation
 from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.stats.success import (
     Count,

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from layerbench.benchmarks.records import json_codec, run_record
-from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.records import json_codec, record_sections
+from layerbench.benchmarks.records.record_sections import Evaluation
+from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.stats.success import (
     Count,
     TaskOutcome,
@@ -85,7 +86,7 @@ def _evaluation(sweep: Sweep, phase: str, split: str, layers: str, seed: int) ->
         TaskOutcome(f"{split}/{index:03}", sweep.types[index % 4], Count(1, 0, int(success)))
         for index, success in enumerate(won)
     )
-    return run_record.Evaluation(
+    return record_sections.Evaluation(
         phase=phase,
         split=split,
         temperature=1.0,
@@ -115,7 +116,7 @@ def _record(sweep: Sweep, layers: str, seed: int) -> RunRecord:
             whole.env, name=sweep.env, gym_id=f"layerbench/{sweep.env}-v0", eval_splits=sweep.splits
         ),
         model=dataclasses.replace(whole.model, name=sweep.model, weights_sha256="ab" * 32),
-        selection=run_record.SelectionRecord(
+        selection=record_sections.SelectionRecord(
             name=layers,
             layers=chosen,
             num_layers=sweep.num_layers,
@@ -133,7 +134,7 @@ def _record(sweep: Sweep, layers: str, seed: int) -> RunRecord:
             for b, f in zip(base, final, strict=True)
             if trains
         },
-        training=run_record.TrainingRecord(
+        training=record_sections.TrainingRecord(
             iterations=sweep.iterations if trains else 0,
             tasks=4 if trains else 0,
             episodes=160 if trains else 0,
@@ -141,7 +142,9 @@ def _record(sweep: Sweep, layers: str, seed: int) -> RunRecord:
             decisions=380 if trains else 0,
             seconds={"play": 1.0, "update": 0.2 + parameters / 1000} if trains else {},
         ),
-        movement=run_record.MovementRecord({str(n): moved * (1 + 0.1 * n) for n in chosen}, {}),
+        movement=record_sections.MovementRecord(
+            {str(n): moved * (1 + 0.1 * n) for n in chosen}, {}
+        ),
         started=f"2026-01-02T03:{seed % 60:02}:05+00:00",
         peak_memory_mb=400.0 + parameters / 10,
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from layerbench.benchmarks.config import compose, overrides, sections, serialize, validate
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.benchmarks.records import run_folder
+from layerbench.benchmarks.records import run_names
 from layerbench.benchmarks.runs import resolve
 from layerbench.envs import registry
 from layerbench.rl.settings import Aggregation, Algorithm, Normalisation
@@ -236,7 +236,7 @@ def test_text_is_text_on_every_way_of_a_setting(
     # A record, config.yaml, and a job of a sweep.
     assert serialize.restore(json.loads(json.dumps(settings))).model.name == text
     (tmp_path / "config.yaml").write_text(serialize.to_yaml(config))
-    assert run_folder.read_settings(tmp_path) == settings
+    assert run_names.read_settings(tmp_path) == settings
     compose.register()
     with initialize_config_module(compose.CONF, version_base="1.3"):
         composed = hydra.compose(compose.JOB, overrides=compose.to_hydra(config))

@@ -7,7 +7,7 @@ from layerbench.benchmarks import cli
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.validate import PRESETS
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.benchmarks.records.run_folder import default_path
+from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.runs import resolve
 from layerbench.envs import registry
 from layerbench.rl.settings import Algorithm

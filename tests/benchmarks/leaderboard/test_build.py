@@ -7,7 +7,8 @@ import pytest
 from layerbench.benchmarks.leaderboard.build import gather, tabulate
 from layerbench.benchmarks.leaderboard.types import Board, Role, Row
 from layerbench.benchmarks.records.discover import FoundRecord
-from layerbench.benchmarks.records.run_record import HardwareRecord, RunRecord, TrainingRecord
+from layerbench.benchmarks.records.record_sections import HardwareRecord, TrainingRecord
+from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.stats.success import Count
 from tests.support.leaderboard_example import first, played, run, write_sweep
 

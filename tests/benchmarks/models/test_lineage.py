@@ -8,8 +8,9 @@ from omegaconf import OmegaConf
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.records import run_record
-from layerbench.benchmarks.records.run_folder import default_path
-from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.records.record_sections import Evaluation
+from layerbench.benchmarks.records.run_names import default_path
+from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import resolve
 from tests.support import saved_model
 

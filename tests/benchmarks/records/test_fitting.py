@@ -9,7 +9,8 @@ from rich.cells import cell_len
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.records import fitting, run_table
 from layerbench.benchmarks.records.fitting import Column, Step, Table
-from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.records.record_sections import Evaluation
+from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.stats.success import pool_by_type
 from layerbench.benchmarks.sweep import plan_table
 from tests.support import leaderboard_example, small_sweep

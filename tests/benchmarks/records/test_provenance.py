@@ -9,7 +9,7 @@ import torch
 import layerbench
 from layerbench.benchmarks.leaderboard import cells
 from layerbench.benchmarks.records import provenance
-from layerbench.benchmarks.records.run_record import CodeRecord
+from layerbench.benchmarks.records.record_sections import CodeRecord
 
 
 def test_a_change_outside_of_the_package_marks_the_code_as_dirty(

@@ -7,7 +7,8 @@ import pytest
 
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, SchemaError, SettingsError
-from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+from layerbench.benchmarks.records.run_folder import RunFolder, Start
+from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs import resolve
 from tests.support.record_example import example

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from layerbench.benchmarks.errors import FormatError
-from layerbench.benchmarks.records import run_record
+from layerbench.benchmarks.records import record_sections, run_record
 from layerbench.benchmarks.records.run_record import RunRecord
 from tests.support.record_example import example
 
@@ -117,7 +117,7 @@ def test_comparable_ignores_start_timings_and_memory() -> None:
 def test_comparable_sees_everything_else() -> None:
     record = example()
     assert dataclasses.replace(record, seed=4).comparable() != record.comparable()
-    moved = dataclasses.replace(record, movement=run_record.MovementRecord({"1": 0.02}, {}))
+    moved = dataclasses.replace(record, movement=record_sections.MovementRecord({"1": 0.02}, {}))
     assert moved.comparable() != record.comparable()
 
 

@@ -20,6 +20,7 @@ from layerbench.benchmarks.records import (
     json_codec,
     metrics_log,
     run_folder,
+    run_names,
     run_record,
 )
 from layerbench.benchmarks.records.run_record import RunRecord
@@ -35,7 +36,7 @@ pq: Any = importlib.import_module("pyarrow.parquet")
 pytestmark = pytest.mark.timeout(20)
 
 READERS: list[tuple[str, Callable[[Path], object]]] = [
-    ("config.yaml", lambda path: run_folder.read_settings(path.parent)),
+    ("config.yaml", lambda path: run_names.read_settings(path.parent)),
     ("record.json", run_record.read),
     ("metrics.jsonl", metrics_log.read),
     ("episodes.parquet", episodes.read),
@@ -134,7 +135,7 @@ def test_settings_of_bad_form_are_refused_at_once(tmp_path: Path, text: str, say
     (tmp_path / "config.yaml").write_bytes(text.encode("utf-8", errors="surrogatepass"))
     start = time.monotonic()
     with pytest.raises(UserError, match=says if says != "is not" else "cannot be read") as error:
-        run_folder.read_settings(tmp_path)
+        run_names.read_settings(tmp_path)
     assert "\n" not in str(error.value)
     assert time.monotonic() - start < 5
 

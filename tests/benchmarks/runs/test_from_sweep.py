@@ -10,7 +10,7 @@ from layerbench.benchmarks import cli
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.records import run_record
-from layerbench.benchmarks.records.run_folder import default_path
+from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.runs import resolve
 from tests.support import saved_model
 from tests.support.sweep_example import Like, write_record, write_sweep

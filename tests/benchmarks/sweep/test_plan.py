@@ -6,7 +6,8 @@ from hydra import initialize_config_module
 
 from layerbench.benchmarks.config import compose, serialize
 from layerbench.benchmarks.errors import SchemaError, SettingsError
-from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+from layerbench.benchmarks.records.run_folder import RunFolder, Start
+from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.sweep import plan
 from layerbench.benchmarks.sweep.plan import State

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+from layerbench.benchmarks.records.run_folder import RunFolder, Start
+from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.sweep import runner
 from layerbench.benchmarks.sweep.job import Outcome, Status
 from layerbench.benchmarks.sweep.plan import PlannedRun, SweepPlan

@@ -28,7 +28,8 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Score the combined model, and print its table."""
     from layerbench.benchmarks.commands.combine_table import print_table
     from layerbench.benchmarks.models import combination
-    from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+    from layerbench.benchmarks.records.run_folder import RunFolder, Start
+    from layerbench.benchmarks.records.run_names import default_path
 
     parts = combination.read_parts([Path(run) for run in args.runs])
     config = combination.make_config(parts)

@@ -115,7 +115,8 @@ def read_settings(args: argparse.Namespace, settings: Sequence[str]) -> "RunConf
 
 def choose_folder(args: argparse.Namespace, config: "RunConfig") -> "tuple[RunFolder, Start]":
     """Name the run's folder, and how to start in it."""
-    from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+    from layerbench.benchmarks.records.run_folder import RunFolder, Start
+    from layerbench.benchmarks.records.run_names import default_path
 
     start = Start.FRESH if args.fresh else Start.RESUME if args.resume else Start.CONTINUE
     return RunFolder(Path(args.out) if args.out else default_path(config)), start

@@ -5,10 +5,16 @@ Not by omegaconf, to which a text such as ``${x}`` refers to another value.
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import yaml
 
+from layerbench import untrusted_files
+from layerbench.benchmarks.errors import SettingsError
+
+# Bytes; a run's settings are a fiftieth of it, and YAML is slow to read.
+_LARGEST = 100_000
 # Levels of sections and lists; settings have four.
 _DEEPEST = 16
 # Characters of a whole number. Python writes none of thousands of digits, as hexadecimals may have.
@@ -34,6 +40,25 @@ def read(text: str) -> object:
         # The text of a YAML error has four lines; its problem is one.
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
         raise ValueError(problem) from error
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read the settings in a file, unchecked.
+
+    Raises:
+        SettingsError: The file has no settings, or cannot be read.
+    """
+    try:
+        settings = read(untrusted_files.read_bytes(path, most=_LARGEST).decode("utf-8"))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(f"{path} cannot be read: {reason}") from error
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{path} ")
+        raise SettingsError(f"{path} cannot be read: {reason}") from error
+    if not isinstance(settings, dict) or not settings:
+        raise SettingsError(f"{path} holds no settings of a run")
+    return cast(dict[str, Any], settings)
 
 
 class _PlainLoader(yaml.SafeLoader):

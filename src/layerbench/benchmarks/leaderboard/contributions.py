@@ -11,7 +11,7 @@ from layerbench.benchmarks.leaderboard import build, json_csv
 from layerbench.benchmarks.leaderboard.types import Board, Role, is_alone
 from layerbench.benchmarks.records import json_codec
 from layerbench.benchmarks.records.comparability import BoardKey
-from layerbench.benchmarks.records.run_record import MOST_LAYERS
+from layerbench.benchmarks.records.record_sections import MOST_LAYERS
 
 # Far more than any layer contributes, where the full model gains 1.
 _LARGEST = 1e6

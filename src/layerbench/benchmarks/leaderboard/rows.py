@@ -15,12 +15,12 @@ from jaxtyping import Float
 from layerbench.benchmarks.leaderboard.types import Role, Row
 from layerbench.benchmarks.records.comparability import BoardKey
 from layerbench.benchmarks.records.discover import FoundRecord
+from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.run_record import (
     BASE_PHASE,
     BASE_SELECTION,
     FINAL_PHASE,
     FULL_SELECTION,
-    Evaluation,
     RunRecord,
 )
 from layerbench.benchmarks.stats.bootstrap import Resampler, Scores

@@ -6,7 +6,7 @@ from pathlib import Path
 from layerbench.agents.pretrained import names
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta
-from layerbench.benchmarks.records.run_folder import read_settings, run_of
+from layerbench.benchmarks.records.run_names import read_settings, run_of
 from layerbench.rl.checkpoint_files import latest_checkpoint
 
 

@@ -14,7 +14,8 @@ from layerbench.benchmarks.config.schema import ModelConfig, PartConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, lineage
 from layerbench.benchmarks.models.delta import Delta
-from layerbench.benchmarks.records.run_folder import RunFolder, read_settings, run_of
+from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.records.run_names import read_settings, run_of
 from layerbench.hashing import file_sha256
 from layerbench.rl.checkpoint import load_weights, read_identity, replace_weights
 from layerbench.rl.layers import BaseWeights, decoder_blocks, select_parameters

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from layerbench.agents.pretrained import model_files
 from layerbench.benchmarks.config.identity import MODEL_ORIGIN, beside_weights, origin_settings
-from layerbench.benchmarks.records.run_record import Evaluation, RunRecord
+from layerbench.benchmarks.records.record_sections import Evaluation
+from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.envs.types import TaskSource
 
 _IMMATERIAL = frozenset(

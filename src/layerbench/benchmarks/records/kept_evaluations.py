@@ -8,7 +8,7 @@ from pathlib import Path
 from layerbench import files
 from layerbench.benchmarks.errors import FormatError, UserError
 from layerbench.benchmarks.records import sealed
-from layerbench.benchmarks.records.run_record import Evaluation
+from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.run_state import RunState
 from layerbench.hashing import file_sha256
 

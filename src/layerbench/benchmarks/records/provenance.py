@@ -17,7 +17,7 @@ import psutil
 import torch
 
 import layerbench
-from layerbench.benchmarks.records.run_record import CodeRecord, HardwareRecord
+from layerbench.benchmarks.records.record_sections import CodeRecord, HardwareRecord
 from layerbench.hashing import file_sha256
 
 # The packages that can move a score.

@@ -4,26 +4,23 @@ import contextlib
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
-from layerbench import files, untrusted_files
-from layerbench.agents.pretrained import names
-from layerbench.benchmarks.config import plain_yaml, serialize
+from layerbench import files
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.identity import (
     PresentSource,
-    differing_parts,
-    name_parts,
-    without_origin,
 )
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, RunFailedError, SchemaError, SettingsError
 from layerbench.benchmarks.records import (
+    agreement,
     disk,
     json_codec,
     run_lock,
@@ -31,7 +28,6 @@ from layerbench.benchmarks.records import (
     run_state,
     sealed,
 )
-from layerbench.benchmarks.records.json_codec import Json
 from layerbench.benchmarks.records.kept_evaluations import KeptEvaluations
 from layerbench.benchmarks.records.run_record import UNKNOWN, RunRecord
 from layerbench.benchmarks.records.run_state import RunState
@@ -40,9 +36,6 @@ Say: TypeAlias = Callable[[str], None]
 
 LEFTOVER_FILES = frozenset({".lock", "error.log", "run.log", ".config.yaml.draft"})
 """Files that a start leaves which failed before it wrote the settings."""
-
-# Bytes; a run's settings are a fiftieth of it, and YAML is slow to read.
-_LARGEST_SETTINGS = 100_000
 
 
 def _say_nothing(_line: str) -> None:
@@ -220,9 +213,11 @@ class RunFolder:
                 "former ones back, or choose another --out; --fresh deletes the run"
             )
         if first.model_files is not None and state.model_files is not None:
-            self._check_model(first.model_files, state.model_files)
+            agreement.check_model(self.path, first.model_files, state.model_files)
         if first.source not in (None, state.source):
-            raise SettingsError(self._other_tasks(str(first.source), str(state.source)))
+            raise SettingsError(
+                agreement.other_tasks(self.path, str(first.source), str(state.source))
+            )
         if sealed.read_sound(RunState, self.state) != first:
             sealed.write(self.state, first)
         return first
@@ -312,7 +307,7 @@ class RunFolder:
         """Refuse to go on with a run of other settings, on other tasks, or of another model."""
         begun = self._first_state(run_state.settings_sha256(config))
         state = begun or sealed.read_sound(RunState, self.state)
-        played, model = self._content(record, state)
+        played, model = agreement.content_of(record, state)
         is_same = present is None or (played is not None and played == present.name)
         is_same_model = present is None or (model is not None and model == present.model)
         problem = self._other_settings(config, tasks=is_same, model=is_same_model)
@@ -330,50 +325,18 @@ class RunFolder:
             return
         # Tasks that are missing here cannot be compared, but what they were played for can be read.
         if not is_same and played is not None and present.name is not None:
-            raise SettingsError(self._other_tasks(played, present.name))
+            raise SettingsError(agreement.other_tasks(self.path, played, present.name))
         if model is not None and present.model is not None:
-            self._check_model(model, present.model)
-
-    def _content(
-        self, record: RunRecord | None, state: RunState | None
-    ) -> tuple[str | None, Mapping[str, str] | None]:
-        """Read what the run is of: its source of tasks, and the hashes of its model."""
-        if record is not None:
-            return record.env.source, record.model.files_sha256
-        return (state.source, state.model_files) if state else (None, None)
-
-    def _check_model(self, there: Mapping[str, str], here: Mapping[str, str]) -> None:
-        differing = differing_parts(there, here)
-        if differing:
-            raise SettingsError(
-                f"{self.path} holds a run of another model (other {name_parts(differing)}): its "
-                "files have changed, so put them back, use --fresh to replace the run, or another "
-                "--out"
-            )
-
-    def _other_tasks(self, there: str, here: str) -> str:
-        return (
-            f"{self.path} holds a run on other tasks ({there} there, {here} here): their files "
-            "have changed, so put them back, use --fresh to replace the run, or another --out"
-        )
+            agreement.check_model(self.path, model, present.model)
 
     def _other_settings(self, config: RunConfig, *, tasks: bool, model: bool) -> str:
         """Say how the settings there differ, or why they cannot be read; empty if they agree."""
         try:
-            stored = read_settings(self.path)
+            return agreement.other_settings(self.path, config, tasks=tasks, model=model)
         except SettingsError as error:
-            return str(error) if self._has_results() else ""
-        # What was moved, or is named by another spelling of its path, is the same.
-        settings, stored = (
-            without_origin(each, tasks=tasks, model=model)
-            for each in (serialize.as_dict(config), stored)
-        )
-        changed = serialize.first_difference(settings, stored)
-        return changed and f"{self.path} holds a run with other settings ({changed})"
-
-    def _has_results(self) -> bool:
-        """Tell whether an earlier start came so far that something would be lost."""
-        return any(map(os.path.lexists, (self.state, self.record, self.path / "checkpoints")))
+            # Before any result, settings that a start left half written cost nothing.
+            results = (self.state, self.record, self.path / "checkpoints")
+            return str(error) if any(map(os.path.lexists, results)) else ""
 
     def _first_state(self, settings_sha256: str) -> RunState | None:
         """Find the state of a run of these settings, in its file or in an evaluation."""
@@ -436,67 +399,6 @@ class RunFolder:
         drafts = [*map(files.draft_of, self._files), *self.evaluations.drafts()]
         for path in drafts:
             files.remove(path)
-
-
-def default_path(config: RunConfig) -> Path:
-    """Derive the run's folder from the settings: equal settings have equal folders."""
-    model = (run_of(config.model.name) or Path(config.model.name)).name.replace(":", "-")
-    # What follows the @ is a path of its own; the fingerprint tells different ones apart.
-    selection = serialize.asked_layers(config).partition("@")[0]
-    selection = selection.replace(":", "").replace("/", "-").replace(" ", "-")
-    name = "-".join(
-        (
-            config.env.name,
-            model,
-            selection if not selection[:1].isdigit() else f"layer{selection}",
-            config.algorithm.name,
-            config.preset,
-            f"seed{config.seed}",
-            serialize.fingerprint(config),
-        )
-    )
-    return Path(config.run_root) / name
-
-
-def run_of(name: str) -> Path | None:
-    """Find the run folder that a model's name means: a run, or a checkpoint in it; else None."""
-    path = Path(name)
-    run = path.parent.parent if path.parent.name == "checkpoints" else path
-    # transformers writes config.json: that folder is a model, whatever else lies in it.
-    is_run = (run / "config.yaml").is_file() and not (run / "config.json").exists()
-    return run if is_run and not names.is_known(name) else None
-
-
-def read_settings(run: Path) -> dict[str, Json]:
-    """Read the settings in a run's folder, unchecked.
-
-    Raises:
-        SettingsError: The file has no settings, or cannot be read.
-    """
-    return read_settings_file(run / "config.yaml")
-
-
-def read_settings_file(path: Path) -> dict[str, Json]:
-    """Read the settings in a file, unchecked.
-
-    Raises:
-        SettingsError: The file has no settings, or cannot be read.
-    """
-    try:
-        text = untrusted_files.read_bytes(path, most=_LARGEST_SETTINGS).decode("utf-8")
-        settings = plain_yaml.read(text)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {_reason(error, path)}") from error
-    if not isinstance(settings, dict) or not settings:
-        raise SettingsError(f"{path} holds no settings of a run")
-    return cast(dict[str, Json], settings)
-
-
-def _reason(error: Exception, path: Path) -> str:
-    """Say why a file cannot be read, without its name."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error).removeprefix(f"{path} ")
 
 
 def _holds(path: Path, content: bytes) -> bool:

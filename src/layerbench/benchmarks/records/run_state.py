@@ -7,7 +7,7 @@ from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.identity import without_origin
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.records import sealed
-from layerbench.benchmarks.records.run_record import CodeRecord
+from layerbench.benchmarks.records.record_sections import CodeRecord
 
 
 @dataclass(frozen=True, slots=True)

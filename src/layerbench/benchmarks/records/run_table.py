@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 from layerbench.benchmarks.records import fitting
 from layerbench.benchmarks.records.fitting import Column, Step, Table
-from layerbench.benchmarks.records.run_record import (
-    BASE_PHASE,
-    FINAL_PHASE,
+from layerbench.benchmarks.records.record_sections import (
     EndpointRecord,
     Evaluation,
-    RunRecord,
     SelectionRecord,
 )
+from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, RunRecord
 from layerbench.benchmarks.records.text import plain, short_source, signed
 from layerbench.benchmarks.stats.success import Count, Difference, success_interval
 

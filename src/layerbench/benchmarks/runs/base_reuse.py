@@ -11,16 +11,15 @@ from layerbench.benchmarks.config.identity import beside_weights, without_origin
 from layerbench.benchmarks.errors import FormatError
 from layerbench.benchmarks.records import disk, episodes, run_record
 from layerbench.benchmarks.records.kept_evaluations import KeptEvaluations
-from layerbench.benchmarks.records.run_folder import RunFolder
-from layerbench.benchmarks.records.run_record import (
-    BASE_PHASE,
+from layerbench.benchmarks.records.record_sections import (
     CodeRecord,
     EnvRecord,
     Evaluation,
     HardwareRecord,
     ModelRecord,
-    RunRecord,
 )
+from layerbench.benchmarks.records.run_folder import RunFolder
+from layerbench.benchmarks.records.run_record import BASE_PHASE, RunRecord
 from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs.console import Reporter
 

@@ -12,7 +12,7 @@ from rich.progress import MofNCompleteColumn, ProgressColumn, Task
 from rich.text import Text
 
 from layerbench.benchmarks.records import fitting, run_table
-from layerbench.benchmarks.records.run_record import Evaluation
+from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.text import duration
 from layerbench.benchmarks.runs.time_left import TimeLeft
 from layerbench.progress_bars import progress_bars

@@ -13,7 +13,7 @@ from layerbench import files
 from layerbench.agents.backends.endpoint import ChatAnswer, ChatEndpoint, ChatQuery
 from layerbench.benchmarks.errors import FormatError
 from layerbench.benchmarks.records import json_codec, sealed
-from layerbench.benchmarks.records.run_record import EndpointRecord
+from layerbench.benchmarks.records.record_sections import EndpointRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,9 @@ from layerbench.agents.chat_agent import ChatAgent
 from layerbench.benchmarks.config import endpoints
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.records import provenance
+from layerbench.benchmarks.records.record_sections import ModelRecord, SelectionRecord
 from layerbench.benchmarks.records.run_folder import RunFolder
-from layerbench.benchmarks.records.run_record import (
-    BASE_PHASE,
-    BASE_SELECTION,
-    UNKNOWN,
-    ModelRecord,
-    RunRecord,
-    SelectionRecord,
-)
+from layerbench.benchmarks.records.run_record import BASE_PHASE, BASE_SELECTION, UNKNOWN, RunRecord
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.runs.endpoint_answers import KeptAnswers
 from layerbench.benchmarks.runs.player import Evaluator, first_state, open_pool

@@ -7,7 +7,7 @@ import numpy as np
 
 from layerbench.agents.rollout import EpisodeRequest
 from layerbench.agents.types import StopReason, Trajectory, Turn
-from layerbench.benchmarks.records.run_record import Evaluation
+from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.stats.success import Count, TaskOutcome, pool, pool_by_type
 from layerbench.envs.types import Task
 

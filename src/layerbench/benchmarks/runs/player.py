@@ -11,8 +11,9 @@ from layerbench.agents.types import Trajectory
 from layerbench.benchmarks.config.schema import EnvConfig, RunConfig
 from layerbench.benchmarks.errors import FormatError, RunFailedError
 from layerbench.benchmarks.records import episodes, provenance, run_state
+from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.run_folder import RunFolder
-from layerbench.benchmarks.records.run_record import UNKNOWN, Evaluation
+from layerbench.benchmarks.records.run_record import UNKNOWN
 from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs import evaluation
 from layerbench.benchmarks.runs.breakdown import check_played

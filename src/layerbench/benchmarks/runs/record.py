@@ -13,19 +13,17 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.config.selected_layers import recorded_name
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import provenance, run_record
-from layerbench.benchmarks.records.run_record import (
-    BASE_PHASE,
-    FINAL_PHASE,
+from layerbench.benchmarks.records.record_sections import (
     EndpointRecord,
     EnvRecord,
     Evaluation,
     HardwareRecord,
     ModelRecord,
     MovementRecord,
-    RunRecord,
     SelectionRecord,
     TrainingRecord,
 )
+from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, RunRecord
 from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs.player import Evaluator
 from layerbench.benchmarks.runs.prepare import PreparedRun

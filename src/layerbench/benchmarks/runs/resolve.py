@@ -10,6 +10,7 @@ from layerbench.benchmarks.config import (
     compose,
     endpoints,
     overrides,
+    plain_yaml,
     sections,
     unused,
     validate,
@@ -18,7 +19,7 @@ from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
 from layerbench.benchmarks.config.settings_file import settings_file
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import lineage
-from layerbench.benchmarks.records.run_folder import read_settings_file, run_of
+from layerbench.benchmarks.records.run_names import run_of
 from layerbench.benchmarks.runs import from_sweep
 from layerbench.envs import registry
 from layerbench.rl.lr_scales import parse_scales, spell_scales
@@ -87,7 +88,7 @@ def _load_file(
     file: Path, env: str, typed: Sequence[str], *, preset: str | None, ignored: Sequence[str]
 ) -> RunConfig:
     path = file / "config.yaml" if file.is_dir() else file
-    read = settings_file(read_settings_file(path), where=str(path), env=env, ignored=ignored)
+    read = settings_file(plain_yaml.read_file(path), where=str(path), env=env, ignored=ignored)
     models = [f"model.name={name}" for name in [read.values.get("model.name")] if name]
     preset = preset or read.preset or _default_preset([*models, *typed])
     added = read.typed(env, typed, preset=preset)

@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Callable
 
-from layerbench.benchmarks.records.run_record import BASE_PHASE, Evaluation
+from layerbench.benchmarks.records.record_sections import Evaluation
+from layerbench.benchmarks.records.run_record import BASE_PHASE
 from layerbench.rl.metrics import IterationMetrics
 
 _ITERATIONS = 10

@@ -19,7 +19,8 @@ from hydra.core.hydra_config import HydraConfig
 from layerbench.benchmarks.config import compose, serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import HeldError, RunFailedError, UserError
-from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+from layerbench.benchmarks.records.run_folder import RunFolder, Start
+from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.records.run_record import BASE_SELECTION
 from layerbench.benchmarks.runs.console import LogReporter
 from layerbench.benchmarks.sweep import plan

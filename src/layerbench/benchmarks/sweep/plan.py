@@ -12,7 +12,8 @@ from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.models.present import PresentRun, present_run
 from layerbench.benchmarks.records import metrics_log, run_record
-from layerbench.benchmarks.records.run_folder import RunFolder, Start, default_path
+from layerbench.benchmarks.records.run_folder import RunFolder, Start
+from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.records.run_record import (
     BASE_PHASE,
     BASE_SELECTION,

@@ -9,7 +9,7 @@ from layerbench.agents.types import StopReason
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.html.turn_scores import Row
 from layerbench.benchmarks.records import episodes
-from layerbench.benchmarks.records.run_record import Evaluation
+from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.runs.evaluation import requests
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
 from layerbench.envs.actions import admits

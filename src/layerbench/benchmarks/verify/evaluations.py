@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from layerbench.agents.types import StopReason
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, Evaluation
+from layerbench.benchmarks.records.record_sections import Evaluation
+from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE
 from layerbench.benchmarks.stats.success import Difference, paired_difference
 from layerbench.benchmarks.verify.submission import (
     Remark,

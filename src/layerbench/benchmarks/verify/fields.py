@@ -9,7 +9,7 @@ from layerbench.benchmarks.config import endpoints
 from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.selected_layers import recorded_name, selection_of
 from layerbench.benchmarks.records import provenance
-from layerbench.benchmarks.records.run_record import CodeRecord, EnvRecord, SelectionRecord
+from layerbench.benchmarks.records.record_sections import CodeRecord, EnvRecord, SelectionRecord
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
 from layerbench.benchmarks.verify.tasks_here import is_of_files
 from layerbench.envs import registry

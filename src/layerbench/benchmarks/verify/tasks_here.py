@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.schema import EnvConfig
-from layerbench.benchmarks.records.run_record import EnvRecord
+from layerbench.benchmarks.records.record_sections import EnvRecord
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 
