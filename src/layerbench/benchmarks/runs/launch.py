@@ -14,6 +14,7 @@ from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import endpoint_run, prepare, training_run
 from layerbench.benchmarks.runs.console import ConsoleReporter, Reporter, SilentReporter
 from layerbench.benchmarks.runs.error_log import failure_log
+from layerbench.envs.contract import ContractError
 from layerbench.rl.distributed import ProcessGroup, connected
 
 
@@ -102,11 +103,13 @@ def _failures_logged(folder: RunFolder, processes: ProcessGroup) -> Generator[No
     with failure_log(folder.error_log) as logger:
         try:
             yield
-        except (UserError, RunFailedError):
-            raise
         except EndpointError as error:
             raise RunFailedError(f"{error}: the same command goes on from here") from error
         except Exception as error:
+            # The author of an environment needs the traceback of a contract broken in mid-run.
+            broken_contract = isinstance(error, ContractError)
+            if isinstance(error, (UserError, RunFailedError)) and not broken_contract:
+                raise
             if disk.failure(error, folder.path):
                 raise
             logger.exception("the run failed in process %d of %d", processes.rank, processes.size)
