@@ -1,10 +1,12 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hydra
 import pytest
 import yaml
 from hydra import initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -284,6 +286,23 @@ def test_fingerprint_sees_settings_but_not_the_folder() -> None:
     plain = serialize.fingerprint(resolve.load("keydoor"))
     assert serialize.fingerprint(resolve.load("keydoor", ["run_root=elsewhere"])) == plain
     assert serialize.fingerprint(resolve.load("keydoor", ["train.clip_high=0.28"])) != plain
+
+
+def test_settings_are_composed_within_an_application_of_hydra() -> None:
+    with initialize_config_module(compose.CONF, version_base="1.3"):
+        of_the_application = GlobalHydra.instance().hydra
+        # Not from the cache.
+        compose._composed.cache_clear()  # pyright: ignore[reportPrivateUsage]
+        assert resolve.load("keydoor", preset="quick").train.iterations == 2
+        assert GlobalHydra.instance().hydra is of_the_application
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_settings_are_composed_in_several_threads_at_once() -> None:
+    compose._composed.cache_clear()  # pyright: ignore[reportPrivateUsage]
+    with ThreadPoolExecutor(4) as threads:
+        futures = [threads.submit(resolve.load, "keydoor", preset=p) for p in validate.PRESETS]
+    assert [future.result().preset for future in futures] == list(validate.PRESETS)
 
 
 def test_a_record_has_every_setting_but_where_it_ran() -> None:

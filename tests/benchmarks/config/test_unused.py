@@ -1,6 +1,5 @@
 """A typed setting that has no effect beside the others is refused, with the one that counts."""
 
-import argparse
 from collections.abc import Sequence
 
 import pytest
@@ -9,6 +8,7 @@ from layerbench.benchmarks.config import unused
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.sweep import sweep
+from layerbench.benchmarks.sweep.sweep import Asked
 
 WINDOW = ("agent.action_mode=generate", "agent.context_mode=window")
 
@@ -159,11 +159,11 @@ def test_one_run_that_uses_a_setting_is_enough() -> None:
 
 
 def planned(layers: str, *settings: str) -> None:
-    args = argparse.Namespace(
-        env="keydoor", layers=layers, seeds="1", algorithm=None, model=None, preset="quick", jobs=1,
-        launcher="joblib", config=None,
+    asked = Asked(
+        env="keydoor", settings=settings, layers=layers, seeds="1", preset="quick", file=None,
+        jobs=1, launcher="joblib", force=False,
     )  # fmt: skip
-    sweep._request(args, settings)  # pyright: ignore[reportPrivateUsage]
+    sweep._request(asked)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_sweep_takes_what_any_of_its_runs_uses() -> None:

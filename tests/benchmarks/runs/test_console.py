@@ -37,6 +37,21 @@ def test_what_was_not_measured_is_a_dash() -> None:
     assert " kl -  clip 0.030 " in iteration_line(no_kl, iterations=20)
 
 
+@pytest.mark.parametrize("in_notebook", [True, False])
+def test_a_notebook_is_no_terminal_though_it_says_so(
+    in_notebook: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: in_notebook)
+    text = io.StringIO()
+    monkeypatch.setattr(text, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", text)
+    reporter = ConsoleReporter()
+    with reporter:
+        reporter.playing("base test", done=1, episodes=2)
+    # Terminals are steered by escape sequences.
+    assert ("\x1b" not in text.getvalue()) == in_notebook
+
+
 @pytest.mark.parametrize("columns", [60, 80, 100, 132])
 def test_the_line_of_an_iteration_fits_the_terminal(columns: int) -> None:
     late = replace(METRICS, iteration=1199, update=replace(METRICS.update, mismatch=0.1))

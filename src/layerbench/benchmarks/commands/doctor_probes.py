@@ -50,6 +50,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "html": ("altair", "vl_convert"),
     "lora": ("peft",),
     "openai": ("openai",),
+    "pandas": ("pandas",),
     "ray": ("ray",),
     "smollm2": ("gguf",),
     "split": ("accelerate",),

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Print or write the tables, or check a record: exit status 1 if it is wrong."""
     from layerbench.benchmarks.config import overrides
-    from layerbench.benchmarks.leaderboard.build import gather
+    from layerbench.benchmarks.leaderboard.build import gather_some
     from layerbench.benchmarks.records import fitting, json_codec
 
     if args.check is not None:
@@ -67,9 +67,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     # Not by argparse's choices: Parser.error takes an invalid choice for a command.
     overrides.check_choice("format", args.format, FORMATS)
     with _garbage_collection_paused():
-        gathered = gather(args.runs)
-    if not gathered.boards:
-        raise SettingsError(_why_empty(gathered, args.runs))
+        gathered = gather_some(args.runs)
     text = _formatter(args.format, args.out)(gathered)
     if args.out is None:
         print(text.removesuffix("\n"))
@@ -152,13 +150,3 @@ def _shown_progress() -> "Generator[Tell]":
         yield lambda what, done, total: bars.update(
             bar, description=f"checking {what}", completed=done, total=total
         )
-
-
-def _why_empty(gathered: "Leaderboard", roots: list[Path]) -> str:
-    where = " ".join(str(root) for root in roots)
-    if gathered.broken:
-        first = gathered.broken[0]
-        return f"no record under {where} can be read; the first, {first.path}: {first.reason}"
-    if gathered.unfinished:
-        return f"no run under {where} is finished: {len(gathered.unfinished)} under way"
-    return f"there is no record.json under {where}"

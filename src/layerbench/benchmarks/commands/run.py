@@ -90,13 +90,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def in_settings(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
     """Add to the settings those that were typed as options of their own."""
-    options = {
-        "layers": args.layers if args.layer is None else str(args.layer),
-        "algorithm.name": args.algorithm,
-        "seed": args.seed,
-        "model.name": args.model,
-    }
-    return [*settings, *(f"{name}={v}" for name, v in options.items() if v is not None)]
+    from layerbench.benchmarks.runs.request import with_options
+
+    return with_options(
+        settings,
+        layers=args.layers if args.layer is None else str(args.layer),
+        algorithm=args.algorithm,
+        seed=args.seed,
+        model=args.model,
+    )
 
 
 def read_settings(args: argparse.Namespace, settings: Sequence[str]) -> "RunConfig | None":
@@ -124,20 +126,12 @@ def choose_folder(args: argparse.Namespace, config: "RunConfig") -> "tuple[RunFo
 
 def read_finished(config: "RunConfig", folder: "RunFolder", start: "Start") -> "RunRecord | None":
     """Read the record of a finished run; None if the run is to be executed."""
-    from layerbench.benchmarks.models.present import present_run
+    from layerbench.benchmarks.runs import request
 
-    record = folder.check(config, start, present=present_run(config))
+    record = request.read_finished(config, folder, start, say=say)
     if record is None:
-        # Before torch is imported and a model loaded, which can take a minute.
-        folder.check_writable()
+        # Before the import, which reads the environment variables that this sets.
         quieten_transformers()
-    else:
-        folder.tidy()
-        if not folder.episodes.exists():
-            say(
-                f"{folder.episodes} is missing, and the turns with it: delete {folder.record}, and "
-                "the same command plays them again"
-            )
     return record
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 
-from layerbench.agents import torchrun
 from layerbench.benchmarks.commands.parser import (
     DONE,
     FAILED,
@@ -13,7 +12,6 @@ from layerbench.benchmarks.commands.parser import (
     say,
     say_loading,
 )
-from layerbench.benchmarks.errors import SettingsError
 
 NAME = "sweep"
 SUMMARY = "train each layer by itself, beside the base and the full model"
@@ -73,21 +71,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Execute a sweep; failed runs are a line each, and the exit status 1."""
-    if torchrun.processes() > 1:
-        raise SettingsError(
-            "a sweep starts its runs itself: leave torchrun out, and see docs/sweeps.md for "
-            "several GPUs"
-        )
     from layerbench.benchmarks.sweep import selection
 
     # Here too, before torch is loaded, which takes seconds.
+    selection.refuse_torchrun()
     selection.parse_seeds(args.seeds)
     # Before the import, which reads the environment variables that this sets.
     quieten_transformers()
     say_loading()
-    from layerbench.benchmarks.sweep.sweep import sweep
+    from layerbench.benchmarks.runs.request import with_options
+    from layerbench.benchmarks.sweep.sweep import Asked, show_results, sweep
 
-    failures = sweep(args, settings)
-    for failure in failures:
-        say(failure)
-    return FAILED if failures else DONE
+    asked = Asked(
+        env=args.env,
+        settings=with_options(settings, algorithm=args.algorithm, model=args.model),
+        layers=args.layers,
+        seeds=args.seeds,
+        preset=args.preset,
+        file=args.config,
+        jobs=args.jobs,
+        launcher=args.launcher,
+        force=args.force,
+    )
+    plan, failed = sweep(asked, dry_run=args.dry_run)
+    if not args.dry_run:
+        show_results(plan)
+    for title, reason in failed.items():
+        say(f"{title}: {reason}")
+    return FAILED if failed else DONE

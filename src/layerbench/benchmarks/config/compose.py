@@ -6,12 +6,15 @@ The adapter to hydra. Settings that depend on earlier runs are filled in by ``ru
 import copy
 import functools
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, OmegaConf
 
 from layerbench.benchmarks.config import endpoints, overrides, sections, serialize, validate
@@ -25,6 +28,8 @@ JOB = "sweep_job"
 """Name of the config of a sweep's jobs."""
 
 _ALGORITHM = "algorithm.name"
+
+_HYDRA = threading.Lock()
 
 
 def compose_settings(env: str, typed: Sequence[str], *, preset: str) -> RunConfig:
@@ -84,6 +89,23 @@ def register() -> None:
     store.store(name=JOB, node=_JobForm)
 
 
+@contextmanager
+def hydra_initialised() -> Generator[None]:
+    """Initialise hydra with ``CONF``, in one thread at a time, and put back what was there.
+
+    Hydra's state is the process's, whose main program may be an application of hydra itself.
+    """
+    with _HYDRA:
+        state = GlobalHydra.instance()
+        before = state.hydra
+        state.clear()
+        try:
+            with initialize_config_module(CONF, version_base="1.3"):
+                yield
+        finally:
+            GlobalHydra.instance().hydra = before
+
+
 def values_of(typed: Sequence[str], name: str) -> list[str]:
     """List the values that were typed for a setting, in order; the last one holds."""
     return [value.strip() for n, _, value in (t.partition("=") for t in typed) if n == name]
@@ -118,5 +140,5 @@ def _compose(*settings: str) -> object:
 @functools.lru_cache(maxsize=16)
 def _composed(*settings: str) -> object:
     register()
-    with initialize_config_module(CONF, version_base="1.3"):
+    with hydra_initialised():
         return OmegaConf.to_object(compose("run", overrides=list(settings)))

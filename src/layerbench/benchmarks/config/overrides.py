@@ -8,6 +8,8 @@ import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from pathlib import PurePath
 from typing import Any, cast
 
 from layerbench.benchmarks.errors import SettingsError
@@ -82,6 +84,30 @@ def settings_of(config: object, name: str = "", path: str = "") -> Iterator[Sett
             yield Setting(f"{name}.{key}", f"{path}.{key}", value)
     else:
         yield Setting(name, path, config)
+
+
+def spell(name: str, value: object) -> str:
+    """Write the value of a setting as it is typed: the inverse of what ``apply`` reads.
+
+    >>> spell("env.eval_splits", ["seen", "unseen"]), spell("train.dynamic_sampling", True)
+    ('[seen,unseen]', 'true')
+
+    Raises:
+        SettingsError: It cannot be typed.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        items = [spell(name, item) for item in cast(Sequence[object], value)]
+        if not any("," in item or not item.strip() for item in items):
+            return f"[{','.join(items)}]"
+    if isinstance(value, Real | PurePath):
+        return str(value)
+    if isinstance(value, str) and value == value.strip():
+        return str(value)
+    raise SettingsError(f"{name} cannot be {value!r}")
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:

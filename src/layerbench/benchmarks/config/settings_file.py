@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from layerbench.benchmarks.config import compose, endpoints
+from layerbench.benchmarks.config import compose, endpoints, overrides
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs import registry
 
@@ -87,17 +87,10 @@ class SettingsFile:
 
     def _text(self, name: str, value: object) -> str:
         """Write a value as it is typed."""
-        if value is None:
-            return "null"
-        if isinstance(value, bool):
-            return str(value).lower()
-        if isinstance(value, list):
-            items = [self._text(name, item) for item in cast(list[object], value)]
-            if not any("," in item or not item.strip() for item in items):
-                return f"[{','.join(items)}]"
-        if isinstance(value, int | float) or (isinstance(value, str) and value == value.strip()):
-            return str(value)
-        raise SettingsError(f"{self.where}: {name} cannot be {value!r}")
+        try:
+            return overrides.spell(name, value)
+        except SettingsError as error:
+            raise SettingsError(f"{self.where}: {error}") from error
 
 
 def settings_file(

@@ -2,9 +2,9 @@
 
 import functools
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-from layerbench import __version__
 from layerbench.benchmarks.html import charts, numbers
 from layerbench.benchmarks.html.correlations import correlate
 from layerbench.benchmarks.html.curves import read_success
@@ -40,7 +40,7 @@ def leaderboard_page(leaderboard: Leaderboard, *, page: Path) -> str:
             "filters": _filters(leaderboard.boards),
             # Distinct, since the record of a run of several splits is in several tables.
             "records": len({run.record for part in sections for run in part.runs}),
-            "version": __version__,
+            "version": version("layerbench"),
             "words": numbers,
             "window": 2 * charts.SMOOTHING + 1,
             "digits": cells.contribution_digits,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.benchmarks.config.identity import beside_weights, name_parts
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard import rows
 from layerbench.benchmarks.leaderboard.rows import SplitRun
 from layerbench.benchmarks.leaderboard.types import Board, Duplicate, Leaderboard
@@ -29,6 +30,18 @@ def gather(roots: Sequence[Path]) -> Leaderboard:
     return Leaderboard(boards, duplicates, runs.broken, runs.unfinished)
 
 
+def gather_some(roots: Sequence[Path]) -> Leaderboard:
+    """Gather as ``gather`` does, and refuse to find nothing.
+
+    Raises:
+        SettingsError: A root does not exist, or no record below the roots can be read.
+    """
+    gathered = gather(roots)
+    if not gathered.boards:
+        raise SettingsError(_why_empty(gathered, roots))
+    return gathered
+
+
 def tabulate(
     runs: Sequence[FoundRecord],
 ) -> tuple[tuple[Board, ...], tuple[Duplicate, ...]]:
@@ -47,6 +60,16 @@ def tabulate(
         # By path: a run of several splits is left out of several tables, and listed once.
         duplicates |= {duplicate.path: duplicate for duplicate in left_out}
     return tuple(boards), tuple(duplicates[path] for path in sorted(duplicates))
+
+
+def _why_empty(gathered: Leaderboard, roots: Sequence[Path]) -> str:
+    where = " ".join(str(root) for root in roots)
+    if gathered.broken:
+        first = gathered.broken[0]
+        return f"no record under {where} can be read; the first, {first.path}: {first.reason}"
+    if gathered.unfinished:
+        return f"no run under {where} is finished: {len(gathered.unfinished)} under way"
+    return f"there is no record.json under {where}"
 
 
 def _order(key: BoardKey) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Row
 from layerbench.benchmarks.records import json_codec
@@ -48,6 +49,22 @@ def as_csv(leaderboard: Leaderboard) -> str:
             for line in _lines(board, row):
                 writer.writerow({name: _cell(value) for name, value in line.items()})
     return out.getvalue()
+
+
+def selection_rows(leaderboard: Leaderboard) -> Iterator[dict[str, Any]]:
+    """Give the CSV's line of each selection as values, and None where the CSV has nothing."""
+    for board in leaderboard.boards:
+        for row in board.rows:
+            line = {**dict.fromkeys(COLUMNS), **next(_lines(board, row))}
+            del line["task_type"]
+            yield line | {
+                "role": row.role.value,
+                "layers": row.layers,
+                "seeds": row.seeds,
+                "shared_seeds": row.shared_seeds,
+                "revisions": row.revisions,
+                "records": tuple(str(run.path) for run in row.runs),
+            }
 
 
 def _board(board: Board) -> Json:

@@ -16,7 +16,6 @@ from typing import Any
 import psutil
 import torch
 
-import layerbench
 from layerbench.benchmarks.records.record_sections import CodeRecord, HardwareRecord
 from layerbench.hashing import file_sha256
 
@@ -36,6 +35,7 @@ _PACKAGES = (
 # What a wheel has as well; pages and documents are left out.
 _CODE_SUFFIXES = (".py", ".yaml", ".json", ".jinja", ".safetensors")
 _BYTES_PER_MB = 1_000_000
+_PACKAGE = Path(__file__).parents[2]
 
 
 def code() -> CodeRecord:
@@ -59,7 +59,7 @@ def code() -> CodeRecord:
 @functools.cache
 def package_sha256() -> str:
     """Hash the names and contents of this package's files: equal for a wheel and its checkout."""
-    return folder_sha256(Path(layerbench.__file__).parent)
+    return folder_sha256(_PACKAGE)
 
 
 def folder_sha256(folder: Path) -> str:

@@ -15,7 +15,7 @@ from layerbench.benchmarks.records import fitting, run_table
 from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.text import duration
 from layerbench.benchmarks.runs.time_left import TimeLeft
-from layerbench.progress_bars import progress_bars
+from layerbench.progress_bars import progress_bars, stderr_console
 from layerbench.rl.metrics import IterationMetrics
 from layerbench.rl.types import UpdateStats
 
@@ -60,7 +60,7 @@ class ConsoleReporter:
     def __init__(
         self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or stderr_console()
         self._bars = progress_bars(self._console, MofNCompleteColumn(), _TimeLeftColumn())
         self._training = self._bars.add_task("iterations", visible=False)
         self._episodes = self._bars.add_task("play", visible=False)

@@ -4,14 +4,13 @@ import importlib
 import importlib.util
 import re
 import shutil
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra import initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
@@ -41,10 +40,7 @@ _REQUIRED_EXTRAS = {
 }
 
 
-@contextmanager
-def open_launcher(
-    name: str, *, jobs: int | None, settings: Sequence[str], root: Path
-) -> Generator[Launch]:
+def make_launcher(name: str, *, jobs: int | None, settings: Sequence[str], root: Path) -> Launch:
     """Set up one of hydra's launchers for runs below a folder.
 
     Args:
@@ -59,7 +55,7 @@ def open_launcher(
     _check_installed(name)
     compose.register()
     ray_launcher.register()
-    with initialize_config_module(compose.CONF, version_base="1.3"):
+    with compose.hydra_initialised():
         launcher = _launcher(
             [
                 f"hydra/launcher={_GROUPS.get(name, name)}",
@@ -74,7 +70,7 @@ def open_launcher(
                 *settings,
             ]
         )
-        yield lambda configs: _launch(launcher, configs)
+    return lambda configs: _launch(launcher, configs)
 
 
 def _check_installed(name: str) -> None:
@@ -136,7 +132,13 @@ def _quoted(text: str) -> str:
 
 def _launch(launcher: Launcher, configs: Sequence[RunConfig]) -> list[Outcome]:
     jobs = [compose.to_hydra(config) for config in configs]
-    return [_outcome(job_return) for job_return in launcher.launch(jobs, initial_job_idx=0)]
+    # joblib executes one job at a time in this process, whose main program may be one of hydra.
+    before = HydraConfig.instance().cfg
+    try:
+        returns = launcher.launch(jobs, initial_job_idx=0)
+    finally:
+        HydraConfig.instance().cfg = before
+    return [_outcome(job_return) for job_return in returns]
 
 
 def _outcome(job_return: JobReturn) -> Outcome:

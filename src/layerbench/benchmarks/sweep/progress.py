@@ -10,7 +10,7 @@ from rich.progress import TaskID, TextColumn
 from layerbench.benchmarks.records import fitting, metrics_log, run_record, run_table
 from layerbench.benchmarks.records.text import duration
 from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan
-from layerbench.progress_bars import progress_bars
+from layerbench.progress_bars import progress_bars, stderr_console
 
 POLL_INTERVAL_S = 1.0
 
@@ -25,7 +25,7 @@ class SweepProgress:
 
     def __init__(self, plan: SweepPlan, console: Console | None = None) -> None:
         self._plan = plan
-        self._console = console or Console(stderr=True)
+        self._console = console or stderr_console()
         self._bars = progress_bars(self._console, TextColumn("{task.fields[status]}"))
         self._states = {run.title: run.state() for run in plan.runs}
         self._running: dict[str, TaskID] = {}

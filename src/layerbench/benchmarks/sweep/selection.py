@@ -2,6 +2,7 @@
 
 import re
 
+from layerbench.agents import torchrun
 from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.records.run_record import FULL_SELECTION
 from layerbench.rl.selection import NUMBER, parse_selection, without_spaces
@@ -58,6 +59,19 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if seeds[-1] > _LAST_SEED:
         raise SettingsError(f"a seed must be from 0 to {_LAST_SEED}, got {seeds[-1]}")
     return tuple(seeds)
+
+
+def refuse_torchrun() -> None:
+    """Refuse to be one of the processes that torchrun started.
+
+    Raises:
+        SettingsError: It is one.
+    """
+    if torchrun.processes() > 1:
+        raise SettingsError(
+            "a sweep starts its runs itself: leave torchrun out, and see docs/sweeps.md for "
+            "several GPUs"
+        )
 
 
 def _without_spaces(text: str, *, what: str) -> str:

@@ -1,8 +1,8 @@
-"""``layerbench sweep``: plans the runs, executes what is missing, and prints the table."""
+"""A sweep from what was asked for to its results: plans the runs, and executes what is missing."""
 
-import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,36 @@ _LAUNCHER_SETTING = "hydra.launcher."
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A sweep as asked for, by the command or by a program.
+
+    Attributes:
+        env: Name of the environment.
+        settings: ``name=value`` each, for the runs, or ``hydra.launcher.NAME=value`` for the
+            launcher.
+        layers: Layers to train one at a time, as ``selection.parse_layers`` reads them.
+        seeds: Seeds of training, as ``selection.parse_seeds`` reads them.
+        preset: Name of the preset; None for that of the model.
+        file: File of settings; None for none.
+        jobs: Runs at a time; None for one a core, or what the launcher takes.
+        launcher: Name of the launcher.
+        force: Delete the runs of this sweep, and run all anew.
+    """
+
+    env: str
+    settings: Sequence[str]
+    layers: str
+    seeds: str
+    preset: str | None
+    file: Path | None
+    jobs: int | None
+    launcher: str
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """A sweep as typed, parsed and checked.
+    """A sweep, parsed and checked.
 
     Attributes:
         config: Settings of every run, but for selection and seed.
@@ -48,64 +76,69 @@ class Request:
         return Path(self.config.run_root)
 
 
-def sweep(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
-    """Plan a sweep, run what is missing, and print the table.
+def sweep(
+    asked: Asked, *, dry_run: bool = False, progress: bool = True
+) -> tuple[SweepPlan, Mapping[str, str]]:
+    """Plan a sweep, and run what is missing.
 
     Args:
-        args: Arguments that ``commands/sweep.py`` declares.
-        settings: ``name=value`` each, for the runs, or ``hydra.launcher.NAME=value`` for the
-            launcher.
+        asked: The sweep.
+        dry_run: Print the plan to stdout, and run nothing.
+        progress: Report plan and progress on stderr.
 
     Returns:
-        A line for each run that failed; none if the sweep is complete.
+        The runs, and the reasons of those that failed, by title; none if the sweep is complete.
 
     Raises:
         UserError: An argument or setting is wrong, or the launcher cannot work here; nothing was
             run.
     """
-    request = _request(args, settings)
-    if not args.dry_run:
+    request = _request(asked)
+    if not dry_run:
         RunFolder(request.root).check_writable()
-    if args.force:
+    if asked.force:
         # Damage to a run that is to be deleted must not hold it up.
         for run in request.plan.runs:
             run.folder.check(run.config, Start.FRESH)
-    states = [] if args.force and not args.dry_run else _states(request.plan)
-    with launchers.open_launcher(
+    states = [] if asked.force and not dry_run else _states(request.plan)
+    launch = launchers.make_launcher(
         request.launcher,
         jobs=request.jobs,
         settings=request.launcher_settings,
         root=request.root,
-    ) as launch:
-        # Inside the launcher's context: if the launcher cannot be set up, no run is deleted.
-        if args.force and not args.dry_run:
-            _delete_runs(request.plan)
-            states = _states(request.plan)
-        # The plan of a sweep that runs goes to stderr: stdout is for the table of results alone.
-        _show_plan(request, states, stderr=not args.dry_run)
-        if args.dry_run:
-            return []
-        failed = _run(request, launch)
-    _show_results(request.plan)
-    return failed
+    )
+    # After the launcher is made: if it cannot be, no run is deleted.
+    if asked.force and not dry_run:
+        _delete_runs(request.plan)
+        states = _states(request.plan)
+    # The plan of a sweep that runs goes to stderr: stdout is for the table of results alone.
+    if dry_run or progress:
+        _show_plan(request, states, stderr=not dry_run)
+    return request.plan, {} if dry_run else _run(request, launch, progress=progress)
 
 
-def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
-    run_settings = [item for item in settings if not item.startswith(_LAUNCHER_SETTING)]
+def show_results(sweep_plan: SweepPlan) -> None:
+    """Print the leaderboard of the complete runs; nothing if there are none."""
+    complete = [run.folder.record for run in sweep_plan.runs if run.record() is not None]
+    if complete:
+        width = fitting.terminal_width(sys.stdout)
+        sys.stdout.write(tables.terminal(build.gather(complete), width=width))
+
+
+def _request(asked: Asked) -> Request:
+    run_settings = [item for item in asked.settings if not item.startswith(_LAUNCHER_SETTING)]
     for name, option in (("layers", "--layers"), ("seed", "--seeds")):
         if any(item.startswith(f"{name}=") for item in run_settings):
             raise SettingsError(f"{name} of a sweep is chosen by {option}")
-    jobs = _jobs(args)
+    jobs = _jobs(asked)
     if jobs != 1 and not any(item.startswith("model.threads=") for item in run_settings):
         # torch takes all cores by default, and runs beside each other would contend for them.
         run_settings.append("model.threads=1")
-    options = {"algorithm.name": args.algorithm, "model.name": args.model}
-    run_settings += [f"{name}={value}" for name, value in options.items() if value is not None]
     config = resolve.load_shared(
-        args.env,
+        asked.env,
         run_settings,
-        preset=args.preset,
-        file=args.config,
+        preset=asked.preset,
+        file=asked.file,
         # Of the one run that the file is of; a sweep's are chosen by --layers and --seeds.
         ignored=("layers", "seed"),
     )
@@ -113,8 +146,8 @@ def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
         raise SettingsError("train.lr_scale is for layerbench run: layers of a sweep learn alike")
     # Workers may have another working directory.
     config.run_root = str(Path(config.run_root).resolve())
-    seeds = selection.parse_seeds(args.seeds)
-    layers = selection.parse_layers(args.layers, loading.num_layers(config.model))
+    seeds = selection.parse_seeds(asked.seeds)
+    layers = selection.parse_layers(asked.layers, loading.num_layers(config.model))
     planned = plan.make_plan(config, layers=layers, seeds=seeds)
     unused.check(run_settings, [run.config for run in planned.runs])
     # All runs play the same tasks: if they cannot be listed, no run needs to be started.
@@ -122,19 +155,19 @@ def _request(args: argparse.Namespace, settings: Sequence[str]) -> Request:
     return Request(
         config=config,
         plan=planned,
-        launcher=args.launcher,
-        launcher_settings=tuple(i for i in settings if i.startswith(_LAUNCHER_SETTING)),
+        launcher=asked.launcher,
+        launcher_settings=tuple(i for i in asked.settings if i.startswith(_LAUNCHER_SETTING)),
         jobs=jobs,
     )
 
 
-def _jobs(args: argparse.Namespace) -> int | None:
+def _jobs(asked: Asked) -> int | None:
     """Choose the number of runs at a time; None leaves it to the launcher."""
-    if args.jobs is not None:
-        if args.jobs < 1:
-            raise SettingsError(f"--jobs must be at least 1, got {args.jobs}")
-        return args.jobs
-    if args.launcher in ("joblib", "submitit_local"):
+    if asked.jobs is not None:
+        if asked.jobs < 1:
+            raise SettingsError(f"--jobs must be at least 1, got {asked.jobs}")
+        return asked.jobs
+    if asked.launcher in ("joblib", "submitit_local"):
         # Several runs on one GPU would contend for its memory.
         return 1 if torch.cuda.is_available() else provenance.cpus()
     return None
@@ -182,23 +215,19 @@ def _show_plan(request: Request, states: Sequence[State], *, stderr: bool) -> No
     )
 
 
-def _run(request: Request, launch: launchers.Launch) -> list[str]:
-    with SweepProgress(request.plan) as progress:
+def _run(request: Request, launch: launchers.Launch, *, progress: bool) -> Mapping[str, str]:
+    with SweepProgress(request.plan) if progress else nullcontext() as shown:
         running = Sweep(
             plan=request.plan,
             launch=launch,
             # submitit's local executor has no limit: it starts all of its jobs at once.
             batch=request.jobs if request.launcher == "submitit_local" else None,
-            say=progress.say,
+            say=shown.say if shown else _keep_silent,
             error_log=request.root / "launcher-error.log",
         )
         running.run()
-    return [f"{title}: {reason}" for title, reason in running.failed.items()]
+    return running.failed
 
 
-def _show_results(sweep_plan: SweepPlan) -> None:
-    """Print the leaderboard of the complete runs; nothing if there are none."""
-    complete = [run.folder.record for run in sweep_plan.runs if run.record() is not None]
-    if complete:
-        width = fitting.terminal_width(sys.stdout)
-        sys.stdout.write(tables.terminal(build.gather(complete), width=width))
+def _keep_silent(_line: str) -> None:
+    return None
