@@ -116,7 +116,7 @@ def score(subject: Subject, plan: Plan, *, games: int) -> dict[str, Any]:
         options=plan.options,
     )
     turns = 50 if official else subject.max_turns
-    with EnvPool(spec.gym_id, plan.options, max_turns=turns, num_slots=64, num_workers=1) as pool:
+    with EnvPool(spec.name, plan.options, max_turns=turns, num_slots=64, num_workers=1) as pool:
         played = play_episodes(
             pool,
             make_agent(subject.model, subject.style, SwappedAgent if plan.swapped else LLMAgent),

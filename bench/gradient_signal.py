@@ -56,7 +56,7 @@ def play(prepared: prepare.PreparedRun, *, tasks: int, seed: int) -> list[Group]
         for member in range(SIZE)
     ]
     with EnvPool(
-        prepared.identity.gym_id,
+        prepared.identity.name,
         env.options,
         max_turns=env.max_turns,
         num_slots=env.slots,

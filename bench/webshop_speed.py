@@ -113,7 +113,7 @@ def memory() -> dict[str, float]:
     """Play in many environments over worker processes, and measure their memory."""
     tasks = list_tasks(split="train", count=SLOTS, seed=1)
     with EnvPool(
-        "layerbench/WebShop-v0", {}, max_turns=15, num_slots=SLOTS, num_workers=WORKERS
+        "webshop", {}, max_turns=15, num_slots=SLOTS, num_workers=WORKERS
     ) as pool:
         live: dict[int, Any] = dict(pool.reset(dict(enumerate(tasks))))
         for _ in range(10):

@@ -46,7 +46,8 @@ def load_agent(config: RunConfig) -> tuple[nn.Module, LLMAgent]:
     chat = ChatFormat(tokenizer, action_mode=settings.action_mode)
     # The backend samples by the very model that the trainer changes in place.
     backend = TransformersBackend(model, end_ids=chat.end_ids)
-    style = prompts.style(config.agent.style, settings.action_mode)
+    rules = registry.find(config.env.reference).rules
+    style = prompts.style(config.agent.style, settings.action_mode, rules=rules)
     return model, LLMAgent(backend, tokenizer, style, settings)
 
 
@@ -57,7 +58,7 @@ def main() -> None:
 
     # Fixed lists of tasks: the same arguments give the same list on any machine.
     env = config.env
-    spec = registry.find(env.name)
+    spec = registry.find(env.reference)
     train_tasks = registry.list_tasks(
         spec, split=env.train_split, count=config.train.tasks, seed=0, options=env.options
     )
@@ -69,7 +70,7 @@ def main() -> None:
 
     with (
         EnvPool(
-            spec.gym_id,
+            env.reference,
             env.options,
             max_turns=env.max_turns,
             num_slots=env.slots,

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from typing import Any
 import gymnasium as gym
 
 from layerbench.envs.spaces import AnyText
-from layerbench.envs.types import Task
 
 
 class Coin(gym.Env[str, str]):
@@ -44,10 +44,18 @@ class Coin(gym.Env[str, str]):
 
     def _info(self, *, success: bool) -> dict[str, Any]:
         return {"admissible_actions": ("look", "inventory"), "success": success}
+'''
 
+ENVIRONMENT_SPEC = '''"""Coin for the registry."""
 
-def list_tasks(*, split: str, count: int | None, seed: int) -> tuple[Task, ...]:
-    return tuple(Task(f"{split}-{i}", options={}, seed=seed + i) for i in range(count or 8))
+from layerbench.envs.spec import EnvSpec
+
+SPEC = EnvSpec(
+    env="layerbench.envs.coin.env:Coin",
+    gym_id="layerbench/Coin-v0",
+    max_turns=1,
+    presets={"quick": {"model.name": "embedded"}},
+)
 '''
 
 BACKEND = '''"""Announces itself, and samples as transformers does."""
@@ -80,23 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Print the number."""
-    from layerbench.envs import registry
+    from layerbench.envs import references
 
-    print(len(registry.SPECS))
+    print(len(references.own_names()))
     return 0
 '''
 
 # A file, a line or more of it that stands there once, and what stands there instead.
 EDITS = (
-    # An environment.
-    (
-        "envs/registry.py",
-        '        EnvSpec(\n            name="keydoor",',
-        '        EnvSpec(\n            name="coin",\n            gym_id="layerbench/Coin-v0",\n'
-        '            entry_point="layerbench.envs.coin.env:Coin",\n            max_turns=1,\n'
-        '            tasks="layerbench.envs.coin.env:list_tasks",\n            prompts="generic",\n'
-        '        ),\n        EnvSpec(\n            name="keydoor",',
-    ),
     # An algorithm.
     ("rl/settings.py", '    GIGPO = "gigpo"\n', '    GIGPO = "gigpo"\n    PLAIN = "plain"\n'),
     (
@@ -164,11 +163,12 @@ EDITS = (
     ("benchmarks/cli.py", "*(run, eval_command,", "*(count, run, eval_command,"),
 )
 
+ENTRY_POINT = {"coin": "layerbench.envs.coin.spec:SPEC"}
+
 FILES = {
     "envs/coin/__init__.py": "",
     "envs/coin/env.py": ENVIRONMENT,
-    "benchmarks/config/conf/env/coin.yaml": "name: coin\ntrain_split: train\n"
-    "eval_splits: [test]\nmax_turns: 1\noptions: {}\n",
+    "envs/coin/spec.py": ENVIRONMENT_SPEC,
     "benchmarks/config/conf/algorithm/plain.yaml": "# @package _global_\n"
     "algorithm:\n  name: plain\ntrain:\n  kl_coef: 0.25\n",
     "agents/backends/loud.py": BACKEND,
@@ -208,7 +208,20 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
         text = (package / name).read_text()
         assert text.count(before) == 1, f"{name} has changed: follow the recipe by another line"
         (package / name).write_text(text.replace(before, after))
+    _install(source)
     return Copy(source)
+
+
+def _install(source: Path) -> None:
+    """Write what pip would: the entry points, with the one that was added."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    points = project["entry-points"]["layerbench.environments"]
+    lines = [f"{name} = {value}" for name, value in (points | ENTRY_POINT).items()]
+    folder = source / f"layerbench-{project['version']}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Name: layerbench\nVersion: {project['version']}\n")
+    text = "\n".join(["[layerbench.environments]", *lines, ""])
+    (folder / "entry_points.txt").write_text(text)
 
 
 def test_everything_added_works_in_one_run(copy: Copy, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Annotated, Any, get_args, get_origin
 import yaml
 
 from layerbench.benchmarks.config import schema, sections, validate
+from layerbench.envs import references, registry
 from layerbench.rl.settings import Range
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,9 +49,9 @@ looked up again, and refused if they are others by now. A file cannot choose `ru
 the file's `model.revision` and `agent.style` do not count.
 
 Values come from the YAML files of `src/layerbench/benchmarks/config/conf`, where later ones win:
-`run.yaml`, the environment's, the preset's (`quick`, `default`, `small`, `paper`), what a preset
-sets for one environment, the algorithm's; then what is typed. The column *default* has the value of
-`run.yaml` first, then the other files that give one.
+`run.yaml`, the preset's (`quick`, `default`, `small`, `paper`), the algorithm's; then from the
+environment's `SPEC` (its `settings`, then its `presets`); then what is typed. The column *default*
+has the value of `run.yaml` first, then those of presets, algorithms and environments.
 """
 
 
@@ -70,7 +71,7 @@ def page() -> str:
         if dataclasses.is_dataclass(kind):
             rows = [row for row in _rows(kind, name) if row[0] != "env.options"]
             parts.append(_section(f"`{name}`: {meaning.rstrip('.').lower()}", rows, values))
-    parts += map(_options, sorted((CONF / "env").glob("*.yaml")))
+    parts += map(_options, references.own_names())
     return "\n".join(parts)
 
 
@@ -164,15 +165,21 @@ def _values() -> dict[str, dict[str, str]]:
         chosen |= entry if isinstance(entry, dict) else {}
     for name, value in _flat(run):
         values[name][""] = value
-    for folder in ("env", "preset", "tuning", "algorithm"):
+    for folder in ("preset", "algorithm"):
         for path in sorted((CONF / folder).glob("*.yaml")):
-            content = yaml.safe_load(path.read_text())
-            for name, value in _flat({"env": content} if folder == "env" else content):
-                values[name][path.stem.replace("-", " with ")] = value
+            for name, value in _flat(yaml.safe_load(path.read_text())):
+                values[name][path.stem] = value
+    for env in map(registry.find, references.own_names()):
+        for field in ("train_split", "eval_splits", "max_turns"):
+            values[f"env.{field}"].pop("", None)
+            values[f"env.{field}"][env.name] = _written(getattr(env, field))
+        for preset, settings in {"": env.settings, **env.presets}.items():
+            for name, value in settings.items():
+                values[name][f"{preset} with {env.name}" if preset else env.name] = _written(value)
     # Each file names itself; which one is taken is said in run.yaml.
     values["preset"] = {"": chosen["preset"]}
     values["algorithm.name"] = {"": chosen["algorithm"]}
-    values["env.name"] = {}
+    values["env.name"] = values["env.origin"] = {}
     return values
 
 
@@ -187,23 +194,25 @@ def _flat(content: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, 
 
 def _written(value: object) -> str:
     """Write a value as it is typed."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     if isinstance(value, bool):
         return str(value).lower()
     return '""' if value == "" else "null" if value is None else str(value)
 
 
-def _options(path: Path) -> str:
-    """Tabulate an environment's options, with the comments beside them."""
-    text = path.read_text().partition("options:\n")[2]
+def _options(name: str) -> str:
+    """Tabulate an environment's options, with what its docstring says of them."""
+    spec = references.own_specs()[name]
     lines = [
-        f"## `env` of {path.stem}: its own options\n",
+        f"## `env` of {name}: its own options\n",
         "| setting | default | meaning |",
         "| --- | --- | --- |",
     ]
-    for name, value, comment in re.findall(r"^  (\w+): +(\S+)(?: +# (.*))?$", text, re.MULTILINE):
-        lines.append(f"| `env.{name}` | `{value}` | {_cell(comment)} |")
+    meanings = spec.documented_options()
+    for option, value in spec.own_options().items():
+        meaning = _cell(_plain(meanings[option]))
+        lines.append(f"| `env.{option}` | `{_written(value)}` | {meaning} |")
     return "\n".join([*lines, ""])
 
 

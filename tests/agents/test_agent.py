@@ -39,7 +39,7 @@ def saying(*texts: str) -> ScriptedBackend:
 
 
 def agent(backend: ScriptedBackend, settings: AgentSettings = SETTINGS) -> LLMAgent:
-    style = prompts.style("generic", settings.action_mode)
+    style = prompts.style("chat", settings.action_mode)
     return LLMAgent(backend, TOKENIZER, style, settings)
 
 
@@ -219,7 +219,7 @@ def test_free_text_may_fill_in_a_template(
         return text
 
     monkeypatch.setattr(tokenizer, "decode", decode)
-    style = prompts.style("generic", ActionMode.GENERATE)
+    style = prompts.style("chat", ActionMode.GENERATE)
     player = LLMAgent(saying("tin"), tokenizer, style, GENERATE)
     parsed = player.respond([state(observation=SHOP)], temperature=1.0)[0]
     assert parsed is not None
@@ -239,7 +239,7 @@ def test_action_alone_is_in_form_where_thoughts_are_turned_off(
 ) -> None:
     tokenizer = tiny_models.tokenizer(tiny_models.FORGETFUL)
     settings = dataclasses.replace(GENERATE, thinks=False)
-    style = prompts.style("generic", ActionMode.GENERATE, thinks=False)
+    style = prompts.style("chat", ActionMode.GENERATE, thinks=False)
     player = LLMAgent(saying(text), tokenizer, style, settings)
     parsed = player.respond([state()], temperature=1.0)[0]
     assert parsed is not None
@@ -254,7 +254,7 @@ def test_rest_of_a_thought_that_a_server_opened_counts() -> None:
         def ask(self, queries: Sequence[ChatQuery]) -> list[ChatAnswer | None]:
             return [answer for _ in queries]
 
-    agent = ChatAgent(Server(), prompts.style("generic", ActionMode.GENERATE), GENERATE)
+    agent = ChatAgent(Server(), prompts.style("chat", ActionMode.GENERATE), GENERATE)
     (parsed,) = agent.respond([state(observation=observation)], temperature=1.0)
     assert parsed is not None
     assert (parsed.action, parsed.valid) == ("look", True)

@@ -122,7 +122,7 @@ def play(
 ) -> list[Turn]:
     """Let scripted answers be parsed, turn by turn, with the observation before each of them."""
     changed = dataclasses.replace(SETTINGS, context_mode=context)
-    style = prompts.style("generic", changed.action_mode)
+    style = prompts.style("chat", changed.action_mode)
     texts = iter(answers)
 
     def script(query: object) -> tuple[int, ...]:
@@ -271,7 +271,7 @@ def test_hostile_history_of_a_window_prompt_is_text() -> None:
         turns = [Turn(observation, response, text, True, 0.0)]
         backend = ScriptedBackend(lambda query: query.context_ids[:1])
         settings = dataclasses.replace(SETTINGS, context_mode=ContextMode.WINDOW)
-        agent = LLMAgent(backend, tokenizer, prompts.style("generic", GENERATE), settings)
+        agent = LLMAgent(backend, tokenizer, prompts.style("chat", GENERATE), settings)
         agent.respond([EpisodeState(0, 0, observation, turns, observation)], temperature=1.0)
         return len(controls(tokenizer, backend.queries[0].context_ids))
 

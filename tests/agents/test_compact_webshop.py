@@ -97,7 +97,7 @@ def trajectories(tokenizer: Any) -> list[Trajectory]:  # noqa: ANN401
     )
     agent = LLMAgent(TransformersBackend(model, end_ids=chat.end_ids), tokenizer, STYLE, settings)
     tasks = list_tasks(split="test", count=16, seed=5)
-    with EnvPool("layerbench/WebShop-v0", {}, max_turns=10, num_slots=16, num_workers=0) as pool:
+    with EnvPool("webshop", {}, max_turns=10, num_slots=16, num_workers=0) as pool:
         return play_episodes(
             pool, agent, [EpisodeRequest(task, 0) for task in tasks], temperature=1.0
         )

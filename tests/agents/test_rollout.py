@@ -56,7 +56,7 @@ class BreakingPool(EnvPool):
 
 def pool_settings(*, max_turns: int = 6, num_slots: int = 3) -> dict[str, Any]:
     return {
-        "gym_id": "layerbench/KeyDoor-v0",
+        "env": "keydoor",
         "options": {},
         "max_turns": max_turns,
         "num_slots": num_slots,
@@ -81,7 +81,7 @@ def scripted(script: Mapping[int, str], *, otherwise: str) -> ScriptedBackend:
 
 
 def agent(backend: Any, settings: AgentSettings = SETTINGS) -> LLMAgent:  # noqa: ANN401
-    return LLMAgent(backend, TOKENIZER, prompts.style("keydoor", settings.action_mode), settings)
+    return LLMAgent(backend, TOKENIZER, prompts.style("chat", settings.action_mode), settings)
 
 
 def model_agent(settings: AgentSettings = SETTINGS) -> LLMAgent:
@@ -269,7 +269,7 @@ class OneAtATime:
 def test_streamed_responses_make_the_same_episodes(max_context_tokens: int) -> None:
     settings = dataclasses.replace(SETTINGS, max_context_tokens=max_context_tokens)
     backend = OneAtATime(TransformersBackend(tiny_models.model(), end_ids=[END]))
-    style = prompts.style("keydoor", settings.action_mode)
+    style = prompts.style("chat", settings.action_mode)
     trajectories = play(StreamingAgent(backend, TOKENIZER, style, settings), 7)
     rounds = play(model_agent(settings), 7)
     assert [[turn.action for turn in t.turns] for t in trajectories] == [

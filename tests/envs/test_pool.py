@@ -20,7 +20,7 @@ from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart
 from layerbench.envs.worker_process import WorkerStartError
 
 SUPPORT = Path(__file__).parents[1] / "support"
-MISBEHAVING = "misbehaving_envs:layerbench-test/Misbehaving-v0"
+MISBEHAVING = "misbehaving_envs:MisbehavingEnv"
 TASK = Task("t")
 SHOWS_PROCESS = {"shows_process": True}
 
@@ -113,7 +113,7 @@ def test_an_environment_of_somebody_else_never_plays_in_this_process() -> None:
     with pool_of(2, num_workers=0, options=SHOWS_PROCESS) as pool:
         (pid,) = pool.worker_pids
         assert texts(pool.reset({1: TASK})) == {1: f"episode 1 in {pid}"}
-    with EnvPool("layerbench/KeyDoor-v0", {}, max_turns=5, num_slots=2, num_workers=0) as pool:
+    with EnvPool("keydoor", {}, max_turns=5, num_slots=2, num_workers=0) as pool:
         assert pool.worker_pids == ()
 
 

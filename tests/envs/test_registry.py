@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from layerbench.envs import registry
-from layerbench.envs.registry import EnvIdentity, EnvSpec, UnknownEnvironmentError
+from layerbench.envs.registry import EnvIdentity, Environment, UnknownEnvironmentError
 from layerbench.errors import UserError
 
 
@@ -34,20 +34,15 @@ def test_registering_twice_overrides_nothing() -> None:
 
 
 @pytest.fixture
-def misbehaving(monkeypatch: pytest.MonkeyPatch) -> EnvSpec:
+def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Environment:
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "support"), *sys.path])
-    return EnvSpec(
-        name="misbehaving",
-        gym_id="misbehaving_envs:layerbench-test/Misbehaving-v0",
-        entry_point="misbehaving_envs:MisbehavingEnv",
-        max_turns=3,
-        tasks="",
-        prompts="generic",
+    return registry.find("misbehaving_envs:MisbehavingEnv")
+
+
+def test_an_environment_that_raises_an_error_is_named(misbehaving: Environment) -> None:
+    says = (
+        r"^MisbehavingEnv cannot be made: ValueError: no such environment \(misbehaving_envs\.py:"
     )
-
-
-def test_an_environment_that_raises_an_error_is_named(misbehaving: EnvSpec) -> None:
-    says = r"^misbehaving cannot be made: ValueError: no such environment \(misbehaving_envs\.py:"
     with pytest.raises(UserError, match=says):
         registry.check_options(misbehaving, {"broken": True})
 
@@ -57,12 +52,12 @@ def test_options_are_refused_in_the_environments_own_words() -> None:
         registry.check_options(registry.find("keydoor"), {"num_keys": 9})
 
 
-def test_an_environment_that_cannot_be_made_at_all_is_named(misbehaving: EnvSpec) -> None:
-    with pytest.raises(ValueError, match=r"^misbehaving cannot be made: TypeError: .*'colour'"):
+def test_an_environment_that_cannot_be_made_at_all_is_named(misbehaving: Environment) -> None:
+    with pytest.raises(ValueError, match=r"^MisbehavingEnv cannot be made: TypeError: .*'colour'"):
         registry.check_options(misbehaving, {"colour": "red"})
 
 
-def test_an_environment_that_breaks_as_it_closes_is_accepted(misbehaving: EnvSpec) -> None:
+def test_an_environment_that_breaks_as_it_closes_is_accepted(misbehaving: Environment) -> None:
     registry.check_options(misbehaving, {})
 
 

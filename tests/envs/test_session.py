@@ -8,7 +8,7 @@ import pytest
 from layerbench.envs.session import Session
 from layerbench.envs.types import Observation, StepResult, Task, TaskStart
 
-BARE = "misbehaving_envs:layerbench-test/Bare-v0"
+BARE = "misbehaving_envs:BareEnv"
 
 pytestmark = pytest.mark.usefixtures("misbehaving_is_importable")
 
@@ -25,9 +25,7 @@ def test_what_info_leaves_out_comes_from_the_task_and_the_text() -> None:
 
 
 def test_what_info_holds_is_passed_on() -> None:
-    start = Session("layerbench/KeyDoor-v0", {}, 5).reset(
-        Task("tin/tin/pine", options={"room": "tin/tin/pine"})
-    )
+    start = Session("keydoor", {}, 5).reset(Task("tin/tin/pine", options={"room": "tin/tin/pine"}))
     assert start == TaskStart(
         Observation(
             text="You see a tin key and a pine door with a tin lock.",

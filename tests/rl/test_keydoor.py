@@ -16,7 +16,6 @@ from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode, Trajectory
 from layerbench.envs.keydoor.env import list_tasks
 from layerbench.envs.pool import EnvPool
-from layerbench.envs.registry import find
 from layerbench.rl.advantages import group_advantages
 from layerbench.rl.batching import collate, make_sequences
 from layerbench.rl.policy import decision_scores
@@ -32,7 +31,7 @@ NUM_LAYERS = 4
 
 @pytest.fixture
 def pool() -> Iterator[EnvPool]:
-    with EnvPool(find("keydoor").gym_id, {}, max_turns=2, num_slots=32, num_workers=0) as made:
+    with EnvPool("keydoor", {}, max_turns=2, num_slots=32, num_workers=0) as made:
         yield made
 
 

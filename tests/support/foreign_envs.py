@@ -8,23 +8,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
-import gymnasium as gym
 import numpy as np
 
 from layerbench.envs.keydoor.env import KeyDoor
 from layerbench.envs.keydoor.env import list_tasks as rooms
-from layerbench.envs.registry import EnvSpec
+from layerbench.envs.spec import EnvSpec
 from layerbench.envs.types import Task
 
 FAULT = "LAYERBENCH_TEST_FAULT"
-GYM_ID = "foreign_envs:layerbench-test/Foreign-v0"
+ENV = "foreign_envs:SPEC"
 SPEC = EnvSpec(
     name="foreign",
-    gym_id=GYM_ID,
-    entry_point="foreign_envs:Foreign",
+    env="foreign_envs:Foreign",
     max_turns=10,
     tasks="foreign_envs:list_tasks",
-    prompts="keydoor",
+    options={"num_keys": 1},
 )
 if os.environ.get(FAULT) == "import exits":
     os._exit(4)
@@ -140,7 +138,3 @@ LISTS: dict[str, Callable[[tuple[Task, ...]], Any]] = {
     "list has objects": lambda tasks: [replace(t, options={"room": object()}) for t in tasks],
     "list has one task": lambda tasks: [replace(t, options=tasks[0].options) for t in tasks],
 }
-
-gym.register(  # pyright: ignore[reportUnknownMemberType]
-    GYM_ID.partition(":")[2], entry_point="foreign_envs:Foreign"
-)

@@ -9,8 +9,7 @@ import gymnasium as gym
 
 from layerbench.envs.spaces import AnyText
 
-GYM_ID = "misbehaving_envs:layerbench-test/Misbehaving-v0"
-BARE_ID = "misbehaving_envs:layerbench-test/Bare-v0"
+ENV = "misbehaving_envs:MisbehavingEnv"
 
 
 class MisbehavingEnv(gym.Env[str, str]):
@@ -91,9 +90,3 @@ class BareEnv(gym.Env[str, str]):
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         return action, 1, action == "end", False, {"success": True}
-
-
-for _gym_id, _class in ((GYM_ID, MisbehavingEnv), (BARE_ID, BareEnv)):
-    gym.register(  # pyright: ignore[reportUnknownMemberType]
-        _gym_id.partition(":")[2], entry_point=f"misbehaving_envs:{_class.__name__}"
-    )

@@ -63,13 +63,13 @@ def play(
         max_response_tokens=6,
         max_context_tokens=1000,
     )
-    style = prompts.style("keydoor", action_mode)
+    style = prompts.style("chat", action_mode)
     if isinstance(backend, StreamingBackend):
         agent: LLMAgent = StreamingAgent(backend, tiny_models.tokenizer(), style, settings)
     else:
         plain = backend or TransformersBackend(model, end_ids=[tiny_models.END], stepper=stepper)
         agent = LLMAgent(plain, tiny_models.tokenizer(), style, settings)
-    with EnvPool("layerbench/KeyDoor-v0", {}, max_turns=3, num_slots=4, num_workers=0) as pool:
+    with EnvPool("keydoor", {}, max_turns=3, num_slots=4, num_workers=0) as pool:
         requests = [EpisodeRequest(_task(), seed) for seed in range(episodes)]
         return play_episodes(pool, agent, requests, temperature=TEMPERATURE)
 

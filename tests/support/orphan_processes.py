@@ -8,14 +8,14 @@ closing its pool.
 import signal
 import sys
 
-from misbehaving_envs import GYM_ID
+from misbehaving_envs import ENV
 
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import Task
 
 
 def main() -> None:
-    pool = EnvPool(GYM_ID, {}, max_turns=9, num_slots=4, num_workers=2)
+    pool = EnvPool(ENV, {}, max_turns=9, num_slots=4, num_workers=2)
     pool.reset({slot: Task("t") for slot in range(4)})
     sys.stdout.write(f"{' '.join(map(str, pool.worker_pids))}\n")
     sys.stdout.flush()

@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium as gym
 
 from layerbench.envs.spaces import AnyText
+from layerbench.envs.spec import EnvSpec
 from layerbench.envs.types import Task
 
 
@@ -33,7 +34,4 @@ def twin_tasks(*, split: str, count: int | None, seed: int, num_keys: int) -> tu
     return tuple(Task(f"{split}-{number}", {}, seed=number) for number in range(count or 8))
 
 
-if "layerbench/Twins-v0" not in gym.registry:
-    gym.register(  # pyright: ignore[reportUnknownMemberType]
-        "layerbench/Twins-v0", entry_point="twin_env:Twins", max_episode_steps=3
-    )
+SPEC = EnvSpec(env=Twins, max_turns=3, tasks=twin_tasks, options={"num_keys": 1})

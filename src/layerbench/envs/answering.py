@@ -18,9 +18,9 @@ PARENT_CHECK_S = 1.0
 
 
 def _answer(question: dict[str, Any]) -> dict[str, Any]:
-    spec = registry.EnvSpec(**question["spec"])
+    reference, what, arguments = (question[name] for name in ("reference", "what", "arguments"))
     try:
-        return {"value": registry.answer_here(spec, question["what"], question["arguments"])}
+        return {"value": registry.answer_here(reference, what, arguments)}
     except UserError as error:
         return {"refused": " ".join(str(error).split())}
 

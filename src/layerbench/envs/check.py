@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from layerbench.envs import registry
 from layerbench.envs.actions import is_template
 from layerbench.envs.contract import ContractError, Place, shown
 from layerbench.envs.pool import EnvPool
+from layerbench.envs.registry import Environment
 from layerbench.envs.types import EpisodeFailure, Observation, StepResult, Task, TaskStart
 
 TURNS = 3
@@ -14,7 +14,7 @@ TURNS = 3
 
 
 def check_play(
-    gym_id: str,
+    env: Environment,
     options: Mapping[str, Any],
     tasks: Sequence[Task],
     *,
@@ -27,7 +27,7 @@ def check_play(
     repeats itself within one. An episode that fails is left to the run, where it counts as lost.
 
     Args:
-        gym_id: Gymnasium id of the environment.
+        env: The environment.
         options: Arguments of its constructor.
         tasks: The tasks.
         max_turns: Actions after which an episode is truncated.
@@ -37,9 +37,9 @@ def check_play(
         ContractError: The environment does not keep to the contract.
         WorkerStartError: A worker process breaks down whenever it starts.
     """
-    workers = 0 if registry.is_own(gym_id) else 2
+    workers = 0 if env.is_own else 2
     with EnvPool(
-        gym_id,
+        env.reference,
         options,
         max_turns=max_turns,
         num_slots=2,
@@ -47,7 +47,7 @@ def check_play(
         timeout_s=timeout_s,
     ) as pool:
         for task in tasks:
-            _check_task(pool, task, env=gym_id)
+            _check_task(pool, task, env=env.name)
 
 
 def _check_task(pool: EnvPool, task: Task, *, env: str) -> None:

@@ -4,6 +4,8 @@ A broken contract is no episode that failed: it would give numbers that are wron
 run, with a line that names the environment, the task, the turn, the field and its value.
 """
 
+import difflib
+import functools
 import json
 import pickle
 import reprlib
@@ -19,6 +21,8 @@ from layerbench.errors import UserError
 MAX_REWARD = 1e30
 """Largest reward, whose sums and products are still finite in float32."""
 
+_KEYS = frozenset({"success", "admissible_actions", "choices", "anchor", "task_id", "task_type"})
+
 _MAX_CHARS = 80
 _NUMBERS: tuple[type, ...] = (int, float, np.integer, np.floating)
 
@@ -32,7 +36,7 @@ class Place:
     """Where an environment is, for errors.
 
     Attributes:
-        env: Its Gymnasium id, or its name in the registry.
+        env: Its name.
         task: Id of the task; empty for a list of tasks.
         turn: Number of the action, from 1; 0 for the reset.
         action: The action.
@@ -93,8 +97,16 @@ def start_of(returned: object, task: Task, *, env: str) -> TaskStart:
     )
 
 
-def result_of(returned: object, place: Place) -> StepResult:
+def result_of(
+    returned: object, place: Place, *, success_at: float | None = None, total: float = 0.0
+) -> StepResult:
     """Check what ``step`` returned, and convert it.
+
+    Args:
+        returned: What it returned.
+        place: Where the environment is.
+        success_at: The return from which on the episode is a success; None where ``info`` has it.
+        total: Sum of the rewards before.
 
     Raises:
         ContractError: It is not what the contract says.
@@ -106,15 +118,29 @@ def result_of(returned: object, place: Place) -> StepResult:
         )
     text, reward, terminated, truncated, info = parts
     fields = _info(info, place)
-    if "success" not in fields:
-        place.refuse("info has no 'success'")
+    reward = _reward(reward, place)
     return StepResult(
         observation=_observation(text, fields, place),
-        reward=_reward(reward, place),
+        reward=reward,
         terminated=_flag(terminated, "terminated", place),
         truncated=_flag(truncated, "truncated", place),
-        success=_flag(fields["success"], "info['success']", place),
+        success=_success(fields, place, success_at=success_at, total=total + reward),
     )
+
+
+def _success(
+    fields: Mapping[str, object], place: Place, *, success_at: float | None, total: float
+) -> bool:
+    if success_at is None and "success" not in fields:
+        place.refuse(
+            "info has no 'success': set it to True or False at every step, or give the SPEC "
+            "success_at, the return that counts as one"
+        )
+    if success_at is None:
+        return _flag(fields["success"], "info['success']", place)
+    if "success" in fields:
+        place.refuse("info has 'success', but the SPEC has success_at as well: leave one out")
+    return total >= success_at
 
 
 def check_tasks(
@@ -203,7 +229,20 @@ def _parts(returned: object) -> tuple[object, ...]:
 def _info(info: object, place: Place) -> Mapping[str, object]:
     if not isinstance(info, Mapping):
         place.refuse(f"info is {shown(info)}, not a dictionary")
-    return cast(Mapping[str, object], info)
+    fields = cast(Mapping[str, object], info)
+    for key in fields.keys() - _KEYS:
+        meant = _meant(str(key))
+        if meant and meant not in fields:
+            place.refuse(f"info has {shown(key)}: did you mean '{meant}'?")
+    return fields
+
+
+# An environment has the same few keys at every step.
+@functools.lru_cache(maxsize=1000)
+def _meant(key: str) -> str:
+    """Find the key that a mistyped one was meant to be; empty if it is none."""
+    written = key.lower().replace("-", "_").replace(" ", "_")
+    return next(iter(difflib.get_close_matches(written, _KEYS, n=1, cutoff=0.85)), "")
 
 
 def _observation(text: object, fields: Mapping[str, object], place: Place) -> Observation:

@@ -1,6 +1,7 @@
 """The installed package that an environment comes with."""
 
 import functools
+import hashlib
 import json
 import sys
 from dataclasses import dataclass
@@ -64,3 +65,27 @@ def _holds(found: metadata.Distribution, origin: Path) -> bool:
     if text and json.loads(text).get("dir_info", {}).get("editable"):
         return True
     return any(Path(str(found.locate_file(file))) == origin for file in found.files or ())
+
+
+def named(distribution: str) -> EnvPackage:
+    """Name an installed distribution with its version."""
+    return EnvPackage(name=distribution, version=metadata.version(distribution))
+
+
+def hash_of_file(path: Path) -> str:
+    """Hash a Python file, and what was imported from its folder, if anything was.
+
+    A file alone has the hash of its bytes.
+    """
+    files = {path}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and Path(file).suffix == ".py":
+            beside = Path(file).resolve()
+            # An environment may lie in a folder that a virtual environment lies in as well.
+            if beside.is_relative_to(path.parent) and "site-packages" not in beside.parts:
+                files.add(beside)
+    if files == {path}:
+        return file_sha256(path)
+    hashes = [f"{file.relative_to(path.parent)} {file_sha256(file)}" for file in sorted(files)]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

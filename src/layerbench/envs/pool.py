@@ -61,7 +61,7 @@ class EnvPool:
     Workers end with the pool, at the latest with the process that made it, however that ends.
 
     Args:
-        gym_id: Gymnasium id of the environment, optionally with its module before a colon.
+        env: What finds the environment: see ``registry.find``.
         options: Arguments of the environment's constructor.
         max_turns: Actions after which an episode is truncated.
         num_slots: Episodes played at once.
@@ -72,7 +72,7 @@ class EnvPool:
 
     def __init__(
         self,
-        gym_id: str,
+        env: str,
         options: Mapping[str, Any],
         *,
         max_turns: int,
@@ -80,10 +80,8 @@ class EnvPool:
         num_workers: int,
         timeout_s: float = 300.0,
     ) -> None:
-        recipe = EnvRecipe(gym_id, dict(options), max_turns)
-        num_workers = min(
-            num_workers if registry.is_own(gym_id) else max(num_workers, 1), num_slots
-        )
+        recipe = EnvRecipe(env, dict(options), max_turns)
+        num_workers = min(num_workers if registry.is_own(env) else max(num_workers, 1), num_slots)
         self._num_slots = num_slots
         self._timeout_s = timeout_s
         self._episodes: dict[int, _Episode] = {}

@@ -3,20 +3,29 @@
 from collections.abc import Mapping
 from typing import Any
 
-from layerbench.envs import contract, registry
+from layerbench.envs import contract, references, registry
 from layerbench.envs.types import StepResult, Task, TaskStart
 
 
 class Session:
     """Plays a Gymnasium environment, and checks that it keeps to the contract.
 
-    ``info`` must hold ``success``; it may hold ``admissible_actions``, ``choices``, ``anchor``
-    (default: the observation's text), ``task_id`` (the task's) and ``task_type`` (default: empty).
+    ``info`` must hold ``success``, unless the SPEC has ``success_at``; it may hold
+    ``admissible_actions``, ``choices``, ``anchor`` (default: the observation's text), ``task_id``
+    (the task's) and ``task_type`` (default: empty).
+
+    Args:
+        env: What finds the environment: see ``registry.find``.
+        options: Arguments of its constructor.
+        max_turns: Actions after which an episode is truncated.
     """
 
-    def __init__(self, env_id: str, options: Mapping[str, Any], max_turns: int) -> None:
-        self._id = env_id
-        self._env = registry.make(env_id, options, max_turns=max_turns)
+    def __init__(self, env: str, options: Mapping[str, Any], max_turns: int) -> None:
+        loaded = references.load(env)
+        self._name = loaded.name
+        self._success_at = loaded.spec.success_at
+        self._env = registry.make(env, options, max_turns=max_turns)
+        self._total = 0.0
         self._task_id = ""
         self._turns = 0
         self._playing = False
@@ -30,8 +39,9 @@ class Session:
         # Stays False if the reset fails: the environment is then in no state to be stepped.
         self._playing = False
         returned = self._env.reset(seed=task.seed, options=dict(task.options))
-        start = contract.start_of(returned, task, env=self._id)
+        start = contract.start_of(returned, task, env=self._name)
         self._task_id, self._turns, self._playing = task.task_id, 0, True
+        self._total = 0.0
         return start
 
     def step(self, action: str) -> StepResult:
@@ -47,8 +57,9 @@ class Session:
         self._playing = False
         self._turns += 1
         returned: object = self._env.step(action)
-        place = contract.Place(self._id, self._task_id, self._turns, action)
-        result = contract.result_of(returned, place)
+        place = contract.Place(self._name, self._task_id, self._turns, action)
+        result = contract.result_of(returned, place, success_at=self._success_at, total=self._total)
+        self._total += result.reward
         self._playing = not (result.terminated or result.truncated)
         return result
 

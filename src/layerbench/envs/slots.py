@@ -18,12 +18,12 @@ class EnvRecipe:
     """How every environment of a pool is made.
 
     Attributes:
-        gym_id: The Gymnasium id.
+        env: What finds the environment: see ``registry.find``.
         options: Arguments of the environment's constructor.
         max_turns: Actions after which an episode is truncated.
     """
 
-    gym_id: str
+    env: str
     options: Mapping[str, Any]
     max_turns: int
 
@@ -114,7 +114,7 @@ class Slots:
                     self._preparer.prepare(task)
 
     def _make(self) -> Session:
-        return Session(self._recipe.gym_id, self._recipe.options, self._recipe.max_turns)
+        return Session(self._recipe.env, self._recipe.options, self._recipe.max_turns)
 
 
 def _close_quietly(session: Session | None) -> None:

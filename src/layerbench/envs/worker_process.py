@@ -117,7 +117,7 @@ class WorkerProcess:
             if reasons.count(self._late) > 1:
                 break
         raise WorkerStartError(
-            f"{self._recipe.gym_id} cannot be started: {reasons[-1]} as it started, "
+            f"{self._recipe.env} cannot be started: {reasons[-1]} as it started, "
             f"{len(reasons)} times"
         )
 

@@ -36,7 +36,7 @@ def trajectories() -> list[Trajectory]:
     )
     spec = registry.find("alfworld")
     tasks = registry.list_tasks(spec, split="seen", count=12, seed=5, options={})
-    with EnvPool(spec.gym_id, {}, max_turns=20, num_slots=12, num_workers=0) as pool:
+    with EnvPool(spec.name, {}, max_turns=20, num_slots=12, num_workers=0) as pool:
         return play_episodes(
             pool, agent, [EpisodeRequest(task, 0) for task in tasks], temperature=1.0
         )

@@ -36,6 +36,6 @@ def test_without_vllm_one_line_names_the_extra(
 def test_what_vllm_cannot_do_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], typed: list[str], problem: str
 ) -> None:
-    assert evaluate(tmp_path, tmp_path / "eval", "agent.style=keydoor", *typed) == 2
+    assert evaluate(tmp_path, tmp_path / "eval", "agent.style=chat", *typed) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(problem, line)

@@ -15,12 +15,12 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import run_names
 from layerbench.benchmarks.runs import resolve
-from layerbench.envs import registry
+from layerbench.envs import references, registry
 from layerbench.rl.settings import Aggregation, Algorithm, Normalisation
 
 
 @pytest.mark.parametrize("preset", validate.PRESETS)
-@pytest.mark.parametrize("env", sorted(registry.SPECS))
+@pytest.mark.parametrize("env", references.own_names())
 def test_every_environment_has_every_preset(env: str, preset: str) -> None:
     loaded = resolve.load(env, preset=preset)
     assert (loaded.env.name, loaded.preset) == (env, preset)
@@ -28,7 +28,7 @@ def test_every_environment_has_every_preset(env: str, preset: str) -> None:
     assert "???" not in serialize.to_yaml(loaded)
 
 
-@pytest.mark.parametrize("env", sorted(registry.SPECS))
+@pytest.mark.parametrize("env", references.own_names())
 def test_published_turns_are_the_registrys(env: str) -> None:
     assert resolve.load(env, preset="paper").env.max_turns == registry.find(env).max_turns
 
@@ -263,15 +263,15 @@ def test_a_variable_in_a_typed_setting_is_no_number(monkeypatch: pytest.MonkeyPa
 
 def test_style_follows_the_model() -> None:
     assert resolve.load("alfworld").agent.style == "compact"
-    assert resolve.load("alfworld", ["model.name=org/model"]).agent.style == "alfworld"
-    assert resolve.load("alfworld", ["agent.style=generic"]).agent.style == "generic"
+    assert resolve.load("alfworld", ["model.name=org/model"]).agent.style == "chat"
+    assert resolve.load("alfworld", ["agent.style=chat"]).agent.style == "chat"
 
 
 @pytest.mark.parametrize("preset", ["quick", "default", "quick-generate"])
 def test_keydoor_is_played_by_its_own_embedded_model(preset: str) -> None:
     settings = resolve.load("keydoor", preset=preset)
     assert settings.model.name == "embedded-keydoor"
-    assert settings.agent.style == ("keydoor" if preset == "quick-generate" else "compact")
+    assert settings.agent.style == ("chat" if preset == "quick-generate" else "compact")
 
 
 @pytest.mark.parametrize("preset", ["quick", "default"])
@@ -279,7 +279,7 @@ def test_webshop_is_played_by_its_own_embedded_model(preset: str) -> None:
     settings = resolve.load("webshop", preset=preset)
     assert settings.model.name == "embedded-webshop"
     assert settings.agent.style == "compact-webshop"
-    assert resolve.load("webshop", ["model.name=org/model"]).agent.style == "webshop"
+    assert resolve.load("webshop", ["model.name=org/model"]).agent.style == "chat"
 
 
 def test_fingerprint_sees_settings_but_not_the_folder() -> None:
@@ -309,6 +309,7 @@ def test_a_record_has_every_setting_but_where_it_ran() -> None:
     config = resolve.load("keydoor")
     recorded, listed = serialize.as_dict(config), yaml.safe_load(serialize.listing(config))
     assert listed["model"].pop("concurrency") == 8
+    assert listed["env"].pop("origin") == ""
     assert {**listed, "parts": []} == recorded
 
 
@@ -342,5 +343,5 @@ def test_compact_style_is_refused_where_it_has_no_words(typed: str) -> None:
 def test_paper_preset_takes_any_model(model: str) -> None:
     config = resolve.load("alfworld", [f"model.name={model}"], preset="paper")
     assert (config.agent.action_mode, config.agent.context_mode) == ("generate", "window")
-    assert (config.agent.style, config.model.dtype) == ("alfworld", "auto")
+    assert (config.agent.style, config.model.dtype) == ("chat", "auto")
     assert config.train.learning_rate == 1e-6

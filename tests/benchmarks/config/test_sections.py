@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from importlib import resources
-from itertools import combinations
 from typing import Any, cast
 
 import pytest
@@ -14,6 +13,7 @@ from layerbench.benchmarks.config import compose, sections
 from layerbench.benchmarks.config.schema import RunConfig, SourceConfig, SourcesConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.runs import resolve
+from layerbench.envs import references, registry
 from layerbench.rl.settings import AdvantageSettings, Algorithm, LossSettings, TrainSettings
 
 Defaults = dict[str, Any]
@@ -23,7 +23,7 @@ def files(folder: str) -> dict[str, Defaults]:
     """Read the YAML files of a folder of conf/, each flat, by name."""
     directory = resources.files(compose.CONF).joinpath(folder)
     read = {file.name: yaml.safe_load(file.read_text()) for file in directory.iterdir()}
-    return {n: dict(flat({"env": v} if folder == "env" else v)) for n, v in read.items() if v}
+    return {n: dict(flat(v)) for n, v in read.items() if v}
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -55,10 +55,8 @@ def test_no_dataclass_of_settings_has_a_default(cls: type[Any]) -> None:
 
 
 def test_no_file_repeats_a_common_default() -> None:
-    for folder in ("preset", "env"):
-        for name, settings in files(folder).items():
-            repeated = {n for n, v in settings.items() if (n, v) in common().items()}
-            assert not repeated, f"{folder}/{name}"
+    for name, settings in files("preset").items():
+        assert not {n for n, v in settings.items() if (n, v) in common().items()}, name
 
 
 def test_no_setting_is_equal_in_all_presets() -> None:
@@ -67,17 +65,18 @@ def test_no_setting_is_equal_in_all_presets() -> None:
     assert not shared
 
 
-def test_a_tuning_repeats_nothing_of_its_preset() -> None:
+@pytest.mark.parametrize("env", references.own_names())
+def test_an_environment_repeats_nothing_of_a_preset(env: str) -> None:
     presets = files("preset")
-    for name, settings in files("tuning").items():
-        preset = presets[f"{name.partition('-')[0]}.yaml"]
+    for name, settings in registry.find(env).presets.items():
+        preset = presets[f"{name}.yaml"]
         repeated = {n for n, v in settings.items() if (n, v) in preset.items()}
         assert not repeated, name
 
 
 def test_every_setting_has_a_value_somewhere() -> None:
-    with_value = set(common()) | {"algorithm.name", "env.name"}
-    for folder in ("env", "preset", "tuning", "algorithm"):
+    with_value = set(common()) | {"algorithm.name"}
+    for folder in ("preset", "algorithm"):
         for settings in files(folder).values():
             with_value |= set(settings)
     form = sections.hydra_form(RunConfig)()
@@ -106,11 +105,6 @@ def test_choices_are_the_words_of_the_code() -> None:
     assert choices["model.backend"] == ("transformers", "vllm")
 
 
-def test_the_files_of_two_environments_are_of_two_environments() -> None:
-    for (one, first), (other, second) in combinations(files("env").items(), 2):
-        assert first["env.name"] != second["env.name"], (one, other)
-
-
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
@@ -121,7 +115,7 @@ def test_the_files_of_two_environments_are_of_two_environments() -> None:
         ("model.concurrency=65", "model.concurrency must be from 1 to 64, got 65"),
         ("train.kl_kind=k4", "train.kl_kind cannot be 'k4': known: k1, k2, k3"),
         ("train.temperature=0", "train.temperature is 0, but a greedy policy cannot learn: take 1"),
-        ("env.num_keys=-1", "env.num_keys must be at least 0, got -1"),
+        ("env.num_keys=-1000001", "env.num_keys must be at least -1000000, got -1000001"),
     ],
 )
 def test_a_value_is_checked_by_its_own_field(typed: str, says: str) -> None:

@@ -9,7 +9,7 @@ from layerbench.benchmarks.config.validate import PRESETS
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.runs import resolve
-from layerbench.envs import registry
+from layerbench.envs import references
 from layerbench.rl.settings import Algorithm
 
 TYPED = [
@@ -28,7 +28,7 @@ def saved(path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize(
     ("env", "preset", "algorithm"),
-    list(itertools.product(sorted(registry.SPECS), PRESETS, Algorithm)),
+    list(itertools.product(references.own_names(), PRESETS, Algorithm)),
 )
 def test_settings_from_a_file_give_the_folder_of_the_same_settings_typed(
     env: str, preset: str, algorithm: str, tmp_path: Path
@@ -65,7 +65,7 @@ def test_another_model_brings_its_own_style(tmp_path: Path) -> None:
     first = resolve.load("alfworld", ["layers=none"], preset="quick")
     assert first.agent.style == "compact"
     file = saved(tmp_path / "config.yaml", serialize.to_yaml(first))
-    assert resolve.load("alfworld", ["model.name=/m"], file=file).agent.style == "alfworld"
+    assert resolve.load("alfworld", ["model.name=/m"], file=file).agent.style == "chat"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Runs in somebody else's environment: what it does wrong ends in one line, or in its episode."""
 
-import dataclasses
-import importlib
 import sys
 from pathlib import Path
 
@@ -10,7 +8,6 @@ import pytest
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.records import episodes, run_record
 from layerbench.benchmarks.verify.report import check
-from layerbench.envs import registry
 from tests.support import saved_model
 
 # Seconds on an idle machine; the limit is for busy ones.
@@ -26,10 +23,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let KeyDoor be an environment that is not layerbench's own."""
+    """Let it be imported here, and where it is played."""
     monkeypatch.setattr(sys, "path", [SUPPORT, *sys.path])
-    spec = importlib.import_module("foreign_envs").SPEC
-    monkeypatch.setitem(registry.SPECS, "keydoor", dataclasses.replace(spec, name="keydoor"))
 
 
 def break_it(patch: pytest.MonkeyPatch, fault: str) -> None:
@@ -37,7 +32,7 @@ def break_it(patch: pytest.MonkeyPatch, fault: str) -> None:
 
 
 def start(model: Path, out: Path, *more: str) -> int:
-    argv = ["keydoor", "--preset", "quick", "--model", str(model), "--out", str(out)]
+    argv = ["foreign_envs:SPEC", "--preset", "quick", "--model", str(model), "--out", str(out)]
     argv += ["env.num_keys=1", "eval.tasks=6", "env.max_turns=6"]
     command, *options = more or ("run", "--layer", "1", "train.iterations=1")
     return cli.main([command, *argv, *options])
@@ -57,8 +52,8 @@ def test_a_sound_one_plays_in_a_worker_under_any_preset(model: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        ("list raises", "keydoor cannot give its tasks: KeyError: 'split\\nmissing'"),
-        ("make exits", "keydoor, asked for its environment, ended its process with 3"),
+        ("list raises", "foreign cannot give its tasks: KeyError: 'split\\nmissing'"),
+        ("make exits", "foreign, asked for its environment, ended its process with 3"),
         ("reset is random", "played the same again, observation.text is"),
         ("nan", "the reward is nan, not a finite number"),
     ],
@@ -88,7 +83,7 @@ def test_a_contract_that_is_broken_later_ends_the_run_in_one_line(
     break_it(monkeypatch, "nan at turn 5")
     assert start(model, tmp_path / "run") == 1
     line = last_line(capsys)
-    assert line.startswith("layerbench: the run failed: ContractError: foreign_envs:")
+    assert line.startswith("layerbench: the run failed: ContractError: foreign, task ")
     assert ", turn 5 (" in line
     assert "the reward is nan, not a finite number" in line
     assert "Traceback" in (tmp_path / "run" / "error.log").read_text()
@@ -128,7 +123,7 @@ def test_play_ends_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     break_it(monkeypatch, "reset exits")
-    assert cli.main(["play", "keydoor", "env.num_keys=1"]) == 1
+    assert cli.main(["play", "foreign_envs:SPEC", "env.num_keys=1"]) == 1
     assert last_line(capsys) == (
-        "layerbench: keydoor failed: env worker 0 exited with 3, each of the times it was played"
+        "layerbench: foreign failed: env worker 0 exited with 3, each of the times it was played"
     )

@@ -141,7 +141,7 @@ def test_base_scores_do_not_depend_on_what_is_trained_later(
             "has 48 rooms of this kind, not 99 (asked for by env.train_split=train",
         ),
         (["env.eval_splits=dev"], "keydoor has no split 'dev'"),
-        (["agent.style=keydor"], "did you mean 'keydoor'?"),
+        (["agent.style=chatt"], "did you mean 'chat'?"),
         (["model.device=tpu9"], "no device 'tpu9' here: use auto, cpu, cuda or cuda:N"),
         (["model.device=cuda:99"], "no device 'cuda:99' here"),
         (["model.device=split"], "device 'split' is for several GPUs, and there is none here"),

@@ -11,7 +11,6 @@ from layerbench.agents.pretrained.loading import load_model
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.runs import prepare, resolve
-from layerbench.envs import registry
 from tests.support import chat_templates, tiny_models, twin_env
 
 QUICK = ("--layer", "1", "--preset", "quick")
@@ -67,21 +66,21 @@ def test_quick_generate_plays_free_text_from_window_prompts(tmp_path: Path) -> N
 def test_actions_that_look_alike_end_the_run_and_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = registry.EnvSpec(
-        name="keydoor",
-        gym_id="twin_env:layerbench/Twins-v0",
-        entry_point="twin_env:Twins",
-        max_turns=3,
-        tasks="twin_env:twin_tasks",
-        prompts="keydoor",
-    )
     # Processes that play it import it from there, too.
     folder = str(Path(twin_env.__file__).parent)
     monkeypatch.setattr(sys, "path", [folder, *sys.path])
-    monkeypatch.setitem(registry.SPECS, "keydoor", spec)
-    said = refusal(capsys, "run", "keydoor", *QUICK, "--out", str(tmp_path / "run"))
+    said = refusal(
+        capsys,
+        "run",
+        "twin_env:SPEC",
+        "--model",
+        "embedded-keydoor",
+        *QUICK,
+        "--out",
+        str(tmp_path / "run"),
+    )
     assert "actions 'take qux' and 'take quux' have the same tokens" in said
-    assert "by the tokenizer of model embedded-keydoor in keydoor" in said
+    assert "by the tokenizer of model embedded-keydoor in twin_env" in said
 
 
 def test_a_vocabulary_that_spells_any_word_is_not_looked_at(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Records of environments that are not layerbench's own: edited, or not installed here."""
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +18,13 @@ from tests.support import saved_model
 pytestmark = pytest.mark.timeout(300)
 
 MODULE = '''
-import gymnasium as gym
-from layerbench.envs.keydoor.env import KeyDoor
+from layerbench import EnvSpec
+from layerbench.envs.keydoor.env import KeyDoor, list_tasks
 
 class Foreign(KeyDoor):
     """KeyDoor by another name."""
 
-gym.register("layerbench-test/Foreign-v0", entry_point="foreign_env:Foreign")
+SPEC = EnvSpec(env=Foreign, tasks=list_tasks, counts_turns=True)
 '''
 QUICK = ("--preset", "quick", "env.num_keys=1", "eval.tasks=2", "env.max_turns=3")
 TRAIN = ("train.iterations=1", "train.tasks=2", "train.tasks_per_iteration=2", "train.group_size=2")
@@ -31,17 +32,12 @@ TRAIN = ("train.iterations=1", "train.tasks=2", "train.tasks_per_iteration=2", "
 
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A module outside of any distribution, whose environment is registered as keydoor."""
+    """A module outside of any distribution, with an environment."""
     path = tmp_path_factory.mktemp("modules") / "foreign_env.py"
     path.write_text(MODULE)
-    spec = dataclasses.replace(
-        registry.SPECS["keydoor"],
-        gym_id="foreign_env:layerbench-test/Foreign-v0",
-        entry_point="foreign_env:Foreign",
-    )
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(path.parent)  # pyright: ignore[reportUnknownMemberType]
-        patch.setitem(registry.SPECS, "keydoor", spec)
+        patch.setenv("LAYERBENCH_CACHE", str(path.parent / "cache"))
         yield path
 
 
@@ -52,7 +48,7 @@ def runs(module: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = saved_model.save(folder / "model")
     for layer in ("0", "1"):
         out = folder / "runs" / layer
-        argv = ["run", "keydoor", "--layer", layer, *QUICK, *TRAIN]
+        argv = ["run", "foreign_env:SPEC", "--layer", layer, *QUICK, *TRAIN]
         assert cli.main([*argv, "--model", str(model), "--out", str(out)]) == 0
     return folder / "runs"
 
@@ -103,7 +99,8 @@ def test_a_package_of_another_version_is_said(runs: Path, monkeypatch: pytest.Mo
 def test_commands_that_read_records_need_no_environment(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(registry.SPECS, "keydoor")
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if "modules" not in p])
+    registry._find_foreign.cache_clear()  # pyright: ignore[reportPrivateUsage]
     zero, one = str(runs / "0"), str(runs / "1")
     for argv in (
         ["leaderboard", str(runs)],
@@ -122,7 +119,7 @@ def test_commands_that_read_records_need_no_environment(
     # To score the combined model, it has to be played.
     for argv in (
         ["combine", zero, one, "--out", str(tmp_path / "both")],
-        ["eval", "keydoor", "--model", one],
+        ["eval", "foreign_env:SPEC", "--model", one],
         ["run", "alfworld", "--layers", f"top:1@{runs}"],
     ):
         assert cli.main(argv) == 2, argv

@@ -61,7 +61,7 @@ def won_by_walkthrough(data_dir: Path, split: str) -> int:
 
 
 def test_fifty_turns_then_truncated() -> None:
-    env = registry.make("layerbench/ALFWorld-v0", {}, max_turns=registry.find("alfworld").max_turns)
+    env = registry.make("alfworld", {}, max_turns=registry.find("alfworld").max_turns)
     start(env)
     steps = [env.step("look") for _ in range(50)]
     assert [truncated for *_, truncated, _ in steps] == [False] * 49 + [True]

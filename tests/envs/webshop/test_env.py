@@ -208,7 +208,7 @@ def test_an_episode_is_truncated_after_so_many_turns(made_with: dict[str, Any], 
 
 
 def test_the_pool_sets_the_limit() -> None:
-    env = registry.make("layerbench/WebShop-v0", {}, max_turns=2)
+    env = registry.make("webshop", {}, max_turns=2)
     start(env)
     assert [env.step("look")[3] for _ in range(2)] == [False, True]
 

@@ -88,7 +88,7 @@ def test_a_text_that_is_no_first_page_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def demonstrations() -> list[Demonstration]:
-    session = Session("layerbench/WebShop-v0", {}, 10)
+    session = Session("webshop", {}, 10)
     tasks = list_tasks(split="train", count=100, seed=1)
     return [d for task in tasks for d in demonstrate(session, task, noise_levels=(0.0, 0.2))]
 

@@ -1,31 +1,35 @@
-"""Prompts: one file of rules for each environment, and the styles that build messages."""
+"""Prompts: styles that build messages from what an environment shows, and its rules."""
 
-from layerbench.agents.prompts import alfworld, generic, keydoor, webshop
 from layerbench.agents.prompts.chat import ChatStyle
 from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
+from layerbench.agents.prompts.plain import PlainStyle
 from layerbench.agents.prompts.style import PromptStyle as PromptStyle
 from layerbench.agents.types import ActionMode
 from layerbench.envs.choices import check_known
+from layerbench.envs.spec import GENERIC_RULES
 
-_RULES = {
-    "alfworld": alfworld.RULES,
-    "generic": generic.RULES,
-    "keydoor": keydoor.RULES,
-    "webshop": webshop.RULES,
+_COMPACT = {
+    "compact": CompactStyle,
+    "compact-webshop": CompactWebShopStyle,
+    "plain": PlainStyle,
 }
 
-_COMPACT = {"compact": CompactStyle, "compact-webshop": CompactWebShopStyle}
+CHAT = "chat"
+"""The style for chat models, which any environment can be shown in."""
 
-STYLES = (*_RULES, *_COMPACT)
+STYLES = (CHAT, *_COMPACT)
 """Prompt styles by name."""
 
 
-def style(name: str, action_mode: ActionMode, *, thinks: bool = True) -> PromptStyle:
-    """Make a prompt style by name; compact ones say nothing about the form of a response.
+def style(
+    name: str, action_mode: ActionMode, *, rules: str = GENERIC_RULES, thinks: bool = True
+) -> PromptStyle:
+    """Make a prompt style by name; all but ``chat`` say nothing about the form of a response.
 
     Args:
         name: One of ``STYLES``.
+        rules: The environment's rules, for the system message of a chat.
         action_mode: How a response becomes an action.
         thinks: Free text begins with thoughts.
 
@@ -35,4 +39,4 @@ def style(name: str, action_mode: ActionMode, *, thinks: bool = True) -> PromptS
     if name in _COMPACT:
         return _COMPACT[name]()
     check_known("prompt style", name, STYLES)
-    return ChatStyle(_RULES[name], action_mode=action_mode, thinks=thinks)
+    return ChatStyle(rules, action_mode=action_mode, thinks=thinks)

@@ -27,12 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Score the combined model, and print its table."""
     from layerbench.benchmarks.commands.combine_table import print_table
+    from layerbench.benchmarks.errors import SettingsError
     from layerbench.benchmarks.models import combination
     from layerbench.benchmarks.records.run_folder import RunFolder, Start
     from layerbench.benchmarks.records.run_names import default_path
+    from layerbench.envs import typed
 
     parts = combination.read_parts([Path(run) for run in args.runs])
     config = combination.make_config(parts)
+    if stranger := typed.obstacle(config.env.reference):
+        raise SettingsError(stranger)
     start = Start.FRESH if args.fresh else Start.CONTINUE
     folder = RunFolder(Path(args.out) if args.out else default_path(config))
     record = read_finished(config, folder, start) or import_launch()(config, folder, start)

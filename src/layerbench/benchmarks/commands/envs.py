@@ -19,12 +19,12 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Print a line for each environment."""
     from layerbench.benchmarks.records import fitting
     from layerbench.benchmarks.runs import resolve
-    from layerbench.envs import registry
+    from layerbench.envs import references, registry
 
-    for name, spec in sorted(registry.SPECS.items()):
+    for name, found in [(name, registry.find(name)) for name in references.own_names()]:
         env = resolve.load(name).env
         fitting.show(
-            f"{name:10}{spec.gym_id:26}{spec.max_turns:3} turns  "
+            f"{name:10}{found.gym_id:26}{found.max_turns:3} turns  "
             f"trained on {env.train_split}, scored on {', '.join(env.eval_splits)}",
             indent=10,
         )

@@ -149,7 +149,12 @@ def refuse_rest(rest: Sequence[str], *, options: Sequence[str]) -> None:
 
 def add_env(parser: argparse.ArgumentParser) -> None:
     """Declare the environment."""
-    parser.add_argument("env", metavar="ENV", help="name of the environment; see layerbench envs")
+    parser.add_argument(
+        "env",
+        metavar="ENV",
+        help="an environment: its name (see layerbench envs), a file such as ./mine.py, or "
+        "module:NAME",
+    )
 
 
 def add_algorithm(parser: argparse.ArgumentParser) -> None:

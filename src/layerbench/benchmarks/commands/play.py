@@ -37,16 +37,16 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         raise SettingsError(f"--seed must be {requirement}, got {args.seed}")
     # Without layers to train, the check lets any split be played, the training split included.
     env = resolve.load(args.env, [*settings, "layers=none"]).env
-    spec = registry.find(env.name)
+    found = registry.find(env.reference)
     task = find_task(
-        spec,
+        found,
         split=args.split or env.train_split,
         number=args.task,
         seed=args.seed,
         options=env.options,
     )
     play_episode(
-        spec,
+        found,
         task,
         options=env.options,
         max_turns=env.max_turns,

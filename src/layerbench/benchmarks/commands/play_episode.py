@@ -8,7 +8,7 @@ from layerbench.envs import registry
 from layerbench.envs.actions import admits, is_template
 from layerbench.envs.choices import nearest
 from layerbench.envs.pool import EnvPool
-from layerbench.envs.registry import EnvSpec
+from layerbench.envs.registry import Environment
 from layerbench.envs.types import EpisodeFailure, Observation, StepResult, Task, TaskStart
 
 Outcome = TypeVar("Outcome", TaskStart, StepResult)
@@ -17,7 +17,7 @@ HELP = "type an action or its number; l lists the actions, q quits"
 
 
 def play_episode(  # noqa: PLR0913 - what is played, and how it is shown
-    spec: EnvSpec,
+    env: Environment,
     task: Task,
     *,
     options: Mapping[str, Any],
@@ -29,7 +29,7 @@ def play_episode(  # noqa: PLR0913 - what is played, and how it is shown
     """Play one task until it ends or the player quits.
 
     Args:
-        spec: The environment.
+        env: The environment.
         task: The task.
         options: The environment's options.
         max_turns: Actions after which the episode ends.
@@ -45,14 +45,14 @@ def play_episode(  # noqa: PLR0913 - what is played, and how it is shown
         ContractError: The environment does not keep to the contract.
     """
     with EnvPool(
-        spec.gym_id,
+        env.reference,
         options,
         max_turns=max_turns,
         num_slots=1,
         num_workers=0,
         timeout_s=timeout_s,
     ) as pool:
-        observation = _going_on(pool.reset({0: task})[0], spec).observation
+        observation = _going_on(pool.reset({0: task})[0], env).observation
         write(observation.text)
         write(f"({HELP})")
         write(_listing(observation))
@@ -60,7 +60,7 @@ def play_episode(  # noqa: PLR0913 - what is played, and how it is shown
             action = _read_action(observation, f"{turn}> ", read=read, write=write)
             if action is None:
                 break
-            result = _going_on(pool.step({0: action})[0], spec)
+            result = _going_on(pool.step({0: action})[0], env)
             observation = result.observation
             write(observation.text)
             if result.terminated or result.truncated:
@@ -70,9 +70,9 @@ def play_episode(  # noqa: PLR0913 - what is played, and how it is shown
         return False
 
 
-def _going_on(outcome: Outcome | EpisodeFailure, spec: EnvSpec) -> Outcome:
+def _going_on(outcome: Outcome | EpisodeFailure, env: Environment) -> Outcome:
     if isinstance(outcome, EpisodeFailure):
-        raise RunFailedError(f"{spec.name} failed: {outcome.reason}")
+        raise RunFailedError(f"{env.name} failed: {outcome.reason}")
     return outcome
 
 
@@ -126,7 +126,7 @@ def _listing(observation: Observation) -> str:
 
 
 def find_task(
-    spec: EnvSpec, *, split: str, number: int, seed: int, options: Mapping[str, Any]
+    env: Environment, *, split: str, number: int, seed: int, options: Mapping[str, Any]
 ) -> Task:
     """List the tasks of a split by a seed, and return the one with a number, from 1.
 
@@ -135,4 +135,4 @@ def find_task(
     """
     if number < 1:
         raise SettingsError(f"--task must be at least 1, got {number}")
-    return registry.list_tasks(spec, split=split, count=number, seed=seed, options=options)[-1]
+    return registry.list_tasks(env, split=split, count=number, seed=seed, options=options)[-1]

@@ -19,7 +19,10 @@ from omegaconf import MISSING, OmegaConf
 
 from layerbench.benchmarks.config import endpoints, overrides, sections, serialize, validate
 from layerbench.benchmarks.config.schema import RunConfig
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs import registry
+from layerbench.envs.choices import nearest
+from layerbench.envs.registry import Environment
 
 CONF = "layerbench.benchmarks.config.conf"
 """The package that holds the YAML files."""
@@ -45,8 +48,7 @@ def compose_settings(env: str, typed: Sequence[str], *, preset: str) -> RunConfi
         SettingsError: A setting does not exist, or has a value of another type.
     """
     overrides.check_choice("preset", preset, validate.PRESETS)
-    files = _files(registry.find(env).name, preset, _typed_algorithm(typed))
-    form = _compose(*files)
+    form = _compose(registry.find(env), preset, _typed_algorithm(typed))
     # After hydra, which would read a value such as ${oc.env:HOME} in its own way.
     overrides.apply(endpoints.with_defaults(typed), form)
     return sections.settings_from(RunConfig, form)
@@ -60,7 +62,7 @@ def defaults(env: str, *, preset: str, algorithm: str) -> dict[str, Any]:
     """
     overrides.check_choice("preset", preset, validate.PRESETS)
     overrides.check_choice(_ALGORITHM, algorithm, sections.choices_of(RunConfig)[_ALGORITHM])
-    form = _compose(*_files(registry.find(env).name, preset, algorithm))
+    form = _compose(registry.find(env), preset, algorithm)
     return {setting.name: setting.value for setting in overrides.settings_of(form)}
 
 
@@ -118,11 +120,6 @@ class _JobForm:
     settings: str = MISSING
 
 
-def _files(env: str, preset: str, algorithm: str) -> tuple[str, ...]:
-    """List the overrides that select the files in ``conf/`` with the defaults."""
-    return (f"env={env}", f"preset={preset}", f"algorithm={algorithm}")
-
-
 def _typed_algorithm(typed: Sequence[str]) -> str:
     # Read first, since the algorithm selects a file of defaults.
     # The default must be that of ``conf/run.yaml``, which is composed only afterwards.
@@ -131,14 +128,51 @@ def _typed_algorithm(typed: Sequence[str]) -> str:
     return algorithm
 
 
-def _compose(*settings: str) -> object:
-    """Compose an instance of ``sections.hydra_form(RunConfig)``."""
+def _compose(env: Environment, preset: str, algorithm: str) -> Any:  # noqa: ANN401 - hydra's form
+    """Compose an instance of ``sections.hydra_form(RunConfig)`` with the environment's defaults."""
     # Composing takes a third of a second, hence the cache; its objects are mutable, hence the copy.
-    return copy.deepcopy(_composed(*settings))
+    form = copy.deepcopy(_composed(preset, algorithm))
+    section = form.env
+    section.name, section.origin = env.name, env.origin
+    section.train_split, section.eval_splits = env.train_split, list(env.eval_splits)
+    section.max_turns, section.options = env.max_turns, dict(env.options)
+    _apply_defaults(env, preset, form)
+    return form
+
+
+def _apply_defaults(env: Environment, preset: str, form: object) -> None:
+    """Put the defaults of the environment's SPEC into the form.
+
+    Raises:
+        SettingsError: The SPEC names a setting that does not exist, or gives it a wrong value.
+    """
+    for name in env.presets:
+        if name not in validate.PRESETS:
+            raise SettingsError(
+                f"SPEC of {env.name}: presets has '{name}': {nearest(name, validate.PRESETS)}"
+            )
+    values = {**env.settings, **env.presets.get(preset, {})}
+    try:
+        overrides.apply([f"{name}={_text(value)}" for name, value in values.items()], form)
+    except SettingsError as error:
+        raise SettingsError(f"SPEC of {env.name}: {error}") from error
+
+
+def _text(value: object) -> str:
+    """Write a value as it would be typed."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(_text, cast(Sequence[object], value)))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 @functools.lru_cache(maxsize=16)
-def _composed(*settings: str) -> object:
+def _composed(preset: str, algorithm: str) -> Any:  # noqa: ANN401 - hydra's form
     register()
+<<<<<<< HEAD
     with hydra_initialised():
         return OmegaConf.to_object(compose("run", overrides=list(settings)))
+=======
+    with initialize_config_module(CONF, version_base="1.3"):
+        chosen = [f"preset={preset}", f"algorithm={algorithm}"]
+        return OmegaConf.to_object(compose("run", overrides=chosen))
+>>>>>>> 2bc205d (Find environments by name, module or file, and describe each by its SPEC)

@@ -28,16 +28,17 @@ def identify(env: EnvConfig) -> EnvIdentity:
     """
     splits = (env.train_split, *env.eval_splits)
     return registry.describe(
-        registry.find(env.name), env.options, splits=splits, timeout_s=env.timeout_s
+        registry.find(env.reference), env.options, splits=splits, timeout_s=env.timeout_s
     )
 
 
 def origin_settings(env: str) -> tuple[str, ...]:
     """List the options of an environment, by name, that say where its tasks come from.
 
-    Runs on equal sources may differ in these. None are known of an unknown environment.
+    Runs on equal sources may differ in these. None are known of an environment that is not part of
+    layerbench, whose code would have to be run to ask it.
     """
-    return registry.SPECS[env].origin_options if env in registry.SPECS else ()
+    return registry.find(env).origin_options if registry.is_own(env) else ()
 
 
 def without_origin(
@@ -89,7 +90,8 @@ def _without_origin_of_tasks(settings: Mapping[str, Any]) -> dict[str, Any]:
     match settings:
         case {"env": {"name": str(name), "options": {**options}} as env}:
             kept = {n: value for n, value in options.items() if n not in origin_settings(name)}
-            return {**settings, "env": {**env, "options": kept}}
+            kept_env = {n: value for n, value in env.items() if n != "origin"}
+            return {**settings, "env": {**kept_env, "options": kept}}
         # Read from a file that was edited by hand.
         case _:
             return dict(settings)

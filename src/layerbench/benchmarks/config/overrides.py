@@ -19,6 +19,7 @@ from layerbench.envs.choices import nearest
 _CHOSEN_BY = {
     "preset": "--preset",
     "env.name": "the argument ENV",
+    "env.origin": "the argument ENV",
     "parts": "layerbench combine",
     "read_from": "top:K@RESULTS and train.lr_scale=@RESULTS",
 }

@@ -40,6 +40,8 @@ class EnvConfig:
 
     Attributes:
         name: Name in the registry.
+        origin: Where the environment is found if its name does not say it: ``module:NAME``, or the
+            path of a file, perhaps with ``:NAME``; chosen by the argument ENV.
         train_split: Split of the tasks to train on.
         eval_splits: Splits of the tasks to score; each is scored and reported by itself.
         max_turns: Number of actions after which an episode is truncated.
@@ -48,11 +50,12 @@ class EnvConfig:
         timeout_s: Longest time for such a process to answer, in seconds; one that takes longer is
             replaced, and its episodes are played again.
         slots: Number of episodes played at once.
-        options: The environment's own options, declared in its YAML file; on the command line
+        options: The environment's own options, declared in its SPEC; on the command line
             ``env.NAME=`` is short for ``env.options.NAME=``.
     """
 
     name: str
+    origin: str
     train_split: str
     eval_splits: list[str]
     max_turns: Annotated[int, Range(1, 10_000, because="no model remembers so many turns")]
@@ -60,6 +63,11 @@ class EnvConfig:
     timeout_s: Annotated[float, Range(1, 86_400, because="a day")]
     slots: Annotated[int, Range(1, MOST_EPISODES, because="each is an environment in memory")]
     options: dict[str, Any]
+
+    @property
+    def reference(self) -> str:
+        """What finds the environment: see ``registry.find``."""
+        return self.origin or self.name
 
 
 @dataclass
@@ -110,8 +118,8 @@ class AgentConfig:
     """Prompts and responses.
 
     Attributes:
-        style: Name of the prompt style; ``auto`` is ``compact`` or ``compact-webshop`` for an
-            embedded model that chooses, and the environment's own for any other.
+        style: The prompt style; ``auto`` is ``compact``, ``compact-webshop`` or ``plain`` for an
+            embedded model that chooses, and ``chat``, with the environment's rules, for any other.
         action_mode: Form of a response: ``choose`` among the admissible actions, or ``generate``
             free text.
         context_mode: Form of a prompt: ``transcript``, the episode as one chat, or ``window``, one
@@ -131,7 +139,7 @@ class AgentConfig:
             last 30 characters as an invalid action; an action that is not admissible is valid.
     """
 
-    style: str
+    style: Literal["auto", "chat", "compact", "compact-webshop", "plain"]
     action_mode: ActionMode
     context_mode: ContextMode
     history: Annotated[int, Range(0, 10_000, because="no episode has so many turns")]

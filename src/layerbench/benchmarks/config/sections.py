@@ -24,7 +24,7 @@ T = TypeVar("T")
 FLAT = (LossSettings,)
 """Classes whose settings are flat in the section that holds them: ``train.clip_low``."""
 
-_OPTION = Range(0, 1_000_000, because="an option of an environment is a small number")
+_OPTION = Range(-1_000_000, 1_000_000, because="an option of an environment is a small number")
 """Range of numbers among an environment's options, which declare none."""
 
 _OPTION_TYPES = (str, int, float, bool, types.NoneType)

@@ -9,10 +9,13 @@ from typing import Any, cast
 from layerbench.benchmarks.config import overrides, plain_yaml, sections, validate
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.envs import registry
 
 # What a record leaves out, with values that no replay depends on.
-_NOT_RECORDED: Mapping[str, Any] = {"run_root": "", "model": {"concurrency": 1}}
+_NOT_RECORDED: Mapping[str, Any] = {
+    "run_root": "",
+    "env": {"origin": ""},
+    "model": {"concurrency": 1},
+}
 
 _LONGEST_SHOWN = 200
 
@@ -21,6 +24,8 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
     """Give what the run computes, without its folder's place and an endpoint's concurrency."""
     settings = _everything(config)
     del settings["model"]["concurrency"]
+    if not settings["env"]["origin"]:
+        del settings["env"]["origin"]
     read = {name: source for name, source in settings.pop("read_from").items() if source["asked"]}
     return settings | ({"read_from": read} if read else {})
 
@@ -61,20 +66,18 @@ def fingerprint_of(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def restore(settings: Mapping[str, Any], *, installed: bool = True) -> RunConfig:
+def restore(settings: Mapping[str, Any]) -> RunConfig:
     """Read the settings of a record, and check them like typed ones.
 
-    Args:
-        settings: The settings.
-        installed: Refuse an environment that is not installed here.
+    The environment is not looked up: it need not be on this machine.
 
     Raises:
         SettingsError: They are not all there, or not all of them can be a run's.
     """
-    model = settings.get("model")
     given = {**_NOT_RECORDED, **settings}
-    if isinstance(model, Mapping):
-        given["model"] = {**_NOT_RECORDED["model"], **cast(Mapping[str, Any], model)}
+    for name in ("env", "model"):
+        if isinstance(section := settings.get(name), Mapping):
+            given[name] = {**_NOT_RECORDED[name], **cast(Mapping[str, Any], section)}
     try:
         config = sections.settings_from(RunConfig, sections.form_from(RunConfig, given))
     except SettingsError as error:
@@ -82,8 +85,6 @@ def restore(settings: Mapping[str, Any], *, installed: bool = True) -> RunConfig
     # What was converted or filled in on the way was of another form.
     if changed := first_difference(as_dict(config), dict(settings)):
         raise SettingsError(f"the settings cannot be read: {changed}")
-    if installed:
-        overrides.check_choice("env.name", config.env.name, sorted(registry.SPECS))
     overrides.check_choice("preset", config.preset, validate.PRESETS)
     validate.check(config)
     return config

@@ -108,7 +108,9 @@ def settings_file(
         SettingsError: They are of another environment or of a combined model, or have no names.
     """
     flat = dict(_flattened(settings))
-    named = flat.pop("env.name", env)
+    # Which file has the environment is typed.
+    flat.pop("env.origin", None)
+    named = flat.pop("env.name", registry.find(env).name)
     if named != registry.find(env).name:
         raise SettingsError(f"{where} is of the environment {named}, not of {env}: name that one")
     if flat.pop("parts", None):

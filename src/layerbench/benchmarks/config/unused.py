@@ -65,7 +65,7 @@ def _unused(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 def _of_env(config: RunConfig) -> Iterator[tuple[str, str]]:
     env = config.env
-    if not env.workers and registry.find(env.name).is_own:
+    if not env.workers and registry.is_own(env.reference):
         yield "env.timeout_s", "env.workers is 0, and no worker process is waited for"
     if env.name != "alfworld":
         return

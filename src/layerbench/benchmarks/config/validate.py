@@ -71,14 +71,14 @@ def check_style(config: RunConfig) -> None:
         SettingsError: The style does not fit; the message says what would be right.
     """
     style, pages = config.agent.style, config.env.options.get("observation_mode", "text")
-    if not style.startswith("compact"):
+    if style in ("auto", "chat"):
         return
     if config.agent.action_mode != "choose":
         raise SettingsError(
             f"agent.style {style} asks for no form of an answer: take agent.action_mode=choose, "
             "or another style"
         )
-    if pages != "text":
+    if style != "plain" and pages != "text":
         raise SettingsError(
             f"agent.style {style} reads env.observation_mode=text, not {pages}: leave it at text, "
             "or take agent.style=webshop and a model that speaks"

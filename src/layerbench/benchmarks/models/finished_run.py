@@ -58,7 +58,7 @@ class FinishedRun:
                 tokenizer, or another file beside the weights, is not what was scored.
         """
         # A model can be taken from a run without the environment that it was trained in.
-        config = serialize.restore(self.record.settings, installed=False)
+        config = serialize.restore(self.record.settings)
         # The folder may be from elsewhere: its word is no consent to run code here.
         if config.model.trust_remote_code:
             raise SettingsError(

@@ -22,7 +22,6 @@ from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.pretrain.cloning import CloningSettings, clone
 from layerbench.benchmarks.pretrain.settings import PretrainSettings
-from layerbench.envs import registry
 from layerbench.envs.demonstrations import read
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import Task
@@ -176,7 +175,7 @@ def judge(
     agent = make_agent(str(path), recipe.style)
     requests = [EpisodeRequest(task, seed) for seed, task in enumerate(tasks)]
     with EnvPool(
-        registry.find(recipe.env).gym_id,
+        recipe.env,
         recipe.options,
         max_turns=recipe.max_turns,
         num_slots=32,

@@ -27,7 +27,7 @@ from layerbench.envs.webshop.catalogue import synthetic_words
 from layerbench.envs.webshop.demonstrations import demonstrate
 from layerbench.envs.webshop.env import list_tasks
 
-_GYM_ID = "layerbench/WebShop-v0"
+_ENV = "webshop"
 _MAX_TURNS = 10
 # Longer episodes are left out.
 _MAX_TOKENS = 900
@@ -90,7 +90,7 @@ def _record(phase: Phase, settings: PretrainSettings, console: Console) -> Path:
     count = max(_FEWEST_GOALS, int(goals_at_scale_1 * settings.scale))
     path = settings.out / f"demonstrations-webshop-{count}-{phase.levels}.jsonl.gz"
     if not path.exists():
-        session = Session(_GYM_ID, _ENV_OPTIONS, _MAX_TURNS)
+        session = Session(_ENV, _ENV_OPTIONS, _MAX_TURNS)
         # Renamed when complete: a file that an interrupted process began must not be kept.
         part = path.with_suffix(".part")
         tasks: Sequence[Task] = list_tasks(split=split, count=count, seed=0)

@@ -17,6 +17,7 @@ from layerbench.benchmarks.runs.endpoint_answers import KeptAnswers
 from layerbench.benchmarks.runs.player import Evaluator, first_state, open_pool
 from layerbench.benchmarks.runs.prepare import agent_settings, list_tasks
 from layerbench.benchmarks.runs.record import evaluation_record
+from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
 
@@ -108,5 +109,8 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
 def agent(config: RunConfig, chat: Chat) -> ChatAgent:
     """Make the agent that sends its prompts to the endpoint."""
     settings = agent_settings(config.agent)
-    style = prompts.style(config.agent.style, settings.action_mode, thinks=settings.thinks)
+    rules = registry.find(config.env.reference).rules
+    style = prompts.style(
+        config.agent.style, settings.action_mode, rules=rules, thinks=settings.thinks
+    )
     return ChatAgent(chat, style, settings)

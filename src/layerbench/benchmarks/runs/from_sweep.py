@@ -109,7 +109,7 @@ def _table(results: str, config: RunConfig) -> SweptTable:
 
 def _is_of_same_tasks(key: BoardKey, config: RunConfig) -> bool:
     """Tell whether a table is of the environment and the games that these settings name."""
-    spec, env = registry.find(config.env.name), config.env
+    spec, env = registry.find(config.env.reference), config.env
     if key.gym_id != spec.gym_id:
         return False
     try:

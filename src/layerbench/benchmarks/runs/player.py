@@ -19,7 +19,6 @@ from layerbench.benchmarks.runs import evaluation
 from layerbench.benchmarks.runs.breakdown import check_played
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.runs.vocabulary import shared_tokens
-from layerbench.envs import registry
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
@@ -176,7 +175,7 @@ def open_pool(env: EnvConfig, *, one_by_one: bool = False) -> EnvPool:
             worker process where the environment is not layerbench's own.
     """
     return EnvPool(
-        registry.find(env.name).gym_id,
+        env.reference,
         env.options,
         max_turns=env.max_turns,
         num_slots=1 if one_by_one else env.slots,

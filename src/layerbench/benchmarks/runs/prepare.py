@@ -114,8 +114,8 @@ def list_tasks(
             data, or does not keep to the contract.
     """
     env = config.env
-    spec = registry.find(env.name)
-    registry.check_options(spec, env.options, timeout_s=env.timeout_s)
+    found = registry.find(env.reference)
+    registry.check_options(found, env.options, timeout_s=env.timeout_s)
     # By `eval.seed`, not the training seed: all seeds are scored on the same tasks.
     eval_tasks = {
         split: _tasks(
@@ -139,7 +139,7 @@ def list_tasks(
             settings=f"env.train_split={env.train_split} and train.tasks",
         )
     first = [tasks[0] for tasks in (*eval_tasks.values(), train_tasks) if tasks]
-    check_play(spec.gym_id, env.options, first, max_turns=env.max_turns, timeout_s=env.timeout_s)
+    check_play(found, env.options, first, max_turns=env.max_turns, timeout_s=env.timeout_s)
     return identify(env), eval_tasks, train_tasks
 
 
@@ -147,7 +147,7 @@ def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, settings: str) 
     """List tasks of a split, all of them for a count of 0; errors name the ``settings``."""
     try:
         return registry.list_tasks(
-            registry.find(env.name),
+            registry.find(env.reference),
             split=split,
             count=count or None,
             seed=seed,
@@ -207,7 +207,10 @@ def _agent(
         config.agent, max_context_tokens=readable, declared_ends=pretrained.end_ids(model)
     )
     chat = settings.chat_format(tokenizer)
-    style = prompts.style(config.agent.style, settings.action_mode, thinks=settings.thinks)
+    rules = registry.find(config.env.reference).rules
+    style = prompts.style(
+        config.agent.style, settings.action_mode, rules=rules, thinks=settings.thinks
+    )
     vocabulary.check_words(config, tasks, tokenizer, chat=chat, style=style)
     if config.model.backend == "vllm":
         engine_settings = EngineSettings(

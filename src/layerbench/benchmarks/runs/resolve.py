@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from layerbench.agents import prompts
 from layerbench.agents.pretrained import fetched
 from layerbench.agents.types import ActionMode
 from layerbench.benchmarks.config import (
@@ -21,7 +22,7 @@ from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import lineage
 from layerbench.benchmarks.records.run_names import run_of
 from layerbench.benchmarks.runs import from_sweep
-from layerbench.envs import registry
+from layerbench.envs.typed import remember
 from layerbench.rl.lr_scales import parse_scales, spell_scales
 from layerbench.rl.selection import without_spaces
 
@@ -30,6 +31,7 @@ _EMBEDDED_STYLES = {
     "embedded": "compact",
     "embedded-webshop": "compact-webshop",
     "embedded-keydoor": "compact",
+    "embedded-any": "plain",
 }
 
 
@@ -78,6 +80,7 @@ def load_shared(
     if file is not None:
         return _load_file(file, env, typed, preset=preset, ignored=ignored)
     preset = _default_preset(typed) if preset is None else preset
+    remember(env)
     config = compose.compose_settings(env, typed, preset=preset)
     if lineage.is_trained(config.model.name) and compose.values_of(typed, "model.revision"):
         raise SettingsError("model.revision is that of the base of a run: leave it out")
@@ -110,7 +113,7 @@ def resolve(config: RunConfig) -> RunConfig:
     """
     base = _resolve_model(config.model)
     if config.agent.style == "auto":
-        config.agent.style = registry.find(config.env.name).prompts
+        config.agent.style = prompts.CHAT
         # The compact styles ask for no form of an answer, which free text needs.
         if config.agent.action_mode is ActionMode.CHOOSE:
             config.agent.style = _EMBEDDED_STYLES.get(base, config.agent.style)

@@ -11,7 +11,6 @@ from layerbench.agents.prompts import PromptStyle
 from layerbench.agents.types import ActionMode
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.envs import registry
 from layerbench.envs.session import Session
 from layerbench.envs.types import Observation, Task
 
@@ -86,6 +85,5 @@ def _way_out(config: RunConfig) -> str:
 
 def _openings(config: RunConfig, tasks: Sequence[Task]) -> list[Observation]:
     env: Any = config.env
-    gym_id = registry.find(env.name).gym_id
-    with closing(Session(gym_id, env.options, env.max_turns)) as session:
+    with closing(Session(env.reference, env.options, env.max_turns)) as session:
         return [session.reset(task).observation for task in tasks]

@@ -132,7 +132,7 @@ def chosen_tasks(config: RunConfig, split: str, *, most: int) -> tuple[Task, ...
         ValueError: The tasks are not on this machine.
     """
     return registry.list_tasks(
-        registry.find(config.env.name),
+        registry.find(config.env.reference),
         split=split,
         count=min(config.eval.tasks, most) or None,
         seed=config.eval.seed,

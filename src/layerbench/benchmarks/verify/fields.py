@@ -77,7 +77,7 @@ def _other_code(env: EnvRecord, identity: EnvIdentity) -> str:
     recorded = (env.package or "", env.package_version or "", env.module_sha256 or "")
     found = (here.name, here.version, here.module_sha256)
     # layerbench's own is known by `code`; older records say nothing of any.
-    if registry.is_own(identity.gym_id) or not any(recorded) or recorded == found:
+    if registry.is_own(identity.name) or not any(recorded) or recorded == found:
         return ""
     return f"{_code_words(*recorded)} in the record, {_code_words(*found)} on this machine"
 

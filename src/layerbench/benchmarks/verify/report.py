@@ -33,7 +33,6 @@ from layerbench.benchmarks.verify.submission import (
 )
 from layerbench.benchmarks.verify.tasks_here import located
 from layerbench.benchmarks.verify.weights import check_weights
-from layerbench.envs import registry
 
 _CHECKS: Mapping[str, Check] = {
     "identity": check_identity,
@@ -108,8 +107,7 @@ def check(path: Path, tell: Tell = _tell_nobody) -> Report:
         raise SettingsError(f"{file} is no file: name a record.json or its folder")
     try:
         record = run_record.read(file)
-        # A record may be of an environment that is not installed here: the rest can be checked.
-        config = serialize.restore(record.settings, installed=record.env.name in registry.SPECS)
+        config = serialize.restore(record.settings)
     except (ValueError, OSError) as error:
         # Without fields and settings no other check can run.
         return Report(file, (("form", Wrong(str(error))),), ())

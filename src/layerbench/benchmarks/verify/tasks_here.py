@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.schema import EnvConfig
 from layerbench.benchmarks.records.record_sections import EnvRecord
-from layerbench.envs import registry
-from layerbench.envs.registry import EnvIdentity
+from layerbench.envs import registry, typed
+from layerbench.envs.registry import EnvIdentity, UnknownEnvironmentError
 
 _HASHED = re.compile(r"(.+)-([0-9a-f]{64})")
 _SHOWN_DIGITS = 12
@@ -21,10 +22,11 @@ def located(env: EnvRecord, config: EnvConfig) -> tuple[EnvConfig, str]:
         there is none.
     """
     stated = obstacle(env, config)
-    spec = registry.SPECS.get(config.name)
-    if not stated or spec is None or not spec.standard_place or not config.options.get("data_dir"):
+    own = registry.is_own(config.name)
+    place = registry.find(config.name).standard_place if own else dict[str, Any]()
+    if not stated or not place or not config.options.get("data_dir"):
         return config, stated
-    standard = replace(config, options={**config.options, **spec.standard_place})
+    standard = replace(config, options={**config.options, **place})
     # Other files there are worth a word only where the record's own place has none.
     if not obstacle(env, standard) or (_is_here(standard) and not _is_here(config)):
         return standard, obstacle(env, standard)
@@ -41,14 +43,16 @@ def _is_here(config: EnvConfig) -> bool:
 
 def obstacle(env: EnvRecord, config: EnvConfig) -> str:
     """Say why the episodes of a record could not be replayed here; empty where they can."""
-    if config.name not in registry.SPECS:
+    if stranger := typed.obstacle(config.reference):
+        return f"{stranger}: its episodes could not be replayed"
+    try:
+        identity = identify(config)
+    except UnknownEnvironmentError:
         package = f" of package {env.package} {env.package_version}" if env.package else ""
         return (
             f"environment {env.name!r}{package} is not installed here: its episodes could not be "
             "replayed"
         )
-    try:
-        identity = identify(config)
     # A foreign record's options, and what lies where they point.
     except (ValueError, TypeError, OSError) as error:
         return str(error)

@@ -6,6 +6,7 @@ FOLDERS = {
     "embedded": "weights",
     "embedded-webshop": "weights-webshop",
     "embedded-keydoor": "weights-keydoor",
+    "embedded-any": "weights-any",
 }
 """Folder of each model, beside this file."""
 

@@ -10,6 +10,7 @@ from layerbench.agents import prompts
 from layerbench.agents.pretrained.embedded import recipe
 from layerbench.agents.types import ActionMode
 from layerbench.envs.keydoor.env import METALS, WOODS
+from layerbench.envs.keydoor.spec import SPEC
 
 TAGS = ("<think>", "</think>", "<action>", "</action>")
 
@@ -25,7 +26,11 @@ def vocabulary() -> list[str]:
     """List the words of the model, in order of token id."""
     words = {*METALS, *WOODS, *_SENTENCE_WORDS.split(), *_WINDOW_WORDS.split()}
     for mode in ActionMode:
-        words |= {*re.findall("[a-z]+", prompts.style("keydoor", mode).system.lower())}
+        words |= {
+            *re.findall(
+                "[a-z]+", prompts.style(prompts.CHAT, mode, rules=SPEC.rules).system.lower()
+            )
+        }
     numbers = [str(number) for number in range(1, _MAX_TURN + 1)]
     return [*recipe.SPECIALS, *TAGS, *sorted(words - {*_FILLERS.split()}), *numbers]
 

@@ -83,6 +83,11 @@ def word_tokenizer(
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return chat_tokenizer(tokenizer, context=context)
+
+
+def chat_tokenizer(tokenizer: Tokenizer, *, context: int) -> PreTrainedTokenizerFast:
+    """Give a tokenizer with the tokens ``SPECIALS`` the embedded models' chat template."""
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,

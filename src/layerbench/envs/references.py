@@ -1,0 +1,283 @@
+"""Finds an environment's ``SPEC`` by what a user types: a name, ``module:NAME`` or a file.
+
+What is found is imported here, so that code that is not layerbench's own must be looked up in a
+process of its own; ``layerbench.envs.registry`` does that.
+"""
+
+import dataclasses
+import functools
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from layerbench.envs import failures
+from layerbench.envs.choices import nearest
+from layerbench.envs.spec import EnvSpec
+from layerbench.errors import UserError
+
+GROUP = "layerbench.environments"
+"""Entry points of packages: each a ``SPEC``, or a function that makes one from a text.
+
+Such a function is called with what stands after the colon: ``textarena:Sokoban-v0``.
+"""
+
+_SPEC = "SPEC"
+_OWN = "layerbench"
+
+
+class UnknownEnvironmentError(UserError):
+    """Nothing is found where an environment was looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A ``SPEC`` that was imported.
+
+    Attributes:
+        spec: The spec.
+        name: Name of the environment.
+        module: Name of the module that it was found in.
+        file: The file, where it was found by its path; else None.
+    """
+
+    spec: EnvSpec
+    name: str
+    module: str
+    file: Path | None = None
+
+    @property
+    def gym_id(self) -> str:
+        """The versioned Gymnasium id.
+
+        Raises:
+            UserError: The name cannot be part of one.
+        """
+        if self.spec.gym_id:
+            return self.spec.gym_id
+        versioned = re.search(r"-v\d+$", self.name) and not self.spec.version
+        return self.name if versioned else f"{self.name}-v{self.spec.version}"
+
+
+def is_file(reference: str) -> bool:
+    """Tell whether a reference is the path of a file, perhaps with ``:NAME``.
+
+    >>> [is_file(text) for text in ("alfworld", "./mine.py", "mine.py:Mine", "package.mine:SPEC")]
+    [False, True, True, False]
+    """
+    path = _split_path(reference)[0]
+    return path.endswith(".py") or "/" in path or path.startswith((".", "~"))
+
+
+def canonical(reference: str) -> str:
+    """Write a reference so that it means the same in another folder: paths become absolute.
+
+    >>> canonical("alfworld")
+    'alfworld'
+    """
+    if not is_file(reference):
+        return reference
+    name = _split_path(reference)[1]
+    return str(file_of(reference)) + (f":{name}" if name else "")
+
+
+def file_of(reference: str) -> Path:
+    """Give the file of a reference that names one."""
+    return Path(_split_path(reference)[0]).expanduser().resolve()
+
+
+def check_exists(reference: str) -> None:
+    """Refuse a name or file that is not there, without importing anything.
+
+    Raises:
+        UnknownEnvironmentError: There is none; the message says how to add one.
+    """
+    if is_file(reference):
+        path, shown = file_of(reference), _split_path(reference)[0]
+        if path.is_dir():
+            raise UnknownEnvironmentError(
+                f"{shown} is a folder: name the file in it, which ends in .py"
+            )
+        if not path.is_file():
+            raise UnknownEnvironmentError(
+                f"there is no file {shown}: `layerbench envs new {_file_name(path.stem)}` "
+                "writes one"
+            )
+        if path.suffix != ".py":
+            raise UnknownEnvironmentError(f"{shown} is no Python file: its name must end in .py")
+    elif ":" not in reference and reference not in installed():
+        hint = nearest(reference, sorted(installed()))
+        raise UnknownEnvironmentError(
+            f"no environment named '{reference}': {hint}{' A' if hint.endswith('?') else '; a'} "
+            "file of your own is named by its path (./mine.py), and `layerbench envs new "
+            f"{_file_name(reference)}` writes one"
+        )
+
+
+def own_names() -> tuple[str, ...]:
+    """List the environments that are part of this package."""
+    return tuple(sorted(own_specs()))
+
+
+@functools.cache
+def own_specs() -> Mapping[str, EnvSpec]:
+    """Import the specs of this package's own environments, by name."""
+    found = {name: point.load() for name, point in _own_entry_points().items()}
+    return {name: spec for name, spec in found.items() if isinstance(spec, EnvSpec)}
+
+
+def installed() -> Mapping[str, metadata.EntryPoint]:
+    """List the entry points of all installed packages by name, without importing any.
+
+    Raises:
+        UserError: Two packages use one name.
+    """
+    points: dict[str, metadata.EntryPoint] = {}
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.value):
+        other = points.get(point.name)
+        if point.name not in _own_entry_points() and other and other.value != point.value:
+            raise UserError(
+                f"two packages have an environment named '{point.name}': take "
+                f"{other.value} or {point.value}"
+            )
+        points[point.name] = point
+    return {**points, **_own_entry_points()}
+
+
+def load(reference: str) -> Loaded:
+    """Import what a reference means, in this process.
+
+    Raises:
+        UserError: There is nothing of that name, or it is no environment.
+    """
+    if reference in own_specs():
+        return _checked(own_specs()[reference], reference, _own_entry_points()[reference].module)
+    return _load_again(reference)
+
+
+# One import a process: a second one of a file would make its classes twice.
+@functools.cache
+def _load_again(reference: str) -> Loaded:
+    check_exists(reference)
+    if is_file(reference):
+        return _load_file(reference)
+    name, colon, argument = reference.partition(":")
+    point = installed().get(name)
+    if point is not None:
+        found = _carefully(point.load, f"environment '{name}' cannot be imported")
+        if colon and not isinstance(found, EnvSpec) and callable(found):
+            spec = _carefully(lambda: found(argument), f"{reference} cannot be found")
+            return _checked(spec, reference, point.module)
+        if not colon and isinstance(found, EnvSpec):
+            return _checked(found, name, point.module)
+        form = f"{name}:NAME" if callable(found) else name
+        raise UnknownEnvironmentError(f"no environment named '{reference}': it is named {form}")
+    try:
+        is_there = importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        is_there = False
+    if not is_there:
+        raise UnknownEnvironmentError(
+            f"no environment named '{reference}': there is no module or package '{name}' to import "
+            "it from"
+        )
+    module = _carefully(lambda: importlib.import_module(name), f"{name} cannot be imported")
+    return _found_in(module, argument, reference, default=name.rpartition(".")[2])
+
+
+def unknown(name: str) -> str:
+    """Say that there is no environment of a name, and how to add one."""
+    return (
+        f"no environment named '{name}': {nearest(name, sorted(installed()))}; a file of your own "
+        f"is named by its path, and `layerbench envs new {_file_name(name)}` writes one"
+    )
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"\W", "_", name)[:40] or "mine"
+
+
+def _load_file(reference: str) -> Loaded:
+    path_text, name = _split_path(reference)
+    path = file_of(reference)
+    # A file may be called as a module that is needed.
+    is_taken = path.stem in sys.modules or path.stem in sys.stdlib_module_names
+    module_name = f"environment_{path.stem}" if is_taken else path.stem
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    loader = spec.loader
+    # As for a script: what lies beside the file can be imported, and wins.
+    sys.path.insert(0, str(path.parent))
+    sys.modules[module_name] = module
+    _carefully(lambda: loader.exec_module(module), f"{path_text} cannot be imported")
+    found = _found_in(module, name, reference, default=path.stem)
+    return dataclasses.replace(found, file=path)
+
+
+def _found_in(module: ModuleType, name: str, reference: str, *, default: str) -> Loaded:
+    """Take a spec or class from a module by its name; by default ``SPEC``, or the only class."""
+    classes = {n: value for n, value in vars(module).items() if _is_env_of(value, module)}
+    by_name = name not in ("", _SPEC)
+    if name and not hasattr(module, name):
+        specs = [n for n, value in vars(module).items() if isinstance(value, EnvSpec)]
+        hint = nearest(name, sorted({*classes, *specs})) if classes or specs else "it has none"
+        raise UnknownEnvironmentError(f"{reference} has no environment named '{name}': {hint}")
+    if not name and not hasattr(module, _SPEC) and len(classes) != 1:
+        many = f"and {len(classes)} classes of a gymnasium.Env: name one, as in {reference}:NAME"
+        raise UnknownEnvironmentError(
+            f"{reference} has no SPEC {many if classes else 'and no class of a gymnasium.Env'}"
+        )
+    name = name or (_SPEC if hasattr(module, _SPEC) else next(iter(classes)))
+    value = getattr(module, name)
+    if not isinstance(value, EnvSpec) and callable(value):
+        value = EnvSpec(env=cast(Callable[..., Any], value))
+    return _checked(value, name if by_name else default, module.__name__)
+
+
+def _checked(spec: object, name: str, module: str) -> Loaded:
+    if not isinstance(spec, EnvSpec):
+        raise UserError(f"{name} is {spec!r:.80}, not a layerbench.EnvSpec")
+    return Loaded(spec, spec.name or name, module)
+
+
+def _is_env_of(value: object, module: ModuleType) -> bool:
+    # By name, as gymnasium takes a third of a second to import.
+    return (
+        inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and any(
+            f"{base.__module__}.{base.__name__}" == "gymnasium.core.Env" for base in value.mro()
+        )
+    )
+
+
+def _carefully(act: Callable[[], Any], failing: str) -> Any:  # noqa: ANN401 - as the call gives it
+    try:
+        return act()
+    except UserError:
+        raise
+    # Whatever a stranger's code raises, sys.exit() included.
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{failing}: {failures.one_line(error)}") from error
+
+
+def _split_path(reference: str) -> tuple[str, str]:
+    """Split the path of a file from the name in it."""
+    path, colon, name = reference.rpartition(":")
+    return (path, name) if colon and path.endswith(".py") else (reference, "")
+
+
+@functools.cache
+def _own_entry_points() -> Mapping[str, metadata.EntryPoint]:
+    # Of one distribution, since to read those of all takes a tenth of a second.
+    own = metadata.distribution(_OWN).entry_points.select(group=GROUP)
+    return {point.name: point for point in own}
