@@ -244,24 +244,25 @@ def make_env(name: str, *, max_turns: int | None = None, **options: object) -> "
     """Make an environment by the name that a user types, as ``gymnasium.make`` would.
 
     Args:
-        name: Name of the environment.
+        name: Its name, ``module:NAME`` or the path of a file, whose code runs in this process.
         max_turns: Actions after which an episode is truncated; None for the environment's own.
-        options: The environment's options; those not given have the defaults of its constructor.
+        options: The environment's options; those not given have their defaults.
 
     Raises:
         UserError: There is no such environment, or it cannot be made with these options.
     """
-    from layerbench.envs import failures, registry
+    from layerbench.envs import failures, references, registry
     from layerbench.errors import UserError
 
-    spec = registry.find(name)
+    loaded = references.load(name)
     try:
-        return registry.make(spec.gym_id, options, max_turns=max_turns or spec.max_turns)
+        given = {**loaded.spec.own_options(), **options}
+        return registry.make(name, given, max_turns=max_turns or loaded.spec.max_turns)
     except UserError:
         raise
     # Whatever its constructor raises for options that it does not take.
     except Exception as error:
-        raise UserError(f"{spec.name} cannot be made: {failures.one_line(error)}") from error
+        raise UserError(f"{loaded.name} cannot be made: {failures.one_line(error)}") from error
 
 
 def _execute(config: "RunConfig", *, out: _Path | None, fresh: bool, progress: bool) -> "RunRecord":

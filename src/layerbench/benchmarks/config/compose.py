@@ -168,11 +168,6 @@ def _text(value: object) -> str:
 @functools.lru_cache(maxsize=16)
 def _composed(preset: str, algorithm: str) -> Any:  # noqa: ANN401 - hydra's form
     register()
-<<<<<<< HEAD
     with hydra_initialised():
-        return OmegaConf.to_object(compose("run", overrides=list(settings)))
-=======
-    with initialize_config_module(CONF, version_base="1.3"):
         chosen = [f"preset={preset}", f"algorithm={algorithm}"]
         return OmegaConf.to_object(compose("run", overrides=chosen))
->>>>>>> 2bc205d (Find environments by name, module or file, and describe each by its SPEC)
