@@ -31,6 +31,8 @@ _PLAYED = "more would not be played in weeks"
 SEED = Range(0, 2**32 - 1)
 Seed = Annotated[int, SEED]
 
+Style = Literal["auto", "chat", "compact", "compact-webshop", "plain"]
+
 
 # The sections here are not frozen, unlike other types: ``runs/resolve.py`` fills in settings that
 # depend on others, and a sweep or a combination changes some of a composed run.
@@ -139,7 +141,7 @@ class AgentConfig:
             last 30 characters as an invalid action; an action that is not admissible is valid.
     """
 
-    style: Literal["auto", "chat", "compact", "compact-webshop", "plain"]
+    style: Style
     action_mode: ActionMode
     context_mode: ContextMode
     history: Annotated[int, Range(0, 10_000, because="no episode has so many turns")]

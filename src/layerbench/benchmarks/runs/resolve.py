@@ -1,10 +1,9 @@
 """Complete settings of a run: composed, filled in from earlier runs, and checked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from layerbench.agents import prompts
 from layerbench.agents.pretrained import fetched
 from layerbench.agents.types import ActionMode
 from layerbench.benchmarks.config import (
@@ -16,7 +15,7 @@ from layerbench.benchmarks.config import (
     unused,
     validate,
 )
-from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
+from layerbench.benchmarks.config.schema import ModelConfig, RunConfig, Style
 from layerbench.benchmarks.config.settings_file import settings_file
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import lineage
@@ -27,7 +26,7 @@ from layerbench.rl.lr_scales import parse_scales, spell_scales
 from layerbench.rl.selection import without_spaces
 
 # Each embedded model has the words of one style alone, whatever its environment's is.
-_EMBEDDED_STYLES = {
+_EMBEDDED_STYLES: Mapping[str, Style] = {
     "embedded": "compact",
     "embedded-webshop": "compact-webshop",
     "embedded-keydoor": "compact",
@@ -113,7 +112,7 @@ def resolve(config: RunConfig) -> RunConfig:
     """
     base = _resolve_model(config.model)
     if config.agent.style == "auto":
-        config.agent.style = prompts.CHAT
+        config.agent.style = "chat"
         # The compact styles ask for no form of an answer, which free text needs.
         if config.agent.action_mode is ActionMode.CHOOSE:
             config.agent.style = _EMBEDDED_STYLES.get(base, config.agent.style)
