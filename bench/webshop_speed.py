@@ -112,9 +112,7 @@ def start_times() -> dict[str, float]:
 def memory() -> dict[str, float]:
     """Play in many environments over worker processes, and measure their memory."""
     tasks = list_tasks(split="train", count=SLOTS, seed=1)
-    with EnvPool(
-        "webshop", {}, max_turns=15, num_slots=SLOTS, num_workers=WORKERS
-    ) as pool:
+    with EnvPool("webshop", {}, max_turns=15, num_slots=SLOTS, num_workers=WORKERS) as pool:
         live: dict[int, Any] = dict(pool.reset(dict(enumerate(tasks))))
         for _ in range(10):
             actions = {

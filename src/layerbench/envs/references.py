@@ -73,6 +73,9 @@ def is_file(reference: str) -> bool:
     [False, True, True, False]
     """
     path = _split_path(reference)[0]
+    # What a package is asked for may be a path as well: `textworld:./game.z8`.
+    if not path.endswith(".py") and path.partition(":")[0] in _own_entry_points():
+        return False
     return path.endswith(".py") or "/" in path or path.startswith((".", "~"))
 
 
@@ -129,8 +132,9 @@ def own_names() -> tuple[str, ...]:
 @functools.cache
 def own_specs() -> Mapping[str, EnvSpec]:
     """Import the specs of this package's own environments, by name."""
-    found = {name: point.load() for name, point in _own_entry_points().items()}
-    return {name: spec for name, spec in found.items() if isinstance(spec, EnvSpec)}
+    # The others, functions that find an environment of a package, are imported when they are used.
+    points = _own_entry_points().items()
+    return {name: point.load() for name, point in points if point.attr == _SPEC}
 
 
 def installed() -> Mapping[str, metadata.EntryPoint]:
