@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -96,7 +95,7 @@ def test_settings_that_no_run_can_have_are_a_failure(run: PlannedRun, tmp_path: 
 
 
 def test_the_child_ends_with_its_parent(run: PlannedRun) -> None:
-    settings = json.dumps([serialize.as_dict(run.config), run.config.run_root])
+    settings = serialize.pack(run.config)
     # A parent that dies as soon as it has started the run.
     parent = (
         "import subprocess, sys, os\n"

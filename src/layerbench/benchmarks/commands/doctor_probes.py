@@ -49,13 +49,17 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "completion": ("argcomplete",),
     "html": ("altair", "vl_convert"),
     "lora": ("peft",),
+    "mlflow": ("mlflow",),
     "openai": ("openai",),
     "pandas": ("pandas",),
     "ray": ("ray",),
     "smollm2": ("gguf",),
     "split": ("accelerate",),
     "submitit": ("hydra_plugins.hydra_submitit_launcher",),
+    "tensorboard": ("tensorboard",),
+    "trackio": ("trackio",),
     "vllm": ("vllm",),
+    "wandb": ("wandb",),
     "webshop": ("spacy",),
 }
 """Modules of each extra."""

@@ -5,7 +5,6 @@ The adapter to hydra. Settings that depend on earlier runs are filled in by ``ru
 
 import copy
 import functools
-import json
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -68,8 +67,7 @@ def defaults(env: str, *, preset: str, algorithm: str) -> dict[str, Any]:
 
 def to_hydra(config: RunConfig) -> list[str]:
     """Write settings as an override for the config ``JOB``: hexadecimal digits, without grammar."""
-    text = json.dumps([serialize.as_dict(config), config.run_root])
-    return [f"settings='{text.encode().hex()}'"]
+    return [f"settings='{serialize.pack(config).encode().hex()}'"]
 
 
 def from_hydra(composed: object) -> RunConfig:
@@ -78,10 +76,7 @@ def from_hydra(composed: object) -> RunConfig:
     Raises:
         SettingsError: They cannot be a run's.
     """
-    settings, run_root = json.loads(bytes.fromhex(cast(Any, composed).settings))
-    config = serialize.restore(settings)
-    config.run_root = run_root
-    return config
+    return serialize.unpack(bytes.fromhex(cast(Any, composed).settings).decode())
 
 
 def register() -> None:

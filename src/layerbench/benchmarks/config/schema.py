@@ -238,6 +238,8 @@ class RunConfig:
         seed: Seed of training: its list of tasks, its order and its sampling.
         preset: Name of the preset that gave the defaults.
         run_root: Folder that holds the run folders.
+        track: Trackers that the metrics are sent to as well: ``trackio``, ``wandb``,
+            ``tensorboard``, ``mlflow``; not recorded, since it changes nothing of the run.
         parts: Runs whose layers a combined model has; empty for every other run.
         read_from: Sources of the settings that were read from an earlier sweep.
     """
@@ -252,5 +254,6 @@ class RunConfig:
     seed: Seed
     preset: str
     run_root: str
+    track: list[str]
     parts: list[PartConfig]
     read_from: SourcesConfig

@@ -13,6 +13,7 @@ from layerbench.benchmarks.errors import SettingsError
 # What a record leaves out, with values that no replay depends on.
 _NOT_RECORDED: Mapping[str, Any] = {
     "run_root": "",
+    "track": [],
     "env": {"origin": ""},
     "model": {"concurrency": 1},
 }
@@ -21,7 +22,7 @@ _LONGEST_SHOWN = 200
 
 
 def as_dict(config: RunConfig) -> dict[str, Any]:
-    """Give what the run computes, without its folder's place and an endpoint's concurrency."""
+    """Give what the run computes, without its folder's place, trackers and concurrency."""
     settings = _everything(config)
     del settings["model"]["concurrency"]
     if not settings["env"]["origin"]:
@@ -90,6 +91,34 @@ def restore(settings: Mapping[str, Any]) -> RunConfig:
     return config
 
 
+def pack(config: RunConfig) -> str:
+    """Write all that another process needs to execute the run, as one line of text."""
+    return json.dumps([as_dict(config), config.run_root, config.track])
+
+
+def unpack(text: str) -> RunConfig:
+    """Read what ``pack`` wrote.
+
+    Raises:
+        SettingsError: The settings cannot be a run's.
+    """
+    settings, run_root, track = json.loads(text)
+    config = restore(settings)
+    config.run_root, config.track = run_root, track
+    return config
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give the settings of a record by full name, such as ``train.iterations``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(cast(Mapping[str, Any], value), f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
 def first_difference(here: object, there: object, name: str = "") -> str:
     """Name the first setting that differs, with both values; empty if none does."""
     if isinstance(here, dict) and isinstance(there, dict):
@@ -111,7 +140,7 @@ def _cut(text: str) -> str:
 
 def _everything(config: RunConfig) -> dict[str, Any]:
     settings: dict[str, Any] = dataclasses.asdict(sections.form_of(config))
-    del settings["run_root"]
+    del settings["run_root"], settings["track"]
     return settings
 
 

@@ -2,7 +2,7 @@
 
 import datetime
 
-from layerbench.benchmarks.config import endpoints
+from layerbench.benchmarks.config import endpoints, trackers
 from layerbench.benchmarks.config.schema import MOST_EVALUATED, RunConfig, TrainSettings
 from layerbench.benchmarks.errors import SettingsError
 
@@ -20,6 +20,7 @@ def check(config: RunConfig) -> None:
             would be right.
     """
     endpoints.check(config)
+    trackers.check(config.track)
     if not config.env.eval_splits:
         raise SettingsError("env.eval_splits is empty: name at least one split")
     # A record refuses two evaluations of one phase and split, but only after the run.

@@ -4,9 +4,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from layerbench.agents.pretrained import model_files
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.identity import MODEL_ORIGIN, beside_weights, origin_settings
 from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.run_record import RunRecord
@@ -114,7 +115,7 @@ def material_settings(record: RunRecord) -> dict[str, Any]:
 
     Settings that say where tasks or model lie have no value: what these are is compared instead.
     """
-    flat = _flatten(record.settings)
+    flat = serialize.flattened(record.settings)
     # Kept without a value: a record without them would be in another table than one with the
     # default.
     origin = [f"env.options.{option}" for option in origin_settings(record.env.name)]
@@ -144,16 +145,6 @@ def short_name(key: BoardKey) -> str:
     """Make a table's short name, 12 hexadecimal digits: equal for equal keys on every machine."""
     # By position: moving a field of ``BoardKey`` would rename every table.
     return _sha256(key.identity)[:12]
-
-
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(cast(Mapping[str, Any], value), f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def _sha256(value: object) -> str:

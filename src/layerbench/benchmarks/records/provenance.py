@@ -34,6 +34,9 @@ _PACKAGES = (
 )
 # What a wheel has as well; pages and documents are left out.
 _CODE_SUFFIXES = (".py", ".yaml", ".json", ".jinja", ".safetensors")
+TRACKER = "layerbench.benchmarks.trackers.process"
+"""Module of the processes of trackers, which are no part of a run."""
+
 _BYTES_PER_MB = 1_000_000
 _PACKAGE = Path(__file__).parents[2]
 
@@ -102,18 +105,23 @@ def platform_name() -> str:
 
 def memory_mb() -> float:
     """Sum the peak resident memory of this process and the present one of its workers, in MB."""
-    workers = 0
     # Not RUSAGE_CHILDREN, which has the largest of the children that ended, not a sum.
-    for child in psutil.Process().children(recursive=True):
-        try:
-            workers += child.memory_info().rss
-        except psutil.NoSuchProcess:
-            # It ended since it was listed.
-            continue
+    workers = sum(map(_resident, psutil.Process().children()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes.
     peak_bytes = peak if sys.platform == "darwin" else peak * 1024
     return round((peak_bytes + workers) / _BYTES_PER_MB, 1)
+
+
+def _resident(process: psutil.Process) -> int:
+    """Sum the resident memory of a process and those it started, but for trackers, in bytes."""
+    try:
+        if TRACKER in process.cmdline():
+            return 0
+        return process.memory_info().rss + sum(map(_resident, process.children()))
+    except psutil.NoSuchProcess:
+        # It ended since it was listed.
+        return 0
 
 
 def device_memory_mb(devices: Sequence[torch.device]) -> float | None:

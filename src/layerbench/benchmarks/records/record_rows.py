@@ -1,8 +1,9 @@
 """Records as flat rows, a row for each evaluation, for data frames."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.records import comparability
 from layerbench.benchmarks.records.discover import FoundRecord
 from layerbench.benchmarks.records.record_sections import Evaluation
@@ -16,7 +17,7 @@ def rows(run: FoundRecord) -> Iterator[dict[str, Any]]:
     Every row has the run's columns, and a column ``settings.NAME`` for every setting.
     """
     of_run = {"path": str(run.path), **_run(run.record)}
-    settings = dict(_flattened(run.record.settings, "settings."))
+    settings = serialize.flattened(run.record.settings, "settings.")
     for evaluation in run.record.evaluations:
         games = comparability.games_of(run.record, evaluation.split)
         yield {**of_run, "games": games, **_scores(evaluation), **settings}
@@ -65,11 +66,3 @@ def _scores(evaluation: Evaluation) -> dict[str, Any]:
         "tokens": evaluation.tokens,
         "seconds": evaluation.seconds,
     }
-
-
-def _flattened(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flattened(cast(Mapping[str, Any], value), f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

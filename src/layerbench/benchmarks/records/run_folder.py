@@ -100,6 +100,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def tracked(self) -> tuple[Path, ...]:
+        """Folders in which trackers keep what they were sent, beside the run's own files."""
+        return (self.path / "tensorboard", self.path / "wandb")
+
+    @property
     def held(self) -> bool:
         """Whether a process is at work in the folder now."""
         return run_lock.is_held(self._lock)
@@ -381,7 +386,8 @@ class RunFolder:
         vouching = [path for path in (self.config, self.state) if os.path.lexists(path)]
         if vouching and not os.path.lexists(self._deleting):
             vouching[0].replace(self._deleting)
-        for path in (self.evaluations.path, self.path / "checkpoints", *self._files):
+        kept = (self.evaluations.path, self.path / "checkpoints", *self.tracked)
+        for path in (*kept, *self._files):
             files.remove(path)
         self._delete_drafts()
 

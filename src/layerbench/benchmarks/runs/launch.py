@@ -14,6 +14,7 @@ from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import endpoint_run, prepare, training_run
 from layerbench.benchmarks.runs.console import ConsoleReporter, Reporter, SilentReporter
 from layerbench.benchmarks.runs.error_log import failure_log
+from layerbench.benchmarks.runs.tracked import tracked
 from layerbench.envs.contract import ContractError
 from layerbench.rl.distributed import ProcessGroup, connected
 
@@ -60,6 +61,8 @@ def launch(
         stack.enter_context(_failures_logged(folder, processes))
         reporter.say(f"run folder {folder.path}")
         _report_sources(config, reporter)
+        if processes.rank == 0:
+            reporter = stack.enter_context(tracked(reporter, config, folder))
         return execute(folder, reporter)
 
 

@@ -89,7 +89,7 @@ def _run_in_child(config: RunConfig, *, cwd: str) -> Outcome:
         assert child.stdout is not None
         # The pipe stays open until the child ends: if this process dies, the kernel closes it, and
         # the child ends itself.
-        child.stdin.write(json.dumps([serialize.as_dict(config), config.run_root]) + "\n")
+        child.stdin.write(f"{serialize.pack(config)}\n")
         child.stdin.flush()
         with child.stdin, child.stdout:
             answer = child.stdout.read()
@@ -137,14 +137,12 @@ def _end_with_parent() -> None:
 
 
 def _main() -> None:
-    settings, root = json.loads(sys.stdin.readline())
+    settings = sys.stdin.readline()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # The parent reads the outcome from stdout: what libraries print there goes to stderr.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    config = serialize.restore(settings)
-    config.run_root = root
-    outcome = _run(config)
+    outcome = _run(serialize.unpack(settings))
     with answer:
         answer.write(json.dumps([outcome.status, outcome.message]))
 

@@ -1,0 +1,1 @@
+"""Trackers of experiments: processes that a run's metrics are sent to as well."""
