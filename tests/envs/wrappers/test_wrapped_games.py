@@ -273,6 +273,31 @@ def test_games_of_textarena_take_their_own_arguments() -> None:
         make(spec, config="boxes=1")
 
 
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [
+        ("gymnasium", "FrozenLake-v1"),
+        ("minigrid", "BabyAI-GoToObjS4-v0"),
+        ("textarena", "Sokoban-v0"),
+    ],
+)
+def test_presets_for_small_models_make_chance_succeed_now_and_then(family: str, name: str) -> None:
+    spec = wrapper(family).spec(name)
+    settings = {key.removeprefix("env."): value for key, value in spec.presets["default"].items()}
+    num_turns = settings.pop("max_turns")
+    env = make(spec, **settings)
+    rng, won = random.Random(0), 0
+    for seed in range(300):
+        _, info = env.reset(seed=seed)
+        for _ in range(num_turns):
+            _, _, terminated, truncated, info = env.step(rng.choice(info["admissible_actions"]))
+            if terminated or truncated:
+                break
+        won += info["success"]
+    # Groups of equal returns teach nothing.
+    assert 0 < won < 240
+
+
 def test_the_bot_of_babyai_demonstrates() -> None:
     module = wrapper("minigrid")
     env = module.MiniGrid(level="BabyAI-GoToLocal-v0")

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import util
@@ -26,6 +26,7 @@ from layerbench.envs.turn_clock import TurnClock
 from layerbench.errors import UserError
 
 _PROBED_TURNS = 20
+_SMALL_PRESETS = ("default", "quick")
 SEEDS = 2**31
 """Seeds are taken modulo this: no generator of a wrapped package takes larger ones."""
 
@@ -168,6 +169,11 @@ def as_name(text: str) -> str:
     'gym:ALE.Pong.v5'
     """
     return re.sub(r"[^A-Za-z0-9_.:-]", ".", text)[:100]
+
+
+def for_small_models(settings: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Give the presets that train the embedded model these settings."""
+    return dict.fromkeys(_SMALL_PRESETS, settings)
 
 
 def with_one_task(spec: EnvSpec) -> EnvSpec:

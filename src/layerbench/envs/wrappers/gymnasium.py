@@ -18,6 +18,7 @@ from layerbench.envs.wrappers.game import (
     Game,
     Moment,
     as_name,
+    for_small_models,
     ignores_its_seed,
     options_of,
     with_one_task,
@@ -43,6 +44,8 @@ _ACTIONS: Mapping[str, Sequence[str]] = {
 }
 # Where the environment names no return that solves it.
 _SUCCESS_AT = {"CliffWalking": -99.0, "CliffWalkingSlippery": -99.0}
+# With ice that is not slippery: chance alone reaches the goal in one of 60 episodes.
+_SMALL = {"FrozenLake-v1": {"env.config": "is_slippery=false", "env.max_turns": 20}}
 _PLAYS = {
     "Acrobot": "swing two joints up",
     "Blackjack": "draw cards against a dealer",
@@ -242,6 +245,7 @@ def spec(argument: str) -> EnvSpec:
         max_turns=found.max_episode_steps or _DEFAULT_TURNS,
         rules=_rules(found),
         settings=free_text,
+        presets=for_small_models(_SMALL[found.id]) if found.id in _SMALL else {},
     )
     return with_one_task(described) if is_one else described
 

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -16,6 +16,7 @@ from layerbench.envs.wrappers.game import (
     Family,
     Game,
     Moment,
+    for_small_models,
     ignores_its_seed,
     imported,
     silence,
@@ -46,6 +47,17 @@ _MAX_SEARCHES = 5_000
 
 _DOOR_STATES = ("open", "closed", "locked")
 _NOTHING = ("unseen", "empty", "floor", "wall")
+
+
+# Levels of one room, and the turns in which a small model can learn them.
+_ONE_ROOM = {
+    "BabyAI-GoToLocal-v0": 20,
+    "BabyAI-GoToLocalS5N2-v0": 15,
+    "BabyAI-GoToObj-v0": 20,
+    "BabyAI-GoToObjS4-v0": 15,
+    "BabyAI-GoToRedBallGrey-v0": 20,
+    "BabyAI-GoToRedBallNoDists-v0": 20,
+}
 
 
 class MiniGrid(Game):
@@ -249,9 +261,17 @@ def spec(argument: str) -> EnvSpec:
             "forward, pick up what is 1 ahead, drop what you carry there, and toggle doors and "
             "boxes that are 1 ahead."
         ),
+        presets=_presets(argument),
     )
     level = MiniGrid(level=argument)
     return with_one_task(described) if ignores_its_seed(level) else described
+
+
+def _presets(level: str) -> Mapping[str, Mapping[str, Any]]:
+    if level not in _ONE_ROOM:
+        return {}
+    small = {"env.max_turns": _ONE_ROOM[level], "env.reward": "success", "env.walls": False}
+    return for_small_models(small)
 
 
 def listing() -> Iterable[tuple[str, str]]:

@@ -14,6 +14,7 @@ from layerbench.envs.wrappers.game import (
     Game,
     Moment,
     OwnRandom,
+    for_small_models,
     imported,
     options_of,
     silence,
@@ -176,6 +177,15 @@ _FAMILIES = {
     "TowerOfHanoi": _Family("move a tower of disks", 14, _disks, is_one=True),
 }
 
+# One box in a small room; no model of a few layers reads whole boards of three.
+_SMALL = {
+    "Sokoban-v0": {
+        "env.bare": True,
+        "env.config": "num_boxes=1,dim_room=[5,5]",
+        "env.max_turns": 8,
+        "env.reward": "success",
+    }
+}
 _LOADS = "it downloads a list of words"
 _REFUSED = {
     "BabyAiText": "it needs packages that cannot be installed: play minigrid:BabyAI-... instead",
@@ -375,6 +385,7 @@ def spec(argument: str) -> EnvSpec:
         max_turns=family.turns,
         rules=f"You play a game by its rules, which you are told: {family.plays}.",
         settings=reward | free_text,
+        presets=for_small_models(_SMALL[argument]) if argument in _SMALL else {},
     )
     if family.is_one:
         return with_one_task(described)
