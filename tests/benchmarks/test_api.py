@@ -26,6 +26,7 @@ from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import resolve
 from layerbench.envs.contract import ContractError
+from layerbench.envs.spec import GENERIC_RULES
 from layerbench.errors import UserError
 from layerbench.rl import trainer
 from tests.support import saved_model, sweep_example
@@ -34,6 +35,10 @@ PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text()
 
 _OPTIONS = "settings=None, config=None, out=None, fresh=False, progress=True"
 SURFACE = {
+    "EnvSpec": "(*, env, name='', version=0, max_turns=30, counts_turns=False, rules=RULES, "
+    "splits=..., tasks='', train_split='train', eval_splits=..., options=None, arguments=..., "
+    "success_at=None, settings=..., presets=..., package='', gym_id='', source='', "
+    "origin_options=..., standard_place=...)",
     "Task": "(task_id, options=..., seed=0)",
     "Trainer": "(model, play, *, tasks, selection, settings, algorithm, seed, run_dir, "
     "processes=..., not_past=None)",
@@ -50,8 +55,8 @@ SURFACE = {
 
 WINS = {"none": 10, "full": 40, "1": 30, "2": 12}
 
-# Offered once environments are made by kit.
-RESERVED = {"EnvSpec", "check_environment"}
+# Offered once environments can be checked.
+RESERVED = {"check_environment"}
 
 
 def signature(offered: Callable[..., object]) -> str:
@@ -66,7 +71,7 @@ def signature(offered: Callable[..., object]) -> str:
     found = inspect.signature(offered)
     parameters = [plain(parameter) for parameter in found.parameters.values()]
     shown = found.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
-    return str(shown).replace("=Ellipsis", "=...")
+    return str(shown).replace("=Ellipsis", "=...").replace(repr(GENERIC_RULES), "RULES")
 
 
 def test_names_and_signatures_are_those_that_programs_rely_on() -> None:
