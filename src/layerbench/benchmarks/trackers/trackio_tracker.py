@@ -7,6 +7,11 @@ from typing import Any
 
 from layerbench.benchmarks.trackers.types import PROJECT, TrackedRun
 
+_IS_LOCAL = not any(map(os.environ.get, ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")))
+if _IS_LOCAL:
+    # Read when it is first imported: it would ask the Hub whose token there is.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
 _trackio: Any = importlib.import_module("trackio")
 _store: Any = importlib.import_module("trackio.sqlite_storage").SQLiteStorage
 
@@ -39,8 +44,7 @@ class TrackioTracker:
     def finish(self, *, finished: bool) -> None:
         self._run.finish()
         # It raises nothing itself, whatever was lost.
-        is_local = not any(map(os.environ.get, ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")))
-        if is_local and self._stored() != self._last:
+        if _IS_LOCAL and self._stored() != self._last:
             raise OSError("its store does not have all that was logged")
 
     def _stored(self) -> dict[str, int]:
