@@ -20,7 +20,7 @@ TAKES_SETTINGS = False
 
 SHELLS = ("bash", "zsh", "fish")
 
-_FILES = {"env": "env", "preset": "preset", "algorithm": "algorithm"}
+_FILES = {"preset": "preset", "algorithm": "algorithm"}
 """Folders in ``conf/`` whose files are the choices of an argument."""
 
 
@@ -83,8 +83,19 @@ def complete(parser: argparse.ArgumentParser, commands: Sequence[argparse.Argume
 def _offer_choices(command: argparse.ArgumentParser) -> None:
     for action in command._actions:  # pyright: ignore[reportPrivateUsage]
         folder = _FILES.get(action.dest)
-        if folder is not None and command.prog.split()[-1] != "pretrain":
+        if folder is not None:
             action.choices = _file_names(folder)
+        elif action.dest == "env" and command.prog.split()[-1] != "pretrain":
+            setattr(action, "completer", _environments)  # noqa: B010 - it is argcomplete's
+
+
+def _environments(prefix: str, **_: object) -> list[str]:
+    """List environments by name, and files that may have one."""
+    from argcomplete.completers import FilesCompleter
+
+    from layerbench.envs import references
+
+    return [*sorted(references.installed()), *FilesCompleter(["py"])(prefix)]
 
 
 def _file_names(folder: str) -> list[str]:

@@ -1,31 +1,79 @@
-"""``layerbench envs``: the list of environments."""
+"""``layerbench envs``: which environments there are, a new one, and whether one is sound."""
 
 import argparse
+from pathlib import Path
 
 from layerbench.benchmarks.commands.parser import DONE
 
 NAME = "envs"
-SUMMARY = "list the environments"
+SUMMARY = "list the environments, write a new one, or check one"
 EXAMPLES = """
-  layerbench envs"""
-TAKES_SETTINGS = False
+  layerbench envs
+  layerbench envs new my_env              # writes my_env.py, which runs as it is
+  layerbench envs new my_env --package    # a folder that pip can install, with tests
+  layerbench run ./my_env.py --layer 3"""
+TAKES_SETTINGS = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare no arguments."""
+    """Declare what is to be done."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    new = actions.add_parser("new", help="write an environment to start from")
+    new.add_argument("name", metavar="NAME", help="in small letters, such as my_env")
+    new.add_argument("--package", action="store_true", help="a folder that pip can install")
 
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
-    """Print a line for each environment."""
-    from layerbench.benchmarks.records import fitting
-    from layerbench.benchmarks.runs import resolve
-    from layerbench.envs import references, registry
+    """List, write or check."""
+    from layerbench.benchmarks.errors import SettingsError
 
-    for name, found in [(name, registry.find(name)) for name in references.own_names()]:
-        env = resolve.load(name).env
-        fitting.show(
-            f"{name:10}{found.gym_id:26}{found.max_turns:3} turns  "
-            f"trained on {env.train_split}, scored on {', '.join(env.eval_splits)}",
-            indent=10,
-        )
+    if settings:
+        raise SettingsError(f"expected no settings, got '{settings[0]}'")
+    return _new(args.name, is_package=args.package) if args.action == "new" else _list()
+
+
+def _list() -> int:
+    from layerbench.benchmarks.records import fitting
+    from layerbench.envs import references
+
+    for name in sorted(references.installed()):
+        fitting.show(f"{name:10} {_line(name)}", indent=11)
+    fitting.show(
+        "One of your own: `layerbench envs new my_env`, then `layerbench run ./my_env.py --layer 3`"
+    )
+    return DONE
+
+
+def _line(name: str) -> str:
+    from layerbench.benchmarks.runs import resolve
+    from layerbench.envs import registry
+    from layerbench.errors import UserError
+
+    try:
+        found, env = registry.find(name), resolve.load(name).env
+    except UserError as error:
+        return f"cannot be used: {error}"
+    return (
+        f"{found.gym_id:25} {env.max_turns:3} turns  trained on {env.train_split}, scored on "
+        f"{', '.join(env.eval_splits)}"
+    )
+
+
+def _new(name: str, *, is_package: bool) -> int:
+    from layerbench.benchmarks.records import fitting
+    from layerbench.envs import scaffold
+
+    if is_package:
+        path = scaffold.write_package(name, Path())
+        run_as, steps = name, [f"pip install -e {path}"]
+    else:
+        path = scaffold.write_file(name, Path())
+        run_as, steps = f"./{path}", list[str]()
+    fitting.show(f"wrote {path}; next:")
+    for step in (
+        *steps,
+        f"layerbench play {run_as}",
+        f"layerbench run {run_as} --layer 3 --preset quick",
+    ):
+        fitting.show(f"  {step}", indent=4)
     return DONE
