@@ -35,5 +35,9 @@ SPEC = EnvSpec(
     max_turns=1,
     rules="Answer with the number alone.",
     # No actions are listed, so the model writes its answer.
-    settings={"agent.action_mode": "generate", "agent.context_mode": "window"},
+    settings={
+        "agent.action_mode": "generate",
+        "agent.context_mode": "window",
+        "agent.max_response_tokens": 64,
+    },
 )

@@ -36,5 +36,9 @@ SPEC = EnvSpec(
         "Work out a product. The action `calculate 12 * 34` calls a calculator, whose result you "
         "are told; the action `answer 408` ends the episode."
     ),
-    settings={"agent.action_mode": "generate", "agent.context_mode": "window"},
+    settings={
+        "agent.action_mode": "generate",
+        "agent.context_mode": "window",
+        "agent.max_response_tokens": 64,
+    },
 )

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from layerbench.benchmarks.config import endpoints
-from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.selected_layers import recorded_name, selection_of
 from layerbench.benchmarks.records import provenance
 from layerbench.benchmarks.records.record_sections import CodeRecord, EnvRecord, SelectionRecord
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
-from layerbench.benchmarks.verify.tasks_here import is_of_files
+from layerbench.benchmarks.verify.tasks_here import identify_allowed, is_of_files
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import TaskSource
@@ -49,7 +48,7 @@ def _environment(submission: Submission) -> Iterator[Remark]:
         if env.source != TaskSource(kind, by_split=env.splits_sha256).name:
             yield Wrong(f"env.source is {env.source!r}, env.splits_sha256 makes it another")
     try:
-        identity = identify(config)
+        identity = identify_allowed(config)
     except (ValueError, TypeError, OSError):
         yield Unchecked(f"source of the tasks: {submission.obstacle}")
         return

@@ -6,6 +6,7 @@ from typing import Any
 
 from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.schema import EnvConfig
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records.record_sections import EnvRecord
 from layerbench.envs import registry, typed
 from layerbench.envs.registry import EnvIdentity, UnknownEnvironmentError
@@ -33,9 +34,20 @@ def located(env: EnvRecord, config: EnvConfig) -> tuple[EnvConfig, str]:
     return config, stated
 
 
+def identify_allowed(config: EnvConfig) -> EnvIdentity:
+    """Identify the environment of a record, unless its code was never named on this machine.
+
+    Raises:
+        UserError: It was not, or the environment or its files are missing.
+    """
+    if stranger := typed.obstacle(config.reference):
+        raise SettingsError(f"{stranger}: its episodes could not be replayed")
+    return identify(config)
+
+
 def _is_here(config: EnvConfig) -> bool:
     try:
-        identify(config)
+        identify_allowed(config)
     except (ValueError, TypeError, OSError):
         return False
     return True
@@ -43,10 +55,8 @@ def _is_here(config: EnvConfig) -> bool:
 
 def obstacle(env: EnvRecord, config: EnvConfig) -> str:
     """Say why the episodes of a record could not be replayed here; empty where they can."""
-    if stranger := typed.obstacle(config.reference):
-        return f"{stranger}: its episodes could not be replayed"
     try:
-        identity = identify(config)
+        identity = identify_allowed(config)
     except UnknownEnvironmentError:
         package = f" of package {env.package} {env.package_version}" if env.package else ""
         return (
