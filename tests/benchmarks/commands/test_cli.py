@@ -75,7 +75,11 @@ def status(argv: list[str]) -> int:
         (["sweep", "keydoor", "--dry-rum"], "no option --dry-rum: did you mean '--dry-run'?"),
         (["combine"], "the following arguments are required: RUN"),
         (["combine", "a", "b", "--seed"], "no option --seed: "),
-        (["envs", "keydoor"], "expected no more arguments, got 'keydoor'"),
+        (["envs", "keydoor"], "'keydoor'"),
+        (
+            ["envs", "list", "textword"],
+            "no family of environments named 'textword': did you mean 'textworld'?",
+        ),
         (["play", "keydoor", "--split", "dev"], "keydoor has no split 'dev'"),
         (["play", "keydoor", "--task", "0"], "--task must be at least 1, got 0"),
         (["play", "keydoor", "--task", "99", "env.num_keys=1"], "has 48 rooms"),
@@ -136,11 +140,19 @@ def test_every_help_has_examples(command: list[str], capsys: pytest.CaptureFixtu
 
 def test_envs_lists_environments_with_their_splits(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["envs"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "alfworld  layerbench/ALFWorld-v0     50 turns  trained on train, scored on seen, unseen",
-        "keydoor   layerbench/KeyDoor-v0      10 turns  trained on train, scored on test",
-        "webshop   layerbench/WebShop-v0      15 turns  trained on train, scored on test",
+    own, _, elsewhere = capsys.readouterr().out.partition("Of other packages; ")
+    assert own.splitlines() == [
+        "alfworld   layerbench/ALFWorld-v0     20 turns  trained on train, scored on seen, unseen",
+        "keydoor    layerbench/KeyDoor-v0      10 turns  trained on train, scored on test",
+        "webshop    layerbench/WebShop-v0      10 turns  trained on train, scored on test",
     ]
+    assert "\ntextworld:coin-collector  text adventures of TextWorld" in elsewhere
+    assert "`layerbench envs new my_env`" in elsewhere
+
+
+def test_envs_lists_what_a_package_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["envs", "list", "textworld"]) == 0
+    assert "textworld:cooking  Gather the ingredients" in capsys.readouterr().out
 
 
 def test_run_takes_options_and_settings_in_any_order(

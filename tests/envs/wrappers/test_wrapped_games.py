@@ -1,8 +1,10 @@
 """Games of other packages keep to the contract; each family is played by its real package."""
 
+import dataclasses
 import pkgutil
 import random
 import shutil
+import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import import_module, util
 from pathlib import Path
@@ -15,6 +17,7 @@ from gymnasium.error import ResetNeeded
 from layerbench.envs import contract
 from layerbench.envs.spec import EnvSpec
 from layerbench.envs.types import Observation, StepResult, Task, TaskStart
+from layerbench.envs.wrappers import families
 from layerbench.errors import UserError
 
 JAVA = ("scienceworld", "textworld_express")
@@ -154,6 +157,27 @@ def test_an_unknown_name_is_refused_with_the_nearest(family: str) -> None:
     name = GAMES[family][0]
     with pytest.raises(UserError, match=f"did you mean '{name}'"):
         wrapper(family).spec(f"{name[:-1]}~")
+
+
+def test_every_family_is_an_entry_point_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    points = project["entry-points"]["layerbench.environments"]
+    for name in families.names():
+        module = families.find(name)
+        assert points.pop(name) == f"{module.__name__}:spec"
+        extra = module.FAMILY.extra
+        assert not extra or extra in project["optional-dependencies"]
+    assert not [name for name, value in points.items() if "wrappers" in value]
+
+
+def test_what_is_missing_is_said_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = families.find("textworld-express").FAMILY
+    nowhere = dataclasses.replace(family, module="no_such_package")
+    assert nowhere.missing() == "pip install 'layerbench[textworld-express]'"
+    monkeypatch.setenv("PATH", "")
+    here = dataclasses.replace(family, module="gymnasium")
+    assert here.missing().startswith("for Java, install a runtime")
+    assert not families.find("gym").FAMILY.missing()
 
 
 @pytest.mark.parametrize("family", GAMES)

@@ -9,6 +9,7 @@ NAME = "envs"
 SUMMARY = "list the environments, write a new one, or check one"
 EXAMPLES = """
   layerbench envs
+  layerbench envs list minigrid           # all that there is of a package
   layerbench envs new my_env              # writes my_env.py, which runs as it is
   layerbench envs new my_env --package    # a folder that pip can install, with tests
   layerbench run ./my_env.py --layer 3"""
@@ -18,6 +19,8 @@ TAKES_SETTINGS = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what is to be done."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    all_of = actions.add_parser("list", help="list the environments of a package")
+    all_of.add_argument("family", metavar="FAMILY", help="such as minigrid")
     new = actions.add_parser("new", help="write an environment to start from")
     new.add_argument("name", metavar="NAME", help="in small letters, such as my_env")
     new.add_argument("--package", action="store_true", help="a folder that pip can install")
@@ -29,18 +32,39 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
 
     if settings:
         raise SettingsError(f"expected no settings, got '{settings[0]}'")
-    return _new(args.name, is_package=args.package) if args.action == "new" else _list()
+    if args.action == "new":
+        return _new(args.name, is_package=args.package)
+    return _list_family(args.family) if args.action == "list" else _list()
 
 
 def _list() -> int:
     from layerbench.benchmarks.records import fitting
     from layerbench.envs import references
+    from layerbench.envs.wrappers import families
 
-    for name in sorted(references.installed()):
+    elsewhere = families.names()
+    for name in sorted(references.installed().keys() - elsewhere):
         fitting.show(f"{name:10} {_line(name)}", indent=11)
+    fitting.show("Of other packages; `layerbench envs list FAMILY` lists all of one:")
+    for name in elsewhere:
+        family = families.find(name).FAMILY
+        lacking = f"; needs: {family.missing()}" if family.missing() else ""
+        fitting.show(f"{name}:{family.example}  {family.about}{lacking}", indent=4)
     fitting.show(
         "One of your own: `layerbench envs new my_env`, then `layerbench run ./my_env.py --layer 3`"
     )
+    return DONE
+
+
+def _list_family(name: str) -> int:
+    from layerbench.benchmarks.records import fitting
+    from layerbench.envs.wrappers import families
+
+    module = families.find(name)
+    for argument, about in module.listing():
+        fitting.show(f"{name}:{argument}  {about}", indent=4)
+    if module.FAMILY.missing():
+        fitting.show(f"These need: {module.FAMILY.missing()}")
     return DONE
 
 
