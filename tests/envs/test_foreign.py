@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from layerbench.envs import references, registry
-from layerbench.envs.check import check_play
+from layerbench.envs.checks.brief import check_play
 from layerbench.envs.contract import ContractError
 from layerbench.envs.session import Session
 from layerbench.envs.types import Task
@@ -113,7 +113,7 @@ def test_a_sound_environment_is_asked_and_played(
     own = registry.list_tasks(registry.find("keydoor"), split="test", count=4, seed=0, options={})
     assert tasks == own
     assert registry.describe(env, {}).source.startswith("foreign-")
-    check_play(env, {}, tasks[:2], max_turns=5, timeout_s=20.0)
+    check_play(env, {}, {"test": tasks}, max_turns=5, timeout_s=20.0)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_what_does_not_repeat_itself_is_refused_before_a_run(
 ) -> None:
     break_it(monkeypatch, fault)
     with pytest.raises(ContractError) as refused:
-        check_play(registry.find(foreign().ENV), {}, [TASK], max_turns=5, timeout_s=20.0)
+        check_play(registry.find(foreign().ENV), {}, {"test": [TASK]}, max_turns=5, timeout_s=20.0)
     assert says in str(refused.value)
     assert "foreign, task 'tin/tin/pine', " in str(refused.value)
 
@@ -187,4 +187,4 @@ def test_what_does_not_repeat_itself_is_refused_before_a_run(
 def test_the_environments_of_this_package_pass(name: str) -> None:
     env = registry.find(name)
     tasks = registry.list_tasks(env, split="train", count=2, seed=0, options=env.options)
-    check_play(env, env.options, tasks, max_turns=5, timeout_s=20.0)
+    check_play(env, env.options, {"train": tasks}, max_turns=5, timeout_s=20.0)

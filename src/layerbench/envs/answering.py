@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from layerbench.envs import registry
+from layerbench.envs.checks import inspection
 from layerbench.errors import UserError
 
 PARENT_CHECK_S = 1.0
@@ -20,7 +21,9 @@ PARENT_CHECK_S = 1.0
 def _answer(question: dict[str, Any]) -> dict[str, Any]:
     reference, what, arguments = (question[name] for name in ("reference", "what", "arguments"))
     try:
-        return {"value": registry.answer_here(reference, what, arguments)}
+        return {
+            "value": registry.answer_here(reference, what, arguments, further=inspection.QUESTIONS)
+        }
     except UserError as error:
         return {"refused": " ".join(str(error).split())}
 

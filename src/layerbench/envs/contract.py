@@ -6,6 +6,7 @@ run, with a line that names the environment, the task, the turn, the field and i
 
 import difflib
 import functools
+import inspect
 import json
 import pickle
 import reprlib
@@ -71,6 +72,30 @@ def shown(value: object) -> str:
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _MAX_CHARS
+
+
+def check_methods(made: object, *, env: str) -> None:
+    """Check that reset and step take what they are called with.
+
+    Raises:
+        ContractError: They do not; the message has the signature that is right.
+    """
+    place = Place(env)
+    forms: Mapping[str, tuple[tuple[str, ...], dict[str, object], str]] = {
+        "reset": ((), {"seed": 0, "options": {}}, "reset(self, *, seed=None, options=None)"),
+        "step": (("look",), {}, "step(self, action)"),
+    }
+    for name, (positional, named, form) in forms.items():
+        method = getattr(made, name)
+        try:
+            signature = inspect.signature(method)
+        # Of a method that is not written in Python.
+        except (TypeError, ValueError):
+            continue
+        try:
+            signature.bind(*positional, **named)
+        except TypeError as error:
+            place.refuse(f"{name}{signature} cannot be called ({error}): write it as {form}")
 
 
 def start_of(returned: object, task: Task, *, env: str) -> TaskStart:

@@ -19,6 +19,13 @@ def one_line(error: BaseException) -> str:
     return message.encode("utf-8", "backslashreplace").decode() + place
 
 
+def is_raised_by(error: BaseException, module: str) -> bool:
+    """Tell whether an error was raised by a module of that name, or one in that package."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    name = str(frames[-1].f_globals.get("__name__", "")) if frames else ""
+    return name == module or name.startswith(f"{module}.")
+
+
 def trace(error: BaseException) -> str:
     """Write an error's traceback, or the end of a long one."""
     try:

@@ -11,7 +11,8 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,7 @@ Such a function is called with what stands after the colon: ``textarena:Sokoban-
 
 _SPEC = "SPEC"
 _OWN = "layerbench"
+_GIVEN: dict[str, "Loaded"] = {}
 
 
 class UnknownEnvironmentError(UserError):
@@ -124,6 +126,28 @@ def check_exists(reference: str) -> None:
         )
 
 
+@contextmanager
+def given(env: EnvSpec | Callable[..., Any]) -> Generator[str]:
+    """Give a reference to a spec or class of this process, which holds within the block.
+
+    Such an environment is played here: no other process could import it.
+    """
+    spec = env if isinstance(env, EnvSpec) else EnvSpec(env=env)
+    made_by = spec.callable_of("env")
+    name = spec.name or re.sub(r"\W", "_", getattr(made_by, "__name__", "")) or "given"
+    reference = f"given:{len(_GIVEN)}:{name}"
+    _GIVEN[reference] = Loaded(spec, name, getattr(made_by, "__module__", ""))
+    try:
+        yield reference
+    finally:
+        del _GIVEN[reference]
+
+
+def is_given(reference: str) -> bool:
+    """Tell whether a reference is to a spec or class of this process."""
+    return reference in _GIVEN
+
+
 def own_names() -> tuple[str, ...]:
     """List the environments that are part of this package."""
     return tuple(sorted(own_specs()))
@@ -161,6 +185,8 @@ def load(reference: str) -> Loaded:
     Raises:
         UserError: There is nothing of that name, or it is no environment.
     """
+    if reference in _GIVEN:
+        return _GIVEN[reference]
     if reference in own_specs():
         return _checked(own_specs()[reference], reference, _own_entry_points()[reference].module)
     return _load_again(reference)
@@ -267,8 +293,11 @@ def _is_env_of(value: object, module: ModuleType) -> bool:
 def _carefully(act: Callable[[], Any], failing: str) -> Any:  # noqa: ANN401 - as the call gives it
     try:
         return act()
-    except UserError:
+    except UnknownEnvironmentError:
         raise
+    # Such as that of a SPEC with a wrong field.
+    except UserError as error:
+        raise UserError(f"{failing}: {error}") from error
     # Whatever a stranger's code raises, sys.exit() included.
     except (Exception, SystemExit) as error:
         raise UserError(f"{failing}: {failures.one_line(error)}") from error

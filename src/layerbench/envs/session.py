@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from layerbench.envs import contract, references, registry
+from layerbench.envs import contract, failures, references, registry
 from layerbench.envs.types import StepResult, Task, TaskStart
 
 
@@ -56,8 +56,16 @@ class Session:
         # Stays False if the step fails, as above.
         self._playing = False
         self._turns += 1
-        returned: object = self._env.step(action)
         place = contract.Place(self._name, self._task_id, self._turns, action)
+        try:
+            returned: object = self._env.step(action)
+        except (TypeError, ValueError) as error:
+            # Its wrappers take what a step returned apart, before anything can be checked here.
+            if failures.is_raised_by(error, "gymnasium.wrappers"):
+                place.refuse(
+                    f"step returned no observation, reward, terminated, truncated, info: {error}"
+                )
+            raise
         result = contract.result_of(returned, place, success_at=self._success_at, total=self._total)
         self._total += result.reward
         self._playing = not (result.terminated or result.truncated)

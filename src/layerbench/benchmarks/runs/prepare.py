@@ -25,7 +25,7 @@ from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.records.run_record import BASE_SELECTION
 from layerbench.benchmarks.runs import vocabulary
 from layerbench.envs import registry
-from layerbench.envs.check import check_play
+from layerbench.envs.checks.brief import check_play
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
 from layerbench.rl.layers import decoder_blocks
@@ -138,8 +138,14 @@ def list_tasks(
             seed=config.seed,
             settings=f"env.train_split={env.train_split} and train.tasks",
         )
-    first = [tasks[0] for tasks in (*eval_tasks.values(), train_tasks) if tasks]
-    check_play(found, env.options, first, max_turns=env.max_turns, timeout_s=env.timeout_s)
+    check_play(
+        found,
+        env.options,
+        eval_tasks | ({env.train_split: train_tasks} if train_tasks else {}),
+        max_turns=env.max_turns,
+        timeout_s=env.timeout_s,
+        chooses=config.agent.action_mode is ActionMode.CHOOSE,
+    )
     return identify(env), eval_tasks, train_tasks
 
 

@@ -1,0 +1,136 @@
+"""Episodes of a random player: what they are paid, and how they end."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from layerbench.envs.checks.findings import Finding, Verdict
+from layerbench.envs.checks.player import is_over, random_action
+from layerbench.envs.pool import EnvPool
+from layerbench.envs.types import EpisodeFailure, StepResult, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """An episode.
+
+    Attributes:
+        turns: Number of actions.
+        total: Sum of the rewards.
+        success: Whether it ended as a success.
+        truncated: Whether it was cut off.
+        error: How it failed; empty if it did not.
+    """
+
+    turns: int
+    total: float
+    success: bool
+    truncated: bool
+    error: str = ""
+
+
+def play(pool: EnvPool, tasks: Sequence[Task], *, count: int) -> list[Played]:
+    """Play episodes by random actions, one task after another and again, all slots at once.
+
+    Args:
+        pool: A pool of the environment.
+        tasks: The tasks.
+        count: Number of episodes.
+    """
+    episodes: list[Played] = []
+    for first in range(0, count, pool.num_slots):
+        numbers = range(first, min(first + pool.num_slots, count))
+        episodes += _play_together(pool, [(n, tasks[n % len(tasks)]) for n in numbers])
+    return episodes
+
+
+def check_rewards(episodes: Sequence[Played]) -> Finding:
+    """Compare what wins and losses were paid."""
+    name = "reward and success"
+    wins = [episode.total for episode in episodes if episode.success and not episode.error]
+    losses = [e.total for e in episodes if not e.success and not e.error]
+    seen = f"{len(wins)} wins{_mean(wins)}, {len(losses)} losses{_mean(losses)} by chance"
+    if wins and losses and max(wins) <= min(losses):
+        return Finding(
+            name,
+            Verdict.FAILS,
+            f"{seen}: no success is paid more than a failure, so that nothing could be learned: "
+            "give a higher reward where info['success'] is True",
+        )
+    if wins and not losses and not any(wins):
+        return Finding(
+            name, Verdict.REMARK, f"{seen}: no success is paid anything (the reward is always 0)"
+        )
+    if wins and losses and min(wins) < max(losses):
+        return Finding(
+            name,
+            Verdict.REMARK,
+            f"{seen}: a success was paid {min(wins):.3g}, a failure {max(losses):.3g}",
+        )
+    if not wins:
+        paid = "" if any(losses) else ": no reward was seen"
+        return Finding(name, Verdict.REMARK, f"{seen}{paid}")
+    return Finding(name, Verdict.HOLDS, seen)
+
+
+def check_ends(episodes: Sequence[Played], *, max_turns: int) -> Finding:
+    """Say how episodes end; one that fails by itself is a fault."""
+    name = "episodes"
+    failed = [episode.error for episode in episodes if episode.error]
+    if failed:
+        return Finding(
+            name,
+            Verdict.FAILS,
+            f"{len(failed)} of {len(episodes)} episodes failed: {failed[0]}",
+        )
+    cut = sum(episode.truncated for episode in episodes)
+    turns = [episode.turns for episode in episodes]
+    return Finding(
+        name,
+        Verdict.HOLDS,
+        f"{len(episodes)} played by chance, {fmean(turns):.1f} turns in the mean, {max(turns)} at "
+        f"most; {cut} truncated (the limit is {max_turns} turns)",
+    )
+
+
+def check_reachable(episodes: Sequence[Played]) -> Finding:
+    """Say whether a random player had any success; it is a fault if not."""
+    wins = sum(episode.success for episode in episodes)
+    share = f"{wins} of {len(episodes)} episodes by random actions are successes"
+    if wins:
+        return Finding("random player", Verdict.HOLDS, f"{share} ({wins / len(episodes):.1%})")
+    return Finding(
+        "random player",
+        Verdict.FAILS,
+        f"{share}: a model that begins at random would have nothing to learn from",
+    )
+
+
+def _play_together(pool: EnvPool, tasks: Sequence[tuple[int, Task]]) -> list[Played]:
+    outcomes: dict[int, Any] = dict(pool.reset({slot: t for slot, (_, t) in enumerate(tasks)}))
+    chances = [random.Random(number) for number, _ in tasks]
+    turns, totals = [0] * len(tasks), [0.0] * len(tasks)
+    played: dict[int, Played] = {}
+    while outcomes:
+        actions: dict[int, str] = {}
+        for slot, outcome in outcomes.items():
+            if isinstance(outcome, EpisodeFailure):
+                played[slot] = Played(turns[slot], totals[slot], False, False, outcome.reason)
+                continue
+            if isinstance(outcome, StepResult):
+                turns[slot] += 1
+                totals[slot] += outcome.reward
+                if is_over(outcome):
+                    played[slot] = Played(
+                        turns[slot], totals[slot], outcome.success, outcome.truncated
+                    )
+                    continue
+            actions[slot] = random_action(outcome.observation, chances[slot])
+        outcomes = dict(pool.step(actions)) if actions else {}
+    return [played[slot] for slot in range(len(tasks))]
+
+
+def _mean(returns: Sequence[float]) -> str:
+    return f" (mean return {fmean(returns):.3g})" if returns else ""
