@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.verify.report import check
+from layerbench.envs import registry
+from layerbench.envs.pool import EnvPool
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/new_environment.md").read_text()
@@ -58,6 +61,21 @@ def test_the_commands_of_the_page_work_from_an_empty_folder(tmp_path: Path) -> N
     assert "0 wrong, 0 could not be checked" in checked
     board = (folder / "board.csv").read_text()
     assert board.count("my_env-v0") > 3
+
+
+def test_the_environment_of_the_readme_is_one(tmp_path: Path) -> None:
+    _, _, section = (ROOT / "README.md").read_text().partition("## Your own environment")
+    code = re.findall(r"(?:^    .*\n|^\n)+", section, re.MULTILINE)
+    [text] = [block for block in code if "EnvSpec" in block]
+    file = tmp_path / "lamp.py"
+    file.write_text(textwrap.dedent(text))
+    env = registry.find(str(file))
+    assert (env.name, env.rules) == ("lamp", "Say the lamp's colour.")
+    tasks = registry.list_tasks(env, split="train", count=4, seed=0, options={})
+    with EnvPool(env.reference, {}, max_turns=9, num_slots=4, num_workers=1) as pool:
+        pool.reset(dict(enumerate(tasks)))
+        results = pool.step(dict.fromkeys(range(4), "red"))
+    assert {getattr(result, "terminated", None) for result in results.values()} == {True}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ process of its own; ``layerbench.envs.registry`` does that.
 """
 
 import dataclasses
+import difflib
 import functools
 import importlib
 import importlib.util
@@ -214,9 +215,11 @@ def _load_again(reference: str) -> Loaded:
     except (ImportError, ValueError):
         is_there = False
     if not is_there:
+        close = difflib.get_close_matches(name, installed(), n=1)
+        hint = f"; did you mean {close[0]}:{argument}?" if close else ""
         raise UnknownEnvironmentError(
             f"no environment named '{reference}': there is no module or package '{name}' to import "
-            "it from"
+            f"it from{hint}"
         )
     module = _carefully(lambda: importlib.import_module(name), f"{name} cannot be imported")
     return _found_in(module, argument, reference, default=name.rpartition(".")[2])
