@@ -42,6 +42,7 @@ SURFACE = {
     "Task": "(task_id, options=..., seed=0)",
     "Trainer": "(model, play, *, tasks, selection, settings, algorithm, seed, run_dir, "
     "processes=..., not_past=None)",
+    "check_environment": "(env, *, options=None, tasks=8, max_turns=None, play=0, timeout_s=...)",
     "contributions": "(*paths)",
     "evaluate": f"(env, *, model=None, base_url=None, preset=None, {_OPTIONS})",
     "load_records": "(*paths, as_dicts=False)",
@@ -54,9 +55,6 @@ SURFACE = {
 """All that a program may rely on: a change here breaks programs."""
 
 WINS = {"none": 10, "full": 40, "1": 30, "2": 12}
-
-# Offered once environments can be checked.
-RESERVED = {"check_environment"}
 
 
 def signature(offered: Callable[..., object]) -> str:
@@ -75,8 +73,7 @@ def signature(offered: Callable[..., object]) -> str:
 
 
 def test_names_and_signatures_are_those_that_programs_rely_on() -> None:
-    offered = {name for name in layerbench.__all__ if name not in RESERVED}
-    assert {name: signature(getattr(layerbench, name)) for name in sorted(offered)} == SURFACE
+    assert {n: signature(getattr(layerbench, n)) for n in layerbench.__all__} == SURFACE
     assert set(layerbench.__all__) <= set(dir(layerbench))
     with pytest.raises(AttributeError, match="has no attribute 'sweeps'"):
         layerbench.sweeps  # pyright: ignore # noqa: B018

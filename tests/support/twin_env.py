@@ -20,6 +20,8 @@ class Twins(gym.Env[str, str]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
+        # Nobody sees it, but without it all tasks would be one.
+        self.seed = seed
         return "You see a key.", self._info("look")
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -31,7 +33,7 @@ class Twins(gym.Env[str, str]):
 
 def twin_tasks(*, split: str, count: int | None, seed: int, num_keys: int) -> tuple[Task, ...]:
     del seed, num_keys
-    return tuple(Task(f"{split}-{number}", {}, seed=number) for number in range(count or 8))
+    return tuple(Task(f"{split}-{number}", {"in": split}, number) for number in range(count or 8))
 
 
 SPEC = EnvSpec(env=Twins, max_turns=3, tasks=twin_tasks, options={"num_keys": 1})

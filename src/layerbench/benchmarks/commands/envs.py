@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from layerbench.benchmarks.commands import envs_check
 from layerbench.benchmarks.commands.parser import DONE
 
 NAME = "envs"
@@ -12,6 +13,8 @@ EXAMPLES = """
   layerbench envs list minigrid           # all that there is of a package
   layerbench envs new my_env              # writes my_env.py, which runs as it is
   layerbench envs new my_env --package    # a folder that pip can install, with tests
+  layerbench envs check ./my_env.py       # what is sound in it, and what is not
+  layerbench envs check ./my_env.py --play 100 --model HuggingFaceTB/SmolLM2-135M-Instruct
   layerbench run ./my_env.py --layer 3"""
 TAKES_SETTINGS = True
 
@@ -24,12 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new = actions.add_parser("new", help="write an environment to start from")
     new.add_argument("name", metavar="NAME", help="in small letters, such as my_env")
     new.add_argument("--package", action="store_true", help="a folder that pip can install")
+    check = actions.add_parser("check", help="say whether an environment is sound")
+    envs_check.add_arguments(check)
 
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """List, write or check."""
     from layerbench.benchmarks.errors import SettingsError
 
+    if args.action == "check":
+        return envs_check.run(args, settings)
     if settings:
         raise SettingsError(f"expected no settings, got '{settings[0]}'")
     if args.action == "new":

@@ -13,8 +13,9 @@ from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.backends.vllm import engine
 from layerbench.agents.backends.vllm.backend import VLLMBackend
 from layerbench.agents.backends.vllm.engine import EngineSettings
-from layerbench.agents.context import Tokenizer
+from layerbench.agents.context import ChatFormat, Tokenizer
 from layerbench.agents.pretrained import loading as pretrained
+from layerbench.agents.prompts import PromptStyle
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.config import validate
 from layerbench.benchmarks.config.identity import identify
@@ -204,9 +205,14 @@ def agent_settings(
     )
 
 
-def _agent(
-    config: RunConfig, model: nn.Module, tokenizer: Tokenizer, tasks: Sequence[Task]
-) -> LLMAgent:
+def reading(
+    config: RunConfig, model: nn.Module, tokenizer: Tokenizer
+) -> tuple[AgentSettings, ChatFormat, PromptStyle]:
+    """Settle how a model is shown the environment, and what it can read.
+
+    Raises:
+        UserError: The style, the context's length or the chat template does not fit.
+    """
     validate.check_style(config)
     readable = _context_tokens(config.agent.max_context_tokens, model)
     settings = agent_settings(
@@ -217,6 +223,13 @@ def _agent(
     style = prompts.style(
         config.agent.style, settings.action_mode, rules=rules, thinks=settings.thinks
     )
+    return settings, chat, style
+
+
+def _agent(
+    config: RunConfig, model: nn.Module, tokenizer: Tokenizer, tasks: Sequence[Task]
+) -> LLMAgent:
+    settings, chat, style = reading(config, model, tokenizer)
     vocabulary.check_words(config, tasks, tokenizer, chat=chat, style=style)
     if config.model.backend == "vllm":
         engine_settings = EngineSettings(

@@ -1,8 +1,7 @@
 """Whether a model's vocabulary has the words of the environment it is to play."""
 
 from collections.abc import Sequence
-from contextlib import closing, suppress
-from typing import Any
+from contextlib import suppress
 
 from layerbench.agents.agent import SharedTokensError, actions_by_ids
 from layerbench.agents.context import ChatFormat, Tokenizer
@@ -11,8 +10,8 @@ from layerbench.agents.prompts import PromptStyle
 from layerbench.agents.types import ActionMode
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.envs.session import Session
-from layerbench.envs.types import Observation, Task
+from layerbench.envs.pool import EnvPool
+from layerbench.envs.types import Observation, Task, TaskStart
 
 MAX_UNKNOWN = 0.1
 """Largest share of unknown words among the tokens of prompts and actions.
@@ -42,21 +41,14 @@ def check_words(
     Raises:
         SettingsError: Too many words are unknown, or two actions have the same tokens.
     """
-    unknown = getattr(tokenizer, "unk_token_id", None)
-    if unknown is None or unknown not in chat.text_ids(_NO_WORD):
+    if _unknown_word(tokenizer, chat) is None:
         return
     observations: list[Observation] = []
     with suppress(Exception):
         observations += _openings(config, tasks[:_TASKS])
     chooses = config.agent.action_mode is ActionMode.CHOOSE
-    token_ids: list[int] = []
-    for observation in observations:
-        token_ids += chat.text_ids(f"{style.system} {style.first(observation)}")
-        actions = observation.choices or observation.admissible_actions
-        for action in actions if chooses else ():
-            token_ids += chat.text_ids(action)
-    share = token_ids.count(unknown) / max(1, len(token_ids))
-    if share > MAX_UNKNOWN:
+    share = unknown_share(observations, tokenizer, chat=chat, style=style, chooses=chooses)
+    if share is not None and share > MAX_UNKNOWN:
         raise SettingsError(
             f"model {config.model.name} has no words for {share:.0%} of what {config.env.name} "
             f"shows, so that different texts look alike to it: {_way_out(config)}"
@@ -66,6 +58,36 @@ def check_words(
             actions_by_ids(chat, observation.choices or observation.admissible_actions)
         except SharedTokensError as error:
             raise shared_tokens(config, error) from error
+
+
+def unknown_share(
+    observations: Sequence[Observation],
+    tokenizer: Tokenizer,
+    *,
+    chat: ChatFormat,
+    style: PromptStyle,
+    chooses: bool,
+) -> float | None:
+    """Compute the share of unknown words in prompts that show these, and in actions to choose from.
+
+    Returns:
+        The share; None for a vocabulary that can spell any word.
+    """
+    unknown = _unknown_word(tokenizer, chat)
+    if unknown is None:
+        return None
+    token_ids: list[int] = []
+    for observation in observations:
+        token_ids += chat.text_ids(f"{style.system} {style.first(observation)}")
+        actions = observation.choices or observation.admissible_actions
+        for action in actions if chooses else ():
+            token_ids += chat.text_ids(action)
+    return token_ids.count(unknown) / max(1, len(token_ids))
+
+
+def _unknown_word(tokenizer: Tokenizer, chat: ChatFormat) -> int | None:
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    return unknown if unknown in chat.text_ids(_NO_WORD) else None
 
 
 def shared_tokens(config: RunConfig, error: SharedTokensError) -> SettingsError:
@@ -84,6 +106,15 @@ def _way_out(config: RunConfig) -> str:
 
 
 def _openings(config: RunConfig, tasks: Sequence[Task]) -> list[Observation]:
-    env: Any = config.env
-    with closing(Session(env.reference, env.options, env.max_turns)) as session:
-        return [session.reset(task).observation for task in tasks]
+    env = config.env
+    # With a worker where it is somebody else's, whose code does not run here.
+    with EnvPool(
+        env.reference,
+        env.options,
+        max_turns=env.max_turns,
+        num_slots=1,
+        num_workers=0,
+        timeout_s=env.timeout_s,
+    ) as pool:
+        starts = [pool.reset({0: task})[0] for task in tasks]
+    return [start.observation for start in starts if isinstance(start, TaskStart)]

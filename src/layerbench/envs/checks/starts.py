@@ -38,7 +38,7 @@ def check_starts(
         timeout_s: Longest time for an answer.
     """
     if len(tasks) < 3:
-        return Finding(_NAME, Verdict.NOT_APPLICABLE, f"there are {len(tasks)} tasks to compare")
+        return Finding(_NAME, Verdict.NOT_APPLICABLE, "fewer than 3 tasks: too few to compare")
     first, *others = tasks
     actions, played = _played(pool, first, None)
     starts = {repr(played[:1])}
@@ -70,7 +70,8 @@ def check_starts(
         Verdict.FAILS,
         f"{env.name}: all {len(tasks)} tasks tried are one and the same: reset ignores its {used} "
         f"({used}={shown(first.seed if by_seed else dict(first.options))} and others start with "
-        f"{text} and go on alike), so that every group would learn the same episode",
+        f"{text} and go on alike), so that every group would learn the same episode; if it has only "
+        'one task, its splits have one seed: splits={"train": 1, "test": 1}',
     )
 
 

@@ -118,6 +118,12 @@ class _Suite:
                 if not plan.or_fewer:
                     raise
                 tasks = self._list(split, None)
+                yield Finding(
+                    f"number of {split}",
+                    Verdict.REMARK,
+                    f"{len(tasks)} tasks, and {count} were asked for: runs need train.tasks or "
+                    f"eval.tasks of at most {len(tasks)}, which settings of the SPEC can say",
+                )
             self._lists[split] = tasks
             yield lists.check_order(
                 plan.env, tasks, split=split, options=plan.options, timeout_s=plan.timeout_s
