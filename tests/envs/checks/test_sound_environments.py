@@ -104,6 +104,15 @@ def test_tasks_that_differ_in_what_is_hidden_pass() -> None:
     assert verdicts(check_environment(spec_of(HIDDEN)))["different tasks"] == Verdict.REMARK
 
 
+def test_a_start_that_few_tasks_have_is_found() -> None:
+    source = SOUND.replace("self.np_random.integers(1000)", "self.np_random.integers(40) > 38")
+    source = source.replace("integers(self.size)", "integers(1)")
+    findings = check_environment(spec_of(source), tasks=4)
+    (found,) = (finding for finding in findings if finding.check == "different tasks")
+    assert found.verdict is Verdict.REMARK
+    assert found.detail.startswith("4 tasks look alike for ")
+
+
 def test_what_nobody_sees_of_a_task_may_differ() -> None:
     source = HIDDEN.replace("won = action == ", "won = self.turns > 99 and action == ")
     findings = check_environment(spec_of(source))

@@ -70,8 +70,8 @@ def check_starts(
         Verdict.FAILS,
         f"{env.name}: all {len(tasks)} tasks tried are one and the same: reset ignores its {used} "
         f"({used}={shown(first.seed if by_seed else dict(first.options))} and others start with "
-        f"{text} and go on alike), so that every group would learn the same episode; if it has only "
-        'one task, its splits have one seed: splits={"train": 1, "test": 1}',
+        f"{text} and go on alike), so that every group would learn the same episode; if there is "
+        'only one task, its splits have one seed: splits={"train": 1, "test": 1}',
     )
 
 
