@@ -1,11 +1,14 @@
 """What Ctrl-C does to the command line: one line, whenever it comes."""
 
 import atexit
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
+
+_STATUS: list[int] = []
 
 
 def is_command() -> bool:
@@ -29,7 +32,25 @@ def ignore_at_exit() -> None:
 
     To be called before any other use of ``atexit``, whose last comes first.
     """
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    atexit.register(_leave)
+
+
+def end_with(status: int) -> None:
+    """Let the process end with a status once all else is done.
+
+    Python ends itself by the signal instead where the interrupt went through an `exec` of text, such
+    as libraries have, although it was handled.
+    """
+    _STATUS.append(status)
+
+
+def _leave() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if _STATUS:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(_STATUS[-1])
 
 
 def _install(handler: Callable[[int, FrameType | None], None]) -> None:

@@ -119,3 +119,25 @@ def test_ctrl_c_of_a_run_is_one_line(argv: list[str], tmp_path: Path) -> None:
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("layerbench: interrupted")
+
+
+def test_an_interrupt_that_a_librarys_c_code_let_through_has_the_same_exit_status(
+    tmp_path: Path,
+) -> None:
+    # Python remembers one that `exec` of a text let through: after a program that is run by `-m`,
+    # it ends itself by the signal.
+    (tmp_path / "program.py").write_text(
+        "import os, signal, sys\n"
+        "from layerbench import __main__, interrupts\n"
+        "from layerbench.benchmarks import cli\n"
+        "def main():\n"
+        "    try:\n"
+        "        exec('os.kill(os.getpid(), signal.SIGINT); [None for _ in range(10**7)]')\n"
+        "    except KeyboardInterrupt:\n"
+        "        return cli.INTERRUPTED\n"
+        "cli.main = main\n"
+        "raise SystemExit(__main__.main())\n"
+    )
+    argv = [sys.executable, "-m", "program"]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (130, "")

@@ -79,8 +79,9 @@ class ModelConfig:
     Attributes:
         name: An embedded model (``embedded``, ``embedded-webshop``, ``embedded-keydoor``,
             ``embedded-any``), ``smollm2-135m`` once it was fetched, a folder, a name on the Hugging
-            Face Hub, the folder of a delta, or that of a run, which becomes its newest checkpoint: the run's base
-            model with the trained layers. Or ``openai:NAME``, a model behind an endpoint.
+            Face Hub, the folder of a delta, or that of a run, which becomes its newest checkpoint:
+            the run's base model with the trained layers. Or ``openai:NAME``, a model behind an
+            endpoint.
         revision: Branch, tag or commit on the Hub; for a run or a delta, that of its base model.
         dtype: Type of the weights: ``float32``, ``bfloat16``, or ``auto``, which is float32 on a
             CPU and bfloat16 elsewhere.
