@@ -38,8 +38,8 @@ def ignore_at_exit() -> None:
 def end_with(status: int) -> None:
     """Let the process end with a status once all else is done.
 
-    Python ends itself by the signal instead where the interrupt went through an `exec` of text, such
-    as libraries have, although it was handled.
+    Python ends itself by the signal instead where the interrupt went through an `exec` of text,
+    such as libraries have, although it was handled.
     """
     _STATUS.append(status)
 
