@@ -68,9 +68,10 @@ class EnvPool:
         num_workers: Worker processes; 0 plays in this process, with the same results. An
             environment that is not layerbench's own always has one, as it may hang or exit.
         timeout_s: Longest time for a worker to answer one call, all its slots together.
+        max_losses: Losses of a worker by one episode alone, after which the episode fails.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is played, and by how many
         self,
         env: str,
         options: Mapping[str, Any],
@@ -79,11 +80,13 @@ class EnvPool:
         num_slots: int,
         num_workers: int,
         timeout_s: float = 300.0,
+        max_losses: int = MAX_LOSSES,
     ) -> None:
         recipe = EnvRecipe(env, dict(options), max_turns)
         num_workers = min(num_workers if registry.is_own(env) else max(num_workers, 1), num_slots)
         self._num_slots = num_slots
         self._timeout_s = timeout_s
+        self._max_losses = max_losses
         self._episodes: dict[int, _Episode] = {}
         self._replayed: set[int] = set()
         self._num_logged = 0
@@ -217,7 +220,7 @@ class EnvPool:
         """
         self._replayed.add(slot)
         losses: list[WorkerLoss] = []
-        while len(losses) < MAX_LOSSES:
+        while len(losses) < self._max_losses:
             outcome = self._replay(slot, request)
             if not isinstance(outcome, WorkerLoss):
                 return outcome

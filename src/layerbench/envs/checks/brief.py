@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from layerbench.envs import references
+from layerbench.envs import references, registry
 from layerbench.envs.checks import lists, repetition, starts
 from layerbench.envs.checks.findings import Verdict
 from layerbench.envs.checks.listed_actions import check_texts
@@ -14,6 +14,9 @@ from layerbench.envs.types import EpisodeFailure, Observation, Task
 
 TURNS = 3
 """Turns that each task is played."""
+
+PATIENCE_S = 60.0
+"""Longest time for an answer, unless the settings allow more than they do by themselves."""
 
 _STARTS = 4
 _MOST_FAILED = 3
@@ -39,7 +42,8 @@ def check_play(
         options: Arguments of its constructor.
         tasks: The tasks of the run by split.
         max_turns: Actions after which an episode is truncated.
-        timeout_s: Longest time for a worker process to answer.
+        timeout_s: Longest time for a worker process to answer in the run, and here if it is longer
+            than usual.
         chooses: The agent chooses among listed actions, so that there must be some.
 
     Raises:
@@ -50,6 +54,8 @@ def check_play(
     longest = max(tasks.values(), key=len)
     first = [listed[0] for listed in tasks.values()]
     more = [task for listed in tasks.values() for task in listed[1:_STARTS]]
+    if timeout_s <= registry.TIMEOUT_S:
+        timeout_s = min(timeout_s, PATIENCE_S)
     with EnvPool(
         env.reference,
         options,
@@ -57,6 +63,7 @@ def check_play(
         num_slots=repetition.SLOTS,
         num_workers=0 if env.is_own else 2,
         timeout_s=timeout_s,
+        max_losses=1,
     ) as pool:
         _check_episodes(pool, first, more, env=env.name, chooses=chooses)
         # Those of this package are known to differ, and take a while to load.
@@ -99,7 +106,14 @@ def _check_episodes(
     if failures and len(failures) == min(len(tasks), _MOST_FAILED):
         raise ContractError(
             f"{env}: each of the {len(failures)} tasks tried failed: {failures[0].reason}"
+            f"{_hint(failures)}"
         )
+
+
+def _hint(failures: Sequence[EpisodeFailure]) -> str:
+    """Say how a slow environment gets more time; empty for other failures."""
+    is_slow = any("did not answer within" in failure.reason for failure in failures)
+    return "; one that needs longer gets it by env.timeout_s above 300" if is_slow else ""
 
 
 def _lists_actions(observation: Observation) -> bool:

@@ -151,6 +151,7 @@ class _Suite:
             num_slots=repetition.SLOTS,
             num_workers=0 if plan.env.is_own else 2,
             timeout_s=plan.timeout_s,
+            max_losses=1,
         ) as pool:
             yield from self._repeat(pool, tasks)
             if self.is_over:
