@@ -111,7 +111,7 @@ def test_prompt_style_is_that_of_the_base_model(tmp_path: Path) -> None:
         assert resolve.load("keydoor", [f"model.name={name}"]).agent.style == "compact"
     (tmp_path / "run" / "config.yaml").write_text("model: {name: org/other, revision: v2}")
     other = resolve.load("keydoor", [f"model.name={checkpoint}"])
-    assert (other.agent.style, other.model.revision) == ("keydoor", "v2")
+    assert (other.agent.style, other.model.revision) == ("chat", "v2")
 
 
 def test_evaluations_of_a_run_are_named_after_it(trained: Path) -> None:
