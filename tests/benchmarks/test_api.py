@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,9 @@ def test_a_run_may_be_made_inside_an_event_loop_and_in_another_thread(
     async def cell() -> RunRecord:
         return quick(model, tmp_path / "loop", progress=False)
 
-    in_loop = asyncio.run(cell())
+    # In a thread, as other tests leave an event loop behind in this one.
+    with ThreadPoolExecutor(1) as pool:
+        in_loop = pool.submit(lambda: asyncio.run(cell())).result()
     made: list[RunRecord] = []
     thread = threading.Thread(
         target=lambda: made.append(quick(model, tmp_path / "thread", progress=True))

@@ -15,6 +15,7 @@ from layerbench.agents.prompts import style
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import ActionMode, ContextMode, Trajectory
 from layerbench.envs.keydoor.env import list_tasks
+from layerbench.envs.keydoor.spec import SPEC
 from layerbench.envs.pool import EnvPool
 from layerbench.rl.advantages import group_advantages
 from layerbench.rl.batching import collate, make_sequences
@@ -51,7 +52,8 @@ def make_agent(
         max_context_tokens=800,
     )
     backend = TransformersBackend(model, end_ids=[tokenizer.eos_token_id])
-    return LLMAgent(backend, tokenizer, style("keydoor", action_mode), settings)
+    prompts = style("chat", action_mode, rules=SPEC.rules)
+    return LLMAgent(backend, tokenizer, prompts, settings)
 
 
 @pytest.mark.slow

@@ -209,7 +209,10 @@ FORGED: list[tuple[Callable[[Data], object], str]] = [
         lambda d: d["settings"]["model"].update(name="${oc.env:HOME}"),
         "the settings say '${oc.env:HOME}'",
     ),
-    (lambda d: d["settings"]["env"].update(name="chess"), "env.name cannot be 'chess': known"),
+    (
+        lambda d: d["settings"]["env"].update(name="chess"),
+        "env.name is 'keydoor', the settings say 'chess'",
+    ),
     (lambda d: d.update(started="yesterday"), "not an ISO 8601 time"),
     (lambda d: d["code"].update(revision="main"), "code.revision is 'main': not a commit"),
     (lambda d: d["code"].update(sha256="x"), "code.sha256 is 'x': not a SHA-256"),
