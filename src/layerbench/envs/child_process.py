@@ -13,6 +13,9 @@ from typing import Any
 
 from layerbench.errors import UserError
 
+START_S = 10.0
+"""Time for a process to start and to import what every environment needs."""
+
 
 def ask(question: Mapping[str, Any], *, name: str, timeout_s: float) -> Any:  # noqa: ANN401 - JSON
     """Have a question answered in a process of its own.
@@ -20,7 +23,7 @@ def ask(question: Mapping[str, Any], *, name: str, timeout_s: float) -> Any:  # 
     Args:
         question: What ``layerbench.envs.answering`` reads, as JSON.
         name: Name of the environment, for errors.
-        timeout_s: Longest time for the answer.
+        timeout_s: Longest time for the answer, once the process has started.
 
     Raises:
         UserError: The environment refused, or failed to answer.
@@ -33,7 +36,7 @@ def ask(question: Mapping[str, Any], *, name: str, timeout_s: float) -> Any:  # 
             stdout=subprocess.PIPE,
             env=child_environment(),
             process_group=0,  # Keeps the terminal's Ctrl-C from it: this process ends it.
-            timeout=timeout_s,
+            timeout=timeout_s + START_S,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
