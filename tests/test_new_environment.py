@@ -107,6 +107,15 @@ def test_an_example_trains_and_is_replayed(example: Path, folder: Path) -> None:
     assert "replay" in report.passed
 
 
+def test_a_file_may_have_any_name(folder: Path) -> None:
+    (folder / "random.py").write_text((folder / "guess.py").read_text())
+    (folder / "ma l\u00fcthe.py").write_text((folder / "guess.py").read_text())
+    for name, means in (("random", "random"), ("ma l\u00fcthe", "ma_l_the")):
+        env = registry.find(str(folder / f"{name}.py"))
+        assert (env.name, env.gym_id) == (means, f"{means}-v0")
+        registry.check_options(env, {})
+
+
 def test_a_file_that_has_changed_is_another_environment(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

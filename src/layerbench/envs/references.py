@@ -279,7 +279,8 @@ def _found_in(module: ModuleType, name: str, reference: str, *, default: str) ->
 def _checked(spec: object, name: str, module: str) -> Loaded:
     if not isinstance(spec, EnvSpec):
         raise UserError(f"{name} is {spec!r:.80}, not a layerbench.EnvSpec")
-    return Loaded(spec, spec.name or name, module)
+    # A file may have a name that no Gymnasium id, folder or table can.
+    return Loaded(spec, spec.name or re.sub(r"[^A-Za-z0-9_.:-]", "_", name), module)
 
 
 def _is_env_of(value: object, module: ModuleType) -> bool:
