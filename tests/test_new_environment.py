@@ -133,6 +133,18 @@ def test_a_file_that_has_changed_is_another_environment(
     assert now.module_sha256 != played.module_sha256
 
 
+def test_what_lies_beside_a_file_is_part_of_it(folder: Path) -> None:
+    # By a name, which is imported when it is first used.
+    (folder / "other.py").write_text(
+        "from layerbench import EnvSpec\nSPEC = EnvSpec(env='guess:Guess', max_turns=4)\n"
+    )
+    before = registry.describe(registry.find("./other.py"), {}).source
+    assert registry.describe(registry.find("./other.py"), {}).source == before
+    with (folder / "guess.py").open("a") as file:
+        file.write("# edited\n")
+    assert registry.describe(registry.find("./other.py"), {}).source != before
+
+
 def test_a_record_chooses_no_code_that_was_not_typed_here(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

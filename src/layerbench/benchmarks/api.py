@@ -42,7 +42,7 @@ def run(  # noqa: PLR0913 - the options of the command
     """Score the base model, train it and score it again: ``layerbench run``.
 
     Args:
-        env: Name of the environment.
+        env: An environment: its name, ``module:NAME``, or the path of a file.
         layers: Decoder blocks to train, as text (``10,15,20-23``, ``middle:10``, ``top:3@RESULTS``,
             ``all-layers``, ``full``, ``none``) or as numbers from 0; None for the preset's.
         layer: One decoder block; instead of ``layers``.
@@ -94,7 +94,7 @@ def evaluate(  # noqa: PLR0913 - the options of the command
     """Score a model without training it: ``layerbench eval``.
 
     Args:
-        env: Name of the environment.
+        env: An environment: its name, ``module:NAME``, or the path of a file.
         model: Model as for ``run``, or ``openai:NAME`` for one behind an endpoint.
         base_url: Where ``openai:NAME`` is asked; None for ``OPENAI_BASE_URL``, or OpenAI itself.
         preset: As for ``run``, and so are the others.
@@ -145,7 +145,7 @@ def sweep(  # noqa: PLR0913 - the options of the command
     Every run has a process of its own.
 
     Args:
-        env: Name of the environment.
+        env: An environment: its name, ``module:NAME``, or the path of a file.
         layers: Layers trained one at a time: ``all``, ``4-7``, ``every:4``, ``middle:10``, ``full``
             for none, or numbers from 0.
         seeds: Number of seeds, from 0, or the seeds themselves.

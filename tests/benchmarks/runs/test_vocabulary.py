@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from layerbench.agents.pretrained.embedded import PLAYS, keydoor
+from layerbench.agents.pretrained.embedded import keydoor
 from layerbench.agents.pretrained.loading import load_model
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.records import run_record
@@ -24,21 +24,21 @@ def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("env", "model", "share"),
+    ("env", "model", "share", "own"),
     [
-        ("alfworld", "embedded-webshop", "6"),
-        ("webshop", "embedded", "9"),
-        ("keydoor", "embedded", "7"),
+        ("alfworld", "embedded-webshop", "6", "embedded"),
+        ("webshop", "embedded", "9", "embedded-webshop"),
+        ("keydoor", "embedded", "7", "embedded-keydoor"),
     ],
 )
 def test_model_without_the_environments_words_is_refused_before_the_run(
-    env: str, model: str, share: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    env: str, model: str, share: str, own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
     said = refusal(capsys, "run", env, "--model", model, *QUICK, "--out", str(out))
     assert f"model {model} has no words for {share}" in said
     assert f"% of what {env} shows" in said
-    assert f"take --model {PLAYS[env]}" in said
+    assert f"take --model {own}, or a chat model" in said
     assert not out.exists()
 
 

@@ -8,7 +8,7 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard.cells import plain
 from layerbench.benchmarks.runs import endpoint_run, prepare
-from layerbench.benchmarks.runs.player import open_pool
+from layerbench.benchmarks.runs.environments import open_pool
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import EpisodeFailure, Task
 

@@ -14,7 +14,8 @@ from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.run_record import BASE_PHASE, BASE_SELECTION, UNKNOWN, RunRecord
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.runs.endpoint_answers import KeptAnswers
-from layerbench.benchmarks.runs.player import Evaluator, first_state, open_pool
+from layerbench.benchmarks.runs.environments import open_pool
+from layerbench.benchmarks.runs.player import Evaluator, first_state
 from layerbench.benchmarks.runs.prepare import agent_settings, list_tasks
 from layerbench.benchmarks.runs.record import evaluation_record
 from layerbench.envs import registry

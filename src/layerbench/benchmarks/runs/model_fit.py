@@ -14,10 +14,10 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.runs import prepare, vocabulary
+from layerbench.benchmarks.runs.environments import open_pool
 from layerbench.envs import registry
 from layerbench.envs.checks.findings import Finding, Verdict
 from layerbench.envs.checks.player import has_failed, is_over, random_action
-from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import Observation
 
 _EPISODES = 4
@@ -145,14 +145,7 @@ def _play(config: RunConfig) -> list[_Episode]:
         timeout_s=env.timeout_s,
     )
     episodes: list[_Episode] = []
-    with EnvPool(
-        env.reference,
-        env.options,
-        max_turns=env.max_turns,
-        num_slots=1,
-        num_workers=0,
-        timeout_s=env.timeout_s,
-    ) as pool:
+    with open_pool(env, one_by_one=True) as pool:
         for number, task in enumerate(tasks):
             chance = random.Random(number)
             outcomes: dict[int, Any] = dict(pool.reset({0: task}))

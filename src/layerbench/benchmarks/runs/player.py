@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from layerbench.agents.agent import Agent, SharedTokensError
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import Trajectory
-from layerbench.benchmarks.config.schema import EnvConfig, RunConfig
+from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import FormatError, RunFailedError
 from layerbench.benchmarks.records import episodes, provenance, run_state
 from layerbench.benchmarks.records.record_sections import Evaluation
@@ -164,24 +164,6 @@ class Evaluator:
             self.reporter.say(f"{error}: this evaluation is played again")
             self.folder.evaluations.discard(phase, split)
             return None
-
-
-def open_pool(env: EnvConfig, *, one_by_one: bool = False) -> EnvPool:
-    """Make the pool of a run's environments.
-
-    Args:
-        env: The settings of the environment.
-        one_by_one: Play one episode at a time in this process, whatever the settings say; in one
-            worker process where the environment is not layerbench's own.
-    """
-    return EnvPool(
-        env.reference,
-        env.options,
-        max_turns=env.max_turns,
-        num_slots=1 if one_by_one else env.slots,
-        num_workers=0 if one_by_one else env.workers,
-        timeout_s=env.timeout_s,
-    )
 
 
 def first_state(

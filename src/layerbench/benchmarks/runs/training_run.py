@@ -13,7 +13,8 @@ from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs import base_reuse, record
 from layerbench.benchmarks.runs.base_reuse import Conditions
 from layerbench.benchmarks.runs.console import Reporter
-from layerbench.benchmarks.runs.player import Evaluator, first_state, open_pool
+from layerbench.benchmarks.runs.environments import open_pool
+from layerbench.benchmarks.runs.player import Evaluator, first_state
 from layerbench.benchmarks.runs.prepare import PreparedRun
 from layerbench.rl.checkpoint_files import iteration_of, latest_checkpoint
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup

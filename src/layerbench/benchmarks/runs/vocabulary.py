@@ -5,12 +5,12 @@ from contextlib import suppress
 
 from layerbench.agents.agent import SharedTokensError, actions_by_ids
 from layerbench.agents.context import ChatFormat, Tokenizer
-from layerbench.agents.pretrained import embedded
 from layerbench.agents.prompts import PromptStyle
 from layerbench.agents.types import ActionMode
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.envs.pool import EnvPool
+from layerbench.benchmarks.runs.environments import open_pool
+from layerbench.envs import registry
 from layerbench.envs.types import Observation, Task, TaskStart
 
 MAX_UNKNOWN = 0.1
@@ -99,22 +99,14 @@ def shared_tokens(config: RunConfig, error: SharedTokensError) -> SettingsError:
 
 
 def _way_out(config: RunConfig) -> str:
-    own = embedded.PLAYS.get(config.env.name)
+    presets = registry.find(config.env.reference).presets
+    own = presets.get("default", {}).get("model.name")
     if own is not None and own != config.model.name:
         return f"take --model {own}, or a chat model"
     return "take a chat model (--model), whose vocabulary can spell any word"
 
 
 def _openings(config: RunConfig, tasks: Sequence[Task]) -> list[Observation]:
-    env = config.env
-    # With a worker where it is somebody else's, whose code does not run here.
-    with EnvPool(
-        env.reference,
-        env.options,
-        max_turns=env.max_turns,
-        num_slots=1,
-        num_workers=0,
-        timeout_s=env.timeout_s,
-    ) as pool:
+    with open_pool(config.env, one_by_one=True) as pool:
         starts = [pool.reset({0: task})[0] for task in tasks]
     return [start.observation for start in starts if isinstance(start, TaskStart)]

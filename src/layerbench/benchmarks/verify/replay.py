@@ -7,7 +7,7 @@ from layerbench.agents.types import StopReason
 from layerbench.benchmarks.errors import UserError
 from layerbench.benchmarks.html.turn_scores import Row
 from layerbench.benchmarks.records import episodes
-from layerbench.benchmarks.runs.player import open_pool
+from layerbench.benchmarks.runs.environments import open_pool
 from layerbench.benchmarks.verify.evaluations import chosen_tasks
 from layerbench.benchmarks.verify.submission import Remark, Submission, Tell, Unchecked, Wrong
 from layerbench.envs.pool import EnvPool

@@ -10,9 +10,6 @@ FOLDERS = {
 }
 """Folder of each model, beside this file."""
 
-PLAYS = {"alfworld": "embedded", "webshop": "embedded-webshop", "keydoor": "embedded-keydoor"}
-"""The model that has the words of an environment."""
-
 
 def model_dir(name: str = "embedded") -> Path:
     """Give the folder that transformers loads an embedded model from."""
