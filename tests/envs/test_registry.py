@@ -1,5 +1,7 @@
 """Environments are found, checked and described by the registry."""
 
+import os
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -19,6 +21,23 @@ def test_a_near_miss_names_the_nearest() -> None:
 def test_a_far_miss_lists_what_there_is() -> None:
     with pytest.raises(UnknownEnvironmentError, match="known: alfworld, "):
         registry.find("chess")
+
+
+def test_an_installation_that_is_older_than_the_code_is_named(tmp_path: Path) -> None:
+    # Such as an editable one whose checkout was updated: it has no entry points of environments.
+    old = tmp_path / "layerbench-0.0.1.dist-info"
+    old.mkdir()
+    (old / "METADATA").write_text("Name: layerbench\nVersion: 0.0.1\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "layerbench", "run", "keydoor", "--layer", "1"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    [line] = ended.stderr.splitlines()
+    assert "install it again (pip install -e . in a checkout)" in line
 
 
 def test_an_environment_with_one_source_is_its_own_source() -> None:

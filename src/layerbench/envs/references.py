@@ -316,5 +316,13 @@ def _split_path(reference: str) -> tuple[str, str]:
 @functools.cache
 def _own_entry_points() -> Mapping[str, metadata.EntryPoint]:
     # Of one distribution, since to read those of all takes a tenth of a second.
-    own = metadata.distribution(_OWN).entry_points.select(group=GROUP)
+    try:
+        own = metadata.distribution(_OWN).entry_points.select(group=GROUP)
+    except metadata.PackageNotFoundError:
+        own = ()
+    if not own:
+        raise UserError(
+            "layerbench is not installed here, or was before its code was updated, so that its "
+            "environments are not known: install it again (pip install -e . in a checkout)"
+        )
     return {point.name: point for point in own}
