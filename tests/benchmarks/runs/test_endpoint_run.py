@@ -1,5 +1,6 @@
 """``layerbench eval --model openai:NAME`` against a server on this machine."""
 
+import asyncio
 import json
 import os
 import re
@@ -225,8 +226,9 @@ def test_a_run_without_anybody_there_ends_in_one_line(
     )
 
 
+@pytest.mark.parametrize("within_a_loop", [False, True])
 def test_an_interrupted_run_goes_on_where_it_was(
-    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    within_a_loop: bool, finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, over = tmp_path / "run", threading.Event()
     failing = Failing(20, Reply(""))
@@ -238,8 +240,18 @@ def test_an_interrupted_run_goes_on_where_it_was(
             over.wait()
         return reply
 
+    async def run_in_a_notebook() -> int:
+        return cli.main(command(server.url, out, "model.concurrency=1"))
+
     with serving(interrupting) as server:
-        assert cli.main(command(server.url, out, "model.concurrency=1")) == 130
+        if within_a_loop:
+            # Not asyncio.run, which handles the interrupt itself; a notebook does not.
+            loop = asyncio.new_event_loop()
+            code = loop.run_until_complete(run_in_a_notebook())
+            loop.close()
+        else:
+            code = cli.main(command(server.url, out, "model.concurrency=1"))
+        assert code == 130
         _, (line,) = lines(capsys)
         assert line == "layerbench: interrupted: the same command goes on from here"
         assert kept(out) == 20

@@ -7,8 +7,7 @@ import asyncio
 import importlib
 import json
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -128,7 +127,7 @@ class ChatEndpoint:
         Raises:
             EndpointError: A query could not be answered; those open at that time were finished.
         """
-        return _run(self._ask(queries, on_answer))
+        return _run(self._ask, queries, on_answer)
 
     async def _ask(
         self, queries: Sequence[ChatQuery], on_answer: Callable[[ChatQuery, ChatAnswer], None]
@@ -252,14 +251,15 @@ class ChatEndpoint:
         return text[:longest].encode("utf-8", "replace").decode()
 
 
-def _run(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine to its end, also where this thread has an event loop already (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, coroutine).result()
+def _run(function: Callable[..., Awaitable[_T]], *args: object) -> _T:
+    """Run an async function to its end in another thread: this one may have a loop (a notebook).
+
+    An interrupt cancels it: its requests are not waited for.
+    """
+    # Comes with the extra `openai`.
+    from_thread = importlib.import_module("anyio.from_thread")
+    with from_thread.start_blocking_portal() as portal:
+        return portal.call(function, *args)
 
 
 def _is_too_long(error: Any) -> bool:  # noqa: ANN401

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from layerbench.envs import registry
+from layerbench.envs import references, registry
 from layerbench.envs.checks import lists, repetition, starts
 from layerbench.envs.checks.findings import Verdict
 from layerbench.envs.checks.listed_actions import check_texts
@@ -67,7 +67,7 @@ def check_play(
     ) as pool:
         _check_episodes(pool, first, more, env=env.name, chooses=chooses)
         # Those of this package are known to differ, and take a while to load.
-        if not env.is_own:
+        if env.reference not in references.own_specs():
             found = starts.check_starts(
                 pool,
                 env,
