@@ -1,0 +1,1 @@
+"""Code: small generated programs, and published problems whose tests run in a sandbox."""
