@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from layerbench.envs import registry
+from layerbench.envs.answer_time import MEASURED, AnswerLimit
 from layerbench.envs.slots import EnvRecipe, Prepare, Reply, Request, Reset, Slots, Step
 from layerbench.envs.types import EpisodeFailure, StepResult, Task, TaskStart, WorkerLoss
 from layerbench.envs.worker_process import WorkerProcess
@@ -67,7 +68,8 @@ class EnvPool:
         num_slots: Episodes played at once.
         num_workers: Worker processes; 0 plays in this process, with the same results. An
             environment that is not layerbench's own always has one, as it may hang or exit.
-        timeout_s: Longest time for a worker to answer one call, all its slots together.
+        timeout_s: Longest time for a worker to answer one call, all its slots together;
+            ``MEASURED`` for one that follows from how long answers have taken.
         max_losses: Losses of a worker by one episode alone, after which the episode fails.
     """
 
@@ -79,20 +81,21 @@ class EnvPool:
         max_turns: int,
         num_slots: int,
         num_workers: int,
-        timeout_s: float = 300.0,
+        timeout_s: float = MEASURED,
         max_losses: int = MAX_LOSSES,
     ) -> None:
         recipe = EnvRecipe(env, dict(options), max_turns)
         num_workers = min(num_workers if registry.is_own(env) else max(num_workers, 1), num_slots)
         self._num_slots = num_slots
-        self._timeout_s = timeout_s
+        self._limit = AnswerLimit(timeout_s)
         self._max_losses = max_losses
         self._episodes: dict[int, _Episode] = {}
         self._replayed: set[int] = set()
         self._num_logged = 0
         self._local = Slots(recipe)
         self._workers = [
-            WorkerProcess(index, recipe, timeout_s=timeout_s) for index in range(num_workers)
+            WorkerProcess(index, recipe, timeout_s=self._limit.seconds)
+            for index in range(num_workers)
         ]
         for worker in self._workers:
             worker.start()
@@ -279,6 +282,7 @@ class EnvPool:
         """
         replies: dict[int, Reply | WorkerLoss] = {}
         waiting: dict[Connection, WorkerProcess] = {}
+        started, limit_s = time.monotonic(), self._limit.seconds
         try:
             for index, request in requests.items():
                 worker = self._workers[index]
@@ -287,17 +291,21 @@ class EnvPool:
                 if loss := worker.send(request):
                     del waiting[worker.connection]
                     replies[index] = loss
-            deadline = time.monotonic() + self._timeout_s
+            deadline = time.monotonic() + limit_s
             while waiting and (ready := _wait(waiting, deadline)):
                 for connection in ready:
                     worker = waiting[connection]
+                    has_answered = worker.has_answered
                     replies[worker.index] = worker.receive()
                     del waiting[connection]
+                    # Not the first: it may take what is loaded once.
+                    if has_answered:
+                        self._limit.note(time.monotonic() - started)
         finally:
             # These are overdue, or this process was interrupted (Ctrl-C). Their late replies would
             # be taken for replies to a later request, so the workers have to go.
             for worker in waiting.values():
-                replies[worker.index] = worker.overdue()
+                replies[worker.index] = worker.overdue(limit_s)
         return replies
 
 

@@ -39,6 +39,7 @@ class WorkerProcess:
         index: Number of the worker in its pool.
         life: How often a process was started; an environment is gone with the life it was made in.
         connection: The connection to the process.
+        has_answered: Whether the process has answered a request.
 
     Args:
         index: Number of the worker in its pool.
@@ -52,6 +53,7 @@ class WorkerProcess:
     def __init__(self, index: int, recipe: EnvRecipe, *, timeout_s: float) -> None:
         self.index = index
         self.life = 0
+        self.has_answered = False
         self._recipe = recipe
         self._timeout_s = timeout_s
         self._start_s = max(timeout_s, MIN_START_S)
@@ -69,6 +71,7 @@ class WorkerProcess:
         """Start the process, and send it the recipe of its environments."""
         self.life += 1
         self._is_ready = False
+        self.has_answered = False
         self.connection, worker_end = Pipe()
         _limit_waits(self.connection, self._timeout_s)
         # Closed here once the worker has it: otherwise its death would not close the connection.
@@ -126,7 +129,7 @@ class WorkerProcess:
         try:
             self.connection.send(request)
         except BlockingIOError:
-            return self.overdue()
+            return self.overdue(self._timeout_s)
         except OSError:
             return self.reap()
         return None
@@ -140,17 +143,18 @@ class WorkerProcess:
         try:
             reply: Reply | ContractError = self.connection.recv()
         except BlockingIOError:
-            return self.overdue()
+            return self.overdue(self._timeout_s)
         except (EOFError, OSError):
             return self.reap()
         if isinstance(reply, ContractError):
             raise reply
+        self.has_answered = self._is_ready
         return reply
 
-    def overdue(self) -> WorkerLoss:
+    def overdue(self, limit_s: float) -> WorkerLoss:
         """Kill a process that does not answer in time."""
         self.kill()
-        return WorkerLoss(f"env worker {self.index} did not answer within {self._timeout_s:g} s")
+        return WorkerLoss(f"env worker {self.index} did not answer within {limit_s:.3g} s")
 
     def reap(self) -> WorkerLoss:
         """Clean up after a process that died, and report how it ended."""

@@ -79,7 +79,7 @@ def _timeout(settings: Sequence[str]) -> float:
 
     typed = compose.values_of(settings, _TIMEOUT)
     try:
-        return float(typed[-1]) if typed else _TIMEOUT_S
+        return (float(typed[-1]) if typed else 0) or _TIMEOUT_S
     except ValueError as error:
         raise SettingsError(f"{_TIMEOUT} must be a number, got {typed[-1]}") from error
 

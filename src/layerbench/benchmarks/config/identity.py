@@ -28,7 +28,7 @@ def identify(env: EnvConfig) -> EnvIdentity:
     """
     splits = (env.train_split, *env.eval_splits)
     return registry.describe(
-        registry.find(env.reference), env.options, splits=splits, timeout_s=env.timeout_s
+        registry.find(env.reference), env.options, splits=splits, timeout_s=env.patience_s
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from layerbench.agents.types import ActionMode, AnswerForm, ContextMode
+from layerbench.envs.answer_time import LONGEST_S
 from layerbench.rl.settings import (
     MOST_EPISODES,
     AdvantageSettings,
@@ -50,7 +51,8 @@ class EnvConfig:
         workers: Number of processes that step environments; 0 steps them in the main process, but
             one that is not layerbench's own always in a worker process.
         timeout_s: Longest time for such a process to answer, in seconds; one that takes longer is
-            replaced, and its episodes are played again.
+            replaced, and its episodes are played again. 0 measures it: a hundred times the slowest
+            answer so far, from 60 to 300.
         slots: Number of episodes played at once.
         options: The environment's own options, declared in its SPEC; on the command line
             ``env.NAME=`` is short for ``env.options.NAME=``.
@@ -62,9 +64,14 @@ class EnvConfig:
     eval_splits: list[str]
     max_turns: Annotated[int, Range(1, 10_000, because="no model remembers so many turns")]
     workers: Annotated[int, Range(0, 1024, because="each is a process")]
-    timeout_s: Annotated[float, Range(1, 86_400, because="a day")]
+    timeout_s: Annotated[float, Range(0, 86_400, because="a day")]
     slots: Annotated[int, Range(1, MOST_EPISODES, because="each is an environment in memory")]
     options: dict[str, Any]
+
+    @property
+    def patience_s(self) -> float:
+        """Longest time for the environment to answer what is asked before it is played."""
+        return self.timeout_s or LONGEST_S
 
     @property
     def reference(self) -> str:

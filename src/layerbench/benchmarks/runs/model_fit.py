@@ -142,7 +142,7 @@ def _play(config: RunConfig) -> list[_Episode]:
         count=min(_EPISODES, config.train.tasks),
         seed=config.seed,
         options=env.options,
-        timeout_s=env.timeout_s,
+        timeout_s=env.patience_s,
     )
     episodes: list[_Episode] = []
     with open_pool(env, one_by_one=True) as pool:

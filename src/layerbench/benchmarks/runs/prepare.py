@@ -116,7 +116,7 @@ def list_tasks(
     """
     env = config.env
     found = registry.find(env.reference)
-    registry.check_options(found, env.options, timeout_s=env.timeout_s)
+    registry.check_options(found, env.options, timeout_s=env.patience_s)
     # By `eval.seed`, not the training seed: all seeds are scored on the same tasks.
     eval_tasks = {
         split: _tasks(
@@ -144,7 +144,7 @@ def list_tasks(
         env.options,
         eval_tasks | ({env.train_split: train_tasks} if train_tasks else {}),
         max_turns=env.max_turns,
-        timeout_s=env.timeout_s,
+        timeout_s=env.patience_s,
         chooses=config.agent.action_mode is ActionMode.CHOOSE,
     )
     return identify(env), eval_tasks, train_tasks
@@ -159,7 +159,7 @@ def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, settings: str) 
             count=count or None,
             seed=seed,
             options=env.options,
-            timeout_s=env.timeout_s,
+            timeout_s=env.patience_s,
         )
     except UserError as error:
         raise SettingsError(f"{error} (asked for by {settings}={count})") from error
