@@ -28,6 +28,7 @@ from layerbench.benchmarks.records.run_record import RunRecord
 SETTINGS: dict[str, Any] = {
     "parts": [],
     "env.timeout_s": 300.0,
+    "env.options.goal_words": "plain",
     "model.attention": "auto",
     "model.base_url": "",
     "model.backend": "transformers",

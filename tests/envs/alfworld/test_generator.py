@@ -10,6 +10,7 @@ from layerbench.envs.alfworld import scenes
 from layerbench.envs.alfworld.engine import Engine
 from layerbench.envs.alfworld.explorer import Explorer, TaskWords, parse_task
 from layerbench.envs.alfworld.generator import (
+    PERMUTED,
     SPLITS,
     TASK_TYPES,
     game_data,
@@ -17,6 +18,7 @@ from layerbench.envs.alfworld.generator import (
     generated_ids,
 )
 from layerbench.envs.types import Observation
+from layerbench.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +128,29 @@ def test_a_wrong_name_is_refused(name: str, message: str) -> None:
 )
 def test_task_sentences_are_taken_apart(sentence: str, words: TaskWords) -> None:
     assert parse_task(f"You see a desk 1.\n\nYour task is to: {sentence}.") == words
+
+
+def test_a_permuted_game_is_the_plain_one_with_the_words_of_another_task(engine: Engine) -> None:
+    verbs = {kind: kind.split("_")[1] for kind in PERMUTED}
+    names = generated_ids(split="train", difficulty="easy", count=9, seed=4, permuted=True)
+    assert [game_task_type(name) for name in names[:3]] == sorted(PERMUTED, key=TASK_TYPES.index)
+    for name in names:
+        game, plain = game_data(name), game_data(name.replace("-permuted", ""))
+        assert game["pddl_problem"] == plain["pddl_problem"]
+        assert game["walkthrough"] == plain["walkthrough"]
+        engine.load(game)
+        state = engine.reset()
+        start = state.feedback.strip()
+        won_by = game_task_type(name)
+        assert parse_task(start).verb == verbs[PERMUTED[won_by]] != verbs[won_by]
+        for command in engine.walkthrough:
+            state = engine.step(command)
+        assert state.won
+        assert any(command.startswith(verbs[won_by]) for command in engine.walkthrough)
+
+
+def test_other_types_of_task_have_no_permuted_words() -> None:
+    with pytest.raises(UserError, match="'train/easy-permuted/000000' names no game"):
+        game_data("train/easy-permuted/000000")
+    with pytest.raises(UserError, match="ask for 1 to 250000"):
+        generated_ids(split="train", difficulty="easy", count=250_001, seed=0, permuted=True)

@@ -71,6 +71,7 @@ def _of_env(config: RunConfig) -> Iterator[tuple[str, str]]:
         return
     if env.options["data_dir"] or env.options["source"] == "official":
         yield "env.difficulty", "it is of generated games, and these are published ones"
+        yield "env.goal_words", "they are of generated games, and these are published ones"
     if env.options["data_dir"] and env.options["source"] == "generated":
         yield "env.source", "env.data_dir has published games, which are taken"
 

@@ -8,6 +8,9 @@ from layerbench.benchmarks.stats.success import Estimate
 
 UNPUBLISHED = {
     "alfworld-gen": "not comparable with published ALFWorld scores",
+    "alfworld-gen-permuted": (
+        "not comparable with published ALFWorld scores: words of the tasks have changed places"
+    ),
     "webshop-synth": "not comparable with published WebShop scores",
 }
 """Warnings by source of games, for sources that share a published benchmark's name but not its

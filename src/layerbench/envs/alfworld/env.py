@@ -36,6 +36,9 @@ class ALFWorldEnv(gym.Env[str, str]):
         data_dir: The folder with ALFWorld's ``json_2.1.1``; None is ``$ALFWORLD_DATA``.
         split: Split of the games that are drawn by a seed.
         difficulty: Size of generated games, one of ``generator.DIFFICULTIES``.
+        goal_words: ``permuted`` says another task than wins, in generated games whose task is to
+            clean, heat or cool: where the words say clean, heating wins, where they say heat,
+            cooling, and where they say cool, cleaning. No other tasks are drawn then.
         anchor: Key of a state: ``state`` is the text with the agent's location and inventory,
             ``observation`` the text alone, as in published runs of GiGPO.
         max_turns: Actions after which an episode is truncated.
@@ -44,18 +47,21 @@ class ALFWorldEnv(gym.Env[str, str]):
         UserError: A choice is unknown, a number is out of range, or the games are missing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options, by name
         self,
         *,
         source: str | None = None,
         data_dir: str | os.PathLike[str] | None = None,
         split: str = "train",
         difficulty: str = "easy",
+        goal_words: str = "plain",
         anchor: str = "state",
         max_turns: int = 50,
     ) -> None:
         check_known("anchor", anchor, ANCHORS)
-        self._games = games_of(source=source, data_dir=data_dir, difficulty=difficulty)
+        self._games = games_of(
+            source=source, data_dir=data_dir, difficulty=difficulty, goal_words=goal_words
+        )
         self._split = split
         self._anchor = anchor
         self._engine = Engine()

@@ -18,8 +18,10 @@ from layerbench.errors import UserError
 
 OFFICIAL_SPLITS = ("train", "valid_seen", "valid_unseen")
 OFFICIAL_FOLDER = "json_2.1.1"
-OFFICIAL, GENERATED = "alfworld", "alfworld-gen"
-"""Names of the two sources in records, the first with a hash: their scores never share a table."""
+OFFICIAL, GENERATED, PERMUTED = "alfworld", "alfworld-gen", "alfworld-gen-permuted"
+"""Names of the sources in records, the first with a hash: their scores never share a table."""
+
+GOAL_WORDS = ("plain", "permuted")
 
 # Names alone are confined to the folder, not what links lead to: data may be linked from elsewhere.
 _OFFICIAL_ID = re.compile(rf"(?:(?!\.{{1,2}}/)[^/\0]+/){{3}}{re.escape(GAME_FILE)}")
@@ -31,7 +33,8 @@ class Game:
 
     Attributes:
         game_id: ``SPLIT/TASK/TRIAL/game.tw-pddl`` for a published game, its path below
-            ``json_2.1.1``; ``SPLIT/DIFFICULTY/NUMBER`` for a generated one.
+            ``json_2.1.1``; ``SPLIT/DIFFICULTY/NUMBER`` for a generated one,
+            ``SPLIT/DIFFICULTY-permuted/NUMBER`` for one with permuted words.
         task_type: One of ALFRED's six, such as ``pick_and_place_simple``.
         content: The game file, or the contents of such a file for a generated game.
     """
@@ -46,15 +49,17 @@ class GeneratedGames:
 
     Args:
         difficulty: One of ``generator.DIFFICULTIES``.
+        permuted: The words that name the task are another task's: see ``generator.PERMUTED``.
     """
 
-    def __init__(self, difficulty: str) -> None:
+    def __init__(self, difficulty: str, *, permuted: bool) -> None:
         self._difficulty = difficulty
+        self._permuted = permuted
 
     def source(self, splits: Sequence[str]) -> TaskSource:
         """Name the source, which is one for all splits: a game follows from its name."""
         del splits
-        return TaskSource(GENERATED)
+        return TaskSource(PERMUTED if self._permuted else GENERATED)
 
     def find(self, game_id: str) -> Game:
         """Generate a game of any split and difficulty.
@@ -73,7 +78,11 @@ class GeneratedGames:
         if count is None:
             raise UserError("say how many generated games to list: there are half a million")
         return generator.generated_ids(
-            split=split, difficulty=self._difficulty, count=count, seed=seed
+            split=split,
+            difficulty=self._difficulty,
+            count=count,
+            seed=seed,
+            permuted=self._permuted,
         )
 
     def draw(self, *, split: str, seed: int) -> str:
@@ -190,7 +199,11 @@ class OfficialGames:
 
 
 def games_of(
-    *, source: str | None, data_dir: str | os.PathLike[str] | None, difficulty: str
+    *,
+    source: str | None,
+    data_dir: str | os.PathLike[str] | None,
+    difficulty: str,
+    goal_words: str,
 ) -> GeneratedGames | OfficialGames:
     """Open the source of games that an environment's options select.
 
@@ -198,20 +211,22 @@ def games_of(
         source: ``generated`` or ``official``; None is ``official`` if there is a folder.
         data_dir: Folder of the published games.
         difficulty: Size of generated games, one of ``generator.DIFFICULTIES``.
+        goal_words: Words of the tasks of generated games, one of ``GOAL_WORDS``.
 
     Raises:
-        UserError: The source or difficulty is unknown, or the games are missing.
+        UserError: The source, difficulty or words are unknown, or the games are missing.
     """
-    # Published games have no difficulty, but a typing mistake should show there too.
+    # Published games have neither, but a typing mistake should show there too.
     check_known("difficulty", difficulty, generator.DIFFICULTIES)
+    check_known("goal_words", goal_words, GOAL_WORDS)
     if source is not None:
         check_known("source of games", source, ("generated", "official"))
     if source == "official" or data_dir:
         return OfficialGames(data_dir)
-    return GeneratedGames(difficulty)
+    return GeneratedGames(difficulty, permuted=goal_words == "permuted")
 
 
-def list_tasks(
+def list_tasks(  # noqa: PLR0913 - options, by name
     *,
     split: str,
     count: int | None,
@@ -219,6 +234,7 @@ def list_tasks(
     source: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     difficulty: str = "easy",
+    goal_words: str = "plain",
     **_other: object,
 ) -> tuple[Task, ...]:
     """Draw games as tasks; see ``registry.list_tasks``. Other options have no effect on tasks.
@@ -226,7 +242,7 @@ def list_tasks(
     Raises:
         UserError: The split, source or difficulty is unknown, or there are too few games.
     """
-    games = games_of(source=source, data_dir=data_dir, difficulty=difficulty)
+    games = games_of(source=source, data_dir=data_dir, difficulty=difficulty, goal_words=goal_words)
     ids = games.ids(split=split, count=count, seed=seed)
     return tuple(Task(name, options={"game": name}, seed=seed) for name in ids)
 
@@ -237,6 +253,7 @@ def source_of(
     source: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     difficulty: str = "easy",
+    goal_words: str = "plain",
     **_other: object,
 ) -> TaskSource:
     """Name the source of games for records; see ``registry.describe``.
@@ -244,7 +261,8 @@ def source_of(
     Raises:
         UserError: The split, source or difficulty is unknown, or games are missing or damaged.
     """
-    return games_of(source=source, data_dir=data_dir, difficulty=difficulty).source(splits)
+    games = games_of(source=source, data_dir=data_dir, difficulty=difficulty, goal_words=goal_words)
+    return games.source(splits)
 
 
 def _left_out(split: str, found: Collection) -> str:

@@ -4,6 +4,9 @@ A game's name, such as ``train/easy/000017``, is the seed of everything in it, s
 the same bytes anywhere. Games share ALFWorld's domain, grammar, goals and floor plans
 (Shridhar et al. 2021, arXiv:2010.03768), but not its object placements, which were recorded from
 a simulator: scores on them are never comparable with published ones.
+
+A game such as ``train/easy-permuted/000020`` is ``train/easy/000020`` with the sentence of another
+task: what the words ask for is not what wins.
 """
 
 import random
@@ -28,6 +31,18 @@ SPLITS = ("pretrain", "train", "seen", "unseen")
 """``pretrain`` (for cloning), ``train`` and ``seen`` share scenes but no game; ``unseen`` has other
 scenes."""
 
+PERMUTED = {
+    "pick_heat_then_place_in_recep": "pick_clean_then_place_in_recep",
+    "pick_cool_then_place_in_recep": "pick_heat_then_place_in_recep",
+    "pick_clean_then_place_in_recep": "pick_cool_then_place_in_recep",
+}
+"""The type of task that the sentence of a permuted game is of, by the type that wins.
+
+The other types have no part in it: whatever is done to an object, putting it down wins ``place``;
+``look`` and ``two_obj`` ask for other things than an appliance, on which a search would stumble.
+"""
+
+_PERMUTED_SUFFIX = "-permuted"
 _NAMES_A_SPLIT = 1_000_000
 # Verb of the command, class of the appliance, and the objects' property in alfworld's tables.
 _APPLIANCES = {
@@ -85,7 +100,9 @@ class _Room:
     receptacle_of: dict[str, Receptacle]
 
 
-def generated_ids(*, split: str, difficulty: str, count: int, seed: int) -> tuple[str, ...]:
+def generated_ids(
+    *, split: str, difficulty: str, count: int, seed: int, permuted: bool = False
+) -> tuple[str, ...]:
     """Draw distinct game names, the same for the same seed; types of task take turns.
 
     A shorter list is the beginning of a longer one.
@@ -94,17 +111,20 @@ def generated_ids(*, split: str, difficulty: str, count: int, seed: int) -> tupl
         UserError: The split or difficulty is unknown, or the count is out of range.
     """
     _check(split, difficulty)
-    # Up to half of the names, so that drawing distinct ones stays fast.
-    if not 0 < count <= _NAMES_A_SPLIT // 2:
-        raise UserError(f"cannot draw {count} games: ask for 1 to {_NAMES_A_SPLIT // 2}")
-    rng = random.Random(f"names|{seed}")
     num_types = len(TASK_TYPES)
+    drawn = [n for n, kind in enumerate(TASK_TYPES) if not permuted or kind in PERMUTED]
+    # Up to half of the names, so that drawing distinct ones stays fast.
+    most = _NAMES_A_SPLIT // 2 * len(drawn) // num_types
+    if not 0 < count <= most:
+        raise UserError(f"cannot draw {count} games: ask for 1 to {most}")
+    rng = random.Random(f"names|{seed}")
     numbers: dict[int, None] = {}
     while len(numbers) < count:
         # The remainder of a number is its type of task, see ``game_task_type``.
-        remainder = len(numbers) % num_types
+        remainder = drawn[len(numbers) % len(drawn)]
         numbers.setdefault(rng.randrange(_NAMES_A_SPLIT // num_types) * num_types + remainder)
-    return tuple(f"{split}/{difficulty}/{number:06d}" for number in numbers)
+    suffix = _PERMUTED_SUFFIX if permuted else ""
+    return tuple(f"{split}/{difficulty}{suffix}/{number:06d}" for number in numbers)
 
 
 def game_task_type(game_id: str) -> str:
@@ -113,7 +133,7 @@ def game_task_type(game_id: str) -> str:
     >>> game_task_type("train/easy/000003")
     'pick_heat_then_place_in_recep'
     """
-    return TASK_TYPES[_parse(game_id)[2] % len(TASK_TYPES)]
+    return _parse(game_id).task_type
 
 
 def game_data(game_id: str) -> dict[str, object]:
@@ -122,16 +142,16 @@ def game_data(game_id: str) -> dict[str, object]:
     Raises:
         UserError: The name is not ``SPLIT/DIFFICULTY/NUMBER``.
     """
-    split, difficulty, _ = _parse(game_id)
-    task_type = game_task_type(game_id)
+    name = _parse(game_id)
     # The order of the draws is part of every game: changing it changes them all, and with them
     # what scores on ``alfworld-gen`` mean.
-    rng = random.Random(f"game|{game_id}")
-    goal, scene = _draw_goal(task_type, rng, unseen=split == "unseen")
-    limits = DIFFICULTIES[difficulty]
+    rng = random.Random(f"game|{name.plain_id}")
+    goal, scene = _draw_goal(name.task_type, rng, unseen=name.split == "unseen")
+    limits = DIFFICULTIES[name.difficulty]
     room = _furnish(goal, _reduce(scene, goal, limits, rng), limits, rng)
-    problem = _problem(game_id, room, goal, rng)
-    sentence = rng.choice(scenes.goal_sentences(task_type)).format(
+    problem = _problem(name.plain_id, room, goal, rng)
+    worded = PERMUTED[name.task_type] if name.permuted else name.task_type
+    sentence = rng.choice(scenes.goal_sentences(worded)).format(
         obj=goal.target.lower(), recep=goal.destination.lower(), toggle=goal.lamp.lower()
     )
     return {
@@ -151,16 +171,38 @@ def _check(split: str, difficulty: str) -> None:
         raise UserError(f"generated games have no difficulty '{difficulty}': known: {known}")
 
 
-def _parse(game_id: str) -> tuple[str, str, int]:
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """The parts of a game's name."""
+
+    split: str
+    difficulty: str
+    number: int
+    permuted: bool
+
+    @property
+    def task_type(self) -> str:
+        return TASK_TYPES[self.number % len(TASK_TYPES)]
+
+    @property
+    def plain_id(self) -> str:
+        return f"{self.split}/{self.difficulty}/{self.number:06d}"
+
+
+def _parse(game_id: str) -> _Name:
     match = re.fullmatch(r"([^/]*)/([^/]*)/([0-9]{6})", game_id)
     if match is None:
         raise UserError(
             f"'{game_id}' names no generated game: write SPLIT/DIFFICULTY/NUMBER, the number with "
             "six digits, such as train/easy/000017"
         )
-    split, difficulty, number = match.groups()
+    split, size, number = match.groups()
+    difficulty = size.removesuffix(_PERMUTED_SUFFIX)
     _check(split, difficulty)
-    return split, difficulty, int(number)
+    name = _Name(split, difficulty, int(number), permuted=size != difficulty)
+    if name.permuted and name.task_type not in PERMUTED:
+        raise UserError(f"'{game_id}' names no game: {name.task_type} has no permuted words")
+    return name
 
 
 def _draw_goal(task_type: str, rng: random.Random, *, unseen: bool) -> tuple[_Goal, Scene]:

@@ -9,7 +9,13 @@ SPEC = EnvSpec(
     counts_turns=True,
     tasks="layerbench.envs.alfworld.games:list_tasks",
     eval_splits=("seen", "unseen"),
-    options={"source": None, "data_dir": None, "difficulty": "easy", "anchor": "state"},
+    options={
+        "source": None,
+        "data_dir": None,
+        "difficulty": "easy",
+        "goal_words": "plain",
+        "anchor": "state",
+    },
     # "Nothing happens." is ALFWorld's reply to every action that is not admissible.
     rules=(
         "You act in a household described in text, and have one task, which is named at the start. "
