@@ -24,9 +24,23 @@ def test_matrix_has_rho_above_and_tau_below_the_diagonal(
     assert lines[6] == "    model tiny ab (4 layers)  grpo  preset quick"
     first_row = next(line for line in lines if line.startswith("1  1"))
     second_row = next(line for line in lines if line.startswith("2  +"))
+    assert not any("base weights" in line for line in lines)
     assert "+0.50 " in first_row
     assert first_row.endswith("(3)")
     assert second_row.startswith("2  +0.33 ")
+
+
+def test_sweeps_of_other_base_weights_are_said_to_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(tmp_path / "a")
+    for seed in range(2):
+        for selection, won in {"full": 12, "0": 6, "1": 8, "3": 10}.items():
+            record = run(selection, seed, base=first(4), final=first(won))
+            model = replace(record.model, weights_sha256="cd" * 32)
+            write(tmp_path / "b", replace(record, model=model))
+    assert cli.main(["correlate", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert "base weights differ: 1 of ab; 2 of cdcdcdcd: a corr" in capsys.readouterr().out
 
 
 def test_one_sweep_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

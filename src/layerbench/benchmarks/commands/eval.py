@@ -2,11 +2,16 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from layerbench.benchmarks.commands import run as run_command
-from layerbench.benchmarks.commands.parser import DONE, quieten_transformers
+from layerbench.benchmarks.commands.parser import DONE, quieten_transformers, take_settings
 from layerbench.benchmarks.commands.run import add_run_options, in_settings
 from layerbench.benchmarks.errors import SettingsError
+
+if TYPE_CHECKING:
+    from layerbench.benchmarks.records.run_record import RunRecord
 
 NAME = "eval"
 SUMMARY = "score a model without training it"
@@ -14,6 +19,7 @@ EXAMPLES = """
   layerbench eval alfworld
   layerbench eval alfworld eval.temperature=0 eval.tasks=200
   layerbench eval alfworld --model runs/RUN
+  layerbench eval --model runs/RUN alfworld webshop
   layerbench eval alfworld env.data_dir=DIR env.eval_splits=valid_seen
   layerbench eval alfworld --model openai:gpt-4o-mini --dry-run
   layerbench eval alfworld --model openai:Qwen/Qwen3-4B --base-url http://localhost:8000/v1
@@ -26,6 +32,12 @@ TAKES_SETTINGS = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of runs, and those of endpoints."""
     add_run_options(parser)
+    parser.add_argument(
+        "further",
+        metavar="ENV",
+        nargs="*",
+        help="further environments, for one table of all; settings are for each",
+    )
     # An evaluation is a run that trains nothing, with the same folder and record.
     parser.set_defaults(layer=None, layers="none", algorithm=None, seed=None)
     parser.add_argument(
@@ -40,17 +52,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Score the model, or describe the requests to its endpoint."""
+    # What follows ENV without an option between them is taken for further environments.
+    settings = [*take_settings([w for w in args.further if "=" in w], options=[]), *settings]
+    envs = [args.env, *(word for word in args.further if "=" not in word)]
     if any(setting.startswith("layers=") for setting in settings):
         raise SettingsError("eval trains no layers: use layerbench run")
     if args.base_url is not None:
         settings.append(f"model.base_url={args.base_url}")
+    each = [argparse.Namespace(**{**vars(args), "env": env}) for env in dict.fromkeys(envs)]
     if args.dry_run:
         from layerbench.benchmarks.records import fitting
 
-        lines = _dry_run(args, in_settings(args, settings))
-        fitting.show(*lines, indent=13)
+        for one in each:
+            fitting.show(*_dry_run(one, in_settings(one, settings)), indent=13)
         return DONE
-    return run_command.run(args, settings)
+    if len(each) == 1:
+        return run_command.run(args, settings)
+    if args.out or args.config:
+        raise SettingsError(
+            f"{'--out' if args.out else '--config'} is of one environment, and {len(each)} are "
+            "named: leave it out"
+        )
+    return _score_all(each, settings)
+
+
+def _score_all(each: Sequence[argparse.Namespace], settings: list[str]) -> int:
+    """Score the model in several environments, and print one table.
+
+    Raises:
+        SettingsError: A setting cannot have its value in one of them; nothing is scored then.
+    """
+    configs = [run_command.read_settings(args, list(settings)) for args in each]
+    records: dict[Path, RunRecord] = {}
+    for args, config in zip(each, configs, strict=True):
+        if config is None:
+            continue
+        folder, start = run_command.choose_folder(args, config)
+        record = run_command.read_finished(config, folder, start)
+        record = record or run_command.import_launch()(config, folder, start)
+        records[folder.record] = record
+    if records:
+        from layerbench.benchmarks.records import environments_table
+
+        environments_table.print_records(list(records.values()), where=list(records))
+    return DONE
 
 
 def _dry_run(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:

@@ -70,7 +70,8 @@ def correlate(roots: Sequence[Path], *, width: int | None = None) -> str:
     correlations = rank_correlations([labelled.sweep for labelled in sweeps])
     lines = [line for place in range(len(sweeps)) for line in _headline(sweeps, place, width)]
     lines += ["", *_matrix(len(sweeps), correlations, width)]
-    lines += [part for line in _LEGEND for part in fitting.wrapped(line, width)]
+    legend = (*_LEGEND, *_other_weights(sweeps))
+    lines += [part for line in legend for part in fitting.wrapped(line, width)]
     return "\n".join(lines)
 
 
@@ -85,6 +86,20 @@ def _headline(sweeps: Sequence[Labelled], place: int, width: int | None) -> list
     )
     indented = [f"{place + 1:2}  {first}", *(f"    {line}" for line in rest)]
     return [part for line in indented for part in fitting.wrapped(line, width, indent=6)]
+
+
+def _other_weights(sweeps: Sequence[Labelled]) -> list[str]:
+    """Say which sweeps began with which weights, unless all began with the same."""
+    numbers: dict[str, list[str]] = {}
+    for place, labelled in enumerate(sweeps):
+        numbers.setdefault(labelled.board.key.weights_sha256, []).append(str(place + 1))
+    if len(numbers) == 1:
+        return []
+    groups = "; ".join(f"{', '.join(of)} of {name[:8]}" for name, of in numbers.items())
+    return [
+        f"base weights differ: {groups}: a correlation of sweeps of other weights compares models "
+        "as well as what was trained"
+    ]
 
 
 def _matrix(
