@@ -126,8 +126,9 @@ def window_message(style: PromptStyle, state: EpisodeState, *, num_turns: int) -
 
 def validated(state: EpisodeState, response: Response, action: str | None) -> ParsedResponse:
     """Check an action against the admissible ones, where the environment lists them."""
-    listed = (*state.observation.choices, *state.observation.admissible_actions)
-    valid = action is not None and (not listed or admits(listed, action))
+    listed = state.observation.admissible_actions
+    is_open = not listed or action in state.observation.choices
+    valid = action is not None and (is_open or admits(listed, action))
     return ParsedResponse(response, action, valid)
 
 

@@ -1,0 +1,1 @@
+"""Mathematics: generated problems, and published ones from files."""

@@ -1,0 +1,113 @@
+r"""Reads the answer out of a response, and compares plain numbers exactly."""
+
+import re
+from decimal import Decimal
+from fractions import Fraction
+
+MAX_RESPONSE_CHARS = 100_000
+"""Longest response of which the end is not all that is read."""
+
+_BOXES = ("\\boxed", "\\fbox")
+_ELEMENT = re.compile(r"<(action|answer)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_SAYS = re.compile(
+    r"(?:\bfinal answer|\banswer)\b\**\s*(?:\bis\b|:|=)?\s*:?\s*\**\s*(?P<answer>[^\n]+)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+)?")
+_FRACTION = re.compile(
+    r"(?P<sign>[-+]?)(?:\\[dt]?frac\{(?P<a>[-+]?\d+)\}\{(?P<b>[-+]?\d+)\}"
+    r"|\\[dt]?frac(?P<c>\d)(?P<d>\d)|(?P<e>\d+)/(?P<f>\d+))"
+)
+_MAX_NUMBER_CHARS = 200
+
+
+def extract(response: str) -> str:
+    r"""Find the text of the answer: the last box, an element, or what "the answer is" says.
+
+    >>> extract(r"So \boxed{\frac{1}{2}}, not \boxed{3"), extract("The answer is **42**.")
+    ('\\frac{1}{2}', '42')
+    >>> extract("<think>7?</think><action>answer 12</action>"), extract("12")
+    ('12', '12')
+
+    Args:
+        response: The response; of a very long one, the end is read.
+    """
+    text = response[-MAX_RESPONSE_CHARS:]
+    box = _last_box(text)
+    if box is not None:
+        return box.strip()
+    elements = _ELEMENT.findall(text)
+    if elements:
+        text = elements[-1][1]
+    said = list(_SAYS.finditer(text))
+    if said:
+        text = said[-1]["answer"]
+    return _trimmed(text)
+
+
+def rational(answer: str) -> Fraction | None:
+    r"""Read an integer, a decimal or a fraction exactly; None for anything else.
+
+    >>> rational("1,000"), rational("-0.5"), rational(r"\dfrac{3}{6}"), rational("50\\%")
+    (Fraction(1000, 1), Fraction(-1, 2), Fraction(1, 2), None)
+    """
+    text = answer.strip().strip("$").strip().replace("\\!", "").replace(" ", "")
+    text = text.removeprefix("\\$").replace("{,}", ",")
+    if not text or len(text) > _MAX_NUMBER_CHARS or not text.isascii():
+        return None
+    if _NUMBER.fullmatch(text) and any(map(str.isdigit, text)):
+        return Fraction(Decimal(text.replace(",", "")))
+    match = _FRACTION.fullmatch(text)
+    if match is None:
+        return None
+    top = int(match["a"] or match["c"] or match["e"])
+    bottom = int(match["b"] or match["d"] or match["f"])
+    if bottom == 0:
+        return None
+    value = Fraction(top, bottom)
+    return -value if match["sign"] == "-" else value
+
+
+def is_equal(response: str, value: int) -> bool:
+    """Tell whether a response's answer is a number, exactly.
+
+    >>> is_equal("answer 42", 42), is_equal("calculate 7 + 5", 42), is_equal("42.0", 42)
+    (True, False, True)
+    """
+    return rational(extract(response)) == value
+
+
+def _last_box(text: str) -> str | None:
+    """Find the content of the last box whose braces are balanced."""
+    end = len(text)
+    while end > 0:
+        start, name = max((text.rfind(box, 0, end), box) for box in _BOXES)
+        if start < 0:
+            return None
+        content = _braced(text, start + len(name))
+        if content is not None:
+            return content
+        end = start
+    return None
+
+
+def _braced(text: str, start: int) -> str | None:
+    r"""Read what is in the braces that open at a place, or behind a blank, as in ``\boxed 5``."""
+    opening = re.compile(r"\s*").match(text, start)
+    start = opening.end() if opening else start
+    if text[start : start + 1] != "{":
+        word = re.compile(r"[\w./-]+").match(text, start)
+        return word[0].rstrip(".") if word else None
+    depth = 0
+    for place in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
+        depth += {"{": 1, "}": -1}.get(place[0], 0)
+        if depth == 0:
+            return text[start + 1 : place.start()]
+    return None
+
+
+def _trimmed(text: str) -> str:
+    text = text.strip().strip("*").strip()
+    if re.search(r"[.!]$", text):
+        text = text[:-1]
+    return text.strip().strip("*").strip()

@@ -1,0 +1,21 @@
+"""Mathematics for the registry."""
+
+from layerbench.envs.spec import EnvSpec
+
+SPEC = EnvSpec(
+    env="layerbench.envs.math.env:MathEnv",
+    gym_id="layerbench/Math-v0",
+    # The longest generated problem takes four steps of the calculator; the rest is for mistakes.
+    max_turns=8,
+    counts_turns=True,
+    tasks="layerbench.envs.math.env:list_tasks",
+    options={"levels": "first", "signs": "plain", "tools": "none"},
+    # What permuted signs mean is left out: it is to be found out.
+    rules=(
+        "You are given a problem of mathematics. Give its answer as \\boxed{42}, or as the action "
+        "'answer 42'. Where the problem ends in 'with calculator', an action such as 'calculate 7 "
+        "+ 5' puts the result in the place of two neighbours in the problem, and you are shown "
+        "what is left of it; the answer comes last."
+    ),
+    source="layerbench.envs.math.env:source_of",
+)
