@@ -1,0 +1,1 @@
+"""Runs programs that nobody trusts, and decides outside of them whether they are right."""
