@@ -143,7 +143,9 @@ def test_envs_lists_environments_with_their_splits(capsys: pytest.CaptureFixture
     own, _, elsewhere = capsys.readouterr().out.partition("Of other packages; ")
     assert own.splitlines() == [
         "alfworld   layerbench/ALFWorld-v0     20 turns  trained on train, scored on seen, unseen",
+        "code       layerbench/Code-v0          6 turns  trained on train, scored on test",
         "keydoor    layerbench/KeyDoor-v0      10 turns  trained on train, scored on test",
+        "math       layerbench/Math-v0          8 turns  trained on train, scored on test",
         "webshop    layerbench/WebShop-v0      10 turns  trained on train, scored on test",
     ]
     assert "\ntextworld:coin-collector  text adventures of TextWorld" in elsewhere

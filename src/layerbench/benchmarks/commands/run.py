@@ -69,8 +69,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--preset",
         metavar="NAME",
         help="quick (seconds), quick-generate (the same in free text), default (a laptop), small "
-        "(a pretrained model on a laptop; what smollm2-135m takes unless given) or paper "
-        "(published values, wants a GPU)",
+        "(a pretrained model on a laptop; what smollm2-135m takes unless given), paper (published "
+        "values, wants a GPU) or paper-code (the same for programs)",
     )
     parser.add_argument(
         "--model",

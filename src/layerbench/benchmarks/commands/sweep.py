@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="M", help="as for layerbench run")
     add_config(parser)
     parser.add_argument(
-        "--preset", metavar="NAME", help="quick, quick-generate, default, small or paper"
+        "--preset",
+        metavar="NAME",
+        help="quick, quick-generate, default, small, paper or paper-code",
     )
     parser.add_argument(
         "--jobs",

@@ -3,8 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 
-from layerbench.envs.code.env import parsed_name
-from layerbench.envs.code.programs import task_of
+from layerbench.envs.code.programs import parsed_name, task_of
 from layerbench.envs.demonstrations import DemonstratedTurn, Demonstration
 from layerbench.envs.session import Session
 from layerbench.envs.types import Task

@@ -106,6 +106,19 @@ def check_level(level: str) -> None:
     check_known("env.level", level, list(LEVELS))
 
 
+def parsed_name(name: str) -> tuple[str, str, int]:
+    """Take the name of a task apart: level, split, number.
+
+    Raises:
+        ValueError: There is no such task.
+    """
+    level, split, number = (*name.split("/"), "", "")[:3]
+    known = level in LEVELS and split in SPLITS and number.isdecimal() and number.isascii()
+    if not known or len(number) > 6 or int(number) >= NUM_TASKS or name.count("/") != 2:
+        raise ValueError(f"there is no task '{name:.80}': tasks are named like medium/train/0")
+    return level, split, int(number)
+
+
 @functools.lru_cache(maxsize=2_000)
 def task_of(level: str, split: str, number: int) -> CodeTask:
     """Draw the task of this name: always the same.

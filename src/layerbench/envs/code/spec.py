@@ -3,20 +3,28 @@
 from layerbench.envs.spec import EnvSpec
 
 _LINES = {"env.max_turns": 6}
-_WHOLE = {"env.turns": "whole", "env.shows": "both", "env.max_turns": 1}
+# A whole program ends the episode, whatever the limit.
+_WHOLE = {"env.turns": "whole", "env.shows": "both"}
 
 SPEC = EnvSpec(
-    env="layerbench.envs.code.env:CodeEnv",
+    env="layerbench.envs.code.env:make",
     gym_id="layerbench/Code-v0",
     max_turns=8,
     counts_turns=True,
     tasks="layerbench.envs.code.env:list_tasks",
-    options={"level": "medium", "turns": "line", "names": "plain", "shows": "sentence"},
+    options={
+        "data": None,
+        "sandbox": "namespaces",
+        "level": "medium",
+        "turns": "line",
+        "names": "plain",
+        "shows": "sentence",
+    },
     rules=(
-        "You write a small Python function. Where lines are listed, each action adds one of them "
-        "to the function, and a line with return ends it. Where none are listed, your one action "
-        "is the whole function, as Python code that imports nothing. Hidden tests then call it, "
-        "and only a function that passes all of them counts."
+        "You write Python code for what a text asks. Where lines are listed, each action adds one "
+        "of them to a function, and a line with return ends it. Where none are listed, your one "
+        "action is all of the code, as it is or in a fenced block. Hidden tests then run it, and "
+        "only code that passes all of them counts."
     ),
     presets={
         "default": _LINES,
@@ -24,6 +32,8 @@ SPEC = EnvSpec(
         "quick-generate": {**_WHOLE, "agent.max_response_tokens": 64},
         "small": {**_WHOLE, "agent.action_mode": "generate", "agent.max_response_tokens": 256},
         "paper": _WHOLE,
+        "paper-code": _WHOLE,
     },
+    origin_options=("data",),
     source="layerbench.envs.code.env:source_of",
 )

@@ -141,13 +141,13 @@ def test_no_attack_is_scored_as_right(pool: Pool, attack: str) -> None:
     scripted = ScriptTests(
         "f", "", (f"assert f(1) == {SECRET}", f"assert candidate(2) != {SECRET}")
     )
-    called = CallTests("f", False, (([1], SECRET),))
+    called = CallTests("f", (([1], [SECRET]),))
     for tests in (scripted, called):
         verdict = judge(pool, program, tests, SHORT)
         assert (verdict.passed, verdict.is_right) == (0, False)
         assert verdict.reason
     # Whatever it did, the next program finds a sandbox as before.
-    assert judge(pool, "def f(x):\n    return x", CallTests("f", False, (([1], 1),))).is_right
+    assert judge(pool, "def f(x):\n    return x", CallTests("f", (([1], [1]),))).is_right
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_scripts_end_with_a_reason(pool: Pool, program: str, reason: str) -> Non
 
 def test_an_endless_function_is_stopped(pool: Pool) -> None:
     began = time.monotonic()
-    verdict = judge(pool, _function("while True: pass"), CallTests("f", False, (([1], 2),)), SHORT)
+    verdict = judge(pool, _function("while True: pass"), CallTests("f", (([1], [2]),)), SHORT)
     assert verdict.reason == "time"
     assert time.monotonic() - began < 4 * SHORT.wall_s
 
@@ -260,7 +260,7 @@ def test_there_is_no_network(pool: Pool) -> None:
 
 def test_the_process_that_waits_can_end_at_any_time(pool: Pool) -> None:
     with pool.guest() as guest:
-        job = {"kind": "function", "code": "while 1: pass", "entry": "f", "method": False}
+        job = {"kind": "function", "code": "while 1: pass", "entry": "f"}
         guest.tell({**job, "cpu_s": 60}, timeout_s=10.0)
         time.sleep(0.3)
         children = psutil.Process().children(recursive=True)
@@ -274,7 +274,7 @@ def test_nothing_outlives_a_killed_run(pool: Pool) -> None:
         "import time\n"
         "from layerbench.envs.code.sandbox.guests import Guest\n"
         f"guest = Guest({pool.level!r})\n"
-        "guest.tell({'kind': 'function', 'code': 'while 1: pass', 'entry': 'f', 'method': False,"
+        "guest.tell({'kind': 'function', 'code': 'while 1: pass', 'entry': 'f',"
         " 'cpu_s': 60}, timeout_s=10.0)\n"
         "time.sleep(0.5)\nprint('ready', flush=True)\ntime.sleep(60)\n"
     )

