@@ -1,15 +1,16 @@
-"""Measure the sandbox of programs: verdicts a second and the time of one, by level and kind of test.
+"""Measure the sandbox of programs: verdicts a second, and the time of one, by level and test.
 
     python bench/code_sandbox.py [--verdicts N] [--out FILE]
 
-One process asks for one verdict after the other, as a worker of the environment does; levels that do
-not work here are left out, with the reason.
+One process asks for one verdict after the other, as a worker of the environment does; levels that
+do not work here are left out, with the reason.
 """
 
 import argparse
 import json
 import os
 import platform
+import sys
 from pathlib import Path
 from time import perf_counter
 
@@ -87,7 +88,7 @@ def main() -> None:
         }
         pool.close()
     for name, value in results.items():
-        print(name, json.dumps(value))
+        sys.stdout.write(f"{name} {json.dumps(value)}\n")
     if arguments.out:
         arguments.out.write_text(json.dumps(results, indent=1) + "\n")
 
