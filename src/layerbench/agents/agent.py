@@ -139,6 +139,8 @@ def answered(
     if settings.answer_form is AnswerForm.VERL_AGENT:
         action, valid = parse_like_verl_agent(response.text, thinks=settings.thinks, opened=opened)
         return ParsedResponse(response, action, valid)
+    if settings.answer_form is AnswerForm.TEXT:
+        return ParsedResponse(response, response.text, bool(response.text.strip()))
     return validated(
         state, response, parse_action(response.text, thinks=settings.thinks, opened=opened)
     )

@@ -175,15 +175,20 @@ class _Rounds:
         )
         if failed:
             self._finish(slot, StopReason.ERROR, error=result.reason)
-        elif result.terminated:
-            self._finish(slot, StopReason.TERMINATED, success=result.success)
-        elif result.truncated:
-            self._finish(slot, StopReason.TURN_LIMIT, success=result.success)
+        elif result.terminated or result.truncated:
+            stop = StopReason.TERMINATED if result.terminated else StopReason.TURN_LIMIT
+            self._finish(slot, stop, success=result.success, undecided=result.undecided)
         else:
             episode.observation = result.observation
 
     def _finish(
-        self, slot: int, stop: StopReason, *, success: bool = False, error: str = ""
+        self,
+        slot: int,
+        stop: StopReason,
+        *,
+        success: bool = False,
+        undecided: bool = False,
+        error: str = "",
     ) -> None:
         episode = self.live.pop(slot)
         self._agent.release([episode.number])
@@ -197,4 +202,5 @@ class _Rounds:
             success=success,
             error=error,
             replayed=self._pool.was_replayed(slot),
+            undecided=undecided,
         )

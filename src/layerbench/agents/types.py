@@ -30,11 +30,13 @@ class AnswerForm(StrEnum):
     """The form of an action in free text, and what makes it valid.
 
     ``STRICT`` takes thoughts and one admissible action, and nothing around them; ``VERL_AGENT``
-    reads and counts responses as verl-agent does.
+    reads and counts responses as verl-agent does; ``TEXT`` plays the whole response, and leaves it
+    to the environment to read it.
     """
 
     STRICT = "strict"
     VERL_AGENT = "verl_agent"
+    TEXT = "text"
 
 
 class ContextMode(StrEnum):
@@ -104,6 +106,7 @@ class Trajectory:
         success: The goal held at the end.
         error: One line on the failure if ``stop`` is ``ERROR``, else empty.
         replayed: The environment was played again from its start, because its worker was lost.
+        undecided: The environment could not find out whether the goal held at the end.
     """
 
     task_id: str
@@ -115,3 +118,4 @@ class Trajectory:
     success: bool
     error: str = ""
     replayed: bool = False
+    undecided: bool = False

@@ -22,7 +22,9 @@ from layerbench.errors import UserError
 MAX_REWARD = 1e30
 """Largest reward, whose sums and products are still finite in float32."""
 
-_KEYS = frozenset({"success", "admissible_actions", "choices", "anchor", "task_id", "task_type"})
+_KEYS = frozenset(
+    {"success", "admissible_actions", "choices", "anchor", "task_id", "task_type", "undecided"}
+)
 
 _MAX_CHARS = 80
 _NUMBERS: tuple[type, ...] = (int, float, np.integer, np.floating)
@@ -150,6 +152,7 @@ def result_of(
         terminated=_flag(terminated, "terminated", place),
         truncated=_flag(truncated, "truncated", place),
         success=_success(fields, place, success_at=success_at, total=total + reward),
+        undecided=_flag(fields.get("undecided", False), "info['undecided']", place),
     )
 
 

@@ -12,7 +12,7 @@ class Session:
 
     ``info`` must hold ``success``, unless the SPEC has ``success_at``; it may hold
     ``admissible_actions``, ``choices``, ``anchor`` (default: the observation's text), ``task_id``
-    (the task's) and ``task_type`` (default: empty).
+    (the task's), ``task_type`` (default: empty) and ``undecided`` (default: False).
 
     Args:
         env: What finds the environment: see ``registry.find``.

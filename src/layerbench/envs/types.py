@@ -104,6 +104,7 @@ class StepResult:
         terminated: The task ended by its own rules, won or lost.
         truncated: The episode was cut off, for example by the step limit.
         success: The task's goal holds now.
+        undecided: Whether it holds could not be found out in bounded work; it counts as not.
     """
 
     observation: Observation
@@ -111,6 +112,7 @@ class StepResult:
     terminated: bool
     truncated: bool
     success: bool
+    undecided: bool = False
 
 
 @dataclass(frozen=True, slots=True)

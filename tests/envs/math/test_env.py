@@ -5,7 +5,7 @@ import pytest
 from layerbench.envs import registry
 from layerbench.envs.math import generator
 from layerbench.envs.math.demonstrations import demonstrate
-from layerbench.envs.math.env import ANSWERS, MathEnv
+from layerbench.envs.math.generated import ANSWERS, GeneratedMath
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.session import Session
 
@@ -28,7 +28,7 @@ CHAIN = "chain-3/compute 7 + 5 - 3"
     ],
 )
 def test_the_first_action_is_the_answer(action: str, reward: float) -> None:
-    env = MathEnv()
+    env = GeneratedMath()
     text, info = env.reset(options={"task": CHAIN})
     assert (text, info["choices"], info["task_type"]) == ("compute 7 + 5 - 3", ANSWERS, "chain-3")
     assert "admissible_actions" not in info
@@ -37,7 +37,7 @@ def test_the_first_action_is_the_answer(action: str, reward: float) -> None:
 
 
 def test_the_calculator_leads_to_a_number() -> None:
-    env = MathEnv(tools="calculator")
+    env = GeneratedMath(tools="calculator")
     text, info = env.reset(options={"task": "brackets/compute ( 2 + 3 ) * 4"})
     assert text == "compute ( 2 + 3 ) * 4 with calculator"
     steps = ("calculate 2 + 3", "calculate 2 * 3")
@@ -52,7 +52,7 @@ def test_the_calculator_leads_to_a_number() -> None:
 
 
 def test_a_step_by_another_sign_is_possible_and_leads_astray() -> None:
-    env = MathEnv(tools="calculator")
+    env = GeneratedMath(tools="calculator")
     env.reset(options={"task": CHAIN})
     assert env.step("calculate 5 - 3")[0] == "compute 7 + 2 with calculator"
     assert env.step("calculate 7 * 2")[0] == "compute 14 with calculator"
@@ -61,7 +61,7 @@ def test_a_step_by_another_sign_is_possible_and_leads_astray() -> None:
 
 
 def test_the_calculator_knows_nothing_of_permuted_signs() -> None:
-    env = MathEnv(tools="calculator", signs="permuted")
+    env = GeneratedMath(tools="calculator", signs="permuted")
     env.reset(options={"task": "chain-2/compute 7 + 5"})
     assert env.step("calculate 7 - 5")[0] == "compute 2 with calculator"
     assert env.step("answer 2")[1] == 1.0
@@ -89,7 +89,7 @@ def test_the_source_names_version_and_signs() -> None:
 
 
 def test_a_seed_draws_a_problem() -> None:
-    first, again, other = (MathEnv().reset(seed=seed)[0] for seed in (3, 3, 4))
+    first, again, other = (GeneratedMath().reset(seed=seed)[0] for seed in (3, 3, 4))
     assert first == again != other
 
 
@@ -108,6 +108,6 @@ def test_worker_processes_play_as_this_process_does() -> None:
 
 def test_what_is_no_task_is_refused() -> None:
     with pytest.raises(ValueError, match="no problem"):
-        MathEnv().reset(options={"task": "chain-2/seven plus five"})
+        GeneratedMath().reset(options={"task": "chain-2/seven plus five"})
     with pytest.raises(ValueError, match="the only one is task"):
-        MathEnv().reset(options={"problem": "compute 7 + 5"})
+        GeneratedMath().reset(options={"problem": "compute 7 + 5"})

@@ -5,7 +5,7 @@ from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.agents.prompts.plain import PlainStyle
 from layerbench.agents.prompts.style import PromptStyle as PromptStyle
-from layerbench.agents.types import ActionMode
+from layerbench.agents.types import ActionMode, AnswerForm
 from layerbench.envs.choices import check_known
 from layerbench.envs.spec import GENERIC_RULES
 
@@ -23,7 +23,12 @@ STYLES = (CHAT, *_COMPACT)
 
 
 def style(
-    name: str, action_mode: ActionMode, *, rules: str = GENERIC_RULES, thinks: bool = True
+    name: str,
+    action_mode: ActionMode,
+    *,
+    rules: str = GENERIC_RULES,
+    thinks: bool = True,
+    answer_form: AnswerForm = AnswerForm.STRICT,
 ) -> PromptStyle:
     """Make a prompt style by name; all but ``chat`` say nothing about the form of a response.
 
@@ -32,6 +37,7 @@ def style(
         rules: The environment's rules, for the system message of a chat.
         action_mode: How a response becomes an action.
         thinks: Free text begins with thoughts.
+        answer_form: The form of an action in free text.
 
     Raises:
         ValueError: There is no such style; the message names the nearest.
@@ -39,4 +45,4 @@ def style(
     if name in _COMPACT:
         return _COMPACT[name]()
     check_known("prompt style", name, STYLES)
-    return ChatStyle(rules, action_mode=action_mode, thinks=thinks)
+    return ChatStyle(rules, action_mode=action_mode, thinks=thinks, answer_form=answer_form)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from layerbench.agents.types import ActionMode
+from layerbench.agents.types import ActionMode, AnswerForm
 from layerbench.envs.types import Observation
 
 _GENERATE = (
@@ -22,13 +22,24 @@ class ChatStyle:
         rules: The environment's rules, in a few sentences.
         action_mode: How a response becomes an action; decides the form that is asked for.
         thinks: Free text is to begin with thoughts.
+        answer_form: The form of an action in free text; none is asked for where it is any text,
+            whose form is in the rules.
     """
 
-    def __init__(self, rules: str, *, action_mode: ActionMode, thinks: bool = True) -> None:
+    def __init__(
+        self,
+        rules: str,
+        *,
+        action_mode: ActionMode,
+        thinks: bool = True,
+        answer_form: AnswerForm = AnswerForm.STRICT,
+    ) -> None:
         self._chooses = action_mode is ActionMode.CHOOSE
         free_form = _GENERATE if thinks else _GENERATE_ACTION_ALONE
+        if answer_form is AnswerForm.TEXT:
+            free_form = ""
         self._form = _CHOOSE if self._chooses else free_form
-        self.system = f"{rules}\n\n{self._form}"
+        self.system = _join(rules, self._form)
 
     def first(self, start: Observation) -> str:
         """Show the first observation and the actions."""

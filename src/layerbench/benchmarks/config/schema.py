@@ -146,7 +146,8 @@ class AgentConfig:
         answer_form: Form of an action in free text: ``strict``, thoughts and one action and nothing
             around them, valid if it is admissible; or ``verl_agent``, read and counted as
             verl-agent does: in lower case, between the first tags wherever they stand, else the
-            last 30 characters as an invalid action; an action that is not admissible is valid.
+            last 30 characters as an invalid action; an action that is not admissible is valid; or
+            ``text``, the whole response, which the environment reads, as that of ``math`` does.
     """
 
     style: Style

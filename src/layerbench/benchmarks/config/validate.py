@@ -6,7 +6,7 @@ from layerbench.benchmarks.config import endpoints, trackers
 from layerbench.benchmarks.config.schema import MOST_EVALUATED, RunConfig, TrainSettings
 from layerbench.benchmarks.errors import SettingsError
 
-PRESETS = ("quick", "quick-generate", "default", "small", "paper", "paper-code")
+PRESETS = ("quick", "quick-generate", "default", "small", "paper", "paper-code", "paper-math")
 
 # vLLM's limit for free text, as in its backend, which is not imported here: it loads torch.
 _VLLM_MAX_TEMPERATURE = 2.0

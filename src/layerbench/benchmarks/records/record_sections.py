@@ -162,6 +162,8 @@ class Evaluation:
             score. Failed episodes count 0.
         replayed: Number of episodes played again because their worker process was lost, which
             changes nothing else; None where none was.
+        undecided: Number of episodes whose success the environment could not find out, which count
+            as lost; None where there were none.
 
     Raises:
         ValueError: The counts are not those of the outcomes, or a task has no episodes.
@@ -180,6 +182,7 @@ class Evaluation:
     seconds: float
     mean_return: float
     replayed: int | None = None
+    undecided: int | None = None
 
     def __post_init__(self) -> None:
         if not self.outcomes or not all(outcome.count.planned for outcome in self.outcomes):
@@ -189,6 +192,9 @@ class Evaluation:
         if self.count != pool(self.outcomes) or self.by_type != pool_by_type(self.outcomes):
             raise ValueError("the counts are not the sum of the outcomes")
         _check_replayed(self.replayed, episodes=self.count.planned)
+        lost = self.count.planned - self.count.successes
+        if self.undecided is not None and not 0 < self.undecided <= lost:
+            raise ValueError(f"{self.undecided} of {lost} lost episodes cannot be undecided")
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,12 @@ def notes(record: RunRecord) -> list[str]:
         for e in record.evaluations
         if e.count.failed
     ]
+    failures += [
+        f"{e.phase} {e.split}: {e.undecided} of {e.count.planned} episodes undecided; they count "
+        "as lost"
+        for e in record.evaluations
+        if e.undecided
+    ]
     return in_vain + failures + ([usage(record.endpoint)] if record.endpoint else [])
 
 

@@ -112,6 +112,10 @@ def agent(config: RunConfig, chat: Chat) -> ChatAgent:
     settings = agent_settings(config.agent)
     rules = registry.find(config.env.reference).rules
     style = prompts.style(
-        config.agent.style, settings.action_mode, rules=rules, thinks=settings.thinks
+        config.agent.style,
+        settings.action_mode,
+        rules=rules,
+        thinks=settings.thinks,
+        answer_form=settings.answer_form,
     )
     return ChatAgent(chat, style, settings)

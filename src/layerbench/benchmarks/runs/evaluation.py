@@ -72,6 +72,7 @@ def summarise(
         seconds=seconds,
         mean_return=sum(map(_return, trajectories)) / len(trajectories),
         replayed=sum(episode.replayed for episode in trajectories) or None,
+        undecided=sum(episode.undecided for episode in trajectories) or None,
     )
 
 

@@ -125,6 +125,8 @@ class Evaluator:
             self.reporter.say(
                 f"{what}: {replayed} episodes played again, whose env worker was lost"
             )
+        if undecided := sum(episode.undecided for episode in played):
+            self.reporter.say(f"{what}: {undecided} episodes undecided, which count as lost")
         # On the joined episodes: all processes raise the same error, and none is left waiting.
         check_played(played, what=what, settings=self.agent.settings)
         return played

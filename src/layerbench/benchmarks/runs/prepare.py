@@ -221,7 +221,11 @@ def reading(
     chat = settings.chat_format(tokenizer)
     rules = registry.find(config.env.reference).rules
     style = prompts.style(
-        config.agent.style, settings.action_mode, rules=rules, thinks=settings.thinks
+        config.agent.style,
+        settings.action_mode,
+        rules=rules,
+        thinks=settings.thinks,
+        answer_form=settings.answer_form,
     )
     return settings, chat, style
 

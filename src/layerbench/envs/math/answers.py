@@ -18,7 +18,12 @@ _FRACTION = re.compile(
     r"(?P<sign>[-+]?)(?:\\[dt]?frac\{(?P<a>[-+]?\d+)\}\{(?P<b>[-+]?\d+)\}"
     r"|\\[dt]?frac(?P<c>\d)(?P<d>\d)|(?P<e>\d+)/(?P<f>\d+))"
 )
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox)\{([^{}]*)\}")
+_LAYOUT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;: ]|\$")
 _MAX_NUMBER_CHARS = 200
+_MAX_SAID_CHARS = 500
+# Of boxes that are not closed, each is read to the end.
+_MOST_BOXES = 10
 
 
 def extract(response: str) -> str:
@@ -33,7 +38,7 @@ def extract(response: str) -> str:
         response: The response; of a very long one, the end is read.
     """
     text = response[-MAX_RESPONSE_CHARS:]
-    box = _last_box(text)
+    box = last_box(text)
     if box is not None:
         return box.strip()
     elements = _ELEMENT.findall(text)
@@ -42,7 +47,22 @@ def extract(response: str) -> str:
     said = list(_SAYS.finditer(text))
     if said:
         text = said[-1]["answer"]
-    return _trimmed(text)
+    text = _trimmed(text)
+    # A page that never says an answer has none.
+    return text if len(text) <= _MAX_SAID_CHARS else ""
+
+
+def normal(answer: str) -> str:
+    r"""Write an answer without what is of its layout alone.
+
+    >>> normal(r"$\dfrac{1}{2}$.") == normal(r"\frac{1}{2}"), normal(r"\text{(C)}")
+    (True, '(C)')
+    """
+    text = answer.strip().strip("$").strip().removesuffix(".")
+    text = _TEXT.sub(r"\1", text)
+    text = _LAYOUT.sub("", text)
+    text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    return re.sub(r"\s+", "", text)
 
 
 def rational(answer: str) -> Fraction | None:
@@ -77,10 +97,14 @@ def is_equal(response: str, value: int) -> bool:
     return rational(extract(response)) == value
 
 
-def _last_box(text: str) -> str | None:
-    """Find the content of the last box whose braces are balanced."""
+def last_box(text: str) -> str | None:
+    r"""Find the content of the last box whose braces are balanced; None without one.
+
+    >>> last_box(r"\boxed{\frac{1}{2}} or \boxed{3")
+    '\\frac{1}{2}'
+    """
     end = len(text)
-    while end > 0:
+    for _ in range(_MOST_BOXES):
         start, name = max((text.rfind(box, 0, end), box) for box in _BOXES)
         if start < 0:
             return None

@@ -1,37 +1,30 @@
-"""Mathematics as a Gymnasium environment: one problem, one answer."""
+"""Mathematics for the registry: environments, tasks and their source, by the options."""
 
-import random
 from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 
-from layerbench.envs.actions import plain
 from layerbench.envs.choices import check_known
-from layerbench.envs.math import expressions, generator
-from layerbench.envs.math.answers import is_equal
-from layerbench.envs.spaces import AnyText
-from layerbench.envs.turn_clock import TurnClock
+from layerbench.envs.math import datasets, expressions, generator
+from layerbench.envs.math.generated import GeneratedMath
+from layerbench.envs.math.published import PublishedMath
 from layerbench.envs.types import Task, TaskSource
-
-TOOLS = ("none", "calculator")
-
-ANSWERS = tuple(f"answer {number}" for number in range(expressions.LARGEST + 1))
-"""Every answer of a generated problem, as actions."""
-
-_MAX_CHARS = 100_000
+from layerbench.errors import UserError
 
 
-class MathEnv(gym.Env[str, str]):
-    r"""A problem of mathematics; the reward is 1.0 for an answer of the right value.
-
-    ``reset(options={"task": id})`` selects a problem, such as ``chain-3/compute 7 + 5 - 3``;
-    otherwise the seed draws one of the split ``train``.
-
-    An answer is ``answer 42``, or any text that says it: ``\boxed{42}``, ``The answer is 42.``
-    The first answer ends the episode. With the calculator, ``calculate 7 + 5`` puts 12 in the place
-    of two neighbours in the problem, whatever sign is between them, and the next observation is
-    what is left. ``info["choices"]`` lists all steps and answers; text of one's own is not listed.
+def make(  # noqa: PLR0913 - an environment's options
+    *,
+    levels: str = "first",
+    signs: str = "plain",
+    tools: str = "none",
+    data: str = "",
+    test_data: str = "",
+    question_field: str = "",
+    answer_field: str = "",
+    max_turns: int = 8,
+) -> gym.Env[str, str]:
+    """Make an environment of generated problems, or of published ones where data is given.
 
     Args:
         levels: Levels of the generated problems, with commas between them: ``chain-2``,
@@ -40,109 +33,79 @@ class MathEnv(gym.Env[str, str]):
             ``all``.
         signs: ``plain``, or ``permuted``: each written sign means another.
         tools: ``none``, so that the first action is the answer; or ``calculator``.
+        data: Published problems: a file (JSON lines, JSON, Parquet), a folder of such, or the name
+            of a data set on the Hub, as OWNER/NAME, OWNER/NAME@REVISION or
+            OWNER/NAME@REVISION:FILES; empty for generated problems.
+        test_data: The same for the split ``test``; empty takes the files of ``data`` whose names
+            bear that word, or an eighth of its problems, by the hash of their text.
+        question_field: Column of the problem; empty finds it.
+        answer_field: Column of the answer, or of the solution that ends in it; empty finds it.
         max_turns: Actions after which an episode is truncated.
 
     Raises:
-        UserError: A choice is unknown.
+        UserError: A choice is unknown, or the data cannot be used.
     """
-
-    def __init__(
-        self,
-        *,
-        levels: str = "first",
-        signs: str = "plain",
-        tools: str = "none",
-        max_turns: int = 8,
-    ) -> None:
-        check_known("env.tools", tools, TOOLS)
-        generator.levels_of(levels, signs=signs)
-        self._levels, self._signs = levels, signs
-        self._calculates = tools == "calculator"
-        self._clock = TurnClock(max_turns)
-        self.observation_space = AnyText(max_chars=_MAX_CHARS)
-        self.action_space = AnyText(max_chars=_MAX_CHARS)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
-        """Begin an episode; see ``gymnasium.Env.reset``.
-
-        Args:
-            seed: Seed of the problem, if none is given.
-            options: ``task``, the id of a problem.
-
-        Raises:
-            ValueError: The option is unknown, or the text is no problem.
-        """
-        super().reset(seed=seed)
-        self._clock.reset()
-        options = options or {}
-        unknown = options.keys() - {"task"}
-        if unknown:
-            raise ValueError(f"no reset option named '{min(unknown)}': the only one is task")
-        task = options.get("task")
-        if task is None:
-            rng = random.Random(int(self.np_random.integers(1 << 62)))
-            task = generator.draw(rng, split="train", levels=self._levels, signs=self._signs)
-        self._task = str(task)
-        self._level, _, self._left = self._task.partition("/")
-        self._answer = expressions.solve(self._left, signs=self._signs).value
-        self._clock.start()
-        return self._observe(over=False, success=False)
-
-    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Act; see ``gymnasium.Env.step``.
-
-        Raises:
-            gymnasium.error.ResetNeeded: There was no successful reset before.
-            RuntimeError: The episode has ended.
-        """
-        self._clock.tick()
-        left = self._steps().get(plain(action))
-        if left is not None:
-            self._left = left
-        # Anything but a step is an answer, if a wrong one; with the calculator, a mistyped step
-        # costs a turn alone.
-        over = left is None and not (self._calculates and plain(action).startswith("calculate"))
-        success = over and is_equal(action, self._answer)
-        truncated = self._clock.stop(terminated=over)
-        text, info = self._observe(over=over, success=success)
-        return text, float(success), over, truncated, info
-
-    def _steps(self) -> dict[str, str]:
-        return expressions.steps(self._left) if self._calculates else {}
-
-    def _observe(self, *, over: bool, success: bool) -> tuple[str, dict[str, Any]]:
-        text = f"{self._left} with calculator" if self._calculates else self._left
-        if over:
-            text = "right" if success else "wrong"
-        return text, {
-            "choices": () if over else (*self._steps(), *ANSWERS),
-            "success": success,
-            "task_id": self._task,
-            "task_type": self._level,
-        }
+    named = datasets.Named(data, test_data, question_field, answer_field)
+    if not data:
+        _check_generated(named)
+        return GeneratedMath(levels=levels, signs=signs, tools=tools, max_turns=max_turns)
+    _check_published(signs=signs, tools=tools, levels=levels)
+    return PublishedMath(named, max_turns=max_turns)
 
 
-def list_tasks(
+def list_tasks(  # noqa: PLR0913 - the options that choose tasks
     *,
     split: str,
     count: int | None,
     seed: int,
     levels: str = "first",
     signs: str = "plain",
+    data: str = "",
+    test_data: str = "",
+    question_field: str = "",
+    answer_field: str = "",
 ) -> tuple[Task, ...]:
-    """Draw problems as tasks; see ``generator.list_tasks``.
+    """Draw problems as tasks; see ``generator.list_tasks`` and ``datasets.list_tasks``.
 
     Raises:
-        UserError: The split or a level is unknown, or there are fewer problems.
+        UserError: The split or a level is unknown, there are fewer problems, or the data cannot be
+            used.
     """
-    return generator.list_tasks(split=split, count=count, seed=seed, levels=levels, signs=signs)
+    if not data:
+        return generator.list_tasks(split=split, count=count, seed=seed, levels=levels, signs=signs)
+    named = datasets.Named(data, test_data, question_field, answer_field)
+    return datasets.list_tasks(named, split=split, count=count, seed=seed)
 
 
-def source_of(*, splits: Sequence[str], signs: str = "plain") -> TaskSource:
-    """Name the generator for records; see ``registry.describe``."""
-    del splits
+def source_of(
+    *,
+    splits: Sequence[str],
+    signs: str = "plain",
+    data: str = "",
+    test_data: str = "",
+    question_field: str = "",
+    answer_field: str = "",
+) -> TaskSource:
+    """Name the generator, or the problems by their hash, for records.
+
+    Raises:
+        UserError: The data cannot be used.
+    """
     check_known("env.signs", signs, expressions.SIGNS)
-    suffix = "" if signs == "plain" else f"-{signs}"
-    return TaskSource(f"math-gen-{generator.VERSION}{suffix}")
+    if not data:
+        suffix = "" if signs == "plain" else f"-{signs}"
+        return TaskSource(f"math-gen-{generator.VERSION}{suffix}")
+    named = datasets.Named(data, test_data, question_field, answer_field)
+    return datasets.source_of(named, splits)
+
+
+def _check_generated(named: datasets.Named) -> None:
+    if any((named.test_data, named.question_field, named.answer_field)):
+        raise UserError("env.test_data, env.question_field and env.answer_field are of env.data")
+
+
+def _check_published(**options: Any) -> None:  # noqa: ANN401 - an option's value
+    defaults = {"signs": "plain", "tools": "none", "levels": "first"}
+    for name, value in options.items():
+        if value != defaults[name]:
+            raise UserError(f"env.{name}={value} is of generated problems, not of env.data")

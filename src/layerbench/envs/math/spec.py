@@ -3,13 +3,21 @@
 from layerbench.envs.spec import EnvSpec
 
 SPEC = EnvSpec(
-    env="layerbench.envs.math.env:MathEnv",
+    env="layerbench.envs.math.env:make",
     gym_id="layerbench/Math-v0",
     # The longest generated problem takes four steps of the calculator; the rest is for mistakes.
     max_turns=8,
     counts_turns=True,
     tasks="layerbench.envs.math.env:list_tasks",
-    options={"levels": "first", "signs": "plain", "tools": "none"},
+    options={
+        "levels": "first",
+        "signs": "plain",
+        "tools": "none",
+        "data": "",
+        "test_data": "",
+        "question_field": "",
+        "answer_field": "",
+    },
     # What permuted signs mean is left out: it is to be found out.
     rules=(
         "You are given a problem of mathematics. Give its answer as \\boxed{42}, or as the action "
@@ -17,5 +25,15 @@ SPEC = EnvSpec(
         "+ 5' puts the result in the place of two neighbours in the problem, and you are shown "
         "what is left of it; the answer comes last."
     ),
+    settings={"agent.answer_form": "text"},
+    presets={
+        # NuminaMath-CoT is what the paper trains Qwen3 on; MATH-500 is the first of what it scores.
+        "paper-math": {
+            "env.max_turns": 1,
+            "env.data": "AI-MO/NuminaMath-CoT",
+            "env.test_data": "HuggingFaceH4/MATH-500",
+        },
+    },
     source="layerbench.envs.math.env:source_of",
+    origin_options=("data", "test_data"),
 )

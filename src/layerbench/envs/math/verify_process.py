@@ -1,0 +1,56 @@
+"""Compares answers by math-verify: ``python -m layerbench.envs.math.verify_process SECONDS``.
+
+``layerbench.envs.math.verifier`` starts it. It reads pairs as lines of JSON, and writes a letter
+for each: right, wrong or undecided. The kernel ends it after SECONDS of a processor for one pair,
+whatever sympy does then.
+"""
+
+import importlib
+import json
+import os
+import resource
+import sys
+from typing import Any
+
+MAX_MEMORY = 4 << 30
+"""Largest address space, in bytes."""
+
+
+def _judge(answer: str, given: str) -> bytes:
+    # Not at the top: checks import this module, and take no answers.
+    library: Any = importlib.import_module("math_verify")
+    sides = [
+        # Alarms of its own do not end what a C function does; the limits here do.
+        library.parse(side if "$" in side else f"${side}$", parsing_timeout=None)
+        for side in (answer, given)
+    ]
+    if not all(sides):
+        return b"w"
+    return b"r" if library.verify(*sides, timeout_seconds=None) else b"w"
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    seconds = int(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with os.fdopen(os.dup(1), "wb", buffering=0) as answers:
+        # stdout is for the verdicts alone: libraries may print.
+        os.dup2(2, 1)
+        _judge("x^2", "2 x")
+        answers.write(b".")
+        for line in sys.stdin.buffer:
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            limit = int(used.ru_utime + used.ru_stime) + seconds + 1
+            _, most = resource.getrlimit(resource.RLIMIT_CPU)
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, most))
+            try:
+                verdict = _judge(*json.loads(line))
+            # Whatever the libraries raise for a strange text; memory may be short as well.
+            except Exception:  # noqa: BLE001
+                verdict = b"u"
+            answers.write(verdict)
+
+
+if __name__ == "__main__":
+    main()

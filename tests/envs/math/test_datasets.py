@@ -1,0 +1,201 @@
+"""Published problems: each form is read, splits share none, and foreign rows do no harm."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layerbench.envs import registry
+from layerbench.envs.data_files import DataFileError
+from layerbench.envs.math import datasets
+from layerbench.envs.math.datasets import Named, problem_of
+from layerbench.envs.session import Session
+from layerbench.errors import UserError
+
+FORMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "gsm8k": (
+        {"question": "Two and two?", "answer": "2+2 = <<2+2=4>>4\n#### 1,004"},
+        ("1004",),
+    ),
+    "math": (
+        {
+            "problem": "What is $1/2$?",
+            "level": "Level 1",
+            "type": "Algebra",
+            "solution": r"It is $\boxed{\frac{1}{2}}$.",
+        },
+        (r"\frac{1}{2}",),
+    ),
+    "math-500": (
+        {
+            "problem": "Convert.",
+            "solution": r"... \boxed{\left( 3, \frac{\pi}{2} \right)}",
+            "answer": r"\left( 3, \frac{\pi}{2} \right)",
+            "subject": "Precalculus",
+            "level": 2,
+            "unique_id": "test/precalculus/807.json",
+        },
+        (r"\left( 3, \frac{\pi}{2} \right)",),
+    ),
+    "numinamath-cot": (
+        {
+            "source": "synthetic_math",
+            "problem": "Find $a$.",
+            "solution": "First.\nThen \\[\n\\boxed{\\frac{3}{2}}\n\\]",
+            "messages": [{"content": "Find $a$.", "role": "user"}],
+        },
+        (r"\frac{3}{2}",),
+    ),
+    "deepscaler": (
+        {"problem": "Find $m$.", "answer": r"\frac{39}{58}", "solution": ""},
+        (r"\frac{39}{58}",),
+    ),
+    "skywork-or1": (
+        {
+            "data_source": "train-math-numinamath1.5",
+            "prompt": [{"content": "Find $x$.", "role": "user"}],
+            "ability": "math",
+            "reward_model": {"ground_truth": '["14", "15"]', "style": "rule"},
+        },
+        ("14", "15"),
+    ),
+    "amc": (
+        {"id": 0, "problem": "Find $n$.", "answer": 142.0, "url": "x"},
+        ("142",),
+    ),
+    "aime": (
+        {"ID": "2024-II-4", "Problem": "Find $m+n$.", "Solution": "So 033.", "Answer": 33},
+        ("33",),
+    ),
+    "olympiadbench": (
+        {
+            "question": "Find $x$.",
+            "solution": ["By hand."],
+            "final_answer": ["$2$", "$5$"],
+            "is_multiple_answer": True,
+            "subfield": "Algebra",
+        },
+        ("$2$, $5$",),
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_published_form_is_read(form: str) -> None:
+    row, answers = FORMS[form]
+    problem = problem_of(row)
+    assert problem is not None
+    assert problem.answers == answers
+    assert problem.question in (
+        row.get("question"),
+        row.get("problem"),
+        row.get("Problem"),
+        "Find $x$.",
+    )
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"problem": "No answer", "solution": "By hand.\nQED"},
+        {"problem": "", "answer": "3"},
+        {"problem": 7, "answer": "3"},
+        {"problem": "p" * 50_000, "answer": "3"},
+        {"problem": "p", "answer": "3" * 50_000},
+        {"problem": "p", "answer": None},
+        {"problem": "p", "answer": True},
+        {"problem": "p", "answer": []},
+        {"prompt": [], "answer": "3"},
+        {"prompt": [7], "answer": "3"},
+        {"prompt": "p", "reward_model": {"ground_truth": "[" * 100_000}},
+        {"prompt": "p", "reward_model": {}},
+    ],
+)
+def test_rows_of_no_use_are_left_out(row: dict[str, Any]) -> None:
+    assert problem_of(row) is None
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def numbered(start: int, end: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "question": f"Ann has {n} red apples and eats one of them today. How many are left?",
+            "answer": f"#### {n - 1}",
+        }
+        for n in range(start, end)
+    ]
+
+
+def test_one_file_is_split_by_its_problems_text(tmp_path: Path) -> None:
+    named = Named(write(tmp_path / "all.jsonl", [*numbered(1, 200), *numbered(1, 3)]))
+    loaded = datasets.load(named)
+    train, test = (set(loaded.splits[split]) for split in ("train", "test"))
+    assert not train & test
+    assert len(train | test) == 199
+    assert 10 <= len(test) <= 45
+    assert any("an eighth" in note for note in loaded.notes)
+
+
+def test_splits_by_files_are_compared(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", numbered(1, 40))
+    other = {
+        "question": "Ann has 5 red apples and eats one of them today. How many are left now?",
+        "answer": "#### 4",
+    }
+    test = write(tmp_path / "test.jsonl", [*numbered(39, 42), other])
+    loaded = datasets.load(Named(train, test))
+    assert (len(loaded.splits["train"]), len(loaded.splits["test"])) == (38, 4)
+    (note,) = loaded.notes
+    assert note == (
+        "4 of 4 problems of test are nearly one of train's; 1 that are equal were left out of train"
+    )
+    assert datasets.load(Named(str(tmp_path))).splits == loaded.splits
+
+
+def test_the_source_is_named_by_what_is_used(tmp_path: Path) -> None:
+    env = registry.find("math")
+    train = write(tmp_path / "train.jsonl", numbered(1, 40))
+    copy = write(tmp_path / "copy.jsonl", [{**row, "more": 1} for row in numbered(1, 40)])
+    changed = write(tmp_path / "changed.jsonl", [*numbered(1, 39), numbered(50, 51)[0]])
+    names = [
+        registry.describe(env, {"data": data, "test_data": train}, splits=["train"]).source
+        for data in (copy, changed)
+    ]
+    assert names[0] != names[1]
+    assert names[0].startswith("math-data-")
+
+
+def test_a_published_problem_is_played(tmp_path: Path) -> None:
+    data = write(tmp_path / "all.jsonl", numbered(1, 60))
+    env = registry.find("math")
+    (task,) = registry.list_tasks(env, split="test", count=1, seed=0, options={"data": data})
+    session = Session("math", {**env.options, "data": data}, 1)
+    start = session.reset(task)
+    apples = int(start.observation.text.split()[2])
+    assert session.step(rf"One is eaten: \boxed{{{apples - 1}}}").success
+    session.reset(task)
+    assert not session.step(f"answer {apples}").success
+    session.reset(task)
+    result = session.step(r"\boxed{9^{9^{9^{9}}}}")
+    assert (result.success, result.undecided, result.reward) == (False, True, 0.0)
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    data = write(tmp_path / "odd.jsonl", [{"task": "2 + 2", "result": 4}] * 3)
+    with pytest.raises(UserError, match=r"env\.question_field and env\.answer_field, of re"):
+        datasets.load(Named(data))
+    loaded = datasets.load(Named(data, question_field="task", answer_field="result"))
+    assert sum(map(len, loaded.splits.values())) == 1
+    with pytest.raises(DataFileError, match="there is no file"):
+        datasets.load(Named(str(tmp_path / "none.jsonl")))
+    env = registry.find("math")
+    with pytest.raises(UserError, match=r"env\.tools=calculator is of generated problems"):
+        registry.check_options(env, {**env.options, "data": data, "tools": "calculator"})
+    with pytest.raises(UserError, match=r"are of env\.data"):
+        registry.check_options(env, {**env.options, "question_field": "task"})
