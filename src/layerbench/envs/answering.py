@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from layerbench.envs import registry
+from layerbench.envs import opened_files, registry
 from layerbench.envs.checks import inspection
 from layerbench.errors import UserError
 
@@ -39,6 +39,8 @@ def main() -> None:
     parent = int(sys.argv[1])
     threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     question = json.load(sys.stdin)
+    if question["what"] == "source":
+        opened_files.note()
     with os.fdopen(os.dup(1), "w") as answers:
         # stdout is for the answer alone: environments may print.
         os.dup2(2, 1)

@@ -1,13 +1,13 @@
 """The installed package that an environment comes with."""
 
 import functools
-import hashlib
 import json
 import sys
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from layerbench.envs.references import Loaded
 from layerbench.hashing import file_sha256
 
 
@@ -18,7 +18,7 @@ class EnvPackage:
     Attributes:
         name: Name of the distribution; empty if the module belongs to none.
         version: Version of the distribution; empty likewise.
-        module_sha256: Hash of the module's file where it belongs to no distribution; else empty.
+        module_sha256: Hash of the files of an environment that is not layerbench's own; else empty.
     """
 
     name: str = ""
@@ -41,6 +41,30 @@ def package_of(module: str) -> EnvPackage:
     return EnvPackage(module_sha256=file_sha256(origin) if origin else "")
 
 
+def package_with(loaded: Loaded) -> EnvPackage:
+    """Find the distribution that an environment comes with; that of a file is none."""
+    spec = loaded.spec
+    if spec.package:
+        return EnvPackage(name=spec.package, version=metadata.version(spec.package))
+    if loaded.file is not None:
+        return EnvPackage()
+    made_by = spec.env
+    if isinstance(made_by, str):
+        module = made_by.partition(":")[0]
+    else:
+        module = getattr(made_by, "__module__", "")
+    return package_of(module or loaded.module)
+
+
+def is_own(module: str) -> bool:
+    """Tell whether a module is of layerbench.
+
+    >>> is_own("layerbench.envs.keydoor.env"), is_own("layerbench_extras")
+    (True, False)
+    """
+    return module.partition(".")[0] == __name__.partition(".")[0]
+
+
 def _origin(module: str) -> Path | None:
     loaded = sys.modules.get(module)
     file = getattr(loaded, "__file__", None)
@@ -52,14 +76,14 @@ def _origin(module: str) -> Path | None:
 
 def _distributions(top: str) -> list[str]:
     # To ask for all of them takes a fifth of a second.
-    if top == __name__.partition(".")[0]:
+    if is_own(top):
         return [top]
     return metadata.packages_distributions().get(top, [])
 
 
 def _holds(found: metadata.Distribution, origin: Path) -> bool:
     """Tell whether a file was installed with a distribution, which a local one may shadow."""
-    if found.name == __name__.partition(".")[0]:
+    if is_own(found.name):
         return True
     text = found.read_text("direct_url.json")
     if text and json.loads(text).get("dir_info", {}).get("editable"):
@@ -67,25 +91,15 @@ def _holds(found: metadata.Distribution, origin: Path) -> bool:
     return any(Path(str(found.locate_file(file))) == origin for file in found.files or ())
 
 
-def named(distribution: str) -> EnvPackage:
-    """Name an installed distribution with its version."""
-    return EnvPackage(name=distribution, version=metadata.version(distribution))
+def root_of(module: str) -> Path:
+    """Find the folder of the package that an imported module is in, or the file of a lone one.
 
-
-def hash_of_file(path: Path) -> str:
-    """Hash a Python file, and what was imported from its folder, if anything was.
-
-    A file alone has the hash of its bytes.
+    Of namespace packages, which several distributions share, it is the first folder that is none.
     """
-    files = {path}
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if isinstance(file, str) and Path(file).suffix == ".py":
-            beside = Path(file).resolve()
-            # An environment may lie in a folder that a virtual environment lies in as well.
-            if beside.is_relative_to(path.parent) and "site-packages" not in beside.parts:
-                files.add(beside)
-    if files == {path}:
-        return file_sha256(path)
-    hashes = [f"{file.relative_to(path.parent)} {file_sha256(file)}" for file in sorted(files)]
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+    parts = module.split(".")
+    for number in range(1, len(parts) + 1):
+        file = getattr(sys.modules.get(".".join(parts[:number])), "__file__", None)
+        if file is not None:
+            path = Path(file).resolve()
+            return path.parent if path.name == "__init__.py" else path
+    raise ModuleNotFoundError(f"module {module} has no file")

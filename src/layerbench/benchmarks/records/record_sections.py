@@ -31,7 +31,7 @@ class EnvRecord:
         package: Name of the installed package that the environment comes with; None if it comes
             with none, and in older records.
         package_version: Version of the package; None likewise.
-        module_sha256: Hash of the environment's module where it comes with no package; else None.
+        module_sha256: Hash of the files of an environment that is not layerbench's own; else None.
     """
 
     name: str

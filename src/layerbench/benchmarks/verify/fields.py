@@ -82,7 +82,8 @@ def _other_code(env: EnvRecord, identity: EnvIdentity) -> str:
 
 
 def _code_words(package: str, version: str, module_sha256: str) -> str:
-    return f"{package} {version}" if package else f"a module of the hash {module_sha256[:12]}"
+    files = f"files of the hash {module_sha256[:12]}" if module_sha256 else ""
+    return f"{package} {version}{f', {files}' if files else ''}" if package else files
 
 
 def check_selection(submission: Submission) -> Iterator[Remark]:
