@@ -52,6 +52,7 @@ def check_environment(
             max_turns=max_turns or found.max_turns,
             timeout_s=timeout_s,
             play=play,
+            chooses=found.settings.get("agent.action_mode", "choose") == "choose",
         )
         findings = tuple(suite.check(plan))
     failed = [finding for finding in findings if finding.verdict is Verdict.FAILS]

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from layerbench.envs import opened_files, registry
+from layerbench.envs import failures, opened_files, registry
 from layerbench.envs.checks import inspection
 from layerbench.errors import UserError
 
@@ -26,6 +26,9 @@ def _answer(question: dict[str, Any]) -> dict[str, Any]:
         }
     except UserError as error:
         return {"refused": " ".join(str(error).split())}
+    # Nobody interrupts this process: the environment raised it.
+    except KeyboardInterrupt as error:
+        return {"refused": f"{reference}, asked for its {what}: {failures.one_line(error)}"}
 
 
 def _exit_with_parent(parent: int) -> None:

@@ -41,7 +41,8 @@ def ask(question: Mapping[str, Any], *, name: str, timeout_s: float) -> Any:  # 
         )
     except subprocess.TimeoutExpired as error:
         raise UserError(f"{doing}, did not answer within {timeout_s:g} s") from error
-    if child.returncode:
+    # One that exits by itself may do so with 0.
+    if child.returncode or not child.stdout:
         raise UserError(f"{doing}, ended its process with {child.returncode}")
     answer = json.loads(child.stdout)
     if "refused" in answer:

@@ -183,9 +183,10 @@ class EnvPool:
         if not self._workers:
             outcomes = cast("dict[int, Outcome]", self._local.handle(request(live)))
         else:
-            outcomes = self._play_together(live, request)
+            outcomes, losses = self._play_together(live, request)
             for slot in sorted(live.keys() - outcomes.keys()):
-                outcomes[slot] = self._play_alone(slot, request({slot: live[slot]}))
+                before = [losses[slot]] if slot in losses else []
+                outcomes[slot] = self._play_alone(slot, request({slot: live[slot]}), before)
         for slot, content in live.items():
             self._note(slot, content, outcomes[slot])
         over = EpisodeFailure("no episode is under way: reset before the next step")
@@ -193,8 +194,12 @@ class EnvPool:
 
     def _play_together(
         self, contents: Mapping[int, Content], request: Callable[[dict[int, Content]], Request]
-    ) -> dict[int, Outcome]:
-        """Play the slots whose environments are there; those of a lost worker are left out."""
+    ) -> tuple[dict[int, Outcome], dict[int, WorkerLoss]]:
+        """Play the slots whose environments are there; those of a lost worker are left out.
+
+        Returns:
+            The outcomes, and the losses of workers that played one slot alone.
+        """
         for index in {slot % len(self._workers) for slot in contents}:
             self._workers[index].revive()
         shares: dict[int, dict[int, Content]] = {}
@@ -206,30 +211,34 @@ class EnvPool:
                 episode.life = 0
         replies = self._exchange({index: request(share) for index, share in shares.items()})
         outcomes: dict[int, Outcome] = {}
+        losses: dict[int, WorkerLoss] = {}
         for index, reply in replies.items():
             if isinstance(reply, WorkerLoss):
+                if len(shares[index]) == 1:
+                    losses |= dict.fromkeys(shares[index], reply)
                 self._log(f"{reply.reason}: its episodes are played again")
                 continue
             outcomes |= reply
             for slot in reply:
                 self._episodes[slot].life = self._workers[index].life
-        return outcomes
+        return outcomes, losses
 
-    def _play_alone(self, slot: int, request: Request) -> Outcome:
+    def _play_alone(self, slot: int, request: Request, before: Sequence[WorkerLoss]) -> Outcome:
         """Play a slot's episode again from its start, then the request.
 
         Nothing else is played meanwhile in its worker: if that is lost, it is by this episode, or
         by chance.
         """
         self._replayed.add(slot)
-        losses: list[WorkerLoss] = []
+        losses = list(before)
         while len(losses) < self._max_losses:
             outcome = self._replay(slot, request)
             if not isinstance(outcome, WorkerLoss):
                 return outcome
             self._log(f"{outcome.reason}, at task {self._episodes[slot].task.task_id!r} by itself")
             losses.append(outcome)
-        return EpisodeFailure(f"{losses[-1].reason}, each of the times it was played")
+        each = ", each of the times it was played" if len(losses) > 1 else ""
+        return EpisodeFailure(f"{losses[-1].reason}{each}")
 
     def _replay(self, slot: int, request: Request) -> Outcome | WorkerLoss:
         episode, worker = self._episodes[slot], self._worker(slot)

@@ -54,10 +54,20 @@ Reply = dict[int, TaskStart | EpisodeFailure] | dict[int, StepResult | EpisodeFa
 
 
 class Slots:
-    """The environments of one process, made at first use and kept for later episodes."""
+    """The environments of one process, made at first use and kept for later episodes.
 
-    def __init__(self, recipe: EnvRecipe) -> None:
+    Args:
+        recipe: How they are made.
+        errors: What costs the episode in which it is raised.
+    """
+
+    def __init__(
+        self,
+        recipe: EnvRecipe,
+        errors: tuple[type[BaseException], ...] = (Exception, SystemExit),
+    ) -> None:
         self._recipe = recipe
+        self._errors = errors
         self._sessions: dict[int, Session] = {}
         # An environment of its own, as those of the slots may be in an episode.
         self._preparer: Session | None = None
@@ -101,7 +111,7 @@ class Slots:
         except ContractError:
             raise
         # Any error of an environment costs this episode alone, sys.exit() included.
-        except (Exception, SystemExit) as error:  # noqa: BLE001
+        except self._errors as error:
             _close_quietly(self._sessions.pop(slot, None))
             return EpisodeFailure(failures.one_line(error), failures.trace(error))
 

@@ -25,7 +25,8 @@ def serve(connection: Connection) -> None:
     The first message is an ``EnvRecipe``, whose answer says that the environment is imported; each
     later one is a ``Request`` and gets a ``Reply``.
     """
-    slots = Slots(connection.recv())
+    # Ctrl-C goes to the parent: here, an interrupt is one that an environment raises.
+    slots = Slots(connection.recv(), (Exception, SystemExit, KeyboardInterrupt))
     # Imports the environment, while the parent is still busy loading its model.
     connection.send(slots.handle(Prepare(())))
     while (request := connection.recv()) is not None:

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from layerbench.benchmarks.commands.parser import DONE, FAILED, add_env, quieten_transformers
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 60.0
 _TIMEOUT = "env.timeout_s"
+_SILENT_S = 3.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +37,8 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     from layerbench.benchmarks.errors import SettingsError
     from layerbench.benchmarks.records.text import plain
     from layerbench.envs import references, registry
-    from layerbench.envs.checks.findings import Finding, Verdict
+    from layerbench.envs.checks.findings import Finding
     from layerbench.envs.typed import remember
-    from layerbench.errors import UserError
 
     if args.play < 0:
         raise SettingsError(f"--play must be at least 0, got {args.play}")
@@ -46,7 +47,24 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     timeout_s = _timeout(settings)
     remember(args.env)
     findings: list[Finding] = []
-    _progress("import")
+    progress = _Progress(timeout_s)
+    try:
+        findings += _all(args, settings, timeout_s, progress.begin)
+    finally:
+        progress.begin("")
+    _print([Finding(f.check, f.verdict, plain(f.detail)) for f in findings])
+    return FAILED if _count(findings) else DONE
+
+
+def _all(
+    args: argparse.Namespace, settings: list[str], timeout_s: float, begin: Callable[[str], None]
+) -> "list[Finding]":
+    """Check the environment, and then the model if one is named."""
+    from layerbench.envs import references, registry
+    from layerbench.envs.checks.findings import Finding, Verdict
+    from layerbench.errors import UserError
+
+    begin("its import")
     try:
         registry.find(args.env, timeout_s=timeout_s)
         # What its own SPEC sets: after this, a mistake is in what was typed.
@@ -54,16 +72,14 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     except references.UnknownEnvironmentError:
         raise
     except UserError as error:
-        findings.append(Finding("SPEC", Verdict.FAILS, str(error)))
-    else:
-        typed = [*settings, *([f"model.name={args.model}"] if args.model else [])]
-        config = _composed(args.env, typed)
-        findings += _checked(config, play=args.play, timeout_s=timeout_s)
-        if args.model and not _count(findings):
-            findings += _of_model(config)
-    _progress("")
-    _print([Finding(f.check, f.verdict, plain(f.detail)) for f in findings])
-    return FAILED if _count(findings) else DONE
+        return [Finding("SPEC", Verdict.FAILS, str(error))]
+    typed = [*settings, *([f"model.name={args.model}"] if args.model else [])]
+    config = _composed(args.env, typed)
+    findings = list(_checked(config, play=args.play, timeout_s=timeout_s, begin=begin))
+    if args.model and not _count(findings):
+        begin("the model")
+        findings += _of_model(config)
+    return findings
 
 
 def _composed(env: str, typed: Sequence[str]) -> "RunConfig":
@@ -84,7 +100,10 @@ def _timeout(settings: Sequence[str]) -> float:
         raise SettingsError(f"{_TIMEOUT} must be a number, got {typed[-1]}") from error
 
 
-def _checked(config: "RunConfig", *, play: int, timeout_s: float) -> "Iterator[Finding]":
+def _checked(
+    config: "RunConfig", *, play: int, timeout_s: float, begin: Callable[[str], None]
+) -> "Iterator[Finding]":
+    from layerbench.agents.types import ActionMode
     from layerbench.envs import registry
     from layerbench.envs.checks import suite
 
@@ -99,15 +118,15 @@ def _checked(config: "RunConfig", *, play: int, timeout_s: float) -> "Iterator[F
         max_turns=env.max_turns,
         timeout_s=timeout_s,
         play=play,
+        chooses=config.agent.action_mode is ActionMode.CHOOSE,
     )
-    yield from suite.check(plan, begin=_progress)
+    yield from suite.check(plan, begin=begin)
 
 
 def _of_model(config: "RunConfig") -> "Iterator[Finding]":
     from layerbench.envs.checks.findings import Finding, Verdict
     from layerbench.errors import UserError
 
-    _progress("the model")
     quieten_transformers()
     from layerbench.benchmarks.runs import model_fit
 
@@ -141,8 +160,34 @@ def _print(findings: "Sequence[Finding]") -> None:
     )
 
 
-def _progress(doing: str) -> None:
-    """Show on a terminal what is done, in a line that the next one replaces."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[2K{f'checking: {doing}' if doing else ''}")
+class _Progress:
+    """Says on stderr what is done: on a terminal at once, elsewhere if it takes a while.
+
+    On a terminal it is a line that the next one replaces.
+
+    Args:
+        timeout_s: Longest time for an answer of the environment.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._timer: threading.Timer | None = None
+
+    def begin(self, doing: str) -> None:
+        """Say what is done from now on; nothing for an empty text."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if sys.stderr.isatty():
+            self._write(f"\r\x1b[2K{f'checking: {doing}' if doing else ''}")
+        if doing:
+            until = f"checking: {doing}, which may take {self._timeout_s:g} s to answer"
+            shown = f"\r\x1b[2K{until}" if sys.stderr.isatty() else f"{until}\n"
+            self._timer = threading.Timer(_SILENT_S, self._write, [shown])
+            self._timer.daemon = True
+            self._timer.start()
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stderr.write(text)
         sys.stderr.flush()

@@ -6,11 +6,11 @@ from typing import Any
 from layerbench.envs import references, registry
 from layerbench.envs.checks import lists, repetition, starts
 from layerbench.envs.checks.findings import Verdict
-from layerbench.envs.checks.listed_actions import check_texts
+from layerbench.envs.checks.listed_actions import check_listed, check_texts
 from layerbench.envs.contract import ContractError, Place
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.registry import Environment
-from layerbench.envs.types import EpisodeFailure, Observation, Task
+from layerbench.envs.types import EpisodeFailure, Task
 
 TURNS = 3
 """Turns that each task is played."""
@@ -98,11 +98,8 @@ def _check_episodes(
         place = Place(env, task.task_id)
         observations = repetition.observations(outcomes)
         check_texts(observations, place=place)
-        if chooses and not _lists_actions(observations[0]):
-            place.refuse(
-                "info lists no 'admissible_actions', but agent.action_mode is choose: take "
-                "agent.action_mode=generate, for this run or in settings of the SPEC, or list them"
-            )
+        if chooses:
+            check_listed(observations[0], place=place)
     if failures and len(failures) == min(len(tasks), _MOST_FAILED):
         raise ContractError(
             f"{env}: each of the {len(failures)} tasks tried failed: {failures[0].reason}"
@@ -114,7 +111,3 @@ def _hint(failures: Sequence[EpisodeFailure]) -> str:
     """Say how a slow environment gets more time; empty for other failures."""
     is_slow = any("did not answer within" in failure.reason for failure in failures)
     return "; one that needs longer gets it by env.timeout_s above 300" if is_slow else ""
-
-
-def _lists_actions(observation: Observation) -> bool:
-    return bool(observation.admissible_actions or observation.choices)

@@ -1,7 +1,7 @@
 """Whether listed actions are what an agent can choose, and what the environment admits."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from layerbench.envs.actions import admits, is_template
@@ -29,8 +29,8 @@ def check_texts(observations: Sequence[Observation], *, place: Place) -> None:
         place: The task.
 
     Raises:
-        ContractError: An action spells out a control token, a choice is not admissible, or nothing
-            is listed where there was before.
+        ContractError: An action spells out a control token, two differ in spaces alone, a choice is
+            not admissible, or nothing is listed where there was before.
     """
     listing = bool(observations and observations[0].admissible_actions)
     for turn, observation in enumerate(observations):
@@ -48,12 +48,30 @@ def check_texts(observations: Sequence[Observation], *, place: Place) -> None:
                     f"{shown(found[0])}, which is a control token of models: name it otherwise"
                 )
         listed = observation.admissible_actions
+        if same := _alike(listed, _without_spaces):
+            raise ContractError(
+                f"{where}: info['admissible_actions'] has {shown(same[0])} and {shown(same[1])}, "
+                "which differ in spaces alone, and spaces around an answer do not count: list one"
+            )
         for choice in observation.choices if listed else ():
             if not admits(listed, choice):
                 raise ContractError(
                     f"{where}: info['choices'] has {shown(choice)}, which "
                     "info['admissible_actions'] does not admit"
                 )
+
+
+def check_listed(observation: Observation, *, place: Place) -> None:
+    """Refuse a start that lists no action, for an agent that chooses among them.
+
+    Raises:
+        ContractError: It lists none.
+    """
+    if not (observation.admissible_actions or observation.choices):
+        place.refuse(
+            "info lists no 'admissible_actions', but agent.action_mode is choose: take "
+            "agent.action_mode=generate, for this run or in settings of the SPEC, or list them"
+        )
 
 
 def try_actions(pool: EnvPool, tasks: Sequence[Task], *, env: str) -> Iterator[Finding]:
@@ -64,13 +82,15 @@ def try_actions(pool: EnvPool, tasks: Sequence[Task], *, env: str) -> Iterator[F
         tasks: The tasks.
         env: Name of the environment.
     """
-    tried = 0
+    tried: list[str] = []
     like_nonsense: list[str] = []
+    alike: tuple[str, str] | None = None
     for task in tasks:
         outcomes: dict[int, Any] = dict(pool.reset({0: task}))
         if has_failed(outcomes):
             continue
         observation: Observation = outcomes[0].observation
+        alike = alike or _alike(observation.admissible_actions, str.lower)
         nothing = _answer(pool, task, _NONSENSE)
         if isinstance(nothing, EpisodeFailure):
             yield Finding(
@@ -94,12 +114,28 @@ def try_actions(pool: EnvPool, tasks: Sequence[Task], *, env: str) -> Iterator[F
                     f"info['admissible_actions'], and step raises: {answer.reason}",
                 )
                 return
-            tried += 1
+            tried.append(action)
             like_nonsense += [action] if answer == nothing else []
-    yield _summary(tried, like_nonsense)
+    yield _summary(tried, like_nonsense, alike)
 
 
-def _summary(tried: int, like_nonsense: Sequence[str]) -> Finding:
+def _alike(listed: Sequence[str], plainly: Callable[[str], str]) -> tuple[str, str] | None:
+    """Find two actions that are the same, written plainly; None if all differ."""
+    seen: dict[str, str] = {}
+    for action in listed:
+        other = seen.setdefault(plainly(action), action)
+        if other != action:
+            return other, action
+    return None
+
+
+def _without_spaces(action: str) -> str:
+    return " ".join(action.split())
+
+
+def _summary(
+    tried: Sequence[str], like_nonsense: Sequence[str], alike: tuple[str, str] | None
+) -> Finding:
     name = "listed actions"
     if not tried:
         return Finding(
@@ -107,13 +143,21 @@ def _summary(tried: int, like_nonsense: Sequence[str]) -> Finding:
             Verdict.NOT_APPLICABLE,
             "none are listed: agents write their own (agent.action_mode=generate)",
         )
-    what = f"{tried} played, each one line, distinct, without control tokens"
-    if like_nonsense:
+    what = f"{len(tried)} played, each one line, distinct, without control tokens"
+    if alike:
         return Finding(
             name,
             Verdict.REMARK,
-            f"{what}; {len(like_nonsense)} of them ({shown(like_nonsense[0])}) are answered as "
-            f"{shown(_NONSENSE)} is: may they be played?",
+            f"{what}; {shown(alike[0])} and {shown(alike[1])} differ in capitals alone, which some "
+            "forms of an answer lose (agent.answer_form=verl_agent)",
+        )
+    # A wrong one may be answered as nonsense is; all of them, if step reads none.
+    if len(set(like_nonsense)) == len(set(tried)) > 1 and len(like_nonsense) == len(tried):
+        return Finding(
+            name,
+            Verdict.REMARK,
+            f"{what}; each ({shown(tried[0])}) is answered as {shown(_NONSENSE)} is: does step "
+            "read actions as they are listed?",
         )
     return Finding(name, Verdict.HOLDS, what)
 

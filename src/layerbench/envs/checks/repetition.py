@@ -24,7 +24,7 @@ class UnequalError(ContractError):
 
 
 def check_task(
-    pool: EnvPool, task: Task, other: Task, *, env: str, turns: int
+    pool: EnvPool, task: Task, other: Task, *, env: str, turns: int, turns_beside: int = 1
 ) -> tuple[TaskStart | StepResult, ...] | EpisodeFailure:
     """Play a task twice, side by side and beside another one; and once more, after that.
 
@@ -34,6 +34,7 @@ def check_task(
         other: The one beside it, of which no episode is played to its end.
         env: Name of the environment.
         turns: Largest number of turns.
+        turns_beside: Turns of the other one that come between.
 
     Returns:
         What was played, or how it failed.
@@ -64,8 +65,10 @@ def check_task(
         return _failure(outcomes, actions, played)
     # What is left of an episode may show in the next one's steps alone.
     outcomes = dict(pool.reset({_FIRST: other}))
-    if not has_failed(outcomes):
-        pool.step({_FIRST: some_action(outcomes[_FIRST].observation, 0)})
+    for number in range(turns_beside):
+        if has_failed(outcomes) or is_over(outcomes[_FIRST]):
+            break
+        outcomes = dict(pool.step({_FIRST: some_action(outcomes[_FIRST].observation, number)}))
     for turn, before in enumerate(played):
         outcomes = dict(
             pool.step({_FIRST: actions[turn - 1]}) if turn else pool.reset({_FIRST: task})

@@ -1,6 +1,5 @@
 """All checks of an environment, one after another."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +8,10 @@ import psutil
 
 from layerbench.envs import registry
 from layerbench.envs.checks import episodes, inspection, lists, repetition
+from layerbench.envs.checks.episodes import counted
 from layerbench.envs.checks.findings import Finding, Verdict
 from layerbench.envs.checks.inspection import Inspection
-from layerbench.envs.checks.listed_actions import check_texts, try_actions
+from layerbench.envs.checks.listed_actions import check_listed, check_texts, try_actions
 from layerbench.envs.checks.starts import check_starts
 from layerbench.envs.contract import ContractError, Place
 from layerbench.envs.pool import EnvPool
@@ -22,7 +22,9 @@ from layerbench.errors import UserError
 _REPEATED = 4
 _TRIED = 2
 _STARTS = 8
-_EPISODES = 8
+_EPISODES = 16
+_RESET = 32
+_RESET_S = 15.0
 _LONGEST = 50
 _GIB = 2**30
 _MOST_SLOTS = 10_000
@@ -40,6 +42,7 @@ class Plan:
         max_turns: Actions after which an episode is truncated.
         timeout_s: Longest time for an answer of the environment.
         play: Episodes in which a random player has to succeed once; 0 asks for none.
+        chooses: The agent chooses among listed actions, so that there must be some.
     """
 
     env: Environment
@@ -49,6 +52,7 @@ class Plan:
     max_turns: int = 30
     timeout_s: float = registry.TIMEOUT_S
     play: int = 0
+    chooses: bool = False
 
 
 def _say_nothing(_doing: str) -> None:
@@ -143,7 +147,7 @@ class _Suite:
         )
 
     def _play(self) -> Iterator[Finding]:
-        plan, tasks = self._plan, self._mixed()
+        plan, tasks = self._plan, self._mixed(max(_RESET, self._plan.play))
         with EnvPool(
             plan.env.reference,
             plan.options,
@@ -168,10 +172,12 @@ class _Suite:
             )
             self._begin("listed actions")
             yield from try_actions(pool, tasks[:_TRIED], env=plan.env.name)
+            self._begin("starts of further tasks")
+            yield episodes.check_resets(pool, tasks[:_RESET], seconds=_RESET_S)
             self._begin("episodes of a random player")
             played = episodes.play(pool, tasks, count=max(plan.play, _EPISODES))
             yield episodes.check_ends(played, max_turns=plan.max_turns)
-            yield episodes.check_rewards(played)
+            yield episodes.check_rewards(played, success_at=plan.env.success_at)
             if plan.play:
                 yield episodes.check_reachable(played[: plan.play])
 
@@ -184,7 +190,15 @@ class _Suite:
         for number, task in enumerate(chosen):
             other = tasks[(number + 1) % len(tasks)]
             try:
-                outcomes = repetition.check_task(pool, task, other, env=plan.env.name, turns=turns)
+                outcomes = repetition.check_task(
+                    pool,
+                    task,
+                    other,
+                    env=plan.env.name,
+                    turns=turns,
+                    # What is turned round each time is as before after two.
+                    turns_beside=1 + number % 2,
+                )
             except repetition.UnequalError as error:
                 yield Finding("equal episodes", Verdict.FAILS, str(error))
                 self.is_over = True
@@ -197,13 +211,16 @@ class _Suite:
             num_turns += len(outcomes) - 1
             lengths += [len(outcome.observation.text) for outcome in outcomes]
             self.doing = "listed actions"
-            check_texts(repetition.observations(outcomes), place=Place(plan.env.name, task.task_id))
+            place = Place(plan.env.name, task.task_id)
+            check_texts(repetition.observations(outcomes), place=place)
+            if plan.chooses:
+                check_listed(outcomes[0].observation, place=place)
             self.doing = ""
         yield Finding(
             "types",
             Verdict.HOLDS,
-            f"{len(chosen)} episodes, {num_turns} turns; observations of {min(lengths)} to "
-            f"{max(lengths)} characters",
+            f"{counted(len(chosen), 'episode')}, {counted(num_turns, 'turn')}; observations of "
+            f"{min(lengths)} to {max(lengths)} characters",
         )
         where = "in one process" if plan.env.is_own else "in two processes"
         yield Finding(
@@ -216,7 +233,7 @@ class _Suite:
         plan = self._plan
         found = inspection.inspect_object(
             plan.env,
-            self._mixed()[0],
+            self._mixed(1)[0],
             plan.options,
             max_turns=plan.max_turns,
             timeout_s=plan.timeout_s,
@@ -225,47 +242,47 @@ class _Suite:
             yield Finding(name, Verdict.FAILS, f"{plan.env.name}: {fault}")
         for name, remark in found.remarks.items():
             yield Finding(name, Verdict.REMARK, remark)
+        if found.spaces:
+            yield Finding("spaces", Verdict.NOT_APPLICABLE, found.spaces)
         if "close" not in found.faults:
             yield Finding("close", Verdict.HOLDS, "raises nothing")
         yield _after_end(found)
         if found.printed:
             detail = f"{found.printed}: it goes to stderr, as stdout is for results"
             yield Finding("prints", Verdict.REMARK, detail)
-        yield _times(found, plan.timeout_s, slots=16)
+        yield _times(found)
         yield _memory(found)
 
-    def _mixed(self) -> list[Task]:
+    def _mixed(self, count: int) -> list[Task]:
         """Take the first task of each split, then the second ones, and so on."""
         longest = max(map(len, self._lists.values()))
         rows = [[t[n] for t in self._lists.values() if n < len(t)] for n in range(longest)]
-        return [task for row in rows for task in row][: max(_STARTS, _REPEATED)]
+        return [task for row in rows for task in row][:count]
 
 
 def _after_end(found: Inspection) -> Finding:
     name = "after the end"
     if not found.after_end:
         return Finding(
-            name, Verdict.NOT_APPLICABLE, "no episode ended by itself; layerbench ends it"
+            name,
+            Verdict.NOT_APPLICABLE,
+            "none of the episodes tried ended by itself; layerbench ends them",
         )
     if found.after_end.startswith("refused"):
         return Finding(name, Verdict.HOLDS, f"a step is {found.after_end}")
     return Finding(
         name,
-        Verdict.REMARK,
+        Verdict.NOT_APPLICABLE,
         f"a step is {found.after_end}: layerbench never takes one, but other programs may",
     )
 
 
-def _times(found: Inspection, timeout_s: float, *, slots: int) -> Finding:
-    slowest = max(found.again_s + found.reset_s, found.step_s)
-    # A worker answers for all its slots at once, on a machine that may be busy.
-    enough = max(10, math.ceil(slowest * slots * 20 / 10) * 10)
+def _times(found: Inspection) -> Finding:
     detail = (
         f"first object {_seconds(found.make_s)}, a further one {_seconds(found.again_s)}, reset "
-        f"{_seconds(found.reset_s)}, step {_seconds(found.step_s)}; env.timeout_s={enough} would "
-        f"do (it is {timeout_s:g}): a worker that hangs or dies is started again after that"
+        f"{_seconds(found.reset_s)}, step {_seconds(found.step_s)}"
     )
-    return Finding("time", Verdict.REMARK if enough > timeout_s else Verdict.HOLDS, detail)
+    return Finding("time", Verdict.HOLDS, detail)
 
 
 def _memory(found: Inspection) -> Finding:
