@@ -194,6 +194,35 @@ def test_a_single_file_is_split_by_a_hash_and_says_what_it_leaves_out(tmp_path: 
     assert any("sandbox of level" in note for note in source.notes)
 
 
+def test_problems_of_other_test_data_are_left_out_of_training(tmp_path: Path) -> None:
+    data, test_data = tmp_path / "data.jsonl", tmp_path / "test.jsonl"
+    rows = [{**MBPP, "task_id": n, "text": f"Add {n}."} for n in range(60)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    test_data.write_text("".join(json.dumps(row) + "\n" for row in rows[:30]))
+    train = problem_set(str(data), "train", str(test_data))
+    test = problem_set(str(data), "test", str(test_data))
+    assert len(test.packed) == 30
+    assert len(train.packed) > 15
+    assert not train.digests & test.digests
+    assert train.left_out == {"it is in the split test as well": 30}
+    options = {"data": str(data), "test_data": str(test_data)}
+    assert len(list_tasks(split="test", count=None, seed=0, **options)) == 30
+    with pytest.raises(UserError, match=r"name env\.data as well"):
+        make(test_data=str(test_data))
+
+
+def test_a_folder_to_train_on_needs_no_test_files(tmp_path: Path) -> None:
+    for name, numbers in (("train-0.jsonl", range(5)), ("train-1.jsonl", range(5, 9))):
+        rows = [{**MBPP, "task_id": n, "text": f"Add {n}."} for n in numbers]
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(problem_set(str(tmp_path), "train").packed) == 9
+    with pytest.raises(DataFileError, match="no data files of split 'test'"):
+        problem_set(str(tmp_path), "test")
+    (tmp_path / "test.jsonl").write_text(json.dumps({**MBPP, "text": "Add 3."}) + "\n")
+    problem_set.cache_clear()
+    assert len(problem_set(str(tmp_path), "train").packed) == 8
+
+
 def test_a_file_without_problems_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"question": "1 + 1?", "answer": "2"}\n')

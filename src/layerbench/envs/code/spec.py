@@ -14,6 +14,7 @@ SPEC = EnvSpec(
     tasks="layerbench.envs.code.env:list_tasks",
     options={
         "data": None,
+        "test_data": None,
         "sandbox": "namespaces",
         "level": "medium",
         "turns": "line",
@@ -34,6 +35,6 @@ SPEC = EnvSpec(
         "paper": _WHOLE,
         "paper-code": _WHOLE,
     },
-    origin_options=("data",),
+    origin_options=("data", "test_data"),
     source="layerbench.envs.code.env:source_of",
 )
