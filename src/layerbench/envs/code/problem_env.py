@@ -90,6 +90,7 @@ class ProblemEnv(gym.Env[str, str]):
     def _info(self, verdict: Verdict) -> dict[str, Any]:
         return {
             "success": verdict.is_right,
+            "undecided": verdict.is_undecided,
             "tests_passed": verdict.passed,
             "reason": verdict.reason,
             "sandbox": self._level,

@@ -27,6 +27,7 @@ SPEC = EnvSpec(
         "action is all of the code, as it is or in a fenced block. Hidden tests then run it, and "
         "only code that passes all of them counts."
     ),
+    settings={"agent.answer_form": "text"},
     presets={
         "default": _LINES,
         "quick": _LINES,

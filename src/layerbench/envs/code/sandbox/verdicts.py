@@ -83,11 +83,13 @@ class Verdict:
         passed: Tests that it passed.
         total: All tests.
         reason: Why it stopped, in a word: ``wrong``, ``error``, ``time``, ``ended``, ``output``.
+        is_undecided: The tests themselves did not come to an end; the program may be right.
     """
 
     passed: int
     total: int
     reason: str = ""
+    is_undecided: bool = False
 
     @property
     def is_right(self) -> bool:
@@ -207,7 +209,9 @@ def _script(guest: _Asked, judging: _Asked, tests: ScriptTests) -> Verdict:
         for _ in range(_MOST_CALLS):
             message = judging.hear()
             if "call" not in message:
-                passed = message["passed"]
+                passed = message.get("passed")
+                if type(passed) is not int:
+                    raise GuestLostError("reply")
                 return Verdict(passed, total, "" if passed == total else reason)
             try:
                 answer: dict[str, object] = {"value": guest.call(message["call"])}
@@ -216,8 +220,8 @@ def _script(guest: _Asked, judging: _Asked, tests: ScriptTests) -> Verdict:
                 answer, reason = {}, str(lost)
             judging.tell(answer)
     except GuestLostError as lost:
-        return Verdict(0, total, f"tests: {lost}")
-    return Verdict(0, total, "tests: calls")
+        return Verdict(0, total, str(lost), is_undecided=True)
+    return Verdict(0, total, "calls", is_undecided=True)
 
 
 def same_value(found: Any, expected: Any) -> bool:  # noqa: ANN401 - plain data
