@@ -33,6 +33,13 @@ def test_published_turns_are_the_registrys(env: str) -> None:
     assert resolve.load(env, preset="paper").env.max_turns == registry.find(env).max_turns
 
 
+def test_the_papers_training_on_code_has_one_rate_for_all_layers() -> None:
+    loaded = resolve.load("code", preset="paper-code")
+    assert loaded.train.learning_rate == loaded.train.layer_learning_rate == 5e-6
+    assert loaded.env.options["turns"] == "whole"
+    assert loaded.agent.answer_form == "text"
+
+
 def test_a_preset_can_set_the_turns_of_one_environment() -> None:
     assert resolve.load("alfworld").env.max_turns == 20
     assert resolve.load("alfworld", ["env.max_turns=30"]).env.max_turns == 30

@@ -9,7 +9,6 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from layerbench.envs.choices import check_known
 from layerbench.envs.code.sandbox import syscall_filter
@@ -100,11 +99,15 @@ def _python() -> str:
 @functools.cache
 def _visible() -> tuple[list[str], list[tuple[str, str]]]:
     """List the folders that Python needs, and links at the root that lead into them."""
-    paths = sysconfig.get_paths()
-    wanted: dict[str, Any] = dict.fromkeys(
-        os.path.realpath(paths[name]) for name in ("stdlib", "platstdlib")
-    )
-    wanted[os.path.realpath(sysconfig.get_config_var("LIBDIR") or paths["stdlib"])] = None
+    named = [
+        Path(sysconfig.get_path("stdlib")).parent,
+        # Of the installation itself, not of a virtual environment.
+        Path(sys.base_exec_prefix) / sys.platlibdir,
+        Path(sysconfig.get_config_var("LIBDIR") or ""),
+    ]
+    # Some builds of Python name a folder of the machine that they were built on.
+    there = [path for path in named if path.is_absolute() and path.is_dir()]
+    wanted = dict.fromkeys(str(path.resolve()) for path in there)
     links: list[tuple[str, str]] = []
     for name in ("/lib", "/lib64", "/usr/lib", "/usr/lib64"):
         path = Path(name)
