@@ -25,6 +25,7 @@ BOMB = r"\dfrac{5^{5^{5^{5^5}}-4}-5}{16}"
         ("Answer: 3/4\nI am sure.", "3/4"),
         ("<think>answer 7</think><action>answer 42</action>", "42"),
         ("answer 42", "42"),
+        ("We multiply the answer by 5", "We multiply the answer by 5"),
         ("42", "42"),
         ("", ""),
         ("I do not know. " * 100, ""),

@@ -14,6 +14,7 @@ from layerbench.benchmarks.records.record_sections import (
 )
 from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, RunRecord
 from layerbench.benchmarks.records.text import plain, short_source, signed
+from layerbench.benchmarks.stats.pass_at_k import ks, over_tasks
 from layerbench.benchmarks.stats.success import Count, Difference, success_interval
 
 NO_STEP = (
@@ -51,7 +52,7 @@ def _what_learned(selection: SelectionRecord) -> str:
 
 
 def notes(record: RunRecord) -> list[str]:
-    """List what the table leaves out: training in vain, failed episodes, usage of an endpoint."""
+    """List what the table leaves out: training in vain, failures, pass@k, an endpoint's usage."""
     training = record.training
     # Decisions are counted where a step is taken.
     in_vain = [NO_STEP] if training.iterations and not training.decisions else []
@@ -67,7 +68,25 @@ def notes(record: RunRecord) -> list[str]:
         for e in record.evaluations
         if e.undecided
     ]
-    return in_vain + failures + ([usage(record.endpoint)] if record.endpoint else [])
+    sampled = [line for e in record.evaluations for line in _samples(e)]
+    return in_vain + failures + sampled + ([usage(record.endpoint)] if record.endpoint else [])
+
+
+def _samples(evaluation: Evaluation) -> list[str]:
+    """Write mean and pass@k of several samples a task in a line; none for one sample."""
+    samples = min(outcome.count.planned for outcome in evaluation.outcomes)
+    if samples == 1:
+        return []
+    scores: list[str] = []
+    for k in (1, *ks(samples)):
+        estimate = over_tasks(evaluation.outcomes, k=k)
+        bounds = f"{estimate.interval.low:.2f} to {estimate.interval.high:.2f}"
+        name = f"pass@{k}" if k > 1 else f"mean of {samples}"
+        # Equal resamples say nothing about other tasks.
+        interval = "no interval" if estimate.interval.is_point else bounds
+        scores.append(f"{name} {estimate.value:.2f} ({interval})")
+    where = f"{evaluation.phase} {evaluation.split}"
+    return [f"{where}: {', '.join(scores)}; intervals over {len(evaluation.outcomes)} tasks"]
 
 
 def usage(endpoint: EndpointRecord) -> str:

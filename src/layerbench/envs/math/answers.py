@@ -9,9 +9,10 @@ MAX_RESPONSE_CHARS = 100_000
 
 _BOXES = ("\\boxed", "\\fbox")
 _ELEMENT = re.compile(r"<(action|answer)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+# An answer that is said, or the action of that name alone on a line.
 _SAYS = re.compile(
-    r"(?:\bfinal answer|\banswer)\b\**\s*(?:\bis\b|:|=)?\s*:?\s*\**\s*(?P<answer>[^\n]+)",
-    re.IGNORECASE,
+    r"(?:\banswer\**\s*(?:is\b|:|=)\s*:?|^\s*answer\s)\s*\**\s*(?P<answer>[^\n]+)",
+    re.IGNORECASE | re.MULTILINE,
 )
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+)?")
 _FRACTION = re.compile(
