@@ -21,6 +21,15 @@ _FRACTION = re.compile(
 )
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox)\{([^{}]*)\}")
 _LAYOUT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;: ]|\$")
+# Between two digits a blank matters.
+_BLANK = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
+# Words of three letters on: shorter ones may be symbols.
+_UNIT = re.compile(r"(?P<number>[-+\d.,/$]*\d)\s+(?P<unit>[A-Za-z]{3,}(?: [A-Za-z]{3,}){0,2})")
+_NO_UNITS = re.compile(
+    r"and|but|not|minus|plus|times|over|percent|hundred|thousand|million|billion|trillion|dozen|half|"
+    r"third|quarter|alpha|beta|gamma|delta|theta|lambda|sigma|omega|phi|sqrt|sin|cos|tan|log|mod|"
+    r"factorial|squared|cubed"
+)
 _MAX_NUMBER_CHARS = 200
 _MAX_SAID_CHARS = 500
 # Of boxes that are not closed, each is read to the end.
@@ -63,7 +72,7 @@ def normal(answer: str) -> str:
     text = _TEXT.sub(r"\1", text)
     text = _LAYOUT.sub("", text)
     text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    return re.sub(r"\s+", "", text)
+    return _BLANK.sub("", text)
 
 
 def rational(answer: str) -> Fraction | None:
@@ -71,8 +80,15 @@ def rational(answer: str) -> Fraction | None:
 
     >>> rational("1,000"), rational("-0.5"), rational(r"\dfrac{3}{6}"), rational("50\\%")
     (Fraction(1000, 1), Fraction(-1, 2), Fraction(1, 2), None)
+    >>> rational("5 red apples"), rational("5 million"), rational("4 5")
+    (Fraction(5, 1), None, None)
     """
-    text = answer.strip().strip("$").strip().replace("\\!", "").replace(" ", "")
+    text = answer.strip().strip("$").strip().replace("\\!", "")
+    unit = _UNIT.fullmatch(text)
+    if unit and not any(map(_NO_UNITS.fullmatch, unit["unit"].lower().split())):
+        text = unit["number"]
+    # Two numbers beside each other are not one.
+    text = _BLANK.sub("", text)
     text = text.removeprefix("\\$").replace("{,}", ",")
     if not text or len(text) > _MAX_NUMBER_CHARS or not text.isascii():
         return None

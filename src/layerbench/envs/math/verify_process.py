@@ -20,8 +20,9 @@ def _judge(answer: str, given: str) -> bytes:
     # Not at the top: checks import this module, and take no answers.
     library: Any = importlib.import_module("math_verify")
     sides = [
-        # Alarms of its own do not end what a C function does; the limits here do.
-        library.parse(side if "$" in side else f"${side}$", parsing_timeout=None)
+        # As one formula, since any of several would count. Alarms of its own do not end what a C
+        # function does; the limits here do.
+        library.parse(f"${' '.join(side.replace('$', ' ').split())}$", parsing_timeout=None)
         for side in (answer, given)
     ]
     if not all(sides):
