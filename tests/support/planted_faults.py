@@ -418,7 +418,7 @@ LISTS = [
         "seed of the list is ignored",
         " + 100 * seed",
         "",
-        "list_tasks ignores its seed: the seeds 0 to 3 give the same",
+        "tasks ignores its seed: the seeds 0 to 3 give the same",
         check="tasks of train",
     ),
     _listing(
@@ -516,7 +516,7 @@ SPECS = [
         "names in both splits",
         _SPLITS,
         'splits={"train": ["a", "b"], "test": ["b"]})',
-        "SPEC: splits must be of distinct names",
+        "SPEC: splits['test'] has 'b', which is in split 'train' as well",
         check="",
     ),
     _swap(
@@ -541,7 +541,13 @@ SPECS = [
         "argument 'size' of Lamp has no default: give it one",
         check="",
     ),
-    _swap("a field is mistyped", "max_turns=5", "max_turn=5", "unexpected keyword", check=""),
+    _swap(
+        "a field is mistyped",
+        "max_turns=5",
+        "max_turn=5",
+        "lamp.py: SPEC: no field named 'max_turn': did you mean 'max_turns'? It has env, name",
+        check="",
+    ),
 ]
 """Fields of the SPEC: refused when it is imported."""
 

@@ -7,7 +7,7 @@ The same call again goes on with what was interrupted, and reads what is finishe
 
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -74,7 +74,7 @@ def run(  # noqa: PLR0913 - the options of the command
         model=None if model is None else str(model),
     )
     resolved = resolve.load(
-        env, typed, preset=preset, file=None if config is None else Path(config)
+        _named(env), typed, preset=preset, file=None if config is None else Path(config)
     )
     return _execute(resolved, out=out, fresh=fresh, progress=progress)
 
@@ -113,7 +113,7 @@ def evaluate(  # noqa: PLR0913 - the options of the command
     """
     address = {} if base_url is None else {"model.base_url": base_url}
     return run(
-        env,
+        _named(env),
         layers="none",
         preset=preset,
         model=model,
@@ -172,7 +172,7 @@ def sweep(  # noqa: PLR0913 - the options of the command
 
     selection.refuse_torchrun()
     asked = sweeps.Asked(
-        env=env,
+        env=_named(env),
         settings=with_options(
             _typed(settings), algorithm=algorithm, model=None if model is None else str(model)
         ),
@@ -252,11 +252,15 @@ def make_env(name: str, *, max_turns: int | None = None, **options: object) -> "
         UserError: There is no such environment, or it cannot be made with these options.
     """
     from layerbench.envs import failures, references, registry
+    from layerbench.envs.choices import check_known
     from layerbench.errors import UserError
 
     loaded = references.load(name)
     try:
-        given = {**loaded.spec.own_options(), **options}
+        own = loaded.spec.own_options()
+        for option in options:
+            check_known(f"option of {loaded.name}", option, own)
+        given = {**own, **options}
         return registry.make(name, given, max_turns=max_turns or loaded.spec.max_turns)
     except UserError:
         raise
@@ -276,10 +280,11 @@ def _execute(config: "RunConfig", *, out: _Path | None, fresh: bool, progress: b
     if finished is not None:
         return finished
     # Torch is imported for a run alone, not for the record of a finished one.
+    from layerbench.agents.pretrained.progress import without_bars
     from layerbench.benchmarks.runs.console import LogReporter
     from layerbench.benchmarks.runs.launch import launch
 
-    with _threads_kept():
+    with _threads_kept(), nullcontext() if progress else without_bars():
         reporter = None if progress else LogReporter(folder.log)
         return launch(config, folder, start, reporter=reporter)
 
@@ -294,6 +299,17 @@ def _threads_kept() -> Generator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _named(env: object) -> str:
+    """Refuse what is no name: the environment's processes could not import it."""
+    if isinstance(env, str):
+        return env
+    is_path = isinstance(env, PathLike)
+    raise SettingsError(
+        f"env is {env!r:.100}, not text: give {'the path as str' if is_path else 'its file'} "
+        "(./mine.py), module:NAME or a name, by which other processes can import it"
+    )
 
 
 def _typed(settings: Mapping[str, Any] | None) -> list[str]:

@@ -100,6 +100,30 @@ def check_methods(made: object, *, env: str) -> None:
             place.refuse(f"{name}{signature} cannot be called ({error}): write it as {form}")
 
 
+def check_lister(function: object, given: Mapping[str, object], *, env: str) -> None:
+    """Check that the function that lists tasks takes what it is called with.
+
+    Args:
+        function: The function.
+        given: The options that it takes.
+        env: Name of the environment.
+
+    Raises:
+        ContractError: It does not; the message has the signature that is right.
+    """
+    try:
+        signature = inspect.signature(cast(Any, function))
+        signature.bind(split="", count=1, seed=0, **given)
+    except ValueError:
+        return
+    except TypeError as error:
+        name = getattr(function, "__name__", "tasks")
+        Place(env).refuse(
+            f"{name}{inspect.signature(cast(Any, function))} cannot list tasks ({error}): write it "
+            f"as {name}(*, split, count, seed), with any options that it needs"
+        )
+
+
 def start_of(returned: object, task: Task, *, env: str) -> TaskStart:
     """Check what ``reset`` returned, and convert it.
 
@@ -217,7 +241,7 @@ def checked_tasks(listed: object, *, env: str, split: str) -> tuple[Task, ...]:
 
 
 def _list_place(env: str, split: str) -> Place:
-    return Place(f"{env}, list_tasks of split {shown(split)}")
+    return Place(f"{env}, tasks of split {shown(split)}")
 
 
 def _tasks(listed: object, place: Place) -> tuple[Task, ...]:
@@ -225,7 +249,7 @@ def _tasks(listed: object, place: Place) -> tuple[Task, ...]:
         place.refuse(f"it gave {shown(listed)}, not a list of tasks")
     for number, task in enumerate(cast(Sequence[object], listed), 1):
         if not isinstance(task, Task):
-            place.refuse(f"task {number} is {shown(task)}, not a layerbench.envs.types.Task")
+            place.refuse(f"task {number} is {shown(task)}, not a layerbench.Task")
         _line(task.task_id, f"the id of task {number}", place)
         if type(task.seed) is not int or task.seed < 0:
             place.refuse(f"the seed of task {number} is {shown(task.seed)}, not a whole number")

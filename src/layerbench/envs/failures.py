@@ -16,6 +16,12 @@ def one_line(error: BaseException) -> str:
     message = " ".join(f"{type(error).__name__}: {text}".split())[:MAX_REASON_CHARS]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    # Their text has file and line, and whoever compiles the file is no place of it.
+    if isinstance(error, SyntaxError):
+        is_coded = "codec can't decode" in text or "Non-UTF-8" in text
+        place = ": save the file as UTF-8" if is_coded else ""
+    elif isinstance(error, EOFError) and "reading a line" in text:
+        place += ": input() has nobody to answer it, as actions come by step(action)"
     return message.encode("utf-8", "backslashreplace").decode() + place
 
 

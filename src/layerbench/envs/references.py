@@ -32,6 +32,8 @@ Such a function is called with what stands after the colon: ``textarena:Sokoban-
 """
 
 _SPEC = "SPEC"
+_NO_IMPORT = " cannot be imported"
+_UNKNOWN_FIELD = re.compile(r"EnvSpec\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 _OWN = "layerbench"
 _GIVEN: dict[str, "Loaded"] = {}
 
@@ -85,13 +87,24 @@ def is_file(reference: str) -> bool:
 def canonical(reference: str) -> str:
     """Write a reference so that it means the same in another folder: paths become absolute.
 
-    >>> canonical("alfworld")
-    'alfworld'
+    What a package has registered has the name that it is registered by.
+
+    >>> canonical("alfworld"), canonical("layerbench.envs.keydoor.spec:SPEC")
+    ('alfworld', 'keydoor')
     """
     if not is_file(reference):
-        return reference
+        return _registered(reference)
     name = _split_path(reference)[1]
     return str(file_of(reference)) + (f":{name}" if name else "")
+
+
+def _registered(reference: str) -> str:
+    name, colon, _ = reference.partition(":")
+    # What a family finds is registered by no name of its own.
+    if not colon or reference in _GIVEN or name in _own_entry_points():
+        return reference
+    names = (name for name, point in installed().items() if point.value == reference)
+    return next(names, reference)
 
 
 def file_of(reference: str) -> Path:
@@ -105,6 +118,11 @@ def check_exists(reference: str) -> None:
     Raises:
         UnknownEnvironmentError: There is none; the message says how to add one.
     """
+    if reference.endswith(":"):
+        raise UnknownEnvironmentError(
+            f"'{reference}' has no name behind its colon: leave the colon out, or name what is in "
+            f"{reference.rstrip(':')}"
+        )
     if is_file(reference):
         path, shown = file_of(reference), _split_path(reference)[0]
         if path.is_dir():
@@ -199,6 +217,7 @@ def _load_again(reference: str) -> Loaded:
     check_exists(reference)
     if is_file(reference):
         return _load_file(reference)
+    reference = _registered(reference)
     name, colon, argument = reference.partition(":")
     point = installed().get(name)
     if point is not None:
@@ -208,8 +227,10 @@ def _load_again(reference: str) -> Loaded:
             return _checked(spec, reference, point.module)
         if not colon and isinstance(found, EnvSpec):
             return _checked(found, name, point.module)
-        form = f"{name}:NAME" if callable(found) else name
-        raise UnknownEnvironmentError(f"no environment named '{reference}': it is named {form}")
+        # What else is in a module of that name.
+        if not colon or name in _own_entry_points() or not isinstance(found, EnvSpec):
+            form = f"{name}:NAME" if callable(found) else name
+            raise UnknownEnvironmentError(f"no environment named '{reference}': it is named {form}")
     try:
         is_there = importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
@@ -299,11 +320,20 @@ def _carefully(act: Callable[[], Any], failing: str) -> Any:  # noqa: ANN401 - a
         return act()
     except UnknownEnvironmentError:
         raise
-    # Such as that of a SPEC with a wrong field.
+    # Such as that of a SPEC with a wrong value.
     except UserError as error:
-        raise UserError(f"{failing}: {error}") from error
+        what = failing.removesuffix(_NO_IMPORT) if str(error).startswith("SPEC: ") else failing
+        raise UserError(f"{what}: {error}") from error
     # Whatever a stranger's code raises, sys.exit() included.
     except (Exception, SystemExit) as error:
+        if field := _UNKNOWN_FIELD.search(str(error)):
+            known = [field.name for field in dataclasses.fields(EnvSpec)]
+            close = difflib.get_close_matches(field[1], known, n=1, cutoff=0.5)
+            hint = f"did you mean '{close[0]}'? " if close else ""
+            raise UserError(
+                f"{failing.removesuffix(_NO_IMPORT)}: SPEC: no field named '{field[1]}': {hint}It "
+                f"has {', '.join(known)}"
+            ) from error
         raise UserError(f"{failing}: {failures.one_line(error)}") from error
 
 

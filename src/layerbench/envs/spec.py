@@ -117,7 +117,7 @@ class EnvSpec:
         _check(
             _is_mapping(self.splits) and bool(self.splits), "splits", self.splits, "a dictionary"
         )
-        named: list[str] = []
+        named: dict[str, str] = {}
         for split, tasks in self.splits.items():
             what = f"splits[{split!r}]"
             _check(_is_text(split), what, split, "named by text")
@@ -126,11 +126,14 @@ class EnvSpec:
                 _check(is_right, what, tasks, f"1 to {MOST_SEEDS} seeds")
             else:
                 _check(_are_texts(tasks), what, tasks, "a number of seeds, or a list of names")
-                named += tasks
-        twice = sorted({name for name in named if named.count(name) > 1})
-        _check(
-            not twice, "splits", twice[:3], "of distinct names: what is scored is not trained on"
-        )
+                for name in tasks:
+                    other = named.setdefault(name, split)
+                    if other != split or tasks.count(name) > 1:
+                        also = f"in split {other!r} as well" if other != split else "there twice"
+                        raise UserError(
+                            f"SPEC: {what} has {name[:80]!r}, which is {also}: names must be "
+                            "distinct, as what is scored is not trained on"
+                        )
         scored: object = self.eval_splits
         _check(_are_texts(scored), "eval_splits", scored, "a list of splits")
         for split in () if self.tasks else (self.train_split, *self.eval_splits):
@@ -180,6 +183,12 @@ class EnvSpec:
             if name not in (*_NO_OPTIONS, *self.arguments)
             and isinstance(parameter.default, _OPTION_TYPES)
         }
+
+    def changed(self, options: Mapping[str, Any]) -> str:
+        """Name the options that have other values than their defaults; empty if none has."""
+        own = self.own_options()
+        changed = [f"env.{n}={v!r:.40}" for n, v in options.items() if n in own and v != own[n]]
+        return f" with {', '.join(changed)}" if changed else ""
 
     def documented_options(self) -> dict[str, str]:
         """Read what the docstring of ``env`` says of each of its arguments (``Args:``)."""

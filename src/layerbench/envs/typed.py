@@ -32,7 +32,10 @@ def obstacle(reference: str) -> str:
     try:
         was_typed = _marker(reference).exists()
     except (OSError, UserError):
-        return f"environment {reference} is not on this machine"
+        return (
+            f"environment {reference} is not on this machine: its file must lie there, as it did "
+            "when it was played"
+        )
     if was_typed:
         return ""
     return (

@@ -96,6 +96,7 @@ def test_a_setting_with_two_values_is_a_mistake(typed: list[str], says: str) -> 
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
+        ("agent.mode=choose", "did you mean 'agent.action_mode' or 'agent.context_mode'?"),
         ("train.iteratons=3", "no setting named 'train.iteratons': did you mean 'train.iterations"),
         ("iterations=3", "no setting named 'iterations': did you mean 'train.iterations'?"),
         ("xyzzy=3", "no setting named 'xyzzy': "),

@@ -103,6 +103,7 @@ def _new(name: str, *, is_package: bool) -> int:
     fitting.show(f"wrote {path}; next:")
     for step in (
         *steps,
+        f"layerbench envs check {run_as}",
         f"layerbench play {run_as}",
         f"layerbench run {run_as} --layer 3 --preset quick",
     ):

@@ -25,6 +25,8 @@ _CHOSEN_BY = {
 }
 
 _LONGEST_NUMBER = 64
+_MOST_SUGGESTED = 3
+_NEAR = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,17 @@ def _set(config: object, path: Sequence[str], value: object) -> None:
 def _hint(name: str, settings: Mapping[str, Setting]) -> str:
     """Suggest the setting with the nearest full name, else with the nearest last part."""
     last_parts = {full_name.rpartition(".")[2]: full_name for full_name in settings}
+    if close := difflib.get_close_matches(name, settings, n=1, cutoff=_NEAR):
+        return f": did you mean '{close[0]}'?"
+    # A word of a name alone, such as `agent.mode`, is nearer to a shorter one by its letters.
+    section, _, word = name.rpartition(".")
+    having = [
+        full_name
+        for full_name in settings
+        if full_name.startswith(f"{section}.") and word in full_name.rpartition(".")[2].split("_")
+    ]
+    if 0 < len(having) <= _MOST_SUGGESTED:
+        return f": did you mean {' or '.join(map(repr, having))}?"
     # The full name first: last parts such as ``seed`` and ``name`` are in several sections.
     if close := difflib.get_close_matches(name, settings, n=1):
         return f": did you mean '{close[0]}'?"

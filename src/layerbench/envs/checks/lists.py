@@ -34,7 +34,7 @@ def check_disjoint(lists: Mapping[str, Sequence[Task]], *, env: str) -> None:
                 raise ContractError(
                     f"{env}: task {shown(task.task_id)} of split {shown(split)} is in split "
                     f"{shown(other)} as well{also}: what is scored must not be trained on, so "
-                    "list_tasks has to give other options or seeds in each split"
+                    "tasks has to give other options or seeds in each split"
                 )
 
 
@@ -76,7 +76,7 @@ def check_order(
     return Finding(
         name,
         Verdict.FAILS,
-        f"list_tasks ignores its seed: the seeds 0 to {_SEEDS[-1]} give the same {len(tasks)} "
+        f"tasks ignores its seed: the seeds 0 to {_SEEDS[-1]} give the same {len(tasks)} "
         "tasks in the same order, so that every training would be on the same ones",
     )
 
