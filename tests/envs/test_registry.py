@@ -60,7 +60,8 @@ def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Environment:
 
 def test_an_environment_that_raises_an_error_is_named(misbehaving: Environment) -> None:
     says = (
-        r"^MisbehavingEnv cannot be made: ValueError: no such environment \(misbehaving_envs\.py:"
+        r"^MisbehavingEnv cannot be made with env.broken=True: ValueError: no such environment "
+        r"\(misbehaving_envs\.py:"
     )
     with pytest.raises(UserError, match=says):
         registry.check_options(misbehaving, {"broken": True})
