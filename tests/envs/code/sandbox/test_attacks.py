@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from layerbench.envs.code.sandbox.guests import Pool, obstacle, pool_of
+from layerbench.envs.code.sandbox import guests
+from layerbench.envs.code.sandbox.guests import Pool, level_in_force, obstacle, pool_of
 from layerbench.envs.code.sandbox.levels import LEVELS
 from layerbench.envs.code.sandbox.verdicts import (
     CallTests,
@@ -21,6 +22,7 @@ from layerbench.envs.code.sandbox.verdicts import (
     StreamTests,
     judge,
 )
+from layerbench.errors import UserError
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -306,3 +308,14 @@ def test_os_limits_hold_without_privileges(pool: Pool) -> None:
         assert (uid, is_alone) == ("65534", "True")
     else:
         assert int(uid) == os.getuid()
+
+
+def test_less_than_was_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    level_in_force.cache_clear()
+    monkeypatch.setattr(guests, "obstacle", lambda level: "" if level == "limits" else "no")
+    with pytest.raises(
+        UserError, match=r"\(bwrap: no; namespaces: no\); env\.sandbox=limits works"
+    ):
+        level_in_force("namespaces")
+    assert level_in_force("limits") == "limits"
+    level_in_force.cache_clear()

@@ -232,8 +232,9 @@ def level_in_force(least: str) -> str:
         if not reason:
             return level
         reasons.append(f"{level}: {reason}")
+    weaker = [level for level in LEVELS[LEVELS.index(least) + 1 :] if not obstacle(level)]
+    hint = f"; env.sandbox={weaker[0]} works, and allows more: see docs/code.md" if weaker else ""
     raise UserError(
         f"env.sandbox={least}: programs cannot be kept apart that well here "
-        f"({'; '.join(reasons)}); where the machine holds nothing to protect, "
-        "env.sandbox=limits allows less"
+        f"({'; '.join(reasons)}){hint}"
     )

@@ -76,7 +76,7 @@ def command(level: str) -> list[str]:
 def _bubblewrap(folders: Sequence[str], links: Sequence[tuple[str, str]]) -> list[str]:
     program = shutil.which("bwrap")
     if program is None:
-        raise UserError("env.sandbox=bwrap needs the program bwrap: install bubblewrap")
+        raise UserError("the program bwrap is not here: install bubblewrap")
     binds = [part for folder in folders for part in ("--ro-bind", folder, folder)]
     binds += [part for target, name in links for part in ("--symlink", target, name)]
     executable = _python()
