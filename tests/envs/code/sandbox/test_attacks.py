@@ -312,10 +312,10 @@ def test_os_limits_hold_without_privileges(pool: Pool) -> None:
 
 def test_less_than_was_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     level_in_force.cache_clear()
-    monkeypatch.setattr(guests, "obstacle", lambda level: "" if level == "limits" else "no")
-    with pytest.raises(
-        UserError, match=r"\(bwrap: no; namespaces: no\); env\.sandbox=limits works"
-    ):
+    reasons = {"bwrap": "no", "namespaces": "no", "limits": ""}
+    monkeypatch.setattr(guests, "obstacle", reasons.__getitem__)
+    message = r"\(bwrap: no; namespaces: no\); env\.sandbox=limits works"
+    with pytest.raises(UserError, match=message):
         level_in_force("namespaces")
     assert level_in_force("limits") == "limits"
     level_in_force.cache_clear()
