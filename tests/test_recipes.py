@@ -254,7 +254,7 @@ def test_a_setting_is_listed_with_its_default(copy: Copy) -> None:
 
 def test_a_command_has_help_and_runs(copy: Copy) -> None:
     assert "Count the environments." in copy.run("count", "--help").stdout
-    assert copy.run("count").stdout == "4\n"
+    assert copy.run("count").stdout == "6\n"
 
 
 def test_contributing_names_every_file_that_the_recipes_change() -> None:
