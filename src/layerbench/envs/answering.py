@@ -8,10 +8,12 @@ import os
 import sys
 import threading
 import time
+from pathlib import PurePath
 from typing import Any
 
 from layerbench.envs import failures, opened_files, registry
 from layerbench.envs.checks import inspection
+from layerbench.envs.printed import Printed
 from layerbench.errors import UserError
 
 PARENT_CHECK_S = 1.0
@@ -47,7 +49,12 @@ def main() -> None:
     with os.fdopen(os.dup(1), "w") as answers:
         # stdout is for the answer alone: environments may print.
         os.dup2(2, 1)
-        answers.write(json.dumps(_answer(question)))
+        # Each question imports the environment: what is printed there is shown for the first.
+        name = PurePath(question["reference"]).name
+        printed = Printed(name, shows=question["what"] == "description")
+        answer = _answer(question)
+        printed.close()
+        answers.write(json.dumps(answer))
     # Threads that an environment left behind would keep the process.
     os._exit(0)
 

@@ -23,6 +23,8 @@ MIN_START_S = 60.0
 """Time for a worker to import its environment, where its time for an answer is shorter."""
 
 _MAX_STARTS = 10
+_SHOWN: set[str] = set()
+"""Environments of which a worker has shown what they print."""
 
 
 class WorkerStartError(UserError):
@@ -77,16 +79,14 @@ class WorkerProcess:
         # Closed here once the worker has it: otherwise its death would not close the connection.
         with worker_end:
             fileno = worker_end.fileno()
+            arguments = [f"{fileno}", f"{os.getpid()}"]
+            # Once is enough.
+            if self._recipe.env not in _SHOWN:
+                _SHOWN.add(self._recipe.env)
+                arguments.append("shows")
             self._process = subprocess.Popen(
                 # -P: otherwise -m puts the working directory in front of the module path.
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "layerbench.envs.worker",
-                    f"{fileno}",
-                    f"{os.getpid()}",
-                ],
+                [sys.executable, "-P", "-m", "layerbench.envs.worker", *arguments],
                 pass_fds=(fileno,),
                 env=child_environment(),
                 stdin=subprocess.DEVNULL,

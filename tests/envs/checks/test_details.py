@@ -156,3 +156,27 @@ def test_an_interrupt_that_an_environment_raises_costs_its_episode(
     with pytest.raises(AssertionError, match=r"turn 1 .*: KeyboardInterrupt: \(say.py:16\)"):
         check_environment(tmp_path / "say.py")
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_is_printed_is_shown_once_and_is_a_remark(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = SAY.replace("won = action", 'print("hello", self.number); won = action')
+    (tmp_path / "say.py").write_text(f'print("at import")\nprint("again")\n{source}')
+    found = {f.check: f for f in check_environment(tmp_path / "say.py")}
+    assert found["prints"].verdict is Verdict.REMARK
+    out, err = capfd.readouterr()
+    first, more, hello, further = err.splitlines()
+    assert out == ""
+    assert (first, more.split(" (")[0]) == (
+        "say.py prints: at import",
+        "say.py printed 1 more line",
+    )
+    assert hello.startswith("say.py prints: hello ")
+    assert re.match(r"say.py printed \d+ more lines \(", further)
+
+
+def test_input_has_nobody_to_answer(tmp_path: Path) -> None:
+    (tmp_path / "say.py").write_text(SAY.replace("won = action", 'input("go? "); won = action'))
+    with pytest.raises(AssertionError, match=r"\(say.py:16\): input\(\) has nobody to answer it"):
+        check_environment(tmp_path / "say.py")
