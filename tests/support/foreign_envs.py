@@ -132,7 +132,9 @@ LISTS: dict[str, Callable[[tuple[Task, ...]], Any]] = {
     "list ignores count": lambda tasks: [*tasks, replace(tasks[0], task_id="more")],
     "list is empty": lambda tasks: [],
     "list repeats": lambda tasks: [tasks[0]] * len(tasks),
-    "list is random": lambda tasks: random.sample(tasks, len(tasks)),
+    "list is random": lambda tasks: [
+        replace(task, task_id=f"{task.task_id} {random.random()}") for task in tasks
+    ],
     "list is no list": lambda tasks: "tasks",
     "list has text": lambda tasks: [task.task_id for task in tasks],
     "list has objects": lambda tasks: [replace(t, options={"room": object()}) for t in tasks],
