@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import hydra
@@ -6,8 +7,10 @@ from hydra import initialize_config_module
 
 from layerbench.benchmarks.config import compose, serialize
 from layerbench.benchmarks.errors import SchemaError, SettingsError
+from layerbench.benchmarks.records import sealed
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.records.run_names import default_path
+from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.sweep import plan
 from layerbench.benchmarks.sweep.plan import State
@@ -101,6 +104,7 @@ def test_time_left_is_estimated_by_finished_runs(tmp_path: Path) -> None:
     assert plan.seconds_left(runs, records, jobs=1) == pytest.approx(0.5 + 1.75 + 0.875)
     # Two at a time, but no faster than the longest run.
     assert plan.seconds_left(runs, records, jobs=2) == pytest.approx(1.75)
+    assert plan.seconds_left(runs, records, jobs=1, start_up_s=4.0) == pytest.approx(15.125)
     assert plan.seconds_left(runs, records[:1], jobs=1) is None
     assert plan.seconds_left(runs, [], jobs=1) is None
 
@@ -116,3 +120,13 @@ def test_hydra_composes_a_job_to_the_planned_settings(tmp_path: Path) -> None:
     with initialize_config_module(compose.CONF, version_base="1.3"):
         composed = hydra.compose(compose.JOB, overrides=compose.to_hydra(planned))
     assert serialize.as_dict(compose.from_hydra(composed)) == serialize.as_dict(planned)
+
+
+def test_the_time_to_start_is_the_shortest_of_such_runs(tmp_path: Path) -> None:
+    sweep = small_sweep.make(tmp_path, seeds=(0, 1))
+    assert plan.start_up_seconds(tmp_path, sweep.runs[0].config) == 0.0
+    state = RunState("", "", "", "", "", "")
+    for run, seconds in zip(sweep.runs, (None, 7.5, 300.0), strict=False):
+        small_sweep.finish(run)
+        sealed.write(run.folder.state, dataclasses.replace(state, start_up_s=seconds))
+    assert plan.start_up_seconds(tmp_path, sweep.runs[0].config) == 7.5

@@ -22,6 +22,8 @@ class RunState:
         source: Source of the tasks.
         code_sha256: Hash of the package's files; ``unknown`` if that was lost.
         model_files: Hash of the model's files by part; None behind an endpoint.
+        start_up_s: Age of the process at the start, in seconds: the time of imports, checks and
+            loading, unless the process did other things before.
     """
 
     started: str
@@ -31,6 +33,7 @@ class RunState:
     source: str
     code_sha256: str
     model_files: Mapping[str, str] | None = None
+    start_up_s: float | None = None
 
     def is_same_run(self, other: "RunState") -> bool:
         """Tell whether two starts, of any time and code, are of one run."""

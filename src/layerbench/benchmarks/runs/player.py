@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import psutil
+
 from layerbench.agents.agent import Agent, SharedTokensError
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
 from layerbench.agents.types import Trajectory
@@ -203,6 +205,7 @@ def first_state(
         source=identity.source,
         model_files=model,
         settings_sha256=run_state.settings_sha256(config),
+        start_up_s=round(time.time() - psutil.Process().create_time(), 1),
     )
     first = folder.remember(state, reporter.say)
     if first.is_of_other_code(code):

@@ -11,7 +11,7 @@ from typing import Any
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.models.present import PresentRun, present_run
-from layerbench.benchmarks.records import metrics_log, run_record
+from layerbench.benchmarks.records import metrics_log, run_record, sealed
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.records.run_record import (
@@ -20,6 +20,7 @@ from layerbench.benchmarks.records.run_record import (
     FULL_SELECTION,
     RunRecord,
 )
+from layerbench.benchmarks.records.run_state import RunState
 
 
 class State(StrEnum):
@@ -134,6 +135,22 @@ def base_of(config: RunConfig) -> RunFolder:
 
 def comparable_records(root: Path, config: RunConfig) -> Iterator[RunRecord]:
     """Read the records of runs with these settings, of any selection and seed."""
+    return (record for _, record in _comparable(root, config))
+
+
+def start_up_seconds(root: Path, config: RunConfig) -> float:
+    """Say how long such a run takes to start; 0 where none is known.
+
+    It is the shortest time of any, as a process may have done something else before.
+    """
+    states = (
+        sealed.read_sound(RunState, RunFolder(path).state) for path, _ in _comparable(root, config)
+    )
+    known = [state.start_up_s for state in states if state and state.start_up_s is not None]
+    return min(known, default=0.0)
+
+
+def _comparable(root: Path, config: RunConfig) -> Iterator[tuple[Path, RunRecord]]:
     settings = _without_layers_and_seed(serialize.as_dict(config))
     for path in sorted(root.glob("*/record.json")):
         try:
@@ -142,11 +159,15 @@ def comparable_records(root: Path, config: RunConfig) -> Iterator[RunRecord]:
         except (OSError, ValueError):
             continue
         if _without_layers_and_seed(record.settings) == settings:
-            yield record
+            yield path.parent, record
 
 
 def seconds_left(
-    runs: Iterable[PlannedRun], records: Sequence[RunRecord], *, jobs: int
+    runs: Iterable[PlannedRun],
+    records: Sequence[RunRecord],
+    *,
+    jobs: int,
+    start_up_s: float = 0.0,
 ) -> float | None:
     """Estimate how long runs take by the times of finished ones.
 
@@ -154,19 +175,21 @@ def seconds_left(
         runs: The runs to do; finished iterations of an unfinished one are subtracted.
         records: Records of finished runs with the same settings.
         jobs: Runs at a time.
+        start_up_s: Time that each takes to start.
 
     Returns:
-        Seconds of play and updates, without loading; None without a record of a trained run.
+        Seconds; None without a record of a trained run.
     """
     trained = _mean(records, _training_seconds, trains=True)
     # Every record has a base evaluation: a reused one keeps the seconds that it first took.
     base = _mean(records, _base_seconds, trains=False)
     if trained is None or base is None:
         return None
-    left = [
+    played = [
         trained * (1 - run.iterations_done / run.config.train.iterations) if run.trains else base
         for run in runs
     ]
+    left = [start_up_s + seconds for seconds in played]
     # A single run is not split over jobs, so that the longest one is a lower bound.
     return max(math.fsum(left) / jobs, max(left, default=0.0))
 

@@ -204,7 +204,12 @@ def _show_plan(request: Request, states: Sequence[State], *, stderr: bool) -> No
         for run, state in zip(request.plan.runs, states, strict=True)
         if state is not State.COMPLETE
     ]
-    seconds = plan.seconds_left(todo, records, jobs=request.jobs or 1)
+    seconds = plan.seconds_left(
+        todo,
+        records,
+        jobs=request.jobs or 1,
+        start_up_s=plan.start_up_seconds(request.root, request.config),
+    )
     file = sys.stderr if stderr else sys.stdout
     fitting.show(
         *plan_table.plan_lines(request.plan, states, folder=str(request.root)),

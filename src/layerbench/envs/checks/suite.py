@@ -248,7 +248,9 @@ class _Suite:
             yield Finding("close", Verdict.HOLDS, "raises nothing")
         yield _after_end(found)
         if found.printed:
-            detail = f"{found.printed}: it goes to stderr, as stdout is for results"
+            detail = (
+                f"{found.printed}: a run shows the first line alone, and all of what goes to stderr"
+            )
             yield Finding("prints", Verdict.REMARK, detail)
         yield _times(found)
         yield _memory(found)
