@@ -69,6 +69,7 @@ def test_files_that_an_environment_reads_are_part_of_it(folder: Path) -> None:
     for name in ("log.txt", "other.json", ".hidden"):
         (folder / name).write_text("changed")
     assert identity() == before
+    assert registry.describe(registry.find("./quiz.py"), {}).source == before.source
     for name in FILES:
         (folder / name).write_text('["Is it not?"]')
         now = identity()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from layerbench.envs import references, registry
+from layerbench.envs import registry
 from layerbench.errors import UserError
 from tests.support.planted_faults import SOUND
 
@@ -80,4 +80,4 @@ def test_a_mistake_of_an_author_is_named_where_it_is(
 
 def test_a_colon_without_a_name_is_refused() -> None:
     with pytest.raises(UserError, match=r"'\./lamp\.py:' has no name behind its colon"):
-        references.check_exists("./lamp.py:")
+        registry.find("./lamp.py:")
