@@ -395,9 +395,7 @@ LISTS = [
     _listing("one name", '{split}-{first + n}"', '{split}"', " times"),
     _listing("one task", "seed=first + n)", "seed=7)", "are one task: their options and seeds"),
     _listing("a generator", "    return [Task", "    yield [Task", "it gave <generator object"),
-    _listing(
-        "names alone", ", seed=first + n)", ").task_id", "', not a layerbench.envs.types.Task"
-    ),
+    _listing("names alone", ", seed=first + n)", ").task_id", "', not a layerbench.Task"),
     _listing("a seed below 0", "seed=first + n)", "seed=-n - 1)", "the seed of task 1 is -1"),
     _listing("a name of two lines", "{split}-{", r"{split}\n{", "not one line of text"),
     _listing(
@@ -406,7 +404,12 @@ LISTS = [
         'seed=n, options={"f": tasks})',
         "the options of task 1 are not plain data",
     ),
-    _listing("an argument is missing", "split, count, seed", "split, count", "TypeError: tasks()"),
+    _listing(
+        "an argument is missing",
+        "split, count, seed",
+        "split, count",
+        "tasks(*, split, count) cannot list tasks (got an unexpected",
+    ),
     _listing("listing raises", "count or 50", "None", "lamp cannot give its tasks: TypeError"),
     _listing(
         "another list each time",

@@ -256,17 +256,19 @@ def make_env(name: str, *, max_turns: int | None = None, **options: object) -> "
     from layerbench.errors import UserError
 
     loaded = references.load(name)
+    own = loaded.spec.own_options()
+    for option in options:
+        check_known(f"option of {loaded.name}", option, own)
+    given = {**own, **options}
     try:
-        own = loaded.spec.own_options()
-        for option in options:
-            check_known(f"option of {loaded.name}", option, own)
-        given = {**own, **options}
         return registry.make(name, given, max_turns=max_turns or loaded.spec.max_turns)
     except UserError:
         raise
     # Whatever its constructor raises for options that it does not take.
     except Exception as error:
-        raise UserError(f"{loaded.name} cannot be made: {failures.one_line(error)}") from error
+        reason = failures.one_line(error)
+        changed = loaded.spec.changed(given)
+        raise UserError(f"{loaded.name} cannot be made{changed}: {reason}") from error
 
 
 def _execute(config: "RunConfig", *, out: _Path | None, fresh: bool, progress: bool) -> "RunRecord":

@@ -162,7 +162,8 @@ def _play_together(pool: EnvPool, tasks: Sequence[tuple[int, Task]]) -> list[Pla
         actions: dict[int, str] = {}
         for slot, outcome in outcomes.items():
             if isinstance(outcome, EpisodeFailure):
-                played[slot] = Played(turns[slot], totals[slot], False, False, outcome.reason)
+                reason = f"task {shown(tasks[slot][1].task_id)}: {outcome.reason}"
+                played[slot] = Played(turns[slot], totals[slot], False, False, reason)
                 continue
             if isinstance(outcome, StepResult):
                 turns[slot] += 1

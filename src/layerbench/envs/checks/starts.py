@@ -53,7 +53,7 @@ def check_starts(
     if not alike:
         return Finding(
             _NAME,
-            Verdict.REMARK,
+            Verdict.HOLDS,
             f"{len(tasks)} tasks start alike, with {text}, and differ later",
         )
     if inspection.states_differ(env, tasks, options, max_turns=max_turns, timeout_s=timeout_s):
