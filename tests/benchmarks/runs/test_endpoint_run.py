@@ -226,6 +226,15 @@ def test_a_run_without_anybody_there_ends_in_one_line(
     )
 
 
+def has_loop() -> bool:
+    """Tell whether this thread is within an event loop, as playwright leaves it to later tests."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("within_a_loop", [False, True])
 def test_an_interrupted_run_goes_on_where_it_was(
     within_a_loop: bool, finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -244,13 +253,14 @@ def test_an_interrupted_run_goes_on_where_it_was(
         return cli.main(command(server.url, out, "model.concurrency=1"))
 
     with serving(interrupting) as server:
-        if within_a_loop:
-            # Not asyncio.run, which handles the interrupt itself; a notebook does not.
-            loop = asyncio.new_event_loop()
+        # Not asyncio.run, which handles the interrupt itself; a notebook does not.
+        loop = None if has_loop() else asyncio.new_event_loop()
+        if within_a_loop and loop is not None:
             code = loop.run_until_complete(run_in_a_notebook())
-            loop.close()
         else:
             code = cli.main(command(server.url, out, "model.concurrency=1"))
+        if loop is not None:
+            loop.close()
         assert code == 130
         _, (line,) = lines(capsys)
         assert line == "layerbench: interrupted: the same command goes on from here"
