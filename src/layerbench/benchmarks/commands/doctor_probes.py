@@ -50,6 +50,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "completion": ("argcomplete",),
     "html": ("altair", "vl_convert"),
     "lora": ("peft",),
+    "math": ("math_verify",),
     "minigrid": ("minigrid",),
     "mlflow": ("mlflow",),
     "openai": ("openai",),
