@@ -12,6 +12,7 @@ from layerbench.envs.alfworld.engine import Engine, EngineState
 from layerbench.envs.alfworld.games import Game, games_of
 from layerbench.envs.choices import check_known
 from layerbench.envs.data_files import DataFileError
+from layerbench.envs.reset_options import only_option
 from layerbench.envs.spaces import AnyText
 from layerbench.envs.turn_clock import TurnClock
 from layerbench.errors import UserError
@@ -122,10 +123,7 @@ class ALFWorldEnv(gym.Env[str, str]):
         return self._engine.facts()
 
     def _select(self, options: dict[str, Any]) -> Game:
-        unknown = options.keys() - {"game"}
-        if unknown:
-            raise ValueError(f"no reset option named '{min(unknown)}': the only one is game")
-        name: object = options.get("game")
+        name = only_option(options, "game")
         if name is None:
             # Games are drawn by Python's generator, here and in lists of tasks.
             seed = int(self.np_random.integers(2**31))

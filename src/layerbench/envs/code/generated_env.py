@@ -20,6 +20,7 @@ from layerbench.envs.code.programs import (
 )
 from layerbench.envs.code.reading import function_of
 from layerbench.envs.code.values import ProgramError, Value
+from layerbench.envs.reset_options import only_option
 from layerbench.envs.spaces import AnyText
 from layerbench.envs.turn_clock import TurnClock
 from layerbench.errors import UserError
@@ -86,11 +87,7 @@ class GeneratedEnv(gym.Env[str, str]):
         """
         super().reset(seed=seed)
         self._clock.reset()
-        options = options or {}
-        unknown = options.keys() - {"task"}
-        if unknown:
-            raise ValueError(f"no reset option named '{min(unknown)}': the only one is task")
-        name = options.get("task")
+        name = only_option(options, "task")
         if name is None:
             name = f"{self._level}/train/{int(self.np_random.integers(NUM_TASKS))}"
         self._task = task_of(*parsed_name(str(name)))

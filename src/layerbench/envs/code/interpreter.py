@@ -121,6 +121,11 @@ class _Frame:
         return reader(self, node)
 
     def assign(self, target: ast.expr, value: Value) -> None:
+        """Give a value to a variable, to an item of a list, or in parts to several of them.
+
+        Raises:
+            ProgramError: The target is none of these, or has another number of parts.
+        """
         if isinstance(target, ast.Name):
             self.variables[target.id] = value
         elif isinstance(target, ast.Subscript) and not isinstance(target.slice, ast.Slice):

@@ -7,6 +7,7 @@ import gymnasium as gym
 from layerbench.envs.code.problem_sets import ProblemSet, problem_set
 from layerbench.envs.code.sandbox.guests import level_in_force, pool_of
 from layerbench.envs.code.sandbox.verdicts import Verdict, count, judge
+from layerbench.envs.reset_options import only_option
 from layerbench.envs.spaces import AnyText
 from layerbench.envs.turn_clock import TurnClock
 
@@ -56,11 +57,7 @@ class ProblemEnv(gym.Env[str, str]):
         """
         super().reset(seed=seed)
         self._clock.reset()
-        options = options or {}
-        unknown = options.keys() - {"task"}
-        if unknown:
-            raise ValueError(f"no reset option named '{min(unknown)}': the only one is task")
-        name = options.get("task")
+        name = only_option(options, "task")
         if name is None:
             known = sorted(self._problems("train").packed)
             name = f"train/{known[int(self.np_random.integers(len(known)))]}"

@@ -9,6 +9,7 @@ from layerbench.envs.actions import plain
 from layerbench.envs.choices import check_known
 from layerbench.envs.math import expressions, generator
 from layerbench.envs.math.answers import is_equal
+from layerbench.envs.reset_options import only_option
 from layerbench.envs.spaces import AnyText
 from layerbench.envs.turn_clock import TurnClock
 
@@ -67,11 +68,7 @@ class GeneratedMath(gym.Env[str, str]):
         """
         super().reset(seed=seed)
         self._clock.reset()
-        options = options or {}
-        unknown = options.keys() - {"task"}
-        if unknown:
-            raise ValueError(f"no reset option named '{min(unknown)}': the only one is task")
-        task = options.get("task")
+        task = only_option(options, "task")
         if task is None:
             rng = random.Random(int(self.np_random.integers(1 << 62)))
             task = generator.draw(rng, split="train", levels=self._levels, signs=self._signs)

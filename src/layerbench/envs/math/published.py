@@ -8,6 +8,7 @@ from layerbench.envs.math import datasets
 from layerbench.envs.math.answers import extract
 from layerbench.envs.math.datasets import Named
 from layerbench.envs.math.verifier import Verdict, verify
+from layerbench.envs.reset_options import only_option
 from layerbench.envs.spaces import AnyText
 from layerbench.envs.turn_clock import TurnClock
 
@@ -50,11 +51,7 @@ class PublishedMath(gym.Env[str, str]):
         """
         super().reset(seed=seed)
         self._clock.reset()
-        options = options or {}
-        unknown = options.keys() - {"task"}
-        if unknown:
-            raise ValueError(f"no reset option named '{min(unknown)}': the only one is task")
-        task = options.get("task")
+        task = only_option(options, "task")
         if task is None:
             keys = sorted(self._data.splits["train"])
             task = keys[int(self.np_random.integers(len(keys)))]
