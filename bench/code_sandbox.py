@@ -9,11 +9,11 @@ do not work here are left out, with the reason.
 import argparse
 import json
 import os
-import platform
 import sys
 from pathlib import Path
 from time import perf_counter
 
+from layerbench.benchmarks.records import processors
 from layerbench.envs.code.interpreter import run
 from layerbench.envs.code.sandbox.guests import Pool, obstacle, pool_of
 from layerbench.envs.code.sandbox.levels import LEVELS
@@ -53,14 +53,6 @@ def measure(pool: Pool, program: str, tests: Tests, *, verdicts: int) -> dict[st
     }
 
 
-def processor() -> str:
-    """Name the processor as the kernel does."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
-
-
 def main() -> None:
     """Measure, print one line a measurement, and write them all if asked."""
     parser = argparse.ArgumentParser(description="Measure the sandbox of programs.")
@@ -69,7 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     results: dict[str, object] = {
-        "processor": processor(),
+        "processor": processors.cpu(),
         "cpus": os.cpu_count(),
         "load": os.getloadavg()[0],
         "tests_per_verdict": 10,

@@ -10,24 +10,16 @@ let through to it all the same, each of which costs a process. Times are wall se
 import argparse
 import json
 import os
-import platform
 import random
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from layerbench.benchmarks.records import processors
 from layerbench.envs.math.verifier import Pool, Verdict, verify
 
 BOMB = r"\dfrac{5^{5^{5^{5^5}}-4}-5}{16}"
-
-
-def processor() -> str:
-    """Name the processor, as Linux does."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -91,7 +83,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=400)
     parser.add_argument("--out", type=Path, default=Path("bench/results/math_speed.json"))
     args = parser.parse_args()
-    figures = {**measure(args.pairs), "processor": processor(), "load": os.getloadavg()[0]}
+    figures = {**measure(args.pairs), "processor": processors.cpu(), "load": os.getloadavg()[0]}
     text = json.dumps(figures, indent=1)
     print(text)  # noqa: T201
     args.out.write_text(text + "\n")

@@ -54,7 +54,11 @@ class Simulator:
         self.truth = dict(zip(names, rates, strict=True))
         # A logit moves a success rate by up to a quarter, by about a fifth over mixed tasks.
         self._effects = {name: 5 * sd for name, sd in zip(names, sds, strict=True)}
-        self._means = {name: self._mean(name) for name in names}
+        spread = scenario.task_sd**2 + scenario.quirk_sd**2
+        self._means = {
+            name: mean_logit(rate, spread + self._effects[name] ** 2)
+            for name, rate in self.truth.items()
+        }
 
     def draw(self, rng: np.random.Generator) -> dict[str, Float[np.ndarray, "R N"]]:
         """Play one sweep: won or not by selection, seed and task."""
@@ -72,13 +76,13 @@ class Simulator:
             sweep[name] = (special.ndtr(luck_RN) < chance_RN).astype(float)
         return sweep
 
-    def _mean(self, name: str) -> float:
-        """Find the mean logit that gives the true success rate, by Gauss-Hermite quadrature."""
-        variance = self.scenario.task_sd**2 + self.scenario.quirk_sd**2 + self._effects[name] ** 2
-        nodes, weights = np.polynomial.hermite_e.hermegauss(80)
 
-        def excess(mean: float) -> float:
-            chances = special.expit(mean + np.sqrt(variance) * nodes)
-            return float(weights @ chances / weights.sum()) - self.truth[name]
+def mean_logit(rate: float, variance: float) -> float:
+    """Find the mean of normal logits that gives a success rate, by Gauss-Hermite quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
 
-        return float(optimize.brentq(excess, -12, 12))
+    def excess(mean: float) -> float:
+        chances = special.expit(mean + np.sqrt(variance) * nodes)
+        return float(weights @ chances / weights.sum()) - rate
+
+    return float(optimize.brentq(excess, -12, 12))

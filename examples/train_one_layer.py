@@ -5,8 +5,8 @@
 What ``layerbench run keydoor --preset quick --layer 3`` does, by the library: settings, tasks,
 model, agent, pool, trainer, score. A run does more: its folder, intervals, provenance.
 
-Seconds are too few to learn from, and the embedded model knows ALFWorld's words, not KeyDoor's. A
-gain takes minutes: ``load("alfworld", preset="default")`` and layer 15.
+Seconds are too few to learn from, and the embedded model knows four environments' words, not
+KeyDoor's. A gain takes minutes: ``load("alfworld", preset="default")`` and layer 15.
 """
 
 import sys
@@ -85,7 +85,7 @@ def main() -> None:
         def score(when: str) -> None:
             # Equal seeds before and after: only the weights differ.
             requests = [EpisodeRequest(task, seed) for seed, task in enumerate(eval_tasks)]
-            won = sum(episode.success for episode in play(requests, config.eval.temperature))
+            won = sum(episode.success for episode in play(requests, config.eval.temperatures[0]))
             total = len(requests)
             sys.stdout.write(f"{when:7} success {won / total:.2f} ({won}/{total})\n")
 

@@ -199,7 +199,7 @@ class Copy:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     source = tmp_path_factory.mktemp("source")
     package = source / "layerbench"
-    leave_out = shutil.ignore_patterns("__pycache__", "weights-webshop")
+    leave_out = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "src/layerbench", package, ignore=leave_out)
     for name, text in FILES.items():
         (package / name).parent.mkdir(exist_ok=True)

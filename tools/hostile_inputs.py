@@ -47,7 +47,8 @@ HONEST = (
 STEP = "checkpoints/iteration-000001"
 FILES = (
     *("record.json", "config.yaml", "metrics.jsonl", "episodes.parquet", "state.json", ".lock"),
-    *("evaluations/base-test.json", "evaluations/base-test.parquet", "evaluations", "checkpoints"),
+    *("evaluations/base-test-t1.0.json", "evaluations/base-test-t1.0.parquet"),
+    *("evaluations", "checkpoints"),
     *(STEP, f"{STEP}/manifest.json", f"{STEP}/state.json", f"{STEP}/weights.safetensors"),
     *(f"{STEP}/optimizer.safetensors", f"{STEP}/timings.json"),
 )

@@ -13,6 +13,7 @@ as null. A folder is renamed after its new fingerprint, as the same command woul
 import argparse
 import functools
 import json
+import operator
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ SETTINGS: dict[str, Any] = {
     "agent.thinking": True,
     "agent.date": "2024-07-26",
     "agent.answer_form": "strict",
+    "train.control_learning_rate": 0.01,
+    "train.schedule": "constant",
     "train.lr_scale": "",
     "train.gradient_checkpointing": False,
     "train.importance_cap": 0.0,
@@ -100,8 +103,11 @@ def files_of(name: str, weights_sha256: str, dtype: str) -> dict[str, str] | Non
 def complete(settings: dict[str, Any]) -> dict[str, Any]:
     """Write down the settings that came later, in the order of today's records."""
     for name, value in SETTINGS.items():
-        section, _, last = name.rpartition(".")
-        (settings[section] if section else settings).setdefault(last, value)
+        *sections, last = name.split(".")
+        section = functools.reduce(operator.getitem, sections, settings)
+        # Of ALFWorld's options, the records of other environments have none.
+        if sections != ["env", "options"] or settings["env"]["name"] == "alfworld":
+            section.setdefault(last, value)
     read_from = settings.pop("read_from", None)
     ordered = serialize.as_dict(serialize.restore(settings))
     return ordered | ({"read_from": read_from} if read_from else {})

@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/settings.md"
 CONF = Path(schema.__file__).parent / "conf"
 
-# Combining and reading from sweeps fill these in.
-NOT_TYPED = ("parts", "read_from")
+# Combining, reading from sweeps and the prompt file fill these in.
+NOT_TYPED = ("parts", "read_from", "prompt")
 TYPES = {int: "integer", float: "number", bool: "`true` or `false`", str: "text"}
 
 INTRODUCTION = """# Settings
@@ -132,7 +132,14 @@ def _type(hint: Any) -> str:  # noqa: ANN401 - a type, or what typing makes of o
         return _words(hint)
     if get_origin(hint) is typing.Literal:
         return _words(get_args(hint))
-    return "list of names" if get_origin(hint) is list else TYPES[hint]
+    if get_origin(hint) is list:
+        (item,) = get_args(hint)
+        return (
+            "list of names"
+            if item is str
+            else f"list of {_type(item).replace('number', 'numbers')}"
+        )
+    return TYPES[hint]
 
 
 def _words(words: Iterable[str]) -> str:
@@ -176,9 +183,10 @@ def _values() -> dict[str, dict[str, str]]:
         for preset, settings in {"": env.settings, **env.presets}.items():
             for name, value in settings.items():
                 values[name][f"{preset} with {env.name}" if preset else env.name] = _written(value)
-    # Each file names itself; which one is taken is said in run.yaml.
+    # Each file names itself; which one is taken is said in run.yaml, or by a preset.
     values["preset"] = {"": chosen["preset"]}
-    values["algorithm.name"] = {"": chosen["algorithm"]}
+    own = {p: a for p, a in values["algorithm.name"].items() if p in validate.PRESETS}
+    values["algorithm.name"] = {"": chosen["algorithm"], **own}
     values["env.name"] = values["env.origin"] = {}
     return values
 

@@ -197,7 +197,6 @@ TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
     "lower case": lambda: chat_templates.tokenizer(chat_templates.LLAMA32, lower=True),
     "words": tiny_models.tokenizer,
     "embedded": lambda: load_model("embedded")[1],
-    "embedded-webshop": lambda: load_model("embedded-webshop")[1],
 }
 
 

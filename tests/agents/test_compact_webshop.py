@@ -8,7 +8,7 @@ import pytest
 from layerbench.agents.agent import AgentSettings, LLMAgent
 from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.context import ChatFormat
-from layerbench.agents.pretrained.embedded import webshop
+from layerbench.agents.pretrained.embedded import recipe
 from layerbench.agents.pretrained.embedded.transcripts import encode
 from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
@@ -58,7 +58,7 @@ def test_the_first_page_again_and_the_last_have_messages_too() -> None:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:  # noqa: ANN401 - transformers leaves tokenizers untyped
-    return webshop.build_tokenizer()
+    return recipe.build_tokenizer()
 
 
 def test_every_instruction_and_choice_is_read_without_unknown_words(tokenizer: Any) -> None:  # noqa: ANN401
@@ -85,15 +85,15 @@ def test_different_choices_are_different_tokens(tokenizer: Any) -> None:  # noqa
 
 @pytest.fixture(scope="module")
 def trajectories(tokenizer: Any) -> list[Trajectory]:  # noqa: ANN401
-    model, _ = load_model("embedded-webshop")
+    model, _ = load_model("embedded")
     chat = ChatFormat(tokenizer, action_mode=ActionMode.CHOOSE)
     settings = AgentSettings(
         action_mode=ActionMode.CHOOSE,
         context_mode=ContextMode.TRANSCRIPT,
         history=0,
-        max_prompt_tokens=webshop.CONTEXT,
+        max_prompt_tokens=recipe.CONTEXT,
         max_response_tokens=16,
-        max_context_tokens=webshop.CONTEXT,
+        max_context_tokens=recipe.CONTEXT,
     )
     agent = LLMAgent(TransformersBackend(model, end_ids=chat.end_ids), tokenizer, STYLE, settings)
     tasks = list_tasks(split="test", count=16, seed=5)
@@ -109,7 +109,7 @@ def test_the_shipped_model_buys_some_of_what_is_asked_for(trajectories: list[Tra
 
 
 def test_the_shipped_tokenizer_is_the_recipes(tokenizer: Any) -> None:  # noqa: ANN401
-    shipped: Any = load_model("embedded-webshop")[1]
+    shipped: Any = load_model("embedded")[1]
     assert shipped.get_vocab() == tokenizer.get_vocab()
 
 

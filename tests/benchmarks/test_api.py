@@ -44,14 +44,18 @@ SURFACE = {
     "Trainer": "(model, play, *, tasks, selection, settings, algorithm, seed, run_dir, "
     "processes=..., not_past=None)",
     "check_environment": "(env, *, options=None, tasks=8, max_turns=None, play=0, timeout_s=...)",
+    "compare": "(a, b, *, phase=None)",
     "contributions": "(*paths)",
-    "evaluate": f"(env, *, model=None, base_url=None, preset=None, {_OPTIONS})",
+    "evaluate": f"(env, *, model=None, base_url=None, panel=None, preset=None, {_OPTIONS})",
     "load_records": "(*paths, as_dicts=False)",
     "make_env": "(name, *, max_turns=None, **options)",
     "run": "(env, *, layers=None, layer=None, algorithm=None, seed=None, preset=None, model=None, "
-    f"{_OPTIONS})",
-    "sweep": "(env, *, layers='all', seeds=1, algorithm=None, preset=None, model=None, "
-    "settings=None, config=None, jobs=None, launcher='joblib', force=False, progress=True)",
+    f"panel=None, {_OPTIONS})",
+    "sweep": "(env, *, layers='all', seeds=1, algorithm=None, preset=None, model=None, panel=None, "
+    "settings=None, config=None, jobs=None, launcher='joblib', rates=None, force=False, "
+    "progress=True)",
+    "tune": "(env, *, layers='all', grid=None, algorithm=None, preset=None, model=None, "
+    "settings=None, config=None, jobs=None, launcher='joblib', out=None, progress=True)",
 }
 """All that a program may rely on: a change here breaks programs."""
 
@@ -246,7 +250,7 @@ def test_an_evaluation_trains_nothing(model: Path, tmp_path: Path) -> None:
         out=tmp_path / "run",
         progress=False,
     )
-    assert [e.phase for e in record.evaluations] == ["base"]
+    assert {e.phase for e in record.evaluations} == {"base"}
     assert record.training.iterations == 0
     with pytest.raises(UserError, match=r"model\.base_url is where openai:NAME is asked"):
         layerbench.evaluate("keydoor", model=model, base_url="http://localhost:1/v1")

@@ -170,7 +170,10 @@ def test_a_mistake_is_told_by_one_process(tmp_path: Path) -> None:
 def test_vllm_and_endpoints_are_for_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "connected", lambda: nullcontext(OneOf(0, 2)))
+    def connected(_: object) -> "nullcontext[OneOf]":
+        return nullcontext(OneOf(0, 2))
+
+    monkeypatch.setattr(launch, "connected", connected)
     folder = RunFolder(tmp_path / "run")
     for setting, says in (
         ("model.backend=vllm", "vllm plays in one process: leave torchrun out"),

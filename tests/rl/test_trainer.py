@@ -23,7 +23,7 @@ from layerbench.rl.checkpoint_files import latest_checkpoint
 from layerbench.rl.lr_scales import spell_scales
 from layerbench.rl.schedule import episode_seed, learning_rate, peak_learning_rate, task_at
 from layerbench.rl.selection import parse_selection
-from layerbench.rl.settings import TrainSettings
+from layerbench.rl.settings import Schedule, TrainSettings
 from layerbench.rl.trainer import MAX_ROUNDS, Trainer
 from tests.support import checkpoints
 from tests.support.toy_run import (
@@ -293,6 +293,39 @@ def test_learning_rate_rises_to_its_value_and_stays() -> None:
     rates = [learning_rate(settings, selection, iteration) for iteration in range(6)]
     assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     assert learning_rate(SETTINGS, selection, 0) == SETTINGS.learning_rate
+
+
+def test_linear_schedule_falls_from_its_value_and_takes_every_iteration() -> None:
+    settings = replace(
+        SETTINGS, learning_rate=1.0, warmup=2, iterations=6, schedule=Schedule.LINEAR
+    )
+    selection = parse_selection("full", 3)
+    rates = [learning_rate(settings, selection, iteration) for iteration in range(6)]
+    # After 2 iterations of warm-up 4 are left: by quarters, and 0 in the one after the last.
+    assert rates == [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+    longest = replace(settings, warmup=9)
+    assert learning_rate(longest, selection, 5) == pytest.approx(6 / 9)
+
+
+def test_a_resumed_linear_schedule_goes_on_where_it_was(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, schedule=Schedule.LINEAR)
+    whole, model, _ = make_toy_trainer(tmp_path / "whole", settings=settings)
+    history = whole.run()
+    # 4 iterations: 4/4, 3/4, 2/4 and 1/4 of 1e-2.
+    assert [m.learning_rate for m in history] == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
+    make_toy_trainer(tmp_path / "stopped", settings=settings)[0].run(until=2)
+    resumed, same, _ = make_toy_trainer(tmp_path / "stopped", settings=settings)
+    assert [m.comparable() for m in resumed.run()] == [m.comparable() for m in history]
+    assert_same_weights(weights(model), weights(same))
+    assert_same_checkpoints(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_linear_schedule_cannot_be_lengthened_on_the_way(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, schedule=Schedule.LINEAR)
+    make_toy_trainer(tmp_path, settings=settings)[0].run(until=2)
+    longer = replace(settings, iterations=8)
+    with pytest.raises(UserError, match="its iterations is 4, not 8"):
+        make_toy_trainer(tmp_path, settings=longer)
 
 
 @pytest.mark.parametrize(

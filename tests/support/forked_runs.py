@@ -123,7 +123,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "episodes": episodes.read(folder / "episodes.parquet"),
         "weights": {
             str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted(folder.glob("checkpoints/*/weights.safetensors"))
+            for path in sorted(folder.glob("*/iteration-*/weights.safetensors"))
         },
         "config": (folder / "config.yaml").read_bytes(),
         "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
@@ -143,7 +143,13 @@ def _argv(model: Path, out: Path) -> list[str]:
     argv += ["--model", str(model), "--out", str(out), "model.threads=1", "env.num_keys=1"]
     argv += ["env.workers=0", "eval.tasks=2", "train.tasks_per_iteration=1", "train.group_size=2"]
     # Checkpoints after each iteration, of which two are kept, and an evaluation after the second.
-    return [*argv, "train.iterations=3", "train.checkpoint_every=1", "eval.every=2"]
+    return [
+        *argv,
+        "train.iterations=3",
+        "train.checkpoint_every=1",
+        "eval.every=2",
+        "eval.temperatures=[1]",
+    ]
 
 
 def _has_fault(options: dict[str, Any]) -> bool:

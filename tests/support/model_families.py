@@ -53,6 +53,7 @@ def play(
     stepper: Stepper | None = None,
     backend: Backend | None = None,
     episodes: int = 6,
+    keep_states: int = 0,
 ) -> list[Trajectory]:
     """Play episodes of one task side by side."""
     settings = AgentSettings(
@@ -71,7 +72,9 @@ def play(
         agent = LLMAgent(plain, tiny_models.tokenizer(), style, settings)
     with EnvPool("keydoor", {}, max_turns=3, num_slots=4, num_workers=0) as pool:
         requests = [EpisodeRequest(_task(), seed) for seed in range(episodes)]
-        return play_episodes(pool, agent, requests, temperature=TEMPERATURE)
+        return play_episodes(
+            pool, agent, requests, temperature=TEMPERATURE, keep_states=keep_states
+        )
 
 
 def plain_logprobs(model: nn.Module, trajectory: Trajectory) -> list[float]:

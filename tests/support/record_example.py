@@ -1,6 +1,8 @@
 """A small, complete record, for tests."""
 
-from layerbench.benchmarks.records import record_sections, run_record
+import dataclasses
+
+from layerbench.benchmarks.records import record_sections, run_record, sharpening
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.stats.success import (
     Count,
@@ -11,15 +13,17 @@ from layerbench.benchmarks.stats.success import (
 )
 
 
-def evaluation(phase: str, wins: tuple[int, ...]) -> record_sections.Evaluation:
+def evaluation(
+    phase: str, wins: tuple[int, ...], *, split: str = "seen", temperature: float = 1.0
+) -> record_sections.Evaluation:
     outcomes = tuple(
         TaskOutcome(f"task-{i}", "open" if i % 2 else "look", Count(1, 0, won))
         for i, won in enumerate(wins)
     )
     return record_sections.Evaluation(
         phase=phase,
-        split="seen",
-        temperature=1.0,
+        split=split,
+        temperature=temperature,
         count=pool(outcomes),
         by_type=pool_by_type(outcomes),
         stops={"terminated": sum(wins), "turn_limit": len(wins) - sum(wins)},
@@ -29,6 +33,34 @@ def evaluation(phase: str, wins: tuple[int, ...]) -> record_sections.Evaluation:
         tokens=12,
         seconds=0.5,
         mean_return=sum(wins) / len(wins),
+    )
+
+
+def example_at_temperatures() -> RunRecord:
+    """A record whose base does as well by a lower temperature as by training."""
+    plain = example()
+    base, final = plain.evaluations
+    wins = {
+        ("base", "seen", 0.0): (1, 1, 1, 0),
+        ("final", "seen", 0.0): (1, 1, 1, 0),
+        ("base", "train", 1.0): (0, 0, 1, 0),
+        ("base", "train", 0.0): (1, 1, 1, 0),
+        ("final", "train", 1.0): (1, 1, 1, 1),
+        ("final", "train", 0.0): (1, 1, 1, 1),
+    }
+    others = [
+        evaluation(phase, won, split=split, temperature=temperature)
+        for (phase, split, temperature), won in wins.items()
+    ]
+    evaluations = (base, *others[0:1], *others[2:4], final, *others[1:2], *others[4:])
+    best = sharpening.best_temperatures(evaluations, validation_split="train")
+    return dataclasses.replace(
+        plain,
+        evaluations=evaluations,
+        best_temperatures=best,
+        best_differences=sharpening.best_differences(
+            evaluations, best, splits=("seen",), base="base", final="final"
+        ),
     )
 
 
@@ -64,6 +96,8 @@ def example() -> RunRecord:
         ),
         evaluations=(base, final),
         differences={"seen": paired_difference(base.outcomes, final.outcomes)},
+        best_temperatures={},
+        best_differences={},
         training=record_sections.TrainingRecord(
             iterations=2,
             tasks=4,
@@ -78,6 +112,6 @@ def example() -> RunRecord:
         started="2026-01-02T03:04:05+00:00",
         peak_memory_mb=512.0,
         hardware=record_sections.HardwareRecord(
-            device="cpu", threads=1, cpus=2, platform="Linux x86_64"
+            device="cpu", threads=1, cpus=2, platform="Linux x86_64", processor="Some CPU"
         ),
     )

@@ -13,9 +13,11 @@ from layerbench.benchmarks.sweep.plan import PlannedRun, SweepPlan
 from tests.support.record_example import evaluation, example
 
 
-def make(root: Path, *, layers: Sequence[int] = (0,), seeds: Sequence[int] = (0,)) -> SweepPlan:
+def make(
+    root: Path, *, layers: Sequence[int | str] = (0,), seeds: Sequence[int] = (0,)
+) -> SweepPlan:
     settings = resolve.load("keydoor", [f"run_root={root}"], preset="quick")
-    return plan.make_plan(settings, layers=layers, seeds=seeds)
+    return plan.make_plan(settings, layers=map(str, layers), seeds=seeds)
 
 
 def record_of(run: PlannedRun) -> RunRecord:

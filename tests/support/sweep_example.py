@@ -29,6 +29,7 @@ class Like:
     split: str = "test"
     games: str = "keydoor"
     iterations: int = 2
+    layer_rate: float = 1e-3
 
 
 def write_sweep(root: Path, wins: Mapping[str, int], like: Like = Like()) -> Path:
@@ -49,7 +50,8 @@ def write_record(
     base, final = (scored(phase, n, like) for phase, n in (("base", 10), ("final", won)))
     trains = selection != "none"
     settings = resolve.load("keydoor", [f"train.iterations={like.iterations}"], preset="quick")
-    plain = example()
+    plain, recorded = example(), serialize.as_dict(settings)
+    recorded["train"]["layer_learning_rate"] = like.layer_rate
     record = replace(
         plain,
         env=replace(plain.env, version="v0", source=like.games, eval_splits=(like.split,)),
@@ -62,7 +64,7 @@ def write_record(
             {like.split: paired_difference(base.outcomes, final.outcomes)} if trains else {}
         ),
         seed=seed,
-        settings=serialize.as_dict(settings) | {"layers": selection},
+        settings=recorded | {"layers": selection},
     )
     folder.mkdir(parents=True, exist_ok=True)
     RunFolder(folder).record.write_text(record.to_json())

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from layerbench.agents.backends.base import Backend, Query, Sample, StreamingBackend
+from layerbench.agents.backends.base import Backend, Query, Sample, StateKeeper, StreamingBackend
 from layerbench.agents.context import DEFAULT_DATE, ChatFormat, Tokenizer
 from layerbench.agents.parsing import parse_action, parse_like_verl_agent
 from layerbench.agents.prompts import PromptStyle
@@ -213,6 +213,17 @@ class LLMAgent:
     def release(self, episodes: Iterable[int]) -> None:
         """Let the backend forget episodes; due when they end."""
         self._backend.release(episodes)
+
+    def keep_states(self, depth: int) -> None:
+        """Have the backend keep hidden states, if it can: see ``StateKeeper``."""
+        if self.settings.context_mode is ContextMode.TRANSCRIPT and isinstance(
+            self._backend, StateKeeper
+        ):
+            self._backend.keep_states(depth)
+
+    def states(self, episode: int) -> np.ndarray | None:
+        """Give the hidden states of an episode: see ``StateKeeper``."""
+        return self._backend.states(episode) if isinstance(self._backend, StateKeeper) else None
 
     def _queries(
         self, states: Sequence[EpisodeState], prompts: Sequence[_Prompt | None], temperature: float

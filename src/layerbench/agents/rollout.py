@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from layerbench.agents.agent import Agent, EpisodeState, ParsedResponse, StreamingAgent
+from layerbench.agents.backends.base import StateKeeper
 from layerbench.agents.types import StopReason, Trajectory, Turn
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, Observation, StepResult, Task, TaskStart
@@ -30,6 +31,7 @@ def play_episodes(
     *,
     temperature: float,
     on_progress: Callable[[int], None] | None = None,
+    keep_states: int = 0,
 ) -> list[Trajectory]:
     """Play an episode for each request, as many at once as the pool has slots.
 
@@ -47,11 +49,15 @@ def play_episodes(
         requests: The episodes to play, in the order of the returned trajectories.
         temperature: Sampling temperature; 0 takes the likeliest token.
         on_progress: Called after each round in which episodes ended, with their number so far.
+        keep_states: Keep the hidden states that leave so many blocks of the model, where the agent
+            can and the context is a transcript; 0 keeps none.
 
     Raises:
         ContractError: The environment does not keep to the contract.
     """
     rounds = _Rounds(pool, agent, requests, temperature)
+    if isinstance(agent, StateKeeper):
+        agent.keep_states(keep_states)
     try:
         while rounds.unfinished:
             before = len(rounds.finished)
@@ -191,6 +197,9 @@ class _Rounds:
         error: str = "",
     ) -> None:
         episode = self.live.pop(slot)
+        states = None
+        if isinstance(self._agent, StateKeeper):
+            states = self._agent.states(episode.number)
         self._agent.release([episode.number])
         self.finished[episode.number] = Trajectory(
             task_id=episode.request.task.task_id,
@@ -203,4 +212,5 @@ class _Rounds:
             error=error,
             replayed=self._pool.was_replayed(slot),
             undecided=undecided,
+            states_SH=states,
         )

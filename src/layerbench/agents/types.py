@@ -1,7 +1,9 @@
 """Trajectories of episodes: turns, responses, and how they were sampled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+import numpy as np
 
 from layerbench.envs.types import Observation
 
@@ -107,6 +109,8 @@ class Trajectory:
         error: One line on the failure if ``stop`` is ``ERROR``, else empty.
         replayed: The environment was played again from its start, because its worker was lost.
         undecided: The environment could not find out whether the goal held at the end.
+        states_SH: Hidden states (S tokens, H hidden size) inside the model, of the transcript as
+            far as it was read; None where none were kept.
     """
 
     task_id: str
@@ -119,3 +123,4 @@ class Trajectory:
     error: str = ""
     replayed: bool = False
     undecided: bool = False
+    states_SH: np.ndarray | None = field(default=None, compare=False, repr=False)

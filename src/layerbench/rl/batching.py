@@ -1,12 +1,14 @@
 """Trajectories and their advantages to sequences, and sequences to padded batches.
 
-Shape suffixes: B sequences, T tokens of a sequence, D decisions (sampled, not forced, tokens of
-all sequences), K tokens a decision was chosen from.
+Shape suffixes: B sequences, T tokens of a sequence, S tokens of it that are read, H hidden size, D
+decisions (sampled, not forced, tokens of all sequences), K tokens a decision was chosen from.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +18,22 @@ from torch import Tensor
 from layerbench.agents.types import ContextMode, Response, Trajectory
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import Advantages, Group
+
+Stamp: TypeAlias = tuple[tuple[int, int], ...]
+"""Where frozen weights lie, and how often they were written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedStates:
+    """Hidden states that enter a block, as they were computed while an episode was played.
+
+    Attributes:
+        states_SH: The states.
+        stamp: Tells the weights of the blocks below.
+    """
+
+    states_SH: Float[Tensor, "S H"]
+    stamp: Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +47,8 @@ class TrainingSequence:
             vocabulary was open.
         old_logprobs_D: Log-probability (nats) under the policy that sampled the decision.
         advantages_D: Advantage of the decision's turn.
+        played_states: States that enter the lowest block that learns, of all tokens before the last
+            decided one; None where play kept none.
     """
 
     token_ids_T: Int[np.ndarray, " T"]
@@ -36,6 +56,7 @@ class TrainingSequence:
     allowed: tuple[tuple[int, ...], ...]
     old_logprobs_D: Float[np.ndarray, " D"]
     advantages_D: Float[np.ndarray, " D"]
+    played_states: PlayedStates | None = None
 
     @property
     def has_advantage(self) -> bool:
@@ -44,12 +65,17 @@ class TrainingSequence:
 
 
 def make_sequences(
-    groups: Sequence[Group], advantages: Sequence[Advantages]
+    groups: Sequence[Group], advantages: Sequence[Advantages], *, stamp: Stamp | None = None
 ) -> list[TrainingSequence]:
     """Turn trajectories into sequences to learn from, in the order played.
 
     A transcript becomes one sequence, a turn played with a window becomes one of its own. Forced
     tokens are read but not learned from, and sequences without a decision are left out.
+
+    Args:
+        groups: The episodes.
+        advantages: Their advantages, group by group.
+        stamp: Tells the weights by which play has computed hidden states; None leaves these out.
 
     Raises:
         ValueError: There are not as many advantages as groups, trajectories or turns.
@@ -65,8 +91,29 @@ def make_sequences(
             for parts in _passages(trajectory, advantages_T):
                 sequence = _sequence(parts)
                 if len(sequence.positions_D):
-                    sequences.append(sequence)
+                    sequences.append(_with_states(sequence, trajectory, stamp))
     return sequences
+
+
+def _with_states(
+    sequence: TrainingSequence, trajectory: Trajectory, stamp: Stamp | None
+) -> TrainingSequence:
+    """Add the states that play has computed; a window's prompts are no part of one sequence."""
+    states_SH = trajectory.states_SH
+    if stamp is None or states_SH is None or trajectory.context is not ContextMode.TRANSCRIPT:
+        return sequence
+    assert len(states_SH) >= sequence.positions_D[-1], "play has read all that decisions rest on"
+    return dataclasses.replace(sequence, played_states=PlayedStates(to_tensor(states_SH), stamp))
+
+
+def sequences_of(trajectories: Iterable[Trajectory]) -> list[TrainingSequence]:
+    """Turn trajectories into sequences as ``make_sequences`` does, all of advantage 0."""
+    sequences = [
+        _sequence(parts)
+        for trajectory in trajectories
+        for parts in _passages(trajectory, np.zeros(len(trajectory.turns)))
+    ]
+    return [sequence for sequence in sequences if len(sequence.positions_D)]
 
 
 def collate(

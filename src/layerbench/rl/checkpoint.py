@@ -21,6 +21,7 @@ from layerbench import files
 from layerbench.errors import UserError
 from layerbench.rl import checkpoint_files
 from layerbench.rl.checkpoint_files import (
+    KEPT,
     OPTIMIZER,
     STATE,
     TIMINGS,
@@ -58,14 +59,14 @@ class Checkpoint:
     optimizer: Mapping[str, Tensor]
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, kept: int = KEPT) -> Path:
     """Write a checkpoint into its own folder below ``folder``, and delete all but the newest.
 
     It appears under its name by one rename, once all of it is on the disk: a process that is killed
     before leaves only a folder whose name starts with a dot, which the next call deletes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint_files.tidy(folder)
+    checkpoint_files.tidy(folder, kept=kept)
     final = folder / checkpoint_name(checkpoint.iteration)
     draft = folder / f".writing-{final.name}"
     draft.mkdir()
@@ -89,7 +90,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     # The rename itself is lost in a power failure until the folder is flushed.
     files.sync(folder)
     # Older ones go only when the new one is complete.
-    checkpoint_files.tidy(folder)
+    checkpoint_files.tidy(folder, kept=kept)
     return final
 
 

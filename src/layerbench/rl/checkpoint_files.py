@@ -121,9 +121,9 @@ def write_manifest(folder: Path, *, iteration: int) -> None:
     files.sync(folder)
 
 
-def tidy(folder: Path) -> None:
-    """Delete unfinished and replaced checkpoints, and all but the newest ``KEPT``."""
-    for old in checkpoints(folder)[:-KEPT]:
+def tidy(folder: Path, *, kept: int = KEPT) -> None:
+    """Delete unfinished and replaced checkpoints, and all but the newest ``kept``."""
+    for old in checkpoints(folder)[:-kept]:
         # Renamed before it is deleted: a half deleted folder would still have a valid name.
         old.rename(folder / f".writing-old-{old.name}")
     for path in folder.glob(".writing-*"):

@@ -1,13 +1,17 @@
-"""Data-parallel training: one process, or several that torchrun started.
+"""Data-parallel training: one process, or several, which torchrun or the run itself started.
 
 Every process holds the whole model and derives the same tasks and batches from the same seed. Each
 plays and learns from a share of them; episodes and gradients are exchanged before each step, so
 that all processes take the same one. Only the first process writes files.
 """
 
+import os
+import socket
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
@@ -15,10 +19,12 @@ from torch import Tensor
 from torch import distributed as dist
 
 from layerbench.agents import torchrun
+from layerbench.errors import UserError
 
 T = TypeVar("T")
 
-# Long, since one process may take hours to play. When one dies, torchrun ends the others.
+# Long, since one process may take hours to play. When one dies, its connections end, and torchrun
+# ends the others.
 _TIMEOUT = timedelta(days=1)
 
 
@@ -109,9 +115,44 @@ class TorchProcessGroup:
             start += tensor.numel()
 
 
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """Where the processes of a run on one machine find each other.
+
+    Attributes:
+        store: A file that none of them has made yet, in a folder that no other user can write to.
+        rank: Number of this process, from 0.
+        size: Number of processes.
+    """
+
+    store: Path
+    rank: int
+    size: int
+
+
 @contextmanager
-def connected() -> Generator[ProcessGroup]:
-    """Connect the processes that torchrun started, for as long as the context lasts."""
+def connected(meeting: Meeting | None = None) -> Generator[ProcessGroup]:
+    """Connect the processes of a run, for as long as the context lasts.
+
+    Args:
+        meeting: Where they meet; None for those that torchrun started.
+    """
+    if meeting is not None:
+        with _on_loopback():
+            dist.init_process_group(
+                "gloo",
+                store=dist.FileStore(  # pyright: ignore[reportPrivateImportUsage]
+                    str(meeting.store), meeting.size
+                ),
+                rank=meeting.rank,
+                world_size=meeting.size,
+                timeout=_TIMEOUT,
+            )
+        try:
+            yield TorchProcessGroup()
+        finally:
+            dist.destroy_process_group()
+        return
     if torchrun.processes() == 1:
         yield SINGLE_PROCESS
         return
@@ -125,6 +166,26 @@ def connected() -> Generator[ProcessGroup]:
         yield TorchProcessGroup()
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def _on_loopback() -> Generator[None]:
+    """Have gloo listen to this machine alone: by default it takes the interface of its name."""
+    name, before = "GLOO_SOCKET_IFNAME", os.environ.get("GLOO_SOCKET_IFNAME")
+    loopback = {interface for _, interface in socket.if_nameindex()} & {"lo", "lo0"}
+    if not loopback:
+        raise UserError(
+            "this machine has no loopback interface, by which the processes of a run talk: give "
+            "model.processes=1"
+        )
+    os.environ[name] = loopback.pop()
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
 
 
 def share(items: Sequence[T], *, by: Callable[[T], object], processes: ProcessGroup) -> list[T]:

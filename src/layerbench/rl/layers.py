@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from layerbench.errors import UserError
-from layerbench.rl.types import LayerSelection
+from layerbench.rl.types import NORM, LayerSelection
 
 BLOCK_PATHS = (
     "model.layers",
@@ -20,6 +20,10 @@ BLOCK_PATHS = (
     "gpt_neox.layers",
 )
 """Paths of the decoder blocks in transformers' causal language models."""
+
+
+_FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
+"""Names of the norm behind the last block, beside the list of blocks."""
 
 
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:
@@ -34,12 +38,15 @@ def decoder_blocks(model: nn.Module) -> nn.ModuleList:
 def select_parameters(model: nn.Module, selection: LayerSelection) -> dict[str, nn.Parameter]:
     """Freeze all of the model but the selection, and return the selected parameters, by name.
 
-    Only ``full`` selects more than decoder blocks: else embeddings, final norm and head are frozen,
-    tied or not. A tied matrix appears once, under its first name.
+    Only ``full`` and the floor controls select more than decoder blocks: else embeddings, final
+    norm and head are frozen, tied or not. A tied matrix appears once, under its first name. Of the
+    controls, ``norm`` selects the final norm's weights, ``scale`` all of that norm: see
+    ``floor_controls``.
 
     Raises:
         UserError: The model has another number of blocks than the selection was made for, or a
-            selected block shares a parameter with a frozen module.
+            selected block shares a parameter with a frozen module; or it has no final norm, whose
+            weights are selected.
     """
     path, blocks = _find_blocks(model)
     if len(blocks) != selection.num_layers:
@@ -49,10 +56,13 @@ def select_parameters(model: nn.Module, selection: LayerSelection) -> dict[str, 
         )
     # A shared parameter has several names, of which named_parameters gives only the first.
     named = list(model.named_parameters(remove_duplicate=False))
+    control = _final_norm(model, path, selection) if selection.is_control else ()
     # Names by the parameter's id, since tied names are the same tensor.
     frozen, chosen = dict[int, str](), dict[int, str]()
     for name, parameter in named:
-        learns = selection.everything or _layer_of(name, path) in selection.layers
+        learns = (
+            selection.everything or name in control or _layer_of(name, path) in selection.layers
+        )
         (chosen if learns else frozen)[id(parameter)] = name
     for shared in chosen.keys() & frozen.keys():
         raise UserError(
@@ -185,6 +195,24 @@ def _find_blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
         f"no decoder blocks found in {type(model).__name__}: looked for {', '.join(BLOCK_PATHS)}, "
         f"but its lists of modules are {', '.join(lists) or 'none'}"
     )
+
+
+def _final_norm(model: nn.Module, path: str, selection: LayerSelection) -> tuple[str, ...]:
+    """Name the parameters of the final norm that a control selects."""
+    parent = path.rpartition(".")[0]
+    prefixes = tuple(f"{parent}.{name}." for name in _FINAL_NORMS)
+    # Its weights alone are the control `norm`: a bias is the same for every input.
+    found = [
+        name
+        for name, _ in model.named_parameters(remove_duplicate=False)
+        if name.startswith(prefixes) and (selection.name != NORM or name.endswith(".weight"))
+    ]
+    if not found:
+        raise UserError(
+            f"layers={selection.name} is of the final norm's weights, and none were found in "
+            f"{type(model).__name__}: looked for {', '.join(prefix[:-1] for prefix in prefixes)}"
+        )
+    return tuple(found)
 
 
 def _layer_of(name: str, path: str) -> int | None:

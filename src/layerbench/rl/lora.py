@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from layerbench.errors import UserError
 from layerbench.rl.layers import BaseWeights, decoder_blocks, select_parameters
 from layerbench.rl.master_weights import MasterWeights
-from layerbench.rl.types import LayerSelection
+from layerbench.rl.types import SCALE, LayerSelection
 
 ALPHA_PER_RANK = 2
 """s above: peft's ``lora_alpha`` over the rank, so that s is the same for every rank."""
@@ -55,14 +55,20 @@ def changed_parameters(
     return {name: parameter for name, parameter in chosen.items() if name in linear}
 
 
-def count_learned(changed: Mapping[str, Tensor], *, lora_rank: int = 0) -> int:
-    """Count the learned numbers behind changed parameters: their own, or their adapters'.
+def count_learned(
+    changed: Mapping[str, Tensor], selection: LayerSelection, *, lora_rank: int = 0
+) -> int:
+    """Count the learned numbers behind changed parameters: their own, their adapters', or a scale.
 
-    >>> count_learned({"weight": torch.zeros(20, 30)}), count_learned(
-    ...     {"weight": torch.zeros(20, 30)}, lora_rank=4
-    ... )
+    >>> changed = {"weight": torch.zeros(20, 30)}
+    >>> layer, scale = (LayerSelection(name, (), 1) for name in ("0", "scale"))
+    >>> count_learned(changed, layer), count_learned(changed, layer, lora_rank=4)
     (600, 200)
+    >>> count_learned(changed, scale)
+    1
     """
+    if selection.name == SCALE:
+        return 1
     if not lora_rank:
         return sum(tensor.numel() for tensor in changed.values())
     return sum(lora_rank * sum(tensor.shape) for tensor in changed.values())

@@ -14,6 +14,9 @@ from layerbench.errors import UserError
 from layerbench.rl.selection import NUMBER, without_spaces
 from layerbench.rl.types import LayerSelection
 
+BOOST = 2.0
+"""The paper's multiplier of the best layers."""
+
 DECIMALS = 3
 """Decimals of a multiplier made from contributions, which are less precise than that."""
 

@@ -5,12 +5,15 @@ from, U distinct tokens that any decision was chosen from, V vocabulary, H hidde
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from layerbench.errors import UserError
+from layerbench.rl.frozen_prefix import FrozenPrefix
+from layerbench.rl.open_vocabulary import open_scores
 from layerbench.rl.tensors import TrainingBatch
 
 # Settings of transformers that change logits behind the head, by the value that has no effect.
@@ -22,40 +25,75 @@ _LOGIT_CHANGES = {
 
 
 def decision_scores(
-    model: nn.Module, batch: TrainingBatch, *, temperature: float
+    model: nn.Module,
+    batch: TrainingBatch,
+    *,
+    temperature: float,
+    prefix: FrozenPrefix | None = None,
 ) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
     """Compute each decision's log-probability, and the entropy of its distribution, in nats.
 
     One pass over the batch without a mask: padding stands after the real tokens, and causal
     attention never looks ahead. The head is applied only where decisions were made, and only to
-    tokens that could have been chosen. Gradients reach both results.
+    tokens that could have been chosen: a chunk of decisions at a time where these are the whole
+    vocabulary. Gradients reach both results.
 
     Args:
         model: A causal language model whose logits are its head applied to the last hidden
             states: see ``check_head``.
         batch: Decisions to score.
         temperature: The one they were sampled at, above 0.
+        prefix: The model's frozen blocks, which are not run where the batch has their states.
     """
-    head, batch_device = _head(model), batch.tokens_D.device
+    device, head = batch.tokens_D.device, _head(model)
+    tokens_D = batch.tokens_D.to(head.weight.device)
+    if batch.allowed_DK.shape[1] == 0:
+        hidden_DH = _decision_states(model, batch, prefix).to(head.weight.device)
+        logprobs_D, entropy_D = open_scores(hidden_DH, head, tokens_D, temperature=temperature)
+        return logprobs_D.to(device), entropy_D.to(device)
+    scores_DK, is_allowed_DK = log_distributions(
+        model, batch, temperature=temperature, prefix=prefix
+    )
+    is_chosen_DK = batch.allowed_DK.to(scores_DK.device) == tokens_D[:, None]
+    entropy_D = -(scores_DK.exp() * is_allowed_DK * scores_DK).sum(-1)
+    return (scores_DK * is_chosen_DK).sum(-1).to(device), entropy_D.to(device)
+
+
+def log_distributions(
+    model: nn.Module,
+    batch: TrainingBatch,
+    *,
+    temperature: float = 1.0,
+    prefix: FrozenPrefix | None = None,
+) -> tuple[Float[Tensor, "D K"], Bool[Tensor, "..."]]:
+    """Compute the log-probabilities (nats) of all tokens that each decision was chosen from.
+
+    Args:
+        model: As of ``decision_scores``, which has the rest.
+        batch: Decisions to score; K is the vocabulary where it was open.
+        temperature: Above 0.
+        prefix: As of ``decision_scores``.
+
+    Returns:
+        The log-probabilities, 0 for what is no token, and which of them are of tokens: all of them
+        at once, by a single value, where the vocabulary was open.
+    """
+    head = _head(model)
     # Parts of a large model may lie on several devices.
-    head_device = head.weight.device
-    hidden_DH = _decision_states(model, batch).to(head_device)
-    tokens_D, allowed_DK = batch.tokens_D.to(head_device), batch.allowed_DK.to(head_device)
+    device = head.weight.device
+    hidden_DH = _decision_states(model, batch, prefix).to(device)
+    allowed_DK = batch.allowed_DK.to(device)
     if allowed_DK.shape[1] == 0:
         logits_DV = head(hidden_DH).float() / temperature
-        scores_DV = logits_DV.log_softmax(-1)
-        logprobs_D = scores_DV.gather(1, tokens_D[:, None])[:, 0]
-        return logprobs_D.to(batch_device), -(scores_DV.exp() * scores_DV).sum(-1).to(batch_device)
+        return logits_DV.log_softmax(-1), torch.ones((), dtype=torch.bool, device=device)
     ids_U, columns_DK = _distinct(allowed_DK.clamp(min=0))
     # Few of a large vocabulary's tokens are ever allowed: the full product would dwarf the rest.
     bias_U = None if head.bias is None else head.bias[ids_U]  # pyright: ignore[reportUnnecessaryComparison]
     logits_DU = nn.functional.linear(hidden_DH, head.weight[ids_U], bias_U).float() / temperature
-    logprobs_D, entropy_D = _constrained_scores(
-        logits_DU.gather(1, columns_DK),
-        is_allowed_DK=allowed_DK >= 0,
-        is_chosen_DK=allowed_DK == tokens_D[:, None],
-    )
-    return logprobs_D.to(batch_device), entropy_D.to(batch_device)
+    is_allowed_DK = allowed_DK >= 0
+    logits_DK = logits_DU.gather(1, columns_DK).masked_fill(~is_allowed_DK, -torch.inf)
+    # -inf times 0 would be nan, forwards and backwards.
+    return logits_DK.log_softmax(-1).masked_fill(~is_allowed_DK, 0.0), is_allowed_DK
 
 
 def check_head(model: nn.Module) -> None:
@@ -86,11 +124,17 @@ def _unsupported(model: nn.Module) -> UserError:
     )
 
 
-def _decision_states(model: nn.Module, batch: TrainingBatch) -> Float[Tensor, "D H"]:
+def _decision_states(
+    model: nn.Module, batch: TrainingBatch, prefix: FrozenPrefix | None
+) -> Float[Tensor, "D H"]:
     """Run the model, and pick the hidden states that predict the decided tokens."""
     # The last decided token predicts no other: it need not be read.
     last = int(batch.positions_D.max())
-    hidden_BTH = _last_states(model, batch.token_ids_BT[:, :last])
+    begun = nullcontext()
+    if prefix is not None and batch.states_BSH is not None:
+        begun = prefix.given(batch.states_BSH)
+    with begun:
+        hidden_BTH = _last_states(model, batch.token_ids_BT[:, :last])
     device = hidden_BTH.device
     # The state at a position predicts the token at the next one.
     return hidden_BTH[batch.rows_D.to(device), (batch.positions_D - 1).to(device)]
@@ -113,17 +157,3 @@ def _head(model: nn.Module) -> nn.Linear:
 def _distinct(ids_DK: Int[Tensor, "D K"]) -> tuple[Int[Tensor, " U"], Int[Tensor, "D K"]]:
     """List the distinct ids, and the index of each id among them."""
     return torch.unique(ids_DK, return_inverse=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-
-
-def _constrained_scores(
-    logits_DK: Float[Tensor, "D K"],
-    *,
-    is_allowed_DK: Bool[Tensor, "D K"],
-    is_chosen_DK: Bool[Tensor, "D K"],
-) -> tuple[Float[Tensor, " D"], Float[Tensor, " D"]]:
-    scores_DK = logits_DK.masked_fill(~is_allowed_DK, -torch.inf).log_softmax(-1)
-    # -inf times 0 would be nan, forwards and backwards.
-    scores_DK = scores_DK.masked_fill(~is_allowed_DK, 0.0)
-    probabilities_DK = scores_DK.exp() * is_allowed_DK
-    logprobs_D = (scores_DK * is_chosen_DK).sum(-1)
-    return logprobs_D, -(probabilities_DK * scores_DK).sum(-1)

@@ -6,7 +6,7 @@ import numpy as np
 
 from layerbench.envs.types import Task
 from layerbench.rl.selection import WHOLE
-from layerbench.rl.settings import TrainSettings
+from layerbench.rl.settings import Schedule, TrainSettings
 from layerbench.rl.types import LayerSelection
 
 # Each use of the seed draws from a stream of its own, so that none can shift another.
@@ -14,21 +14,25 @@ _ORDER, _EPISODE, _SHUFFLE, _ADAPTERS = 0, 1, 2, 3
 
 
 def learning_rate(settings: TrainSettings, selection: LayerSelection, iteration: int) -> float:
-    """Give the learning rate of an iteration, from 0: constant after a linear warm-up."""
-    peak = peak_learning_rate(settings, selection)
-    if iteration >= settings.warmup:
-        return peak
-    # From 1 on: at a rate of 0 the first iteration's episodes would be played for nothing.
-    return peak * (iteration + 1) / settings.warmup
+    """Give the learning rate of an iteration, from 0, before any multiplier."""
+    peak, warmup = peak_learning_rate(settings, selection), settings.warmup
+    # Never 0: the episodes of such an iteration would be played for nothing.
+    if iteration < warmup:
+        return peak * (iteration + 1) / warmup
+    if settings.schedule is Schedule.LINEAR:
+        return peak * (settings.iterations - iteration) / (settings.iterations - warmup)
+    return peak
 
 
 def peak_learning_rate(settings: TrainSettings, selection: LayerSelection) -> float:
     """Give the learning rate after the warm-up, before any multiplier.
 
-    Adapters have ``lora_learning_rate`` if it is not 0. Else ``layer_learning_rate`` is for a
-    selection that lists layers, even if these are all, and ``learning_rate`` for ``full`` and
-    ``all-layers``.
+    Floor controls have ``control_learning_rate``, adapters ``lora_learning_rate`` if it is not 0.
+    Else ``layer_learning_rate`` is for a selection that lists layers, even if these are all, and
+    ``learning_rate`` for ``full`` and ``all-layers``.
     """
+    if selection.is_control:
+        return settings.control_learning_rate
     if settings.lora_rank and settings.lora_learning_rate:
         return settings.lora_learning_rate
     # A single layer wants about ten times the rate of full training: docs/LOG.md, 2026-11-22.

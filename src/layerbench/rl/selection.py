@@ -1,11 +1,12 @@
 """The grammar of ``--layers``: which layers learn, written as text."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 
 from layerbench.errors import UserError
-from layerbench.rl.types import LayerSelection
+from layerbench.rl.types import CONTROLS, LayerSelection
 
 NUMBER = "[0-9]{1,18}"
 """A number in a grammar, as a regular expression: int() of thousands of digits fails."""
@@ -13,7 +14,10 @@ NUMBER = "[0-9]{1,18}"
 WHOLE = ("full", "all-layers")
 """Selections of everything and of every layer, by these words."""
 
-GRAMMAR = "15, 10,15,20-23, middle:10, full, all-layers or none"
+BY_CONTRIBUTION = ("top", "bottom", "boost")
+"""Words of the selections that an earlier sweep decides, as in ``top:5@RESULTS``."""
+
+GRAMMAR = "15, 10,15,20-23, middle:10, random:3:0, full, all-layers, scale, norm or none"
 
 
 def parse_selection(text: str, num_layers: int) -> LayerSelection:
@@ -21,8 +25,11 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
 
     ``15`` and ``10,15,20-23`` name decoder blocks, from 0 nearest the embedding. ``middle:10`` is
     the 10 blocks nearest the middle; of two equally near, the one nearer the embedding.
+    ``random:3:0`` draws 3 blocks with the seed 0: the same in every version, and with 4 in their
+    place the same and one more.
     ``all-layers`` is every block, with embeddings, final norm and head frozen; ``full`` is every
-    parameter; ``none`` leaves the base model as it is.
+    parameter. ``scale`` is one number that multiplies the logits, ``norm`` the weights of the final
+    norm: controls without a layer. ``none`` leaves the base model as it is.
 
     >>> parse_selection(" 20-22, 3,2", 24).name
     '2,3,20-22'
@@ -39,23 +46,30 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
     """
     written = without_spaces(text, what="layers").lower()
     every = tuple(range(num_layers))
-    if written == "none":
+    if written == "none" or written in CONTROLS:
         return LayerSelection(name=written, layers=(), num_layers=num_layers)
     if written in WHOLE:
         return LayerSelection(
             name=written, layers=every, num_layers=num_layers, everything=written == "full"
         )
-    if written.startswith("top:"):
+    kind = written.partition(":")[0]
+    if kind in BY_CONTRIBUTION:
         raise UserError(
             f"layers {text!r} are those of an earlier sweep, which must be named: "
-            f"write top:5@RESULTS, or the layers, as in 10,15,20-23"
+            f"write {kind}:5@RESULTS, or the layers, as in 10,15,20-23"
         )
     if match := re.fullmatch(rf"middle:({NUMBER})", written):
         # Through int, so that middle:03 and middle:3 have one name: it is part of a run's identity.
-        first, last = _middle(int(match[1]), num_layers)
-        return LayerSelection(
-            name=f"middle:{int(match[1])}", layers=every[first : last + 1], num_layers=num_layers
-        )
+        name = f"middle:{int(match[1])}"
+        first, last = _middle(_count(name, int(match[1]), num_layers), num_layers)
+        return LayerSelection(name=name, layers=every[first : last + 1], num_layers=num_layers)
+    if match := re.fullmatch(rf"random:({NUMBER}):({NUMBER})", written):
+        count, seed = int(match[1]), int(match[2])
+        name = f"random:{count}:{seed}"
+        drawn = _drawn(_count(name, count, num_layers), num_layers, seed=seed)
+        return LayerSelection(name=name, layers=drawn, num_layers=num_layers)
+    if kind == "random":
+        raise UserError(f"layers {text!r} cannot be read: write random:K:SEED, as in random:3:0")
     layers = _listed_layers(written, text, num_layers)
     return LayerSelection(name=spell_layers(layers), layers=layers, num_layers=num_layers)
 
@@ -100,14 +114,28 @@ def spell_layers(layers: Sequence[int]) -> str:
     return ",".join(spelled)
 
 
-def _middle(count: int, num_layers: int) -> tuple[int, int]:
+def _count(name: str, count: int, num_layers: int) -> int:
     if not 1 <= count <= num_layers:
         raise UserError(
-            f"middle:{count} asks for {count} layers of a model that has {num_layers}: "
+            f"{name} asks for {count} layers of a model that has {num_layers}: "
             f"ask for 1 to {num_layers}"
         )
+    return count
+
+
+def _middle(count: int, num_layers: int) -> tuple[int, int]:
     first = (num_layers - count) // 2
     return first, first + count - 1
+
+
+def _drawn(count: int, num_layers: int, *, seed: int) -> tuple[int, ...]:
+    """Draw layers without replacement, all sets of ``count`` equally likely over the seeds."""
+
+    # By hashes, since a record is checked by drawing again: generators change with their library.
+    def rank(layer: int) -> bytes:
+        return hashlib.sha256(f"random {seed} {layer}".encode()).digest()
+
+    return tuple(sorted(sorted(range(num_layers), key=rank)[:count]))
 
 
 def _listed_layers(written: str, text: str, num_layers: int) -> tuple[int, ...]:

@@ -180,6 +180,17 @@ class Aggregation(StrEnum):
     DR_GRPO = "dr_grpo"
 
 
+class Schedule(StrEnum):
+    """The learning rate after the warm-up.
+
+    ``CONSTANT`` stays at its peak. ``LINEAR`` falls from there by equal steps, which would reach 0
+    in the iteration after the last.
+    """
+
+    CONSTANT = "constant"
+    LINEAR = "linear"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossSettings:
     """What the policy loss is made of.
@@ -241,7 +252,10 @@ class TrainSettings:
         group_size: Episodes of one task in a group.
         learning_rate: AdamW's, after the warm-up, where all parameters or all layers learn.
         layer_learning_rate: The same where only some layers learn.
+        control_learning_rate: The same for the floor controls, ``layers=scale`` and
+            ``layers=norm``, whose weights do not decay.
         warmup: Iterations in which the learning rate rises linearly; 0 for none.
+        schedule: The learning rate after the warm-up.
         weight_decay: AdamW's.
         grad_clip: Largest gradient norm of an optimizer step.
         epochs: Passes over an iteration's episodes.
@@ -256,6 +270,9 @@ class TrainSettings:
             ``rl.lr_scales``); 1 for those not named, empty for none.
         gradient_checkpointing: Compute what is inside a decoder block again for its gradients,
             instead of keeping it; changes memory and speed alone.
+        reuse_mb: Memory for the hidden states that the frozen blocks below the lowest layer that
+            learns hand up, in MB, so that no pass computes them again; changes memory and speed,
+            and results by rounding alone. 0 computes them in every pass.
         lora_rank: Rank of the adapters that learn in the place of matrices; 0 for none.
         lora_learning_rate: AdamW's for adapters; 0 takes that of whole weights.
 
@@ -270,7 +287,9 @@ class TrainSettings:
     group_size: Annotated[int, Range(2, MOST_EPISODES, because=_IN_MEMORY)]
     learning_rate: LearningRate
     layer_learning_rate: LearningRate
+    control_learning_rate: LearningRate
     warmup: StepsOrNone
+    schedule: Schedule
     weight_decay: Annotated[float, Range(0, 1000, because="it leaves nothing of the weights")]
     grad_clip: Annotated[
         float, Range(0, 1_000_000_000, low_excluded=True, because="it clips nothing")
@@ -284,6 +303,7 @@ class TrainSettings:
     loss: LossSettings
     lr_scale: str
     gradient_checkpointing: bool
+    reuse_mb: Annotated[int, Range(0, 10_000_000, because="no machine has so much memory")]
     lora_rank: Annotated[int, Range(0, 65_536, because="no matrix has so many rows")]
     lora_learning_rate: LearningRateOrNone
 

@@ -1,7 +1,7 @@
 """A training batch as tensors; in a file of its own so that ``types`` needs no torch.
 
-Shape suffixes: B sequences, T tokens of a sequence, D decisions (sampled, not forced, tokens of
-all sequences), K tokens a decision was chosen from.
+Shape suffixes: B sequences, T tokens of a sequence, S tokens of it that are read, H hidden size, D
+decisions (sampled, not forced, tokens of all sequences), K tokens a decision was chosen from.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,8 @@ class TrainingBatch:
             vocabulary was open.
         old_logprobs_D: Log-probability (nats) under the policy that sampled it.
         advantages_D: Advantage of the decision's turn.
+        states_BSH: Hidden states that enter the lowest block that learns; None where all blocks
+            are to be run.
     """
 
     token_ids_BT: Int[Tensor, "B T"]
@@ -36,3 +38,4 @@ class TrainingBatch:
     # see ``importance_correction.correct``.
     old_logprobs_D: Float[Tensor, " D"]
     advantages_D: Float[Tensor, " D"]
+    states_BSH: Float[Tensor, "B S H"] | None = None

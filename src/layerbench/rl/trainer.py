@@ -26,8 +26,16 @@ from layerbench.rl.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from layerbench.rl.checkpoint_files import damage, iteration_of, latest_checkpoint, tidy
+from layerbench.rl.checkpoint_files import (
+    KEPT,
+    damage,
+    iteration_of,
+    latest_checkpoint,
+    tidy,
+)
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, check_agreement
+from layerbench.rl.floor_controls import LogitScale, norm_offset
+from layerbench.rl.frozen_prefix import find_prefix
 from layerbench.rl.layers import BaseWeights, parameter_groups
 from layerbench.rl.lora import adapt, changed_parameters
 from layerbench.rl.lr_scales import check_scales, parse_scales
@@ -49,9 +57,9 @@ from layerbench.rl.schedule import (
     shuffle_generator,
     task_at,
 )
-from layerbench.rl.settings import AdvantageSettings, TrainSettings
-from layerbench.rl.types import Group, LayerSelection
-from layerbench.rl.update import Learner, update
+from layerbench.rl.settings import AdvantageSettings, Schedule, TrainSettings
+from layerbench.rl.types import SCALE, Group, LayerSelection
+from layerbench.rl.update import MB, Learner, update
 
 RolloutFn = Callable[[Sequence[EpisodeRequest], float], list[Trajectory]]
 """Plays the requested episodes, in their order, by the current model at a temperature."""
@@ -136,6 +144,22 @@ class Trainer:
         """The selected parameters before training."""
         return self._learner.base
 
+    def depth_to_keep(self, episodes: int, *, tokens: int) -> int:
+        """Give the number of frozen blocks whose states play should keep for the update.
+
+        Args:
+            episodes: Episodes of a batch.
+            tokens: Most tokens of an episode.
+
+        Returns:
+            The depth; 0 where nothing is to be kept.
+        """
+        prefix = self._learner.prefix
+        if prefix is None:
+            return 0
+        fits = episodes * tokens * prefix.token_bytes <= self._settings.reuse_mb * MB
+        return prefix.depth if fits else 0
+
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer of the selected parameters or their masters, for inspection only."""
@@ -163,7 +187,7 @@ class Trainer:
                 append_metrics(self._run_dir / "metrics.jsonl", metrics)
             # The last one always gets a checkpoint: it is the trained model.
             if (iteration + 1) % self._settings.checkpoint_every == 0 or iteration + 1 == last:
-                self._save()
+                self.save(self._run_dir / "checkpoints")
             if progress is not None:
                 progress(metrics)
         return self.history
@@ -173,7 +197,10 @@ class Trainer:
         played, chosen = self._collect(iteration)
         play_ended = time.perf_counter()
         advantages = group_advantages(chosen, self._algorithm)
-        sequences = make_sequences(chosen, advantages)
+        prefix = self._learner.prefix
+        # Play is over, and no frozen weight changes between here and the update.
+        stamp = None if prefix is None else prefix.stamp
+        sequences = make_sequences(chosen, advantages, stamp=stamp)
         rate = learning_rate(self._settings, self._selection, iteration)
         # In every iteration: checkpoints have the optimizer's state by parameter, but no rates.
         for parameter_group in self._learner.optimizer.param_groups:
@@ -226,12 +253,17 @@ class Trainer:
         trajectories = self._play(requests, self._settings.temperature)
         return [trajectories[start : start + size] for start in range(0, len(requests), size)]
 
-    def _save(self) -> None:
+    def save(self, folder: Path, *, kept: int = KEPT) -> None:
+        """Write a checkpoint below ``folder``, unless one as new is there.
+
+        Args:
+            folder: Folder of the checkpoints.
+            kept: Checkpoints to keep there, this one included.
+        """
         learner = self._learner
         if self._processes.size > 1:
             # Before the other processes return: all of them take part in the exchange.
             check_agreement(hash_tensors(learner.parameters), self._processes, what="weights")
-        folder = self._run_dir / "checkpoints"
         newest = latest_checkpoint(folder)
         # Training that is repeated has them already.
         is_there = newest is not None and iteration_of(newest) >= len(self._history)
@@ -248,6 +280,7 @@ class Trainer:
                 masters=learner.masters.tensors,
                 optimizer=optimizer_tensors(learner.optimizer, learner.masters.stepped),
             ),
+            kept=kept,
         )
 
     def resume(self, *, not_past: int | None = None) -> None:
@@ -295,7 +328,8 @@ def make_learner(
     """Freeze all but the selection, copy it as the base, and make its optimizer.
 
     Parameters coarser than float32 get masters, which are stepped in their place; with a
-    ``lora_rank``, matrices get adapters, and nothing else of the selection learns.
+    ``lora_rank``, matrices get adapters, and nothing else of the selection learns; of ``scale`` one
+    number is stepped.
 
     Raises:
         UserError: The selection leaves nothing to learn, or it or the multipliers of the learning
@@ -309,7 +343,9 @@ def make_learner(
     scales = parse_scales(settings.lr_scale)
     check_scales(scales, selection)
     learning, base, masters = model, BaseWeights(parameters), MasterWeights(parameters)
-    if settings.lora_rank:
+    if selection.name == SCALE:
+        masters = LogitScale(parameters, offset=norm_offset(model, parameters))
+    elif settings.lora_rank:
         learning, base, masters = adapt(
             model, parameters, rank=settings.lora_rank, seed=adapter_seed(seed)
         )
@@ -317,9 +353,13 @@ def make_learner(
     optimizer = torch.optim.AdamW(
         parameter_groups(learning, masters.stepped, scales),
         lr=peak_learning_rate(settings, selection),
-        weight_decay=settings.weight_decay,
+        # Decay of a norm or a scale is itself a change of temperature.
+        weight_decay=0.0 if selection.is_control else settings.weight_decay,
     )
-    return Learner(learning, parameters, base, masters, optimizer, processes)
+    prefix = None
+    if settings.reuse_mb:
+        prefix = find_prefix(model, selection, changed=parameters.values(), learning=learning)
+    return Learner(learning, parameters, base, masters, optimizer, processes, prefix)
 
 
 def _learnable(trajectories: Sequence[Trajectory]) -> Group | None:
@@ -335,7 +375,14 @@ def _settings_identity(
     """List the settings that change what is learned, but not the length of the run."""
     fields = dataclasses.asdict(settings)
     # A run may be resumed with other values of these; the tasks have a hash of their own.
-    for name in ("iterations", "checkpoint_every", "gradient_checkpointing", "tasks"):
+    immaterial = {"iterations", "checkpoint_every", "gradient_checkpointing", "tasks"}
+    if settings.schedule is Schedule.LINEAR:
+        # The rate of every iteration follows from their number.
+        immaterial.remove("iterations")
+    if not settings.reuse_mb:
+        # As of checkpoints of before it was a setting.
+        immaterial.add("reuse_mb")
+    for name in immaterial:
         del fields[name]
     return {**fields, "algorithm": dataclasses.asdict(algorithm), "seed": seed}
 

@@ -80,14 +80,21 @@ class UpdateStats:
     capped: float | None = None
 
 
+SCALE, NORM = "scale", "norm"
+CONTROLS = (SCALE, NORM)
+"""Floor controls, which can hardly learn a skill: one scale of the logits, and the final norm."""
+
+
 @dataclass(frozen=True, slots=True)
 class LayerSelection:
     """The parameters that learn.
 
     Attributes:
         name: The selection as the user wrote it, normalised: ``15``, ``10,15,20-23``,
-            ``middle:10``, ``full``, ``all-layers`` or ``none``.
-        layers: Decoder blocks that learn, from 0 (nearest the embedding), ascending.
+            ``middle:10``, ``random:3:0``, ``full``, ``all-layers``, ``scale``, ``norm`` or
+            ``none``.
+        layers: Decoder blocks that learn, from 0 (nearest the embedding), ascending; none of the
+            last three has any.
         num_layers: Number of blocks in the model.
         everything: True for ``full``: embeddings, norms and head learn as well.
 
@@ -111,3 +118,8 @@ class LayerSelection:
                 f"layer {outside[0]} is not in this model: it has {self.num_layers} layers, "
                 f"0 to {self.num_layers - 1}"
             )
+
+    @property
+    def is_control(self) -> bool:
+        """Whether a floor control learns: parameters outside of all blocks, and few."""
+        return self.name in CONTROLS

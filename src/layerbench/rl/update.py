@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layerbench.rl.activation_checkpointing import checkpointed_blocks
-from layerbench.rl.batching import TrainingSequence, collate, micro_batches, to_tensor
+from layerbench.rl.batching import TrainingSequence, micro_batches, to_tensor
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share
+from layerbench.rl.frozen_prefix import FrozenPrefix, PrefixStates
 from layerbench.rl.importance_correction import Mismatch, correct
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.losses import (
@@ -31,6 +32,9 @@ from layerbench.rl.settings import LossSettings, TrainSettings
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import UpdateStats
 
+MB = 1_000_000
+"""Bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Learner:
@@ -44,6 +48,7 @@ class Learner:
         masters: Weights stepped in their place, where they are coarser than float32 or adapted.
         optimizer: Optimizer of ``masters.stepped``, and of no others.
         processes: The processes that learn together, each from its share of every optimizer batch.
+        prefix: The model's frozen blocks below the lowest one that learns, if there are some.
     """
 
     model: nn.Module
@@ -52,6 +57,7 @@ class Learner:
     masters: MasterWeights
     optimizer: torch.optim.Optimizer
     processes: ProcessGroup = SINGLE_PROCESS
+    prefix: FrozenPrefix | None = None
 
     @property
     def device(self) -> torch.device:
@@ -134,8 +140,9 @@ def update(
     Raises:
         FloatingPointError: A gradient is not finite; the parameters are as before that step.
     """
-    sequences, mismatch = _correct(learner, sequences, settings)
-    reference = reference_logprobs(learner, sequences, settings)
+    states = _prefix_states(learner, sequences, settings)
+    sequences, mismatch = _correct(learner, sequences, settings, states)
+    reference = reference_logprobs(learner, sequences, settings, states)
     total, norms = StepStats(), list[float]()
     for _ in range(settings.epochs):
         order = rng.permutation(len(sequences))
@@ -147,7 +154,9 @@ def update(
                 continue
             weighed = weigh(batch, [reference[index] for index in chosen], settings.loss)
             learner.optimizer.zero_grad(set_to_none=True)
-            accumulated = accumulate_gradients(learner, _own_share(weighed, learner), settings)
+            accumulated = accumulate_gradients(
+                learner, _own_share(weighed, learner), settings, states
+            )
             _add_up_gradients(learner)
             stats = sum(learner.processes.join([accumulated]), StepStats())
             if mismatch is None:
@@ -164,44 +173,72 @@ def update(
     return _summarise(total, norms, mismatch or Mismatch())
 
 
-def _correct(
+def _prefix_states(
     learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
+) -> PrefixStates:
+    """Prepare to reuse the states below the lowest layer that learns, as far as memory allows."""
+    loss = settings.loss
+    passes = settings.epochs + (loss.kl_coef > 0) + (loss.importance_cap > 0)
+    fits = False
+    if learner.prefix is not None:
+        tokens = sum(len(sequence.token_ids_T) for sequence in sequences)
+        fits = tokens * learner.prefix.token_bytes <= settings.reuse_mb * MB
+    return PrefixStates(learner.prefix, keeps=fits and passes > 1)
+
+
+def _correct(
+    learner: Learner,
+    sequences: Sequence[TrainingSequence],
+    settings: TrainSettings,
+    states: PrefixStates,
 ) -> tuple[Sequence[TrainingSequence], Mismatch | None]:
     """Correct for an engine's sampling if ``importance_cap`` is set; else the mismatch is None."""
     cap = settings.loss.importance_cap
     if not cap or not any(sequence.has_advantage for sequence in sequences):
         return sequences, None
-    return correct(sequences, logprobs(learner, sequences, settings), cap=cap)
+    return correct(sequences, logprobs(learner, sequences, settings, states), cap=cap)
 
 
 def reference_logprobs(
-    learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
+    learner: Learner,
+    sequences: Sequence[TrainingSequence],
+    settings: TrainSettings,
+    states: PrefixStates | None = None,
 ) -> list[Float[np.ndarray, " _"]]:
     """Score all decisions (nats) by the base model; zeros if the loss needs no reference."""
     if not settings.loss.kl_coef:
         return [np.zeros(len(sequence.positions_D), np.float32) for sequence in sequences]
     with learner.base.active_in(learner.model):
-        return logprobs(learner, sequences, settings)
+        return logprobs(learner, sequences, settings, states)
 
 
 def logprobs(
-    learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
+    learner: Learner,
+    sequences: Sequence[TrainingSequence],
+    settings: TrainSettings,
+    states: PrefixStates | None = None,
 ) -> list[Float[np.ndarray, " _"]]:
     """Score all decisions (nats) by the model as it is, in the order of the sequences."""
     # By id, so that each sequence counts alone: unlike episodes of a task, none belong together.
     shared = share(sequences, by=id, processes=learner.processes)
-    return learner.processes.join(_own_logprobs(learner, shared, settings))
+    states = states or PrefixStates(None, keeps=False)
+    return learner.processes.join(_own_logprobs(learner, shared, settings, states))
 
 
 def _own_logprobs(
-    learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
+    learner: Learner,
+    sequences: Sequence[TrainingSequence],
+    settings: TrainSettings,
+    states: PrefixStates,
 ) -> list[Float[np.ndarray, " _"]]:
     scores = [np.zeros(0, np.float32)] * len(sequences)
     lengths = [len(sequence.token_ids_T) for sequence in sequences]
     with torch.no_grad():
         for indices in micro_batches(lengths, max_tokens=settings.micro_batch_tokens):
-            batch = collate([sequences[index] for index in indices], device=learner.device)
-            logprobs_D, _ = decision_scores(learner.model, batch, temperature=settings.temperature)
+            batch = states.collate([sequences[index] for index in indices], device=learner.device)
+            logprobs_D, _ = decision_scores(
+                learner.model, batch, temperature=settings.temperature, prefix=learner.prefix
+            )
             ends = np.cumsum([len(sequences[index].positions_D) for index in indices])
             for index, scores_D in zip(
                 indices, np.split(logprobs_D.cpu().numpy(), ends[:-1]), strict=True
@@ -263,15 +300,19 @@ def _add_up_gradients(learner: Learner) -> None:
 
 
 def accumulate_gradients(
-    learner: Learner, weighed: Sequence[WeighedSequence], settings: TrainSettings
+    learner: Learner,
+    weighed: Sequence[WeighedSequence],
+    settings: TrainSettings,
+    states: PrefixStates | None = None,
 ) -> StepStats:
     """Add sequences' gradient to that of the stepped weights, one micro-batch after the other."""
+    states = states or PrefixStates(None, keeps=False)
     total = StepStats()
     for part in _parts(weighed, settings.micro_batch_tokens):
-        batch = collate([item.sequence for item in part], device=learner.device)
+        batch = states.collate([item.sequence for item in part], device=learner.device)
         with checkpointed_blocks(learner.model, enabled=settings.gradient_checkpointing):
             loss, stats = _loss(
-                learner.model,
+                learner,
                 batch,
                 settings,
                 weights_D=_join([item.weights_D for item in part], learner.device),
@@ -295,7 +336,7 @@ def _join(arrays: Sequence[Float[np.ndarray, " _"]], device: torch.device) -> Fl
 
 
 def _loss(
-    model: nn.Module,
+    learner: Learner,
     batch: TrainingBatch,
     settings: TrainSettings,
     *,
@@ -304,7 +345,9 @@ def _loss(
 ) -> tuple[Float[Tensor, ""], StepStats]:
     """Compute a micro-batch's part of the loss, and measure its decisions."""
     loss_settings = settings.loss
-    logprobs_D, entropy_D = decision_scores(model, batch, temperature=settings.temperature)
+    logprobs_D, entropy_D = decision_scores(
+        learner.model, batch, temperature=settings.temperature, prefix=learner.prefix
+    )
     loss_D = token_loss(
         logprobs_D,
         batch.old_logprobs_D,

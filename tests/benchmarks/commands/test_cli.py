@@ -88,7 +88,7 @@ def status(argv: list[str]) -> int:
             "what to pretrain for cannot be 'keydoor': known: alfworld, webshop",
         ),
         (["pretrain", "alfworld", "--bogus"], "no option --bogus: did you mean '--out'?"),
-        (["pretrain", "webshop", "more"], "expected no more arguments, got 'more'"),
+        (["pretrain", "webshop", "more"], "what to pretrain for cannot be 'more'"),
         (
             ["pretrain", "webshop", "--scale", "1.5"],
             "--scale must be above 0 and at most 1, got 1.5",
@@ -124,13 +124,16 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         [],
         ["run"],
         ["sweep"],
+        ["tune"],
         ["eval"],
         ["combine"],
         ["envs"],
         ["play"],
         ["leaderboard"],
+        ["compare"],
         ["correlate"],
         ["view"],
+        ["vote"],
     ],
 )
 def test_every_help_has_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,8 +20,8 @@ def test_matrix_has_rho_above_and_tau_below_the_diagonal(
     assert cli.main(["correlate", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f" 1  {tmp_path}/a"
-    assert lines[2] == "    model tiny ab (4 layers)  gigpo  preset quick"
-    assert lines[6] == "    model tiny ab (4 layers)  grpo  preset quick"
+    assert lines[2] == "    model tiny ab (4 layers)  gigpo  preset quick  rates unknown"
+    assert lines[6] == "    model tiny ab (4 layers)  grpo  preset quick  rates unknown"
     first_row = next(line for line in lines if line.startswith("1  1"))
     second_row = next(line for line in lines if line.startswith("2  +"))
     assert not any("base weights" in line for line in lines)

@@ -26,9 +26,7 @@ def test_everything_that_is_needed_is_found(
     assert report["broken"] == 0
     found = {f["name"]: f for name, group in report.items() if name != "broken" for f in group}
     assert found["ALFWorld's games"]["found"] == f"valid_seen in {tmp_path}/data/json_2.1.1"
-    assert found["embedded models"]["found"] == (
-        "embedded, embedded-webshop, embedded-keydoor, embedded-any"
-    )
+    assert found["embedded models"]["found"] == ("embedded, embedded-keydoor, embedded-any")
     assert found["torch"]["state"] == "ok"
     assert {f["name"] for f in report["extras"]} == set(doctor_probes.EXTRAS)
     cache = [f["found"] for f in report["data"] if f["name"] == "cache"]

@@ -14,13 +14,27 @@ from layerbench.benchmarks.runs import resolve
 from layerbench.benchmarks.sweep.selection import parse_layers, parse_seeds
 from layerbench.rl.lr_scales import parse_scales
 from layerbench.rl.selection import parse_selection
+from layerbench.rl.types import CONTROLS
 
 TOOL = Path(__file__).parents[3] / "tools" / "generated_inputs.py"
 
 PIECES = st.sampled_from(
     (
         *("0", "1", "9", "12", "-", ",", ":", " ", "middle:", "every:", "top:", "@", "full", "all"),
-        *("none", "all-layers", "999999999", "9" * 5000, "\u0663", "\u00b2", "e", ".", "x", "\0"),
+        *(
+            "none",
+            "scale",
+            "norm",
+            "all-layers",
+            "999999999",
+            "9" * 5000,
+            "\u0663",
+            "\u00b2",
+            "e",
+            ".",
+            "x",
+            "\0",
+        ),
     )
 )
 GRAMMAR = st.lists(PIECES, max_size=6).map("".join)
@@ -45,13 +59,23 @@ def test_layers_are_read_or_refused(text: str) -> None:
 
 
 @given(GRAMMAR)
-def test_layers_and_seeds_of_a_sweep_are_read_or_refused(text: str) -> None:
-    for parse in (lambda: parse_layers(text, 12), lambda: parse_seeds(text)):
-        try:
-            numbers = parse()
-        except UserError:
-            continue
-        assert list(numbers) == sorted(set(numbers))
+def test_layers_of_a_sweep_are_read_or_refused(text: str) -> None:
+    try:
+        words = parse_layers(text, 12)
+    except UserError:
+        return
+    layers = [int(word) for word in words if word not in CONTROLS]
+    assert layers == sorted(set(layers))
+    assert set(layers) <= set(range(12))
+
+
+@given(GRAMMAR)
+def test_seeds_of_a_sweep_are_read_or_refused(text: str) -> None:
+    try:
+        seeds = parse_seeds(text)
+    except UserError:
+        return
+    assert list(seeds) == sorted(set(seeds))
 
 
 @given(GRAMMAR)

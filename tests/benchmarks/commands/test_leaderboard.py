@@ -25,7 +25,7 @@ def test_terminal_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     write_sweep(tmp_path, seeds=1)
     lines = [" ".join(line.split()) for line in printed(capsys, tmp_path).splitlines()]
     assert lines[0] == "layerbench/KeyDoor-v0 0 games keydoor split seen, 16 tasks"
-    assert lines[1] == "model tiny ab (4 layers) gigpo preset quick"
+    assert lines[1] == "model tiny ab (4 layers) gigpo preset quick rates unknown"
     # Wilson's intervals of 4, 12 and 10 of 16. C of layer 1 is (10 - 4) / (12 - 4).
     assert lines[3] == "base 0.25 (4/16) 0.10-0.49 0 0 0"
     assert lines[4].startswith(
@@ -56,7 +56,7 @@ def test_json_has_every_number_and_the_records_it_comes_from(
 ) -> None:
     write_sweep(tmp_path)
     data: dict[str, Any] = json.loads(printed(capsys, tmp_path, "--format", "json"))
-    assert data["schema"] == 1
+    assert data["schema"] == 2
     [board] = data["boards"]
     assert board["key"]["gym_id"] == "layerbench/KeyDoor-v0"
     row = next(row for row in board["rows"] if row["selection"] == "1")

@@ -33,9 +33,43 @@ def test_published_turns_are_the_registrys(env: str) -> None:
     assert resolve.load(env, preset="paper").env.max_turns == registry.find(env).max_turns
 
 
-def test_the_papers_training_on_code_has_one_rate_for_all_layers() -> None:
-    loaded = resolve.load("code", preset="paper-code")
+@pytest.mark.parametrize(
+    ("env", "preset"), [("alfworld", "paper"), ("math", "paper-math"), ("code", "paper-code")]
+)
+def test_a_layer_of_the_papers_trains_at_the_rate_of_full(env: str, preset: str) -> None:
+    loaded = resolve.load(env, preset=preset)
     assert loaded.train.learning_rate == loaded.train.layer_learning_rate == 5e-6
+
+
+@pytest.mark.parametrize(
+    ("preset", "typed", "name"),
+    [
+        ("paper", [], "gigpo"),
+        ("paper-math", [], "grpo"),
+        ("paper-code", [], "grpo"),
+        ("paper-math", ["algorithm.name=gigpo"], "gigpo"),
+        ("paper-math", ["algorithm.name=dr_grpo"], "dr_grpo"),
+    ],
+)
+def test_a_preset_chooses_its_algorithm_unless_one_is_typed(
+    preset: str, typed: list[str], name: str
+) -> None:
+    loaded = resolve.load("math", typed, preset=preset)
+    assert loaded.algorithm.name == name
+    # With the values of that algorithm's file.
+    assert (loaded.train.loss.kl_coef == 0.0) == (name == "dr_grpo")
+    assert loaded.algorithm.normalisation == ("mean" if name == "dr_grpo" else "mean_std")
+
+
+def test_a_file_without_an_algorithm_has_that_of_its_preset(tmp_path: Path) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_text("preset: paper-math\ntrain: {iterations: 3}\n")
+    assert resolve.load("math", file=path).algorithm.name == "grpo"
+    assert resolve.load("math", ["algorithm.name=gigpo"], file=path).algorithm.name == "gigpo"
+
+
+def test_the_papers_training_on_code_reads_whole_programs() -> None:
+    loaded = resolve.load("code", preset="paper-code")
     assert loaded.env.options["turns"] == "whole"
     assert loaded.agent.answer_form == "text"
 
@@ -128,7 +162,7 @@ def test_a_setting_with_two_values_is_a_mistake(typed: list[str], says: str) -> 
         ("train.iterations=99999999", "train.iterations must be at most 1_000_000 ("),
         ("eval.tasks=1000000000", "eval.tasks must be at most 100_000 ("),
         ("eval.episodes_per_task=10000000", "eval.episodes_per_task must be at most 1_000_000 ("),
-        ("eval.episodes_per_task=10000", "make 2560000 episodes of evaluations"),
+        ("eval.episodes_per_task=10000", "make 10240512 episodes of evaluations"),
         ("agent.history=99999999", "agent.history must be at most 10_000 ("),
         ("agent.max_prompt_tokens=9999999999", "agent.max_prompt_tokens must be at most 100_000_"),
         (f"model.name={'x' * 5000}", "model.name has 5000 characters: 4096 are the most"),
@@ -283,11 +317,17 @@ def test_keydoor_is_played_by_its_own_embedded_model(preset: str) -> None:
 
 
 @pytest.mark.parametrize("preset", ["quick", "default"])
-def test_webshop_is_played_by_its_own_embedded_model(preset: str) -> None:
-    settings = resolve.load("webshop", preset=preset)
-    assert settings.model.name == "embedded-webshop"
-    assert settings.agent.style == "compact-webshop"
-    assert resolve.load("webshop", ["model.name=org/model"]).agent.style == "chat"
+def test_the_embedded_model_is_prompted_in_the_style_of_each_environment(preset: str) -> None:
+    styles = {
+        "alfworld": "compact",
+        "webshop": "compact-webshop",
+        "math": "plain",
+        "code": "compact",
+    }
+    for env, style in styles.items():
+        settings = resolve.load(env, preset=preset)
+        assert (settings.model.name, settings.agent.style) == ("embedded", style)
+        assert resolve.load(env, ["model.name=org/model"]).agent.style == "chat"
 
 
 def test_fingerprint_sees_settings_but_not_the_folder() -> None:
@@ -317,7 +357,9 @@ def test_a_record_has_every_setting_but_where_it_ran() -> None:
     config = resolve.load("keydoor")
     recorded, listed = serialize.as_dict(config), yaml.safe_load(serialize.listing(config))
     assert listed["model"].pop("concurrency") == 8
-    assert listed["env"].pop("origin") == ""
+    # Of what is named there, if anything is.
+    for section, name in (("env", "origin"), ("agent", "prompt_file"), ("eval", "panel")):
+        assert listed[section].pop(name) == ""
     assert {**listed, "parts": []} == recorded
 
 
@@ -352,4 +394,4 @@ def test_paper_preset_takes_any_model(model: str) -> None:
     config = resolve.load("alfworld", [f"model.name={model}"], preset="paper")
     assert (config.agent.action_mode, config.agent.context_mode) == ("generate", "window")
     assert (config.agent.style, config.model.dtype) == ("chat", "auto")
-    assert config.train.learning_rate == 1e-6
+    assert config.train.learning_rate == config.train.layer_learning_rate == 5e-6

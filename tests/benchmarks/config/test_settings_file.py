@@ -131,3 +131,14 @@ def test_a_run_goes_on_from_its_own_file(
     # An evaluation of the same settings trains nothing.
     assert cli.main(["eval", "keydoor", "--config", str(file), "--settings"]) == 0
     assert "\nlayers: none\n" in f"\n{capsys.readouterr().out}"
+
+
+@pytest.mark.parametrize("typed", [["model.processes=1", "train.reuse_mb=0"], []])
+def test_what_a_run_leaves_out_of_its_file_is_as_it_was(tmp_path: Path, typed: list[str]) -> None:
+    first = resolve.load("alfworld", ["layers=15", *typed], preset="default")
+    file = saved(tmp_path / "config.yaml", serialize.to_yaml(first))
+    again = resolve.load("alfworld", [], file=file)
+    assert serialize.fingerprint(again) == serialize.fingerprint(first)
+    # A file by hand has what it has: the rest is the preset's.
+    by_hand = saved(tmp_path / "by_hand.yaml", "model:\n  threads: 1\n")
+    assert resolve.load("alfworld", [], file=by_hand).model.processes == 2

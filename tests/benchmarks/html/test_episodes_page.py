@@ -7,6 +7,7 @@ from playwright.sync_api import Locator, Page
 from layerbench.agents.types import ContextMode, Response, StopReason, Trajectory, Turn
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.records import episodes, json_codec
+from layerbench.benchmarks.records.record_sections import EvaluationKey
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.envs.types import Observation
 from tests.benchmarks.html.conftest import Open
@@ -58,7 +59,8 @@ def written(folder: Path, record: RunRecord, *parts: tuple[str, list[Trajectory]
     folder.mkdir(exist_ok=True)
     json_codec.write(folder / "record.json", record)
     for number, (phase, played) in enumerate(parts):
-        episodes.write(folder / f"{number}.parquet", played, phase=phase, split="seen")
+        key = EvaluationKey(phase, "seen", 1.0)
+        episodes.write(folder / f"{number}.parquet", played, key)
     tables = [folder / f"{number}.parquet" for number in range(len(parts))]
     episodes.merge(folder / "episodes.parquet", tables)
     assert cli.main(["view", str(folder)]) == 0
@@ -135,7 +137,7 @@ def test_a_link_opens_its_episode(plain: Path, open_page: Open) -> None:
 
 def test_keys_suffice(plain: Path, open_page: Open) -> None:
     page = open_page(plain).page
-    for _ in range(8):  # the skip link, the theme, four filters, the note, the first episode
+    for _ in range(9):  # the skip link, the theme, five filters, the note, the first episode
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.locator("#episode-0 .turn").wait_for()

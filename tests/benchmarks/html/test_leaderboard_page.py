@@ -111,6 +111,16 @@ def test_a_row_has_its_numbers_and_leads_to_its_records(board: Path, open_page: 
     assert [record["seed"] for record in recorded] == [0, 1, 2]
 
 
+def test_contrasts_over_depth_stand_below_the_thirds(board: Path, open_page: Open) -> None:
+    page = open_page(board).page
+    notes = page.locator(f"{section(page, 'tiny, gigpo')} p.note").all_inner_texts()
+    assert any(note.startswith("over depth: slope ") for note in notes)
+    assert any("corrected for having been picked" in note for note in notes)
+    # Two layers alone.
+    notes = page.locator(f"{section(page, 'large')} p.note").all_inner_texts()
+    assert not any(note.startswith("over depth") for note in notes)
+
+
 def test_a_run_with_a_page_of_episodes_is_linked(board: Path, open_page: Open) -> None:
     page = open_page(board).page
     [link] = page.locator("a", has_text="open").all()

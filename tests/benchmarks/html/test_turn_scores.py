@@ -22,6 +22,7 @@ def row(episode: int, turn: int | None, anchor: str | None, reward: float = 0.0)
     return {
         "phase": "final",
         "split": "seen",
+        "temperature": 1.0,
         "task": "t",
         "episode": episode,
         "turn": turn,
@@ -47,12 +48,13 @@ def test_turns_are_compared_within_their_task() -> None:
     assert [(score.anchor, score.group_size) for score in scores] == [(1, 2), (2, 1), (1, 2)]
 
 
-def test_phases_splits_and_tasks_are_kept_apart() -> None:
+def test_evaluations_and_tasks_are_kept_apart() -> None:
     rows = [row(0, 0, "hall", 1.0), row(0, 0, "hall") | {"phase": "base"}]
     rows += [row(1, 0, "hall") | {"task": "u"}, row(0, 0, "hall") | {"split": "unseen"}]
+    rows += [row(0, 0, "hall") | {"temperature": 0.5}]
     scores = [score for score in score_turns(rows, SETTINGS) if score is not None]
-    assert [score.advantage for score in scores] == [0.0] * 4
-    assert [(score.anchor, score.group_size) for score in scores] == [(1, 1)] * 4
+    assert [score.advantage for score in scores] == [0.0] * 5
+    assert [(score.anchor, score.group_size) for score in scores] == [(1, 1)] * 5
 
 
 def test_an_anchorless_state_is_known_by_its_text() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from layerbench.benchmarks.leaderboard import cells
 from layerbench.benchmarks.leaderboard.build import gather, tabulate
 from layerbench.benchmarks.leaderboard.types import Board, Role, Row
 from layerbench.benchmarks.records.discover import FoundRecord
@@ -82,7 +83,8 @@ def _other_split(record: RunRecord) -> RunRecord:
         played("base", first(4), split="unseen"),
         played("final", first(8), split="unseen"),
     )
-    return dataclasses.replace(record, evaluations=evaluations)
+    env = dataclasses.replace(record.env, eval_splits=("unseen",))
+    return dataclasses.replace(record, env=env, evaluations=evaluations)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,9 @@ def test_tables_alike_in_all_but_a_setting_say_which() -> None:
 def test_each_split_has_its_table() -> None:
     record = layer()
     both = dataclasses.replace(
-        record, evaluations=(*record.evaluations, *_other_split(record).evaluations)
+        record,
+        env=dataclasses.replace(record.env, eval_splits=("seen", "unseen")),
+        evaluations=(*record.evaluations, *_other_split(record).evaluations),
     )
     boards, _ = tabulate(found(both))
     assert [b.key.split for b in boards] == ["seen", "unseen"]
@@ -260,3 +264,35 @@ def test_a_split_without_a_final_evaluation_has_no_row() -> None:
     record = layer()
     halfway = dataclasses.replace(record, evaluations=record.evaluations[:1])
     assert tabulate(found(halfway)) == ((), ())
+
+
+def _four_layers(*, full: bool = True) -> list[RunRecord]:
+    wins = {"0": 5, "1": 9, "2": 11, "3": 8} | ({"full": 12} if full else {})
+    return [
+        run(name, seed, base=first(4), final=first(won + seed))
+        for name, won in wins.items()
+        for seed in (0, 1)
+    ]
+
+
+def test_four_layers_and_full_have_contrasts() -> None:
+    table = board(*_four_layers())
+    found = table.contrasts
+    assert found is not None
+    # Gains 1, 5, 7 and 4 of 16, and half a task more by seed 1; depths 0, 1/3, 2/3, 1:
+    # slope (-0.5 * 1 - 5/6 + 7/6 + 0.5 * 4) / 16 / (5/9) with weights of -1/2, -1/6, 1/6, 1/2.
+    assert found.slope.value == pytest.approx((-1 / 2 - 5 / 6 + 7 / 6 + 2) / 16 / (5 / 9))
+    assert found.best.layer == 2
+    assert found.best.corrected.value < found.best.gain.value
+    lines = cells.remarks(table)
+    assert any(line.startswith("over depth: slope +0.2") for line in lines)
+    assert any("corrected for having been picked" in line for line in lines)
+    assert sum("reliability of the order" in line for line in lines) == 1
+
+
+def test_contrasts_need_full_and_four_layers() -> None:
+    assert board(*_four_layers(full=False)).contrasts is None
+    three = [r for r in _four_layers() if r.selection.name != "2"]
+    table = board(*three)
+    assert table.contrasts is None
+    assert not any("over depth" in line for line in cells.remarks(table))

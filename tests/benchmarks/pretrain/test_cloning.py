@@ -12,17 +12,13 @@ from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
 from layerbench.agents.pretrained.embedded.transcripts import Transcript
-from layerbench.benchmarks.pretrain.cloning import CloningSettings, clone
+from layerbench.benchmarks.pretrain.cloning import CloningSettings, Lesson, clone
 from tests.support.random_models import ModelMaker
 
 _SETTINGS = CloningSettings(
     steps=60,
-    batch_size=2,
     learning_rate=1e-2,
     warmup=5,
-    swap_probability=0.0,
-    swappable=(),
-    micro_batch=2,
     save_every=60,
     processes=2,
     threads=1,
@@ -38,17 +34,21 @@ def _episodes() -> list[Transcript]:
     ]
 
 
+def _lesson(batch_size: int = 2, *, micro_batch: int = 2, count: int = 16) -> list[Lesson]:
+    return [Lesson(_episodes()[:count], batch_size=batch_size, micro_batch=micro_batch)]
+
+
 @pytest.mark.timeout(180)
 def test_the_responses_of_the_demonstrations_are_learned(
     tmp_path: Path, make_model: ModelMaker
 ) -> None:
     steps: list[int] = []
-    clone(make_model("qwen3"), _episodes(), tmp_path, _SETTINGS, on_progress=steps.append)
+    clone(make_model("qwen3"), _lesson(), tmp_path, _SETTINGS, on_progress=steps.append)
     assert steps == sorted(steps)
     assert 0 < max(steps) <= _SETTINGS.steps
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert lines[0]["accuracy"] < 0.9
-    assert lines[-1]["accuracy"] == 1.0
+    assert lines[0]["accuracy"][0] < 0.9
+    assert lines[-1]["accuracy"] == [1.0]
     loaded: Any = cast(Any, Qwen3ForCausalLM).from_pretrained(tmp_path / "step-60")
     assert loaded.config.num_hidden_layers == 4
 
@@ -58,9 +58,9 @@ def test_the_size_of_a_micro_batch_does_not_change_the_result(
 ) -> None:
     weights: list[dict[str, Tensor]] = []
     for micro_batch in (1, 4):
-        few = replace(_SETTINGS, steps=3, processes=1, batch_size=4, micro_batch=micro_batch)
+        few = replace(_SETTINGS, steps=3, processes=1)
         out = tmp_path / str(micro_batch)
-        clone(make_model("qwen3"), _episodes(), out, few)
+        clone(make_model("qwen3"), _lesson(4, micro_batch=micro_batch), out, few)
         weights.append(load_file(out / "step-3" / "model.safetensors"))  # pyright: ignore
     for name, weight in weights[0].items():
         assert torch.allclose(weight, weights[1][name], atol=1e-5), name
@@ -72,10 +72,8 @@ def test_processes_share_a_batch_and_not_the_weights(
 ) -> None:
     trained: list[dict[str, Tensor]] = []
     for processes, batch_size in ((1, 4), (2, 2)):
-        settings = replace(
-            _SETTINGS, steps=6, save_every=6, processes=processes, batch_size=batch_size
-        )
-        clone(make_model("qwen3"), _episodes(), tmp_path / str(processes), settings)
+        settings = replace(_SETTINGS, steps=6, save_every=6, processes=processes)
+        clone(make_model("qwen3"), _lesson(batch_size), tmp_path / str(processes), settings)
         model: Any = cast(Any, Qwen3ForCausalLM).from_pretrained(
             tmp_path / str(processes) / "step-6"
         )
@@ -89,4 +87,13 @@ def test_fewer_episodes_than_a_step_takes_are_refused(
 ) -> None:
     # Two processes with two episodes each.
     with pytest.raises(ValueError, match="3 episodes cannot be cloned: one step takes 4"):
-        clone(make_model("qwen3"), _episodes()[:3], tmp_path, _SETTINGS)
+        clone(make_model("qwen3"), _lesson(count=3), tmp_path, _SETTINGS)
+
+
+@pytest.mark.timeout(180)
+def test_a_step_learns_from_every_lesson(tmp_path: Path, make_model: ModelMaker) -> None:
+    first, second = _episodes()[::2], _episodes()[1::2]
+    lessons = [Lesson(episodes, batch_size=2, micro_batch=2) for episodes in (first, second)]
+    clone(make_model("qwen3"), lessons, tmp_path, replace(_SETTINGS, processes=1))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["accuracy"] == [1.0, 1.0]

@@ -39,19 +39,46 @@ def test_demonstrations_are_cloned_into_any_chat_model(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    # 12 of 600 games, each played twice, and 2 of 120 steps.
+    # The fewest games, each played twice, and 2 of 120 steps.
     few = ["--scale", "0.02", "--games", "2", "--processes", "1"]
     assert cli.main(["pretrain", "alfworld", "--model", str(model), "--out", str(out), *few]) == 0
-    success = json.loads((out / "success.json").read_text())
-    assert list(success) == ["clone"]
-    assert capsys.readouterr().out.startswith(f"{out / 'model'}  success ")
+    made = json.loads((out / "pretraining.json").read_text())
+    assert {p: list(rates) for p, rates in made["success"].items()} == {"clone": ["alfworld"]}
+    assert made["seed"] == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"{out / 'model'}  success alfworld ")
     started, tokenizer = load_model(str(out / "model"))
     assert tokenizer.encode("take mug") == load_model(str(model))[1].encode("take mug")
     assert weights_hash(started) != weights_hash(load_model(str(model))[0])
+    assert printed.splitlines()[1] == f"weights {weights_hash(started)}"
     lines = [json.loads(line) for line in (out / "clone" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
+    # What is finished is not done again, and no other model takes its place.
+    cloned = (out / "clone" / "log.jsonl").stat().st_mtime_ns
+    argv = ["pretrain", "alfworld", "--model", str(model), "--out", str(out), *few]
+    assert cli.main(argv) == 0
+    assert (out / "clone" / "log.jsonl").stat().st_mtime_ns == cloned
+    assert capsys.readouterr().out == printed
+    assert cli.main([*argv, "--seed", "1"]) == 2
+    assert "another seed (0, not 1): choose another --out" in capsys.readouterr().err
 
 
-def test_webshop_has_no_option_for_another_model(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["pretrain", "webshop", "--model", "smollm2-135m"]) == 2
-    assert "no option --model" in capsys.readouterr().err
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_same_seed_makes_the_same_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["code", "math", "--scale", "0.004", "--games", "2", "--processes", "2"]
+    weights: list[str] = []
+    for name in ("one", "same"):
+        assert cli.main(["pretrain", *few, "--seed", "1", "--out", str(tmp_path / name)]) == 0
+        weights.append(capsys.readouterr().out.splitlines()[-1])
+    assert weights[0] == weights[1]
+    tokenizer = recipe.build_tokenizer()
+    begun = [weights_hash(recipe.build_model(tokenizer, seed=seed)) for seed in (0, 1, 1)]
+    assert begun[0] != begun[1] == begun[2]
+
+
+def test_what_cannot_be_cloned_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["pretrain", "keydoor"]) == 2
+    assert "what to pretrain for cannot be 'keydoor'" in capsys.readouterr().err

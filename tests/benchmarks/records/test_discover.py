@@ -24,8 +24,8 @@ def test_a_record_can_be_a_root_and_is_read_once(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("", "is not JSON: "),
-        ('{"schema": 99}', "has schema 99, this version of layerbench reads schema 1"),
-        ('{"schema": 1}', "lacks field 'algorithm'"),
+        ('{"schema": 99}', "has schema 99, this version of layerbench reads schema 2"),
+        ('{"schema": 2}', "lacks field 'algorithm'"),
         ("\ud800", "can't decode"),
     ],
 )

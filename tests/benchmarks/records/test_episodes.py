@@ -5,7 +5,10 @@ import pytest
 
 from layerbench.agents.types import ContextMode, Response, StopReason, Trajectory, Turn
 from layerbench.benchmarks.records import episodes
+from layerbench.benchmarks.records.record_sections import EvaluationKey
 from layerbench.envs.types import Observation
+
+SEEN = EvaluationKey("base", "seen", 1.0)
 
 
 def turn(text: str, action: str | None) -> Turn:
@@ -34,7 +37,7 @@ def trajectory(*turns: Turn, error: str = "") -> Trajectory:
 def test_each_turn_is_a_row(tmp_path: Path) -> None:
     path = tmp_path / "episodes.parquet"
     played = [trajectory(turn("a", "look"), turn("b", None)), trajectory(turn("c", "take key"))]
-    episodes.write(path, played, phase="base", split="seen")
+    episodes.write(path, played, SEEN)
     rows = episodes.read(path)
     assert [(r["episode"], r["turn"], r["observation"]) for r in rows] == [
         (0, 0, "a"),
@@ -44,6 +47,7 @@ def test_each_turn_is_a_row(tmp_path: Path) -> None:
     assert rows[1] == {
         "phase": "base",
         "split": "seen",
+        "temperature": 1.0,
         "episode": 0,
         "task": "t",
         "task_type": "open",
@@ -64,7 +68,7 @@ def test_each_turn_is_a_row(tmp_path: Path) -> None:
 
 def test_an_episode_that_broke_at_once_still_has_a_row(tmp_path: Path) -> None:
     path = tmp_path / "episodes.parquet"
-    episodes.write(path, [trajectory(error="no such game")], phase="base", split="seen")
+    episodes.write(path, [trajectory(error="no such game")], SEEN)
     [row] = episodes.read(path)
     assert (row["stop"], row["error"], row["turn"]) == ("error", "no such game", None)
 
@@ -72,7 +76,7 @@ def test_an_episode_that_broke_at_once_still_has_a_row(tmp_path: Path) -> None:
 def test_evaluations_merge_in_the_order_given(tmp_path: Path) -> None:
     for phase in ("base", "final"):
         episodes.write(
-            tmp_path / phase, [trajectory(turn(phase, "look"))], phase=phase, split="seen"
+            tmp_path / phase, [trajectory(turn(phase, "look"))], EvaluationKey(phase, "seen", 1.0)
         )
     episodes.merge(tmp_path / "all", [tmp_path / "final", tmp_path / "base"])
     assert [row["phase"] for row in episodes.read(tmp_path / "all")] == ["final", "base"]
@@ -92,7 +96,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
 
 def test_other_columns_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "episodes.parquet"
-    episodes.write(path, [], phase="base", split="seen")
+    episodes.write(path, [], SEEN)
     table = pq.read_table(path).drop_columns(["seed"])  # pyright: ignore
     pq.write_table(table, path)  # pyright: ignore
     with pytest.raises(ValueError, match="has columns"):
@@ -113,7 +117,7 @@ def test_missing_values_are_refused(
     tmp_path: Path, column: str, value: object, message: str
 ) -> None:
     path = tmp_path / "episodes.parquet"
-    episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
+    episodes.write(path, [trajectory(turn("a", "look"))], SEEN)
     [row] = episodes.read(path)
     table = episodes.pa.Table.from_pylist([row | {column: value}], pq.read_schema(path))  # pyright: ignore
     pq.write_table(table, path)  # pyright: ignore
@@ -123,7 +127,7 @@ def test_missing_values_are_refused(
 
 def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "episodes.parquet"
-    episodes.write(path, [trajectory(turn("a", "look"))], phase="base", split="seen")
+    episodes.write(path, [trajectory(turn("a", "look"))], SEEN)
     table = pq.read_table(path)  # pyright: ignore
     index = list(episodes.COLUMNS).index("reward")
     pq.write_table(table.set_column(index, "reward", [["much"]]), path)  # pyright: ignore

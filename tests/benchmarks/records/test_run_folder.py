@@ -128,7 +128,7 @@ def test_an_unfinished_run_is_continued(
 
 def test_a_finished_run_returns_its_record(folder: RunFolder, settings: RunConfig) -> None:
     with folder.open(settings, Start.CONTINUE):
-        folder.evaluations.part("base", "seen", suffix="json").write_text("{}")
+        (folder.evaluations.path / "base-seen-t1.0.json").write_text("{}")
         folder.finish(example())
     assert folder.check(settings, Start.CONTINUE) == example()
     assert not (folder.path / "evaluations").exists()
@@ -136,7 +136,7 @@ def test_a_finished_run_returns_its_record(folder: RunFolder, settings: RunConfi
 
 def test_a_record_of_another_schema_is_named(folder: RunFolder, settings: RunConfig) -> None:
     with folder.open(settings, Start.CONTINUE):
-        folder.record.write_text(example().to_json().replace('"schema": 1', '"schema": 0'))
+        folder.record.write_text(example().to_json().replace('"schema": 2', '"schema": 0'))
     with pytest.raises(FormatError, match="has schema 0"):
         folder.check(settings, Start.CONTINUE)
 
@@ -227,7 +227,7 @@ def test_a_run_with_a_broken_record_goes_on_from_its_checkpoints(
 
 def test_a_record_of_another_schema_is_not_deleted(folder: RunFolder, settings: RunConfig) -> None:
     with folder.open(settings, Start.CONTINUE):
-        folder.record.write_text(example().to_json().replace('"schema": 1', '"schema": 0'))
+        folder.record.write_text(example().to_json().replace('"schema": 2', '"schema": 0'))
     with pytest.raises(SchemaError), folder.open(settings, Start.CONTINUE):
         pass
     assert folder.record.exists()
@@ -241,7 +241,7 @@ def test_a_damaged_state_is_found_again_in_an_evaluation(
     with folder.open(settings, Start.CONTINUE):
         folder.remember(STATE)
         evaluation = example().evaluations[0]
-        table = folder.evaluations.table(evaluation.phase, evaluation.split)
+        table = folder.evaluations.table(evaluation.key)
         table.write_bytes(b"turns")
         folder.evaluations.keep(evaluation, STATE)
         folder.state.write_bytes(content)

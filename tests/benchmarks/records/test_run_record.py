@@ -45,7 +45,7 @@ def test_read_names_the_file(tmp_path: Path) -> None:
 
 
 WRONG: list[tuple[Callable[[Any], object], str]] = [
-    (lambda d: d.update(schema=2), "schema 2, this version of layerbench reads schema 1: run"),
+    (lambda d: d.update(schema=3), "schema 3, this version of layerbench reads schema 2: run"),
     (lambda d: d.pop("schema"), "has schema None"),
     (lambda d: d.update(schema=True), "has schema True"),
     (lambda d: d.pop("seed"), "lacks field 'seed'"),
@@ -58,7 +58,7 @@ WRONG: list[tuple[Callable[[Any], object], str]] = [
     (lambda d: d["selection"].update(layers=["1"]), r"layers[0] must be int"),
     (lambda d: d["training"].update(seconds=[]), "seconds must be an object"),
     (lambda d: d["evaluations"].reverse() or d["evaluations"].pop(), "needs its base"),
-    (lambda d: d["evaluations"].append(d["evaluations"][0]), "share a phase"),
+    (lambda d: d["evaluations"].append(d["evaluations"][0]), "share phase, split"),
     (lambda d: d["evaluations"][0]["count"].update(successes=2), "not the sum of the outcomes"),
     (lambda d: d["evaluations"][0]["count"].update(successes=9), "do not fit"),
     (lambda d: d["evaluations"][0].update(outcomes=[]), "needs tasks, and each task an episode"),

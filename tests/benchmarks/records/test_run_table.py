@@ -77,4 +77,4 @@ def test_failed_episodes_are_named() -> None:
         by_type={"look": Count(2, 1, 0), "open": Count(2, 0, 1)},
     )
     text = printed(dataclasses.replace(record, evaluations=(broken, *record.evaluations[1:])))
-    assert "base seen: 3 scored, 1 failed, of 4; failed episodes count as lost" in text
+    assert "base seen at T=1: 3 scored, 1 failed, of 4; failed episodes count as lost" in text

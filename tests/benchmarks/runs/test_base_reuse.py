@@ -7,6 +7,7 @@ import pytest
 
 from layerbench.agents.types import ContextMode, StopReason, Trajectory
 from layerbench.benchmarks.records import episodes
+from layerbench.benchmarks.records.record_sections import EvaluationKey
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.records.run_state import RunState
@@ -64,10 +65,11 @@ def runs(tmp_path: Path) -> tuple[PlannedRun, PlannedRun]:
     plan = small_sweep.make(tmp_path)
     [base], run = plan.base, plan.trained[0]
     with base.folder.open(base.config, Start.CONTINUE):
-        parts = [base.folder.evaluations.table("base", split) for split in ("seen", "other")]
+        keys = [EvaluationKey("base", split, 1.0) for split in ("seen", "other")]
+        parts = [base.folder.evaluations.table(key) for key in keys]
         played = [lost(task, won=task == "task-1") for task in TASKS]
-        for part, split in zip(parts, ("seen", "other"), strict=True):
-            episodes.write(part, played, phase="base", split=split)
+        for part, key in zip(parts, keys, strict=True):
+            episodes.write(part, played, key)
         episodes.merge(base.folder.episodes, parts)
         base.folder.finish(small_sweep.record_of(base))
     return base, run
@@ -93,15 +95,15 @@ def same(unchanged: Conditions) -> Conditions:
 
 
 def scores(folder: RunFolder) -> Path:
-    return folder.evaluations.part("base", "seen", suffix="json")
+    return folder.evaluations.path / "base-seen-t1.0.json"
 
 
 def test_base_evaluation_is_reused(runs: tuple[PlannedRun, PlannedRun]) -> None:
     base, run = runs
     assert reuse(base, run, same) == [f"base evaluation taken over from {base.folder.path}"]
-    copied = run.folder.evaluations.read("base", "seen", STATE)
+    copied = run.folder.evaluations.read(EvaluationKey("base", "seen", 1.0), STATE)
     assert copied == small_sweep.record_of(base).evaluation(phase="base", split="seen")
-    rows = episodes.read(run.folder.evaluations.part("base", "seen", suffix="parquet"))
+    rows = episodes.read(run.folder.evaluations.path / "base-seen-t1.0.parquet")
     assert [(row["split"], row["task"]) for row in rows] == [
         ("seen", "task-0"),
         ("seen", "task-1"),
@@ -173,7 +175,7 @@ def test_a_base_table_that_is_not_that_of_its_record_is_not_taken(
 ) -> None:
     base, run = runs
     # One of the four episodes on this split, and a table that is otherwise in order.
-    episodes.write(base.folder.episodes, [lost("task-0")], phase="base", split="seen")
+    episodes.write(base.folder.episodes, [lost("task-0")], EvaluationKey("base", "seen", 1.0))
     [line] = reuse(base, run, same)
     assert "its episodes of task task-1 are not those of its record" in line
     assert not scores(run.folder).exists()
@@ -184,4 +186,6 @@ def test_an_evaluation_that_the_run_has_already_stays(runs: tuple[PlannedRun, Pl
     reuse(base, run, same)
     before = scores(run.folder).stat()
     reuse(base, run, same)
-    assert scores(run.folder).stat() == before
+    after = scores(run.folder).stat()
+    # Not the whole: reading it moves the time of the last access.
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)

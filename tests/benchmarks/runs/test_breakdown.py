@@ -28,7 +28,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(model: Path, out: Path, *more: str) -> int:
     argv = ["run", "keydoor", "--preset", "quick", "--model", str(model), "--layer", "1"]
-    argv += ["env.num_keys=1", "eval.tasks=3", "env.max_turns=3", "--out", str(out)]
+    argv += ["env.num_keys=1", "eval.tasks=3", "eval.valid_tasks=0", "env.max_turns=3"]
+    argv += ["--out", str(out)]
     return cli.main([*argv, *more])
 
 
@@ -62,7 +63,7 @@ def test_an_evaluation_without_a_sound_episode_fails_and_goes_on_later(
     fail(model, out, rooms=SCORED)
     line = last_line(capsys)
     assert line.startswith("layerbench: the run failed: ")
-    assert "the environment broke down in all 3 episodes of base test" in line
+    assert "the environment broke down in all 3 episodes of base test at T=1" in line
     assert "in the first by RuntimeError: the roof came down" in line
     assert not (out / "record.json").exists()
     assert start(model, out, "--resume") == 0
@@ -106,7 +107,9 @@ def test_a_context_without_room_for_an_answer_is_a_mistake(
 ) -> None:
     assert start(model, tmp_path / "run", "agent.max_context_tokens=4", *more) == 2
     line = last_line(capsys)
-    assert line.startswith("layerbench: in none of the 3 episodes of base test is there room for")
+    assert line.startswith(
+        "layerbench: in none of the 3 episodes of base test at T=1 is there room for"
+    )
     assert line.endswith(says)
     assert not (tmp_path / "run" / "record.json").exists()
 

@@ -61,12 +61,12 @@ FILES = (
     "state.json",
     "metrics.jsonl",
     "episodes.parquet",
-    "evaluations/base-test.json",
-    "evaluations/base-test.parquet",
-    "evaluations/iteration-2-test.json",
-    "evaluations/iteration-2-test.parquet",
-    "evaluations/final-test.json",
-    "evaluations/final-test.parquet",
+    "evaluations/base-test-t1.0.json",
+    "evaluations/base-test-t1.0.parquet",
+    "evaluations/iteration-2-test-t1.0.json",
+    "evaluations/iteration-2-test-t1.0.parquet",
+    "evaluations/final-test-t1.0.json",
+    "evaluations/final-test-t1.0.parquet",
 )
 
 
@@ -120,7 +120,7 @@ def test_an_evaluation_whose_weights_are_gone_is_regained_by_training_again(
     shutil.copytree(unfinished, run)
     # Only the last iteration's weights are left.
     shutil.rmtree(run / "checkpoints/iteration-000002")
-    (run / "evaluations/iteration-2-test.json").unlink()
+    (run / "evaluations/iteration-2-test-t1.0.json").unlink()
     ended = runs.run(run)
     assert ended.status == 0, ended.stderr
     assert "the evaluation after iteration 2 is lost: training up to there is repeated" in (

@@ -377,6 +377,28 @@ def test_without_thinking_the_action_alone_is_asked_for(tmp_path: Path) -> None:
     assert not any("<think>" in json.dumps(body) for body in server.bodies)
 
 
+def test_a_prompt_file_has_the_words_of_every_prompt(tmp_path: Path) -> None:
+    file = tmp_path / "words.toml"
+    file.write_text(
+        'first_prompt = "Begin: {actions}"\nprompt = "Step {step} after {history}"\n'
+        'turn = "<{action}>"\nbetween_actions = "; "\n'
+    )
+    more = ("eval.tasks=2", "env.max_turns=3", f"agent.prompt_file={file}")
+    with serving(lambda _: act("look")) as server:
+        assert cli.main(command(server.url, tmp_path / "run", *more)) == 0
+        messages = [body["messages"] for body in server.bodies]
+    assert all(len(words) == 1 for words in messages)
+    prompts = [words[0]["content"] for words in messages]
+    assert len([prompt for prompt in prompts if re.fullmatch("Begin: .*look.*; .*", prompt)]) == 2
+    assert sorted(prompts)[2:] == ["Step 2 after <look>"] * 2 + ["Step 3 after <look>\n<look>"] * 2
+    recorded = run_record.read(tmp_path / "run/record.json").settings
+    assert "\n".join(recorded["prompt"]["lines"]) == file.read_text()
+    # With other words it is another run.
+    file.write_text(file.read_text().replace("Begin", "Start"))
+    with serving(lambda _: act("look")) as server:
+        assert cli.main(command(server.url, tmp_path / "run", *more)) == 2
+
+
 def test_a_prompt_that_is_too_long_ends_its_episode(tmp_path: Path) -> None:
     def answering(body: Mapping[str, Any]) -> Reply:
         if "You did: look" in body["messages"][-1]["content"]:

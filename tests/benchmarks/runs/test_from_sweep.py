@@ -44,9 +44,48 @@ def test_of_equal_layers_the_one_nearer_the_embedding_is_taken(tmp_path: Path) -
     assert load(f"layers=top:1@{tmp_path}").layers == "1"
 
 
+@pytest.mark.parametrize(("count", "layers"), [(1, "3"), (2, "1,3"), (3, "1-3"), (4, "0-3")])
+def test_the_worst_layers_are_those_of_the_smallest_contribution(
+    results: Path, count: int, layers: str
+) -> None:
+    assert load(f"layers=bottom:{count}@{results}").layers == layers
+
+
+def test_no_layer_is_among_the_best_half_and_the_worst_half(tmp_path: Path) -> None:
+    write_sweep(tmp_path, {"none": 10, "full": 50, "0": 30, "1": 30, "2": 30, "3": 30})
+    best, worst = (load(f"layers={kind}:2@{tmp_path}").layers for kind in ("top", "bottom"))
+    assert (best, worst) == ("0,1", "2,3")
+
+
+def test_boosting_trains_everything_and_the_best_layers_at_twice_the_rate(results: Path) -> None:
+    config = load(f"layers=Boost:2@{results}")
+    assert (config.layers, config.train.lr_scale) == ("full", "0:2.0,2:2.0")
+    read = config.read_from
+    assert read.layers == read.lr_scale
+    assert read.layers.asked == f"boost:2@{results}"
+    # The same with embeddings, norm and head frozen.
+    blocks = load("layers=all-layers", f"train.lr_scale=boost:2@{results}")
+    assert (blocks.layers, blocks.train.lr_scale) == ("all-layers", "0:2.0,2:2.0")
+
+
+def test_boosting_leaves_no_choice_of_other_rates(results: Path) -> None:
+    with pytest.raises(ValueError, match=r"chooses train\.lr_scale, which cannot be 1:3 as well"):
+        load(f"layers=boost:2@{results}", "train.lr_scale=1:3")
+    with pytest.raises(ValueError, match=r"^train.lr_scale cannot be 'top:2@.*boost:5@RESULTS"):
+        load("layers=full", f"train.lr_scale=top:2@{results}")
+
+
 def test_only_layers_trained_alone_at_the_ordinary_rate_count(results: Path) -> None:
     before = load(f"layers=top:2@{results}")
-    write_sweep(results, {"middle:1": 60, "combine:0+2": 60, "all-layers": 60, "3 rates 3:2": 60})
+    others = (
+        "middle:1",
+        "combine:0+2",
+        "all-layers",
+        "3 rates 3:2",
+        "full rates 3:2",
+        "random:2:0",
+    )
+    write_sweep(results, dict.fromkeys(others, 60))
     after = load(f"layers=top:2@{results}")
     assert (after.layers, after.read_from) == ("0,2", before.read_from)
 
@@ -56,8 +95,11 @@ def test_only_layers_trained_alone_at_the_ordinary_rate_count(results: Path) -> 
     [
         ("top:5", "asks for 5 layers, but 4 were trained alone: 0-3"),
         ("top:0", "asks for 0 layers, but 4 were trained alone: 0-3"),
+        ("bottom:5", "asks for 5 layers, but 4 were trained alone: 0-3"),
+        ("boost:0", "asks for 0 layers, but 4 were trained alone: 0-3"),
+        ("boost", "layers cannot be 'boost@"),
         ("best:2", "layers cannot be 'best:2@"),
-        ("top:x", "write top:5@RESULTS"),
+        ("top:x", "write one of top:5@RESULTS, bottom:5@RESULTS, boost:5@RESULTS"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused(results: Path, selection: str, says: str) -> None:
@@ -68,6 +110,8 @@ def test_what_cannot_be_chosen_is_refused(results: Path, selection: str, says: s
 def test_top_needs_results(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*command(model, tmp_path), "--layers", "top:2"]) == 2
     assert "write top:5@RESULTS" in capsys.readouterr().err.splitlines()[-1]
+    assert cli.main([*command(model, tmp_path), "--layers", "boost:2"]) == 2
+    assert "write boost:5@RESULTS" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +219,7 @@ def test_undefined_contributions_of_a_leaderboard_are_refused(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [
-        ('"schema": 1', '"schema": 2', "is no leaderboard of schema 1"),
+        ('"schema": 2', '"schema": 3', "is no leaderboard of schema 2"),
         ('{\n "schema"', '\n "schema"', "is not JSON"),
         ('"num_layers": 4', '"num_layers": "many"', "is a damaged leaderboard"),
         ('"weights_sha256": "ab"', '"weights_sha256": 5', "is a damaged leaderboard"),
@@ -283,6 +327,55 @@ def test_a_run_records_what_it_read(
     assert state["identity"]["lr_scale"] == "0:1.5,2:0.5"
     said = capsys.readouterr().err
     assert f"top:2@{own_results} is 0,2, by table " in said
+
+
+def test_a_boosted_run_is_continued_repeated_and_verified(
+    model: Path, own_results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    argv = [*command(model, out), "--layers", f"boost:1@{own_results}"]
+    assert cli.main(argv) == 0
+    said = capsys.readouterr().err
+    assert f"boost:1@{own_results} is full with train.lr_scale 0:2.0, by table " in said
+    record = run_record.read(out / "record.json")
+    assert record.selection.name == "full rates 0:2"
+    assert record.selection.layers == (0, 1, 2, 3)
+    assert record.selection.share == 1
+    # By the rates that are recorded, and by its own settings again.
+    typed = tmp_path / "typed"
+    assert cli.main([*command(model, typed), "--layers", "full", "train.lr_scale=0:2"]) == 0
+    filed = [*command(model, tmp_path / "filed"), "--config", str(out / "config.yaml")]
+    assert cli.main(filed) == 0
+    for name in ("typed", "filed"):
+        again = run_record.read(tmp_path / name / "record.json").selection
+        assert again.weights_sha256 == record.selection.weights_sha256
+    plain = tmp_path / "plain"
+    assert cli.main([*command(model, plain), "--layers", "full"]) == 0
+    unboosted = run_record.read(plain / "record.json").selection
+    assert unboosted.weights_sha256 != record.selection.weights_sha256
+    capsys.readouterr()
+    assert cli.main(["leaderboard", "--check", str(out)]) == 0
+    # Another best layer: refused, in the same folder.
+    own = Like(weights=record.model.weights_sha256)
+    write_record(own_results / "3", "3", 60, own)
+    assert cli.main(argv) == 2
+    assert "train.lr_scale is 0:2.0 there, 3:2.0 here" in capsys.readouterr().err
+
+
+def test_random_layers_are_recorded_by_what_was_drawn(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert cli.main([*command(model, out), "--layers", "random:2:0"]) == 0
+    record = run_record.read(out / "record.json")
+    # Of 4 layers: those of the two smallest hashes.
+    assert (record.selection.name, record.selection.layers) == ("random:2:0", (2, 3))
+    assert set(record.movement.per_layer) == {str(layer) for layer in (2, 3)}
+    assert "-random2-0-gigpo-" in default_path(load("layers=random:2:0")).name
+    assert cli.main(["leaderboard", "--check", str(out)]) == 0
+    capsys.readouterr()
+    assert cli.main(["leaderboard", str(out)]) == 0
+    assert "random:2:0" in capsys.readouterr().out
 
 
 def test_growing_results_do_not_change_a_run_unseen(

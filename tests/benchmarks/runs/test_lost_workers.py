@@ -78,7 +78,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ("how", "calls", "more"),
     [
         (signal.SIGKILL, range(2, 1000, 5), []),
-        (signal.SIGSTOP, [3, 23], ["env.timeout_s=2"]),
+        (signal.SIGSTOP, [3, 53], ["env.timeout_s=2"]),
     ],
 )
 def test_lost_workers_leave_the_record_as_it_is(
@@ -107,7 +107,7 @@ def test_lost_workers_leave_the_record_as_it_is(
     assert in_training == sum(line.get("replayed", 0) for line in lines) > 0
     replayed = record.evaluation(phase="base", split="test").replayed or 0
     assert 0 < replayed <= 10
-    told = f"base test: {replayed} episodes played again, whose env worker was lost"
+    told = f"base test at T=1: {replayed} episodes played again, whose env worker was lost"
     assert told in capsys.readouterr().err
 
 

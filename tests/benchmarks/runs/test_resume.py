@@ -60,7 +60,7 @@ def test_a_killed_run_ends_in_the_record_of_an_uninterrupted_one(tmp_path: Path)
 
     # In the base evaluation, in training between two checkpoints, and in the final evaluation.
     kill_when_there(start(model, killed), killed / "state.json")
-    kill_when_there(start(model, killed), killed / "evaluations" / "iteration-3-test.json")
+    kill_when_there(start(model, killed), killed / "evaluations" / "iteration-3-test-t1.0.json")
     kill_when_there(start(model, killed), killed / "checkpoints" / "iteration-000006")
     assert not (killed / "record.json").exists()
     assert start(model, killed).wait() == 0

@@ -15,6 +15,9 @@ from tests.support.command_line import typed
 # Seconds on an idle machine; the limit is for busy ones.
 pytestmark = pytest.mark.timeout(300)
 
+ONE = ("phase", "split", "temperature")
+"""What tells the evaluations of a run apart."""
+
 SETTINGS = ("env.num_keys=1", "eval.tasks=3", "env.max_turns=4")
 
 
@@ -49,7 +52,27 @@ def test_both_policies_are_scored_on_the_same_tasks(finished: Path) -> None:
 
 def test_evaluations_during_training_are_kept(finished: Path) -> None:
     record = run_record.read(finished / "record.json")
-    assert [e.phase for e in record.evaluations] == ["base", "iteration-1", "final"]
+    found = [(e.phase, e.split, e.temperature) for e in record.evaluations]
+    every = [("test", 1), ("test", 0), ("train", 1), ("train", 0)]
+    assert found == [
+        *(("base", *which) for which in every),
+        # While it trains at the first temperature alone.
+        ("iteration-1", "test", 1),
+        ("iteration-1", "train", 1),
+        *(("final", *which) for which in every),
+        *(("best", *which) for which in every if record.best and record.best.iteration == 1),
+    ]
+
+
+def test_validation_tasks_that_are_trained_on_are_named(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = ("--layer", "1", "train.iterations=1", "eval.every=0")
+    assert cli.main(command(model, tmp_path / "few", *short)) == 0
+    assert "validation tasks are trained on too" not in capsys.readouterr().err
+    # All the rooms of the split: none is left to validate on alone.
+    assert cli.main(command(model, tmp_path / "all", *short, "train.tasks=48")) == 0
+    assert "4 of the 4 validation tasks are trained on too" in capsys.readouterr().err
 
 
 def test_only_the_selected_layer_moves(finished: Path) -> None:
@@ -74,7 +97,7 @@ def test_every_turn_of_the_evaluations_is_in_the_table(finished: Path) -> None:
     record = run_record.read(finished / "record.json")
     rows = episodes.read(finished / "episodes.parquet")
     for evaluation in record.evaluations:
-        turns = [row for row in rows if row["phase"] == evaluation.phase]
+        turns = [row for row in rows if all(row[n] == getattr(evaluation, n) for n in ONE)]
         assert len(turns) == pytest.approx(evaluation.mean_turns * evaluation.count.planned)
         won = {row["episode"] for row in turns if row["success"]}
         assert len(won) == evaluation.count.successes
@@ -112,7 +135,7 @@ def test_nothing_is_trained_by_eval(
     argv = ["eval", "keydoor", "--preset", "quick", "--model", str(model)]
     assert cli.main([*argv, *SETTINGS, "--out", str(tmp_path / "run")]) == 0
     record = run_record.read(tmp_path / "run" / "record.json")
-    assert [e.phase for e in record.evaluations] == ["base"]
+    assert {e.phase for e in record.evaluations} == {"base"}
     assert record.selection.weights_sha256 == record.model.weights_sha256
     assert (record.selection.parameters, record.training.episodes) == (0, 0)
     assert "nothing trained" in capsys.readouterr().out

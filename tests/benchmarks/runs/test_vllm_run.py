@@ -64,7 +64,7 @@ def test_a_killed_run_ends_in_the_record_of_an_uninterrupted_one(tmp_path: Path)
     save(model)
     assert test_resume.start(model, straight, ON_VLLM).wait() == 0
     run = test_resume.start(model, killed, ON_VLLM)
-    test_resume.kill_when_there(run, killed / "evaluations" / "iteration-3-test.json")
+    test_resume.kill_when_there(run, killed / "evaluations" / "iteration-3-test-t1.0.json")
     assert test_resume.start(model, killed, ON_VLLM).wait() == 0
     assert test_resume.comparable(killed) == test_resume.comparable(straight)
     assert test_resume.metrics(killed) == test_resume.metrics(straight)

@@ -26,9 +26,9 @@ def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 @pytest.mark.parametrize(
     ("env", "model", "share", "own"),
     [
-        ("alfworld", "embedded-webshop", "6", "embedded"),
-        ("webshop", "embedded", "9", "embedded-webshop"),
-        ("keydoor", "embedded", "7", "embedded-keydoor"),
+        ("alfworld", "embedded-keydoor", "6", "embedded"),
+        ("webshop", "embedded-keydoor", "9", "embedded"),
+        ("keydoor", "embedded", "6", "embedded-keydoor"),
     ],
 )
 def test_model_without_the_environments_words_is_refused_before_the_run(

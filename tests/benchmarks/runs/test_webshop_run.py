@@ -18,7 +18,7 @@ def test_one_layer_of_the_embedded_model_is_trained_and_scored(
     # Some of the 16 purchases are perfect, and some others have a score between 0 and 1.
     assert cli.main([*argv, "env.reward=score", "eval.tasks=16", "env.slots=16"]) == 0
     record = run_record.read(out / "record.json")
-    assert (record.env.source, record.model.name) == ("webshop-synth", "embedded-webshop")
+    assert (record.env.source, record.model.name) == ("webshop-synth", "embedded")
     assert record.movement.per_layer["15"] > 0
     base = record.evaluation(phase="base", split="test")
     assert base.invalid_share == 0
@@ -26,7 +26,7 @@ def test_one_layer_of_the_embedded_model_is_trained_and_scored(
     assert base.mean_return is not None
     assert base.count.rate < base.mean_return < 1
     printed = capsys.readouterr().out
-    assert "games webshop-synth  model embedded-webshop" in printed
+    assert "games webshop-synth  model embedded" in printed
     assert "mean return" in printed
     assert cli.main(["leaderboard", "--check", str(out)]) == 0
     assert "0 wrong" in capsys.readouterr().out

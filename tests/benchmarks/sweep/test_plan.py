@@ -60,7 +60,7 @@ def test_a_record_of_another_schema_is_an_error(tmp_path: Path) -> None:
     run = small_sweep.make(tmp_path).trained[0]
     small_sweep.finish(run)
     text = run.folder.record.read_text()
-    run.folder.record.write_text(text.replace('"schema": 1', '"schema": 99'))
+    run.folder.record.write_text(text.replace('"schema": 2', '"schema": 99'))
     with pytest.raises(SchemaError, match="has schema 99"):
         run.state()
 

@@ -26,6 +26,15 @@ def test_plan_counts_and_shows_the_states_of_the_runs(tmp_path: Path) -> None:
     ]
 
 
+def test_controls_are_named_beside_base_and_full(tmp_path: Path) -> None:
+    plan = small_sweep.make(tmp_path, layers=("scale", "norm", 3))
+    states = [run.state() for run in plan.runs]
+    lines = plan_table.plan_lines(plan, states, folder="runs")
+    assert lines[1] == "each alone  layers 3, besides base, full, scale and norm"
+    titles = [run.title for run in plan.trained]
+    assert titles == ["full seed 0", "scale seed 0", "norm seed 0", "layer 3 seed 0"]
+
+
 def test_time_is_estimated_or_unknown() -> None:
     assert plan_table.time_line(None, measured=0, jobs=2).startswith("time        not known")
     assert (

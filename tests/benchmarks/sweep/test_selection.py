@@ -7,19 +7,25 @@ from layerbench.benchmarks.sweep.selection import parse_layers, parse_seeds
 @pytest.mark.parametrize(
     ("text", "layers"),
     [
-        ("all", (0, 1, 2, 3, 4, 5, 6, 7)),
-        ("0,4,7", (0, 4, 7)),
-        ("4-6, 1", (1, 4, 5, 6)),
-        ("every:3", (0, 3, 6)),
-        ("every:9", (0,)),
-        ("middle:3", (2, 3, 4)),
-        ("full", ()),
-        ("FULL, 2", (2,)),
-        ("0,every:4,3-4", (0, 3, 4)),
+        ("all", "0 1 2 3 4 5 6 7"),
+        ("0,4,7", "0 4 7"),
+        ("4-6, 1", "1 4 5 6"),
+        ("every:3", "0 3 6"),
+        ("every:9", "0"),
+        ("middle:3", "2 3 4"),
+        ("full", ""),
+        ("FULL, 2", "2"),
+        ("0,every:4,3-4", "0 3 4"),
+        ("norm,3,Scale,scale", "scale norm 3"),
+        ("scale", "scale"),
     ],
 )
-def test_each_word_names_single_layers(text: str, layers: tuple[int, ...]) -> None:
-    assert parse_layers(text, 8) == layers
+def test_each_word_names_single_layers_or_a_control(text: str, layers: str) -> None:
+    assert parse_layers(text, 8) == tuple(layers.split())
+
+
+def test_layers_are_ordered_by_number() -> None:
+    assert parse_layers("9-11,2", 12) == ("2", "9", "10", "11")
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_base_is_scored_once_a_seed_and_reused(straight: Path) -> None:
         is_base = "-none-" in name
         assert ("base evaluation taken over" in log) is not is_base
         # Logged where it is played, not where it is reused.
-        assert ("base test: 4 episodes" in log) is is_base
+        assert ("base test at T=1: 4 episodes" in log) is is_base
 
 
 @pytest.mark.parametrize("layers", ["1", "full"])

@@ -12,6 +12,8 @@ import pytest
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records import episodes
+from layerbench.benchmarks.records.episodes import evaluation_of
+from layerbench.benchmarks.records.record_sections import EvaluationKey
 from layerbench.benchmarks.verify.report import Report, check
 from tests.support import checkpoints, saved_model
 from tests.support.command_line import typed
@@ -129,7 +131,7 @@ def test_check_makes_no_tables(
 
 def raise_count(data: Data) -> None:
     """Win one more episode, consistently."""
-    evaluation = data["evaluations"][1]
+    evaluation = next(e for e in data["evaluations"] if e["phase"] == "final")
     place = next(i for i, o in enumerate(evaluation["outcomes"]) if o["count"]["successes"] < 2)
     for count in (
         evaluation["outcomes"][place]["count"],
@@ -153,6 +155,13 @@ def swap_tasks(data: Data) -> None:
         evaluation["outcomes"][0]["task_id"] = "an easier one"
 
 
+def swap_best(data: Data) -> None:
+    """Call the other of the two temperatures the base's best one, consistently."""
+    for phase in ("base", "final"):
+        best = data["best_temperatures"]
+        best[phase] = 1.0 - best[phase]
+
+
 def train_another_layer(data: Data) -> None:
     data["selection"].update(name="0", layers=[0])
 
@@ -160,15 +169,25 @@ def train_another_layer(data: Data) -> None:
 FORGED: list[tuple[Callable[[Data], object], str]] = [
     (raise_count, "won, 0 failed, kind"),
     (raise_count, "difference on test is"),
-    (drop_task, "evaluation base test: 2 tasks, the settings say 3"),
+    (drop_task, "evaluation base test at T=1: 2 tasks, the settings say 3"),
     (swap_tasks, "the tasks of test are not those that eval.seed 0 chooses"),
     (swap_tasks, "not an easier one"),
     (train_another_layer, "selection is '0' with layers [0], the settings give '1' with [1]"),
-    (lambda d: d["evaluations"].append(d["evaluations"][0]), "share a phase and a split"),
-    (lambda d: d["evaluations"].pop(0), "needs its base and final evaluation"),
+    (lambda d: d["evaluations"].append(d["evaluations"][0]), "share phase, split and temperature"),
+    (lambda d: d["evaluations"].pop(2), "evaluation base train at T=1 is missing"),
+    (lambda d: d["best_temperatures"].clear(), "needs its evaluations"),
     (lambda d: d["evaluations"].reverse(), "not in the order played"),
-    (lambda d: d["evaluations"][0].update(phase="iteration-1"), "needs its base"),
-    (lambda d: d["evaluations"][0].update(temperature=0.5), "temperature is 0.5, not 1.0"),
+    (
+        lambda d: d["evaluations"][2].update(phase="iteration-1"),
+        "iteration-1 train at T=1 is not one that the settings ask for",
+    ),
+    (lambda d: d["evaluations"][2].update(temperature=0.5), "base train at T=0.5 is not one that"),
+    (swap_best, "best_temperatures are"),
+    (
+        lambda d: d["best_differences"]["test"].update(difference=0.9),
+        "difference on test at the best temperatures is +0.9000",
+    ),
+    (lambda d: d["best_differences"].clear(), "best_differences are not of the splits"),
     (lambda d: d["evaluations"][0].update(stops={"gave_up": 6}), "no episode stops by 'gave_up'"),
     (lambda d: d["evaluations"][0].update(mean_turns=1.5), "mean_turns is 1.5, the stored turns"),
     (lambda d: d["evaluations"][0].update(mean_return=0.9), "mean_return is 0.9, the stored turns"),
@@ -229,7 +248,7 @@ def test_a_forged_record_is_found_out(
 
 def win(rows: list[Data]) -> list[Data]:
     """Call a lost episode of the final evaluation won."""
-    final = [row for row in rows if row["phase"] == "final"]
+    final = [row for row in rows if evaluation_of(row) == EvaluationKey("final", "test", 1.0)]
     lost = next(row["episode"] for row in final if not row["success"])
     turns = [row for row in final if row["episode"] == lost]
     for row in turns:
@@ -242,7 +261,7 @@ def win_with_reward(rows: list[Data]) -> None:
 
 
 EDITED: list[tuple[Callable[[list[Data]], object], str]] = [
-    (win, "evaluation final test: task"),
+    (win, "evaluation final test at T=1: task"),
     (win, "is won without a reward"),
     (win_with_reward, "is paid 0, not 1"),
     (lambda rows: rows[0].update(observation="a gift"), "another observation or other actions"),
@@ -252,7 +271,7 @@ EDITED: list[tuple[Callable[[list[Data]], object], str]] = [
     (lambda rows: rows[0].update(task="another"), "is of task another, not"),
     (lambda rows: rows[1].update(turn=7), "episode 0 lacks turns"),
     (lambda rows: rows[0].update(action="fly"), "calls an action admissible that is not"),
-    (lambda rows: rows[0].update(phase="dev"), "has an evaluation dev test, the record has none"),
+    (lambda rows: rows[0].update(phase="dev"), "evaluation dev test at T=1, the record has none"),
     (lambda rows: rows.extend(rows[:1]), "has evaluations in pieces"),
     (lambda rows: rows.clear(), "the record has 6 episodes, 0 are stored"),
 ]
@@ -361,7 +380,8 @@ def test_a_record_of_an_environment_that_is_not_installed_is_checked_in_all_else
     report = change_record(folder, elsewhere)
     assert report.wrong == ()
     missing = "environment 'chess' of package chess-gym 1.2 is not installed here"
-    assert sum(missing in line for line in report.unchecked) == 3
+    # Among them the tasks of both splits, that which is scored and that which is validated on.
+    assert sum(missing in line for line in report.unchecked) == 4
     assert {"form", "selection", "training", "evaluations", "differences", "episodes"} < set(
         report.passed
     )
@@ -396,10 +416,12 @@ def test_a_record_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
 def test_a_check_counts_the_episodes_that_it_plays_again(honest: Path) -> None:
     told: list[tuple[str, int, int | None]] = []
     report = check(honest, lambda what, done, total: told.append((what, done, total)))
-    # Two evaluations of three tasks, twice each.
+    # Before and after training three tasks that are scored and four to validate on, each twice
+    # sampled and once greedily.
+    episodes = 2 * (3 + 4) * (2 + 1)
     assert [now for now in told if now[0] == "replay"] == [
         ("replay", 0, None),
-        *(("replay", done, 12) for done in range(12)),
+        *(("replay", done, episodes) for done in range(episodes)),
     ]
     assert {name for name, _, _ in told} >= {*report.passed} - {"form"}
 

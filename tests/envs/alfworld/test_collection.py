@@ -102,10 +102,19 @@ def test_the_source_is_what_was_played_not_where_it_lay(data: Path, copy: Path) 
     assert source(copy) != name
 
 
-@pytest.mark.parametrize("file", ["game.tw-pddl", "traj_data.json"])
-def test_an_edit_gives_another_source(copy: Path, file: str) -> None:
+def test_an_edit_gives_another_source(copy: Path) -> None:
     before = source(copy)
-    edit(game_files(copy)[1].with_name(file), comment="edited")
+    edit(game_files(copy)[1], comment="edited")
+    assert source(copy) != before
+
+
+def test_a_trajectory_is_part_of_the_source_by_its_type_alone(copy: Path) -> None:
+    before = source(copy)
+    trajectories = [path.with_name("traj_data.json") for path in game_files(copy)]
+    edit(trajectories[0], comment="edited")
+    trajectories[1].unlink()
+    assert source(copy) == before
+    edit(trajectories[2], task_type="look_at_obj_in_light")
     assert source(copy) != before
 
 
@@ -137,7 +146,7 @@ def test_the_hash_is_kept_and_read_back(
     monkeypatch.setenv("LAYERBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "_SETTLED_AFTER_NS", 0)
     first = collection.collect(copy / "json_2.1.1", "valid_seen")
-    [kept] = (tmp_path / "cache" / "alfworld" / "games").iterdir()
+    [kept] = (tmp_path / "cache" / "alfworld" / "collections").iterdir()
     monkeypatch.setattr(cache, "_IN_MEMORY", {})
     assert collection.collect(copy / "json_2.1.1", "valid_seen") == first
     # Read from there: what is written there comes back; a damaged file is computed anew.

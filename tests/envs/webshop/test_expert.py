@@ -1,5 +1,8 @@
 """The expert chooses by observations alone, and wins most goals."""
 
+import random
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,3 +119,18 @@ def test_what_was_written_is_read(demonstrations: list[Demonstration], tmp_path:
     for name, part in (("a", demonstrations[:3]), ("b", demonstrations[3:5])):
         write(tmp_path / name, part)
     assert read([tmp_path / "a", tmp_path / "b"]) == demonstrations[:5]
+
+
+def test_of_an_option_that_it_does_not_read_it_chooses_any_value() -> None:
+    item = replace(ITEM, choices=(*ITEM.choices, "click[blue]", "click[green]"))
+    item = replace(item, text=item.text.replace("blue", "blue [SEP] green"))
+    chosen: Counter[str] = Counter()
+    for seed in range(30):
+        shopper = Shopper(START, options_read=0, rng=random.Random(seed))
+        shopper.note("click[c3]", item)
+        action = shopper.act(item)
+        chosen[action] += 1
+        shopper.note(action, item)
+        assert shopper.act(item) == "click[buy now]"
+    assert set(chosen) == {"click[red]", "click[blue]", "click[green]"}
+    assert max(chosen.values()) < 20

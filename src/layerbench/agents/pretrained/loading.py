@@ -14,10 +14,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from layerbench.agents import torchrun
 from layerbench.agents.context import Tokenizer
 from layerbench.agents.pretrained import folders, names
+from layerbench.agents.pretrained.embedded import EMBEDDED
 from layerbench.errors import UserError
-
-EMBEDDED = "embedded"
-"""Name of the model that comes with this package."""
 
 SPLIT = "split"
 """Name for all GPUs together."""

@@ -1,4 +1,4 @@
-"""Prompts of the embedded ALFWorld model: the observation, then the task again."""
+"""Prompts of the embedded model for ALFWorld and code: the observation, then the task again."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _TASK = re.compile(r"Your task is to: (?P<task>.*?)\.?\s*$", re.DOTALL)
 
 
 class CompactStyle:
-    """ALFWorld in few words, for a model with a vocabulary of a few hundred.
+    """A task in few words, for a model with a vocabulary of a few hundred.
 
     Every message ends with the task, so that a small model finds it next to the action.
     """
@@ -19,9 +19,9 @@ class CompactStyle:
     system = ""
 
     def first(self, start: Observation) -> str:
-        """Show the receptacles in the room and the task."""
+        """Show the receptacles in the room, or what else stands before the task, and the task."""
         listing = _LISTING.search(start.text)
-        room = listing["listing"] if listing else start.text
+        room = listing["listing"] if listing else _TASK.sub("", start.text.strip())
         return f"Room: {room}. Task: {_task(start)}."
 
     def later(self, start: Observation, observation: Observation) -> str:

@@ -112,5 +112,5 @@ def _settings(prefix: str, env: str) -> Iterator[str]:
     if equals:
         yield from (f"{name}={word}" for word in sections.choices_of(RunConfig).get(name, ()))
         return
-    names = compose.defaults(env, preset="quick", algorithm="gigpo")
+    names = compose.defaults(env, preset="quick")
     yield from (f"{n}=" for n in names if not n.startswith(("env.options.", "read_from", "parts")))

@@ -15,6 +15,8 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+from layerbench.benchmarks.records import processors
+
 _GB = 1e9
 
 
@@ -159,17 +161,9 @@ def _version(module: str) -> str:
 
 def _cpu() -> Finding:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("cpu", State.OK, f"{usable} of {os.cpu_count()} logical processors, {_model()}")
-
-
-def _model() -> str:
-    """Name the processor, on which the last digits of a score depend."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    return Finding(
+        "cpu", State.OK, f"{usable} of {os.cpu_count()} logical processors, {processors.cpu()}"
+    )
 
 
 def _memory() -> Finding:

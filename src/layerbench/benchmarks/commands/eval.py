@@ -17,10 +17,10 @@ NAME = "eval"
 SUMMARY = "score a model without training it"
 EXAMPLES = """
   layerbench eval alfworld
-  layerbench eval alfworld eval.temperature=0 eval.tasks=200
+  layerbench eval alfworld eval.temperatures=0 eval.tasks=200
   layerbench eval alfworld --model runs/RUN
   layerbench eval --model runs/RUN alfworld webshop
-  layerbench eval alfworld env.data_dir=DIR env.eval_splits=valid_seen
+  layerbench eval alfworld --panel alfworld-valid-seen env.data_dir=DIR
   layerbench eval alfworld --model openai:gpt-4o-mini --dry-run
   layerbench eval alfworld --model openai:Qwen/Qwen3-4B --base-url http://localhost:8000/v1
 

@@ -1,13 +1,15 @@
 """``layerbench eval --dry-run``: requests, tokens and first prompt of an endpoint's evaluation."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from layerbench.agents.agent import EpisodeState
 from layerbench.agents.backends.endpoint import ChatAnswer, ChatQuery, EndpointError
+from layerbench.benchmarks.config import evaluations
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard.cells import plain
-from layerbench.benchmarks.runs import endpoint_run, prepare
+from layerbench.benchmarks.runs import endpoint_run, task_lists
 from layerbench.benchmarks.runs.environments import open_pool
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import EpisodeFailure, Task
@@ -31,10 +33,11 @@ def describe(config: RunConfig) -> list[str]:
     Raises:
         UserError: Data or tasks are not there; the message says what to do.
     """
-    identity, tasks, _ = prepare.list_tasks(config)
-    sampled = [task for listed in tasks.values() for task in listed[:_SAMPLED]]
+    lists = task_lists.list_tasks(config)
+    sampled = [task for listed in lists.scored.values() for task in listed[:_SAMPLED]]
     queries = _first_queries(config, sampled)
-    return [*_counts(config, identity, tasks, queries), "", *_prompt(queries[0])]
+    tasks = lists.evaluated(config)
+    return [*_counts(config, lists.identity, tasks, queries), "", *_prompt(queries[0])]
 
 
 def _first_queries(config: RunConfig, tasks: Sequence[Task]) -> list[ChatQuery]:
@@ -47,7 +50,7 @@ def _first_queries(config: RunConfig, tasks: Sequence[Task]) -> list[ChatQuery]:
                 raise SettingsError(f"task {task.task_id} cannot be started: {start.reason}")
             first = start.observation
             state = EpisodeState(episode=0, seed=0, start=first, turns=(), observation=first)
-            queries.append(agent.query(state, config.eval.temperature))
+            queries.append(agent.query(state, config.eval.temperatures[0]))
     return queries
 
 
@@ -58,9 +61,9 @@ def _counts(
     queries: Sequence[ChatQuery],
 ) -> list[str]:
     turns = config.env.max_turns
-    by_split = {
-        split: len(listed) * config.eval.episodes_per_task for split, listed in tasks.items()
-    }
+    by_split = Counter[str]()
+    for planned in evaluations.planned(config, all_temperatures=True):
+        by_split[planned.split] += len(tasks[planned.split]) * planned.episodes_per_task
     requests = sum(by_split.values()) * turns
     characters = sum(len(query.system) + len(query.message) for query in queries)
     prompt = round(characters / len(queries) / _CHARS_PER_TOKEN)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from layerbench.benchmarks.commands import output
 from layerbench.benchmarks.commands.parser import DONE, FAILED, quieten_transformers, say_loading
 from layerbench.benchmarks.errors import SettingsError
 
@@ -39,13 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folders, searched for record.json at any depth, or records themselves",
     )
-    parser.add_argument(
-        "--format",
-        metavar="NAME",
-        default="terminal",
-        help=f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}; terminal unless given",
-    )
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write there, not to stdout")
+    output.add_output(parser, FORMATS)
     parser.add_argument(
         "--check",
         metavar="RECORD",
@@ -56,27 +51,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Print or write the tables, or check a record: exit status 1 if it is wrong."""
-    from layerbench.benchmarks.config import overrides
     from layerbench.benchmarks.leaderboard.build import gather_some
-    from layerbench.benchmarks.records import fitting, json_codec
 
     if args.check is not None:
         return _check(args)
     if not args.runs:
         raise SettingsError("no folder given: name folders of runs, or a record to --check")
-    # Not by argparse's choices: Parser.error takes an invalid choice for a command.
-    overrides.check_choice("format", args.format, FORMATS)
+    output.check_format(args.format, FORMATS)
     with _garbage_collection_paused():
         gathered = gather_some(args.runs)
-    text = _formatter(args.format, args.out)(gathered)
-    if args.out is None:
-        print(text.removesuffix("\n"))
-        return DONE
-    try:
-        json_codec.replace_text(args.out, text)
-    except OSError as error:
-        raise SettingsError(f"{args.out} cannot be written: {error.strerror}") from error
-    fitting.show(f"wrote {args.out}")
+    output.deliver(_formatter(args.format, args.out)(gathered), args.out)
     return DONE
 
 

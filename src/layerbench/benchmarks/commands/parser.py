@@ -160,8 +160,15 @@ def add_env(parser: argparse.ArgumentParser) -> None:
 def add_algorithm(parser: argparse.ArgumentParser) -> None:
     """Declare the algorithm."""
     default, *others, last = Algorithm
-    names = f"{default} (the default), {', '.join(others)} or {last}"
+    names = f"{default} (the default), {', '.join(others)} or {last}; a preset may have its own"
     parser.add_argument("--algorithm", metavar="NAME", help=names)
+
+
+def add_panel(parser: argparse.ArgumentParser) -> None:
+    """Declare the panel."""
+    parser.add_argument(
+        "--panel", metavar="NAME", help="score a fixed list of tasks (see layerbench panels)"
+    )
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -172,6 +179,30 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="settings of a run (its config.yaml, or what --settings shows); options and settings "
         "typed beside it win over the file, and the file over the preset",
+    )
+
+
+def add_many_runs(parser: argparse.ArgumentParser) -> None:
+    """Declare what all runs of a sweep or of tuning share, and how they are launched."""
+    add_algorithm(parser)
+    parser.add_argument("--model", metavar="M", help="as for layerbench run")
+    add_config(parser)
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="quick, quick-generate, default, small, paper, paper-math or paper-code",
+    )
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=int,
+        help="runs at a time: one a core unless given, one where there is a GPU",
+    )
+    parser.add_argument(
+        "--launcher",
+        metavar="NAME",
+        default="joblib",
+        help="joblib (processes here, the default), ray, submitit (SLURM) or submitit_local",
     )
 
 

@@ -1,78 +1,57 @@
-"""``layerbench pretrain``: recipes of the embedded models, and of cloning into another model."""
+"""``layerbench pretrain``: recipe of the embedded model, and of cloning into another model."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from layerbench.benchmarks.commands.parser import DONE, Parser, quieten_transformers, refuse_rest
+from layerbench.benchmarks.commands.parser import DONE, quieten_transformers
 from layerbench.benchmarks.config.overrides import check_choice
 
-if TYPE_CHECKING:
-    from layerbench.benchmarks.pretrain.settings import PretrainSettings
-
 NAME = "pretrain"
-SUMMARY = "make an embedded model anew, or give another a start"
+SUMMARY = "make the embedded model anew, or give another a start"
 EXAMPLES = """
-  layerbench pretrain alfworld --help
-  layerbench pretrain alfworld --model smollm2-135m
-  layerbench pretrain webshop --help"""
+  layerbench pretrain --out pretraining --processes 2
+  layerbench pretrain --seed 1
+  layerbench pretrain alfworld --model smollm2-135m"""
 TAKES_SETTINGS = False
 
-_MINUTES = {"alfworld": 20, "webshop": 45}
-"""Minutes that the recipe of an environment takes on 2 cores."""
+ENVS = ("alfworld", "webshop", "math", "code")
+"""The environments that can be cloned."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the environment; later arguments, ``--help`` included, are for the recipe."""
-    parser.add_argument("env", metavar="ENV", help="what for: alfworld or webshop")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see the examples")
+    """Declare the environments and the recipe's options."""
+    known = ", ".join(ENVS)
+    parser.add_argument("envs", metavar="ENV", nargs="*", help=f"what to clone: {known} (all)")
+    parser.add_argument("--out", type=Path, default=Path("pretraining"), help="folder to work in")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the tasks and steps")
+    parser.add_argument("--games", type=int, default=96, help="tasks that judge a checkpoint")
+    parser.add_argument("--processes", type=int, default=2, help="processes to use")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and batches")
+    parser.add_argument(
+        "--model", metavar="M", default="", help="a chat model that is to be cloned into"
+    )
 
 
 def run(args: argparse.Namespace, settings: list[str]) -> int:
-    """Pretrain the model, and print its folder and success rate."""
-    check_choice("what to pretrain for", args.env, list(_MINUTES))
-    options = _parse(args.env, args.arguments)
-    quieten_transformers()
-    if args.env == "alfworld":
-        from layerbench.benchmarks.pretrain.alfworld import pretrain
-    else:
-        from layerbench.benchmarks.pretrain.webshop import pretrain
-    pretrain(options)
-    return DONE
-
-
-def _parse(env: str, argv: Sequence[str]) -> "PretrainSettings":
-    """Parse the arguments after ``pretrain ENV``.
-
-    Raises:
-        SettingsError: An option is unknown, a value is out of its range, or the folder cannot be
-            written.
-    """
-    # A parser of its own, so that --help after the environment shows the recipe's options.
-    parser = Parser(
-        prog=f"layerbench pretrain {env}",
-        description=f"Make the embedded model anew: about {_MINUTES[env]} minutes on 2 cores.",
-        epilog=f"example: layerbench pretrain {env} --out pretraining --processes 2",
-        allow_abbrev=False,
-    )
-    parser.refuse_repeats()
-    parser.add_argument("--out", type=Path, default=Path("pretraining"), help="folder to work in")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the games and steps")
-    parser.add_argument("--games", type=int, default=96, help="games that judge a checkpoint")
-    parser.add_argument("--processes", type=int, default=2, help="processes to use")
-    parser.add_argument("--seed", type=int, default=0)
-    if env == "alfworld":
-        parser.add_argument(
-            "--model", metavar="M", default="", help="a chat model that is to be cloned into"
-        )
-    args, rest = parser.parse_known_args(argv)
-    refuse_rest(rest, options=parser.options())
-
+    """Pretrain the model, and print its folder and success rates."""
+    for env in args.envs:
+        check_choice("what to pretrain for", env, list(ENVS))
     from layerbench.benchmarks.pretrain.settings import PretrainSettings
     from layerbench.benchmarks.records.run_folder import RunFolder
 
-    settings = PretrainSettings(**vars(args))
+    options = PretrainSettings(
+        envs=tuple(dict.fromkeys(args.envs)) or ENVS,
+        out=args.out,
+        scale=args.scale,
+        games=args.games,
+        processes=args.processes,
+        seed=args.seed,
+        model=args.model,
+    )
     # Before the demonstrations, which take minutes.
-    RunFolder(settings.out).check_writable()
-    return settings
+    RunFolder(options.out).check_writable()
+    quieten_transformers()
+    from layerbench.benchmarks.pretrain.embedded import pretrain
+
+    pretrain(options)
+    return DONE

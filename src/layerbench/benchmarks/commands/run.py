@@ -11,6 +11,7 @@ from layerbench.benchmarks.commands.parser import (
     add_algorithm,
     add_config,
     add_env,
+    add_panel,
     quieten_transformers,
     say,
     say_loading,
@@ -28,6 +29,7 @@ EXAMPLES = """
   layerbench run webshop --layer 15
   layerbench run alfworld --layers 10,15,20-23 --algorithm grpo --seed 1
   layerbench run alfworld --layers top:3@runs
+  layerbench run alfworld --layers boost:3@runs
   layerbench run alfworld --layers all-layers train.lr_scale=14:2,16:2
   layerbench run alfworld --layer 15 train.lora_rank=8
   layerbench run alfworld --config runs/RUN/config.yaml --seed 1
@@ -45,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     layers.add_argument(
         "--layers",
         metavar="SEL",
-        help="train 10,15,20-23, middle:10, top:3@RESULTS, all-layers, full (the default) or none",
+        help="train 10,15,20-23, middle:10, random:3:SEED, all-layers, full (the default), none, "
+        "or a floor control, scale or norm; by an earlier sweep top:3@RESULTS, bottom:3@RESULTS or "
+        "boost:3@RESULTS (full, with twice the rate for the best)",
     )
     add_algorithm(parser)
     parser.add_argument("--seed", metavar="N", type=int, help="of training; 0 unless given")
@@ -70,7 +74,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="quick (seconds), quick-generate (the same in free text), default (a laptop), small "
         "(a pretrained model on a laptop; what smollm2-135m takes unless given), paper (published "
-        "values, wants a GPU) or paper-code (the same for programs)",
+        "values, wants a GPU), paper-math or paper-code (the same for these, by GRPO)",
     )
     parser.add_argument(
         "--model",
@@ -78,6 +82,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="a folder, a name on the Hub, smollm2-135m, or the folder of a run or a delta; for "
         "eval also openai:NAME; unless given, the environment's embedded model",
     )
+    add_panel(parser)
     add_config(parser)
     parser.add_argument("--out", metavar="DIR", help="the run's folder; under runs/ unless given")
     start = parser.add_mutually_exclusive_group()
@@ -98,6 +103,7 @@ def in_settings(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:
         algorithm=args.algorithm,
         seed=args.seed,
         model=args.model,
+        panel=args.panel,
     )
 
 

@@ -1,13 +1,14 @@
 """``layerbench sweep``: many runs, from the base model to single layers."""
 
 import argparse
+from pathlib import Path
 
 from layerbench.benchmarks.commands.parser import (
     DONE,
     FAILED,
-    add_algorithm,
-    add_config,
     add_env,
+    add_many_runs,
+    add_panel,
     quieten_transformers,
     say,
     say_loading,
@@ -20,6 +21,8 @@ EXAMPLES = """
   layerbench sweep alfworld --layers all --seeds 3 --dry-run
   layerbench sweep alfworld --layers 0,4,8-11 --seeds 0,2 --algorithm grpo eval.tasks=200
   layerbench sweep alfworld --layers every:4 --jobs 2 run_root=DIR
+  layerbench sweep alfworld --layers scale,norm,every:4
+  layerbench sweep alfworld --layers every:4 --seeds 3 --rates rates.json
   layerbench sweep alfworld --launcher ray hydra.launcher.address=auto
   layerbench sweep alfworld --launcher submitit hydra.launcher.timeout_min=240
 
@@ -38,30 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SEL",
         default="all",
         help="layers trained one at a time: all (the default), 0,4,8, 4-7, every:4, middle:10; "
-        "full for none",
+        "full for none; scale, norm: floor controls beside them",
     )
     parser.add_argument(
         "--seeds", metavar="S", default="1", help="3 for seeds 0, 1 and 2, or a list: 0,2,5"
     )
-    add_algorithm(parser)
-    parser.add_argument("--model", metavar="M", help="as for layerbench run")
-    add_config(parser)
+    add_many_runs(parser)
+    add_panel(parser)
     parser.add_argument(
-        "--preset",
-        metavar="NAME",
-        help="quick, quick-generate, default, small, paper or paper-code",
-    )
-    parser.add_argument(
-        "--jobs",
-        metavar="N",
-        type=int,
-        help="runs at a time: one a core unless given, one where there is a GPU",
-    )
-    parser.add_argument(
-        "--launcher",
-        metavar="NAME",
-        default="joblib",
-        help="joblib (processes here, the default), ray, submitit (SLURM) or submitit_local",
+        "--rates",
+        metavar="FILE",
+        type=Path,
+        help="learning rates by layer and of full that layerbench tune has written",
     )
     parser.add_argument(
         "--force", action="store_true", help="delete the runs of this sweep, and run all anew"
@@ -86,7 +77,9 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
 
     asked = Asked(
         env=args.env,
-        settings=with_options(settings, algorithm=args.algorithm, model=args.model),
+        settings=with_options(
+            settings, algorithm=args.algorithm, model=args.model, panel=args.panel
+        ),
         layers=args.layers,
         seeds=args.seeds,
         preset=args.preset,
@@ -94,6 +87,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         jobs=args.jobs,
         launcher=args.launcher,
         force=args.force,
+        rates=args.rates,
     )
     plan, failed = sweep(asked, dry_run=args.dry_run)
     if not args.dry_run:

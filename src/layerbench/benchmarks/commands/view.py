@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from layerbench.benchmarks.commands import output
 from layerbench.benchmarks.commands.parser import DONE
 from layerbench.benchmarks.errors import SettingsError
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, settings: list[str]) -> int:
     """Write the page, and print its path."""
     from layerbench.benchmarks.html.episodes_page import episodes_page
-    from layerbench.benchmarks.records import episodes, fitting, json_codec, run_record
+    from layerbench.benchmarks.records import episodes, fitting, run_record
     from layerbench.benchmarks.records.run_folder import RunFolder
 
     folder = RunFolder(args.run)
@@ -38,9 +39,6 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         run_record.read(folder.record), episodes.read(folder.episodes), where=str(folder.path)
     )
     out: Path = args.out or folder.episodes_page
-    try:
-        json_codec.replace_text(out, page)
-    except OSError as error:
-        raise SettingsError(f"{out} cannot be written: {error.strerror}") from error
+    output.write(out, page)
     fitting.show(f"episodes {out}")
     return DONE

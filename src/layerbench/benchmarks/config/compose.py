@@ -5,6 +5,7 @@ The adapter to hydra. Settings that depend on earlier runs are filled in by ``ru
 
 import copy
 import functools
+import importlib.resources
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import MISSING, OmegaConf
 
-from layerbench.benchmarks.config import endpoints, overrides, sections, serialize, validate
+from layerbench.benchmarks.config import (
+    endpoints,
+    overrides,
+    panels,
+    sections,
+    serialize,
+    validate,
+)
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs import registry
@@ -48,19 +56,23 @@ def compose_settings(env: str, typed: Sequence[str], *, preset: str) -> RunConfi
     """
     overrides.check_choice("preset", preset, validate.PRESETS)
     form = _compose(registry.find(env), preset, _typed_algorithm(typed))
+    if panel := (values_of(typed, "eval.panel") or [""])[-1]:
+        trains = (values_of(typed, "layers") or [form.layers])[-1] != "none"
+        panels.apply(panel, form, env=form.env.name, trains=trains)
     # After hydra, which would read a value such as ${oc.env:HOME} in its own way.
     overrides.apply(endpoints.with_defaults(typed), form)
     return sections.settings_from(RunConfig, form)
 
 
-def defaults(env: str, *, preset: str, algorithm: str) -> dict[str, Any]:
-    """List the default of every setting by its name.
+def defaults(env: str, *, preset: str, algorithm: str | None = None) -> dict[str, Any]:
+    """List the default of every setting by its name; None is the preset's algorithm.
 
     Raises:
         UserError: There is no such environment, preset or algorithm.
     """
     overrides.check_choice("preset", preset, validate.PRESETS)
-    overrides.check_choice(_ALGORITHM, algorithm, sections.choices_of(RunConfig)[_ALGORITHM])
+    if algorithm is not None:
+        overrides.check_choice(_ALGORITHM, algorithm, sections.choices_of(RunConfig)[_ALGORITHM])
     form = _compose(registry.find(env), preset, algorithm)
     return {setting.name: setting.value for setting in overrides.settings_of(form)}
 
@@ -115,18 +127,26 @@ class _JobForm:
     settings: str = MISSING
 
 
-def _typed_algorithm(typed: Sequence[str]) -> str:
-    # Read first, since the algorithm selects a file of defaults.
-    # The default must be that of ``conf/run.yaml``, which is composed only afterwards.
-    algorithm = (values_of(typed, _ALGORITHM) or ["gigpo"])[-1]
-    overrides.check_choice(_ALGORITHM, algorithm, sections.choices_of(RunConfig)[_ALGORITHM])
+def _typed_algorithm(typed: Sequence[str]) -> str | None:
+    algorithm = (values_of(typed, _ALGORITHM) or [None])[-1]
+    if algorithm is not None:
+        overrides.check_choice(_ALGORITHM, algorithm, sections.choices_of(RunConfig)[_ALGORITHM])
     return algorithm
 
 
-def _compose(env: Environment, preset: str, algorithm: str) -> Any:  # noqa: ANN401 - hydra's form
+@functools.cache
+def _algorithm_of(preset: str) -> str:
+    """Read which algorithm a preset names; of the others the default of ``conf/run.yaml``."""
+    # Read first, since the algorithm selects a file of defaults.
+    file = importlib.resources.files(CONF).joinpath("preset", f"{preset}.yaml")
+    named = OmegaConf.create(file.read_text(encoding="utf-8"))
+    return OmegaConf.select(named, _ALGORITHM, default="gigpo")
+
+
+def _compose(env: Environment, preset: str, algorithm: str | None) -> Any:  # noqa: ANN401 - hydra's form
     """Compose an instance of ``sections.hydra_form(RunConfig)`` with the environment's defaults."""
     # Composing takes a third of a second, hence the cache; its objects are mutable, hence the copy.
-    form = copy.deepcopy(_composed(preset, algorithm))
+    form = copy.deepcopy(_composed(preset, algorithm or _algorithm_of(preset)))
     section = form.env
     section.name, section.origin = env.name, env.origin
     section.train_split, section.eval_splits = env.train_split, list(env.eval_splits)

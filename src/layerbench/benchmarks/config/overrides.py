@@ -21,7 +21,8 @@ _CHOSEN_BY = {
     "env.name": "the argument ENV",
     "env.origin": "the argument ENV",
     "parts": "layerbench combine",
-    "read_from": "top:K@RESULTS and train.lr_scale=@RESULTS",
+    "prompt": "agent.prompt_file",
+    "read_from": "layers=top:K@RESULTS and its like, and train.lr_scale=@RESULTS",
 }
 
 _LONGEST_NUMBER = 64
@@ -176,7 +177,9 @@ def _value(setting: Setting, text: str) -> object:
     if present is None:
         return None if text in ("", "null", "none") else text
     if isinstance(present, list):
-        return _list(setting.name, text)
+        items, first = _list(setting.name, text), next(iter(cast(list[object], present)), "")
+        # No list of numbers is empty: its items have a type to check.
+        return [_number(setting.name, i, float) for i in items] if _is_float(first) else items
     # Before the numbers: a bool is an int to Python.
     if isinstance(present, bool):
         return _flag(setting.name, text)
@@ -190,6 +193,10 @@ def _list(name: str, text: str) -> list[str]:
     if "[" in inner or "]" in inner:
         raise SettingsError(f"{name} must be a list such as a,b or [a,b], got '{text}'")
     return [item.strip() for item in inner.split(",") if item.strip()]
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, float)
 
 
 def _flag(name: str, text: str) -> bool:

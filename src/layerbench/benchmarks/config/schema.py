@@ -32,7 +32,7 @@ _PLAYED = "more would not be played in weeks"
 SEED = Range(0, 2**32 - 1)
 Seed = Annotated[int, SEED]
 
-Style = Literal["auto", "chat", "compact", "compact-webshop", "plain"]
+Style = Literal["auto", "chat", "compact", "compact-webshop", "file", "plain"]
 
 
 # The sections here are not frozen, unlike other types: ``runs/resolve.py`` fills in settings that
@@ -84,11 +84,10 @@ class ModelConfig:
     """The language model that plays.
 
     Attributes:
-        name: An embedded model (``embedded``, ``embedded-webshop``, ``embedded-keydoor``,
-            ``embedded-any``), ``smollm2-135m`` once it was fetched, a folder, a name on the Hugging
-            Face Hub, the folder of a delta, or that of a run, which becomes its newest checkpoint:
-            the run's base model with the trained layers. Or ``openai:NAME``, a model behind an
-            endpoint.
+        name: An embedded model (``embedded``, ``embedded-keydoor``, ``embedded-any``),
+            ``smollm2-135m`` once it was fetched, a folder, a name on the Hugging Face Hub, the
+            folder of a delta, or that of a run, which becomes its newest checkpoint: the run's
+            base model with the trained layers. Or ``openai:NAME``, a model behind an endpoint.
         revision: Branch, tag or commit on the Hub; for a run or a delta, that of its base model.
         dtype: Type of the weights: ``float32``, ``bfloat16``, or ``auto``, which is float32 on a
             CPU and bfloat16 elsewhere.
@@ -96,6 +95,8 @@ class ModelConfig:
             spreads the layers over all GPUs, for a model that one cannot hold.
         trust_remote_code: Whether to run code from the model's repository.
         threads: Number of torch's threads; more than one is slow where cores are shared.
+        processes: Number of processes that play and learn together on this machine's processor,
+            each on a core of its own; no effect on GPUs, with vLLM and under torchrun.
         attention: Implementation of attention: ``eager``, ``sdpa`` or ``flash_attention_2``;
             ``auto`` leaves the choice to transformers.
         base_url: URL of the endpoint of ``openai:NAME``, without ``/chat/completions``; empty for
@@ -115,6 +116,7 @@ class ModelConfig:
     device: str
     trust_remote_code: bool
     threads: Annotated[int, Range(1, 1024, because="no machine has so many cores")]
+    processes: Annotated[int, Range(1, 1024, because="no machine has so many cores")]
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
     base_url: str
     backend: Literal["transformers", "vllm"]
@@ -129,7 +131,10 @@ class AgentConfig:
 
     Attributes:
         style: The prompt style; ``auto`` is ``compact``, ``compact-webshop`` or ``plain`` for an
-            embedded model that chooses, and ``chat``, with the environment's rules, for any other.
+            embedded model that chooses, and ``chat``, with the environment's rules, for any other;
+            ``file`` where there is a ``prompt_file``.
+        prompt_file: A file with the words of the prompts, for a model that was trained on words of
+            its own; empty for none. The record has its content.
         action_mode: Form of a response: ``choose`` among the admissible actions, or ``generate``
             free text.
         context_mode: Form of a prompt: ``transcript``, the episode as one chat, or ``window``, one
@@ -151,6 +156,7 @@ class AgentConfig:
     """
 
     style: Style
+    prompt_file: str
     action_mode: ActionMode
     context_mode: ContextMode
     history: Annotated[int, Range(0, 10_000, because="no episode has so many turns")]
@@ -168,18 +174,29 @@ class EvalConfig:
 
     Attributes:
         tasks: Length of each split's fixed list of tasks; 0 is the whole split.
-        episodes_per_task: Number of episodes of each task.
-        temperature: Sampling temperature; 0 is greedy.
+        episodes_per_task: Number of episodes of each task; one where they are greedy.
+        temperatures: Sampling temperatures, 0 for greedy. Success and contributions are those of
+            the first; the others show what the base model does without training if it is only
+            made to decide more, or less, sharply.
+        valid_tasks: Number of validation tasks, of the training split, that choose the best of the
+            temperatures for the base and for what has learned; they are scored nowhere else, and
+            not trained on where the split has enough others. 0 for none.
         seed: Seed of the task lists, equal in all runs that are to be compared; with the run's own
             seed, also that of the sampling.
-        every: Number of iterations between evaluations during training; 0 for none.
+        every: Number of iterations between evaluations during training, at the first temperature,
+            on what is scored and on the validation tasks; the checkpoint with the highest success
+            on these is kept and scored beside the last one, never instead. 0 for none.
+        panel: Name of a fixed list of tasks with its protocol (``layerbench panels``), which sets
+            what is scored; empty for none.
     """
 
     tasks: Annotated[int, Range(0, MOST_TASKS, because="no split has so many tasks")]
     episodes_per_task: Annotated[int, Range(1, MOST_EVALUATED, because=_PLAYED)]
-    temperature: Temperature
+    temperatures: list[Temperature]
+    valid_tasks: Annotated[int, Range(0, MOST_TASKS, because="no split has so many tasks")]
     seed: Seed
     every: StepsOrNone
+    panel: str
 
 
 @dataclass
@@ -201,13 +218,13 @@ class PartConfig:
 
 @dataclass
 class SourceConfig:
-    """The leaderboard table that a setting was read from; all empty if the value was typed.
+    """What a setting was read from, a leaderboard table or a file; all empty if it was typed.
 
     Attributes:
-        asked: Value as typed, such as ``top:5@runs``.
-        table: Name of the table.
-        sha256: SHA-256 of the leaderboard file, or of the records behind the table.
-        weights_sha256: SHA-256 of the weights of that table's base model.
+        asked: Value as typed, such as ``top:5@runs``, or the file.
+        table: Name of the table; empty for a file of rates.
+        sha256: SHA-256 of the file, or of the records behind the table.
+        weights_sha256: SHA-256 of the weights of the base model that it is of.
     """
 
     # Defaults stand here, unlike those of other sections: no file in ``conf/`` has this one.
@@ -219,15 +236,37 @@ class SourceConfig:
 
 @dataclass
 class SourcesConfig:
-    """The sources of settings that were read from an earlier sweep.
+    """The sources of settings that were read from an earlier sweep, or from tuning.
 
     Attributes:
         layers: Source of ``layers``.
         lr_scale: Source of ``train.lr_scale``.
+        rates: The file that a sweep took its rates from, by ``layerbench sweep --rates FILE``:
+            ``train.learning_rate``, ``train.schedule``, and of a single layer ``train.lr_scale``.
     """
 
     layers: SourceConfig = field(default_factory=SourceConfig)
     lr_scale: SourceConfig = field(default_factory=SourceConfig)
+    rates: SourceConfig = field(default_factory=SourceConfig)
+
+
+@dataclass
+class PromptConfig:
+    """The content of ``agent.prompt_file``; empty without one.
+
+    Attributes:
+        sha256: SHA-256 of the file.
+        lines: Lines of the file.
+    """
+
+    # Defaults stand here, as in ``SourceConfig``.
+    sha256: str = ""
+    lines: list[str] = field(default_factory=list[str])
+
+    @property
+    def text(self) -> str:
+        """The whole content."""
+        return "\n".join(self.lines)
 
 
 @dataclass
@@ -241,9 +280,12 @@ class RunConfig:
         algorithm: The advantage of each turn.
         train: Optimization and rollouts.
         eval: The evaluations.
-        layers: Selection of the layers to train: ``15``, ``10,15,20-23``, ``middle:10``, ``full``,
-            ``all-layers`` or ``none``; ``top:5@RESULTS`` becomes the five layers of the largest
-            contribution in an earlier sweep.
+        layers: Selection of the layers to train: ``15``, ``10,15,20-23``, ``middle:10``,
+            ``random:3:0`` (three, drawn with the seed 0), ``full``, ``all-layers`` or ``none``;
+            ``scale`` or ``norm`` for a floor control;
+            ``top:5@RESULTS`` and ``bottom:5@RESULTS`` become the five layers of the largest or
+            smallest contribution in an earlier sweep, ``boost:5@RESULTS`` becomes ``full`` with
+            twice the rate for the five of the largest.
         seed: Seed of training: its list of tasks, its order and its sampling.
         preset: Name of the preset that gave the defaults.
         run_root: Folder that holds the run folders.
@@ -251,6 +293,7 @@ class RunConfig:
             ``tensorboard``, ``mlflow``; not recorded, since it changes nothing of the run.
         parts: Runs whose layers a combined model has; empty for every other run.
         read_from: Sources of the settings that were read from an earlier sweep.
+        prompt: Content of the prompt file.
     """
 
     env: EnvConfig
@@ -266,3 +309,4 @@ class RunConfig:
     track: list[str]
     parts: list[PartConfig]
     read_from: SourcesConfig
+    prompt: PromptConfig

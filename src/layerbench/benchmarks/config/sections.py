@@ -29,8 +29,8 @@ _OPTION = Range(-1_000_000, 1_000_000, because="an option of an environment is a
 
 _OPTION_TYPES = (str, int, float, bool, types.NoneType)
 
-# The longest path on Linux.
-_LONGEST_TEXT = 4096
+LONGEST_TEXT = 4096
+"""Characters of a text: the longest path on Linux."""
 
 # float() of a larger integer can overflow.
 _LARGEST = 10**300
@@ -145,8 +145,6 @@ def _default(hint: Any, field: Any) -> Any:  # noqa: ANN401 - as dataclasses hav
 def _value_from(hint: Any, value: Any, name: str) -> Any:  # noqa: ANN401 - any setting's
     if dataclasses.is_dataclass(hint):
         return settings_from(cast(type[Any], hint), value, name=name)
-    if get_origin(hint) is list and dataclasses.is_dataclass(get_args(hint)[0]):
-        return [settings_from(get_args(hint)[0], item, name=name) for item in value]
     _check_text(value, name)
     if words := _words(hint):
         check_choice(name, value, words)
@@ -157,6 +155,8 @@ def _value_from(hint: Any, value: Any, name: str) -> Any:  # noqa: ANN401 - any 
             option_name = f"{name.rpartition('.')[0]}.{key}"
             _check_range(_OPTION, option, option_name)
             _check_text(option, option_name)
+    if get_origin(hint) is list:
+        return [_value_from(get_args(hint)[0], item, name) for item in value]
     for metadata in getattr(hint, "__metadata__", ()):
         _check_range(metadata, value, name)
     return value
@@ -221,8 +221,8 @@ def _check_text(value: object, name: str) -> None:
     if not isinstance(value, str):
         return
     # Counted, not shown: it fills the terminal.
-    if len(value) > _LONGEST_TEXT:
-        raise SettingsError(f"{name} has {len(value)} characters: {_LONGEST_TEXT} are the most")
+    if len(value) > LONGEST_TEXT:
+        raise SettingsError(f"{name} has {len(value)} characters: {LONGEST_TEXT} are the most")
     if re.search("[\\0\ud800-\udfff]", value):
         raise SettingsError(f"{name} has a character that is no text: {value!r}")
 

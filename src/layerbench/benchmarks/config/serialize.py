@@ -15,8 +15,24 @@ _NOT_RECORDED: Mapping[str, Any] = {
     "run_root": "",
     "track": [],
     "env": {"origin": ""},
-    "model": {"concurrency": 1},
+    "model": {"concurrency": 1, "processes": 1},
+    "train": {"reuse_mb": 0},
+    "agent": {"prompt_file": ""},
+    "eval": {"panel": ""},
 }
+
+UNNAMED: Mapping[str, Any] = {"model.processes": 1, "train.reuse_mb": 0}
+"""Settings that a run's file leaves out where they are as before there were any, whatever a preset
+says."""
+
+# Left out where they are as before they were settings, so that older records are equal.
+_LEFT_OUT = (
+    ("env", "origin"),
+    ("agent", "prompt_file"),
+    ("eval", "panel"),
+    ("model", "processes"),
+    ("train", "reuse_mb"),
+)
 
 _LONGEST_SHOWN = 200
 
@@ -25,8 +41,11 @@ def as_dict(config: RunConfig) -> dict[str, Any]:
     """Give what the run computes, without its folder's place, trackers and concurrency."""
     settings = _everything(config)
     del settings["model"]["concurrency"]
-    if not settings["env"]["origin"]:
-        del settings["env"]["origin"]
+    for section, name in _LEFT_OUT:
+        if settings[section][name] == _NOT_RECORDED[section][name]:
+            del settings[section][name]
+    if not settings["prompt"]["sha256"]:
+        del settings["prompt"]
     read = {name: source for name, source in settings.pop("read_from").items() if source["asked"]}
     return settings | ({"read_from": read} if read else {})
 
@@ -44,8 +63,8 @@ def to_yaml(config: RunConfig) -> str:
 def listing(config: RunConfig) -> str:
     """Write every setting that can be typed, as YAML."""
     settings = _everything(config)
-    # Filled in, by `layerbench combine` and from an earlier sweep.
-    del settings["parts"], settings["read_from"]
+    # Filled in: by `layerbench combine`, from an earlier sweep and from the prompt file.
+    del settings["parts"], settings["read_from"], settings["prompt"]
     return _yaml(settings)
 
 
@@ -76,7 +95,7 @@ def restore(settings: Mapping[str, Any]) -> RunConfig:
         SettingsError: They are not all there, or not all of them can be a run's.
     """
     given = {**_NOT_RECORDED, **settings}
-    for name in ("env", "model"):
+    for name in ("env", "model", "train", "agent", "eval"):
         if isinstance(section := settings.get(name), Mapping):
             given[name] = {**_NOT_RECORDED[name], **cast(Mapping[str, Any], section)}
     try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from layerbench.benchmarks.config import compose, endpoints, overrides
+from layerbench.benchmarks.config import compose, endpoints, overrides, serialize
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs import registry
 
@@ -29,12 +29,14 @@ class SettingsFile:
         preset: Name of the preset; None if the file names none.
         values: Values by name; layers and multipliers read from a sweep are as they were asked for.
         resolved: The same, with what was read from the sweep in their place.
+        prompt_sha256: SHA-256 of the prompt file's content; empty if the file has none.
     """
 
     where: str
     preset: str | None
     values: Mapping[str, Any]
     resolved: Mapping[str, Any]
+    prompt_sha256: str = ""
 
     def typed(self, env: str, given: Sequence[str], *, preset: str) -> list[str]:
         """Write as ``name=value`` what is neither given nor the default.
@@ -46,11 +48,10 @@ class SettingsFile:
         if _MODEL in taken:
             taken |= set(_OF_THE_MODEL)
         values = {name: value for name, value in self.values.items() if name not in taken}
-        algorithm = compose.values_of(given, "algorithm.name")[-1:]
-        algorithm = algorithm or [
-            self._text("algorithm.name", values.get("algorithm.name", "gigpo"))
-        ]
-        defaults = compose.defaults(env, preset=preset, algorithm=algorithm[0])
+        algorithm = (compose.values_of(given, _ALGORITHM) or [None])[-1]
+        if algorithm is None and _ALGORITHM in values:
+            algorithm = self._text(_ALGORITHM, values[_ALGORITHM])
+        defaults = compose.defaults(env, preset=preset, algorithm=algorithm)
         # The algorithm is always written: it chooses the file with its defaults.
         changed = {
             name: value
@@ -110,11 +111,16 @@ def settings_file(
     flat = dict(_flattened(settings))
     # Which file has the environment is typed.
     flat.pop("env.origin", None)
+    # A whole file, of a run: one written by hand leaves the rest to the preset.
+    if {"model.threads", "train.lora_rank"} <= flat.keys():
+        flat = {**serialize.UNNAMED, **flat}
     named = flat.pop("env.name", registry.find(env).name)
     if named != registry.find(env).name:
         raise SettingsError(f"{where} is of the environment {named}, not of {env}: name that one")
     if flat.pop("parts", None):
         raise SettingsError(f"{where} is of a combined model: use layerbench combine")
+    flat.pop("prompt.lines", None)
+    prompt_sha256 = str(flat.pop("prompt.sha256", ""))
     preset = flat.pop("preset", None)
     if preset is not None and not isinstance(preset, str):
         raise SettingsError(f"{where}: preset cannot be {preset!r}")
@@ -126,7 +132,7 @@ def settings_file(
         if not name.startswith("read_from.") and name not in ignored
     }
     values = {name: asked.get(name) or value for name, value in resolved.items()}
-    return SettingsFile(where, preset, values, resolved)
+    return SettingsFile(where, preset, values, resolved, prompt_sha256)
 
 
 def _flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

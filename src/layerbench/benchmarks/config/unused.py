@@ -9,6 +9,7 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs import registry
 from layerbench.rl.selection import WHOLE
+from layerbench.rl.types import CONTROLS
 
 _OPTIONS = "env.options."
 
@@ -49,6 +50,7 @@ def _reason(name: str, unused: Sequence[tuple[str, str]]) -> str:
 def _unused(config: RunConfig) -> Iterator[tuple[str, str]]:
     """List settings, or sections that end in a dot, which have no effect, and why."""
     yield from _of_env(config)
+    yield from _of_evaluations(config)
     yield from _of_model(config)
     yield from _of_agent(config)
     if config.layers == "none":
@@ -76,6 +78,17 @@ def _of_env(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "env.source", "env.data_dir has published games, which are taken"
 
 
+def _of_evaluations(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if len(config.eval.temperatures) == 1 and config.env.eval_splits:
+        yield (
+            "eval.valid_tasks",
+            "they choose a temperature, and eval.temperatures has one alone",
+        )
+    elif config.env.train_split in config.env.eval_splits:
+        why = f"they are of {config.env.train_split}, which is scored (env.eval_splits)"
+        yield "eval.valid_tasks", why
+
+
 def _of_model(config: RunConfig) -> Iterator[tuple[str, str]]:
     model = config.model
     if endpoints.is_endpoint(model.name):
@@ -84,6 +97,7 @@ def _of_model(config: RunConfig) -> Iterator[tuple[str, str]]:
             "device",
             "trust_remote_code",
             "threads",
+            "processes",
             "attention",
             "cache_gb",
             "sleep",
@@ -127,6 +141,16 @@ def _of_rates(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "train.layer_learning_rate", why
     if not train.lora_rank:
         yield "train.lora_learning_rate", "it is of adapters: give train.lora_rank as well"
+    if config.layers in CONTROLS:
+        why = (
+            f"layers={config.layers} learns at train.control_learning_rate, "
+            f"{train.control_learning_rate:g}"
+        )
+        yield "train.learning_rate", why
+        yield "train.layer_learning_rate", why
+        yield "train.weight_decay", f"the weights of layers={config.layers} do not decay"
+        return
+    yield "train.control_learning_rate", "it is of layers=scale and layers=norm"
     if config.layers in WHOLE:
         why = f"layers={config.layers} learns at train.learning_rate, {train.learning_rate:g}"
         yield "train.layer_learning_rate", why

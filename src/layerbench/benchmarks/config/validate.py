@@ -2,9 +2,10 @@
 
 import datetime
 
-from layerbench.benchmarks.config import endpoints, trackers
+from layerbench.benchmarks.config import endpoints, evaluations, panels, trackers
 from layerbench.benchmarks.config.schema import MOST_EVALUATED, RunConfig, TrainSettings
 from layerbench.benchmarks.errors import SettingsError
+from layerbench.rl.types import CONTROLS
 
 PRESETS = ("quick", "quick-generate", "default", "small", "paper", "paper-code", "paper-math")
 
@@ -21,8 +22,11 @@ def check(config: RunConfig) -> None:
     """
     endpoints.check(config)
     trackers.check(config.track)
-    if not config.env.eval_splits:
-        raise SettingsError("env.eval_splits is empty: name at least one split")
+    panels.check(config)
+    if not config.env.eval_splits and not config.eval.valid_tasks:
+        raise SettingsError(
+            "env.eval_splits is empty, and eval.valid_tasks is 0: nothing is scored"
+        )
     # A record refuses two evaluations of one phase and split, but only after the run.
     if len(set(config.env.eval_splits)) < len(config.env.eval_splits):
         raise SettingsError(f"env.eval_splits repeats a split: {config.env.eval_splits}")
@@ -39,7 +43,13 @@ def check(config: RunConfig) -> None:
             "thought: leave it out"
         )
     _check_date(config.agent.date)
+    _check_prompt_file(config)
     _check_training(config.train)
+    if config.layers in CONTROLS and config.train.lora_rank:
+        raise SettingsError(
+            f"train.lora_rank puts adapters on layers, and layers={config.layers} has none: "
+            "leave it out"
+        )
     _check_evaluations(config)
     _check_backend(config)
 
@@ -54,12 +64,12 @@ def check_episodes(config: RunConfig, *, tasks: int) -> None:
     Raises:
         SettingsError: There are more.
     """
-    evaluations = 2 + (config.train.iterations // config.eval.every if config.eval.every else 0)
-    episodes = tasks * config.eval.episodes_per_task * evaluations
+    episodes = evaluations.episodes_of_evaluations(config, tasks=tasks)
     if episodes > MOST_EVALUATED:
         raise SettingsError(
-            f"eval.tasks, eval.episodes_per_task, eval.every and env.eval_splits make {episodes} "
-            f"episodes of evaluations: {MOST_EVALUATED} are the most"
+            "eval.tasks, eval.episodes_per_task, eval.temperatures, eval.every and "
+            f"env.eval_splits make {episodes} episodes of evaluations: {MOST_EVALUATED} are the "
+            "most"
         )
 
 
@@ -72,7 +82,7 @@ def check_style(config: RunConfig) -> None:
         SettingsError: The style does not fit; the message says what would be right.
     """
     style, pages = config.agent.style, config.env.options.get("observation_mode", "text")
-    if style in ("auto", "chat"):
+    if style in ("auto", "chat", "file"):
         return
     if config.agent.action_mode != "choose":
         raise SettingsError(
@@ -96,6 +106,24 @@ def _check_date(date: str) -> None:
         raise SettingsError(f"agent.date must be a day such as 2024-07-26, got {date}")
 
 
+def _check_prompt_file(config: RunConfig) -> None:
+    agent = config.agent
+    if not agent.prompt_file:
+        if agent.style == "file":
+            raise SettingsError("agent.style=file needs the file: give agent.prompt_file=FILE")
+        return
+    if agent.style not in ("auto", "file"):
+        raise SettingsError(
+            "agent.prompt_file has the words of the prompts, and so has "
+            f"agent.style={agent.style}: leave one of them out"
+        )
+    if agent.context_mode != "window":
+        raise SettingsError(
+            "agent.prompt_file words one prompt a turn, but agent.context_mode is "
+            f"{agent.context_mode}: take window"
+        )
+
+
 def _check_training(train: TrainSettings) -> None:
     if train.tasks < train.tasks_per_iteration:
         raise SettingsError(
@@ -107,6 +135,12 @@ def _check_training(train: TrainSettings) -> None:
 
 
 def _check_evaluations(config: RunConfig) -> None:
+    temperatures = config.eval.temperatures
+    if not temperatures:
+        raise SettingsError("eval.temperatures is empty: name at least one, such as 1")
+    # A record refuses two evaluations of one temperature, but only after the run.
+    if len(set(temperatures)) < len(temperatures):
+        raise SettingsError(f"eval.temperatures repeats one: {temperatures}")
     # Of a whole split, the length is known once its tasks are listed.
     check_episodes(config, tasks=max(config.eval.tasks, 1) * len(config.env.eval_splits))
 
@@ -120,10 +154,13 @@ def _check_backend(config: RunConfig) -> None:
             "an endpoint: leave it out"
         )
     if config.agent.action_mode == "generate":
-        temperatures = {"train": config.train.temperature, "eval": config.eval.temperature}
-        for section, temperature in temperatures.items():
+        temperatures = {
+            "train.temperature": config.train.temperature,
+            "eval.temperatures": max(config.eval.temperatures),
+        }
+        for name, temperature in temperatures.items():
             if temperature > _VLLM_MAX_TEMPERATURE:
                 raise SettingsError(
-                    f"{section}.temperature is {temperature:g}, but vLLM samples free text at "
+                    f"{name} is {temperature:g}, but vLLM samples free text at "
                     f"{_VLLM_MAX_TEMPERATURE:g} at most: take model.backend=transformers"
                 )

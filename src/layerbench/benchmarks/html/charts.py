@@ -31,6 +31,8 @@ def forms() -> dict[str, dict[str, Any]]:
     charts = {
         "layers": _layers(),
         "curves": _curves(),
+        "temperatures": _temperatures(),
+        "divergence": _divergence(),
         "movement": _movement(),
         "correlations": _correlations(),
     }
@@ -101,6 +103,54 @@ def _curves() -> alt.LayerChart:
     )
 
 
+def _temperatures() -> alt.LayerChart:
+    """Draw success against the sampling temperature: the base, full training and the layers."""
+    rates = alt.Chart(alt.NamedData("temperatures"))
+    at = alt.X(
+        "temperature:Q",
+        title="temperature (0 is greedy)",
+        axis=alt.Axis(grid=False, tickCount=5),
+        scale=_TIGHT,
+    )
+    success = alt.Y("success:Q", title=None, scale=alt.Scale(zero=True))
+    by_layer = alt.Color("layer:Q", title="layer", legend=alt.Legend(orient="top", tickMinStep=1))
+    tooltip = [
+        alt.Tooltip("name:N", title="policy"),
+        alt.Tooltip("temperature:Q", title="temperature"),
+        alt.Tooltip("success:Q", title="success", format=".2f"),
+    ]
+    whole = rates.transform_filter("datum.layer === null")
+    return _sized(
+        rates.transform_filter("datum.layer !== null")
+        .mark_line(style="curve")
+        .encode(at, success, by_layer, detail="name:N"),
+        whole.mark_line(style="curve-whole").encode(at, success, detail="name:N"),
+        whole.transform_filter("datum.last")
+        .mark_text(style="reference-label", align="left", dx=6)
+        .encode(at, success, text="name:N"),
+        rates.mark_point(style="target").encode(at, success, tooltip=tooltip),
+    )
+
+
+def _divergence() -> alt.LayerChart:
+    """Draw each selection's gain against its divergence from the base."""
+    at = alt.X(
+        "kl:Q",
+        title="KL to the base (nats a decision)",
+        scale=alt.Scale(zero=True),
+        axis=alt.Axis(grid=False),
+    )
+    tooltip = [
+        alt.Tooltip("name:N", title="selection"),
+        alt.Tooltip("kl:Q", title="KL", format=".3f"),
+        alt.Tooltip("words:N", title="gain, 95 %"),
+    ]
+    gain = alt.Y("gain:Q", title=None, scale=alt.Scale(zero=True, padding=16))
+    return _named_points(
+        alt.Chart(alt.NamedData("divergence")), at, gain, name="name:N", tooltip=tooltip
+    )
+
+
 def _movement() -> alt.LayerChart:
     """Draw each layer's relative movement against its value."""
     points = alt.Chart(alt.NamedData("layers")).transform_filter("isValid(datum.moved)")
@@ -116,12 +166,17 @@ def _movement() -> alt.LayerChart:
         alt.Tooltip("moved:Q", title="movement", format=".2g"),
         alt.Tooltip("words:N", title="95 %"),
     ]
+    return _named_points(points, at, value, name="selection:N", tooltip=tooltip)
+
+
+def _named_points(
+    points: alt.Chart, at: alt.X, value: alt.Y, *, name: str, tooltip: list[alt.Tooltip]
+) -> alt.LayerChart:
+    """Draw points with their intervals, from ``low`` to ``high``, and their names beside them."""
     return _sized(
         points.mark_rule(style="interval").encode(at, alt.Y("low:Q", title=None), y2="high:Q"),
         points.mark_point(style="clear").encode(at, value, tooltip=tooltip),
-        points.mark_text(style="point-label", align="left", dx=8).encode(
-            at, value, text="selection:N"
-        ),
+        points.mark_text(style="point-label", align="left", dx=8).encode(at, value, text=name),
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from layerbench.agents.types import StopReason
 from layerbench.benchmarks.html.render import render
 from layerbench.benchmarks.html.turn_scores import Row, TurnScore, advantage_settings, score_turns
+from layerbench.benchmarks.records.episodes import evaluation_of
+from layerbench.benchmarks.records.record_sections import at_temperature
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.records.run_table import headline
 
@@ -34,6 +36,7 @@ class EpisodeRow:
     Attributes:
         phase: Phase of the evaluation.
         split: Split of the evaluation.
+        temperature: How actions were sampled.
         number: Index of the episode within the evaluation, from 0.
         task: Id of the task.
         task_type: Kind of task, or empty.
@@ -45,6 +48,7 @@ class EpisodeRow:
 
     phase: str
     split: str
+    temperature: str
     number: int
     task: str
     task_type: str
@@ -94,7 +98,7 @@ def _played(rows: Sequence[Row], scores: Sequence[TurnScore | None]) -> list[_Pl
 
 
 def _episode(row: Row) -> tuple[Any, ...]:
-    return row["phase"], row["split"], row["episode"]
+    return evaluation_of(row), row["episode"]
 
 
 def _listed(rows: Sequence[Row]) -> EpisodeRow:
@@ -103,6 +107,7 @@ def _listed(rows: Sequence[Row]) -> EpisodeRow:
     return EpisodeRow(
         phase=first["phase"],
         split=first["split"],
+        temperature=at_temperature(first["temperature"]),
         number=first["episode"],
         task=first["task"],
         task_type=first["task_type"],
@@ -115,7 +120,12 @@ def _listed(rows: Sequence[Row]) -> EpisodeRow:
 
 def _filters(episodes: Sequence[EpisodeRow]) -> list[tuple[str, str, list[str]]]:
     """List the filters: attribute, label and values, in the order they first appear."""
-    labels = (("phase", "Phase"), ("split", "Split"), ("task_type", "Task type"))
+    labels = (
+        ("phase", "Phase"),
+        ("split", "Split"),
+        ("temperature", "Sampled"),
+        ("task_type", "Task type"),
+    )
     filters = [
         (name, label, list(dict.fromkeys(str(getattr(episode, name)) for episode in episodes)))
         for name, label in labels

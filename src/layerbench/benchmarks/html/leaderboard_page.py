@@ -41,6 +41,8 @@ def leaderboard_page(leaderboard: Leaderboard, *, page: Path) -> str:
             # Distinct, since the record of a run of several splits is in several tables.
             "records": len({run.record for part in sections for run in part.runs}),
             "version": version("layerbench"),
+            "name": cells.name,
+            "rates": cells.rates,
             "words": numbers,
             "window": 2 * charts.SMOOTHING + 1,
             "digits": cells.contribution_digits,

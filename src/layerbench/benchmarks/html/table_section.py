@@ -81,6 +81,7 @@ class Section:
         caveats: Limits of the table's numbers, one line each.
         best: The layers by the probability that they are the best.
         profile: Comparison of the thirds of the stack.
+        contrasts: Contrasts over depth, and how far luck goes, one line each.
         types: Kinds of task.
         runs: The records, by row and seed.
         curves: Training curves.
@@ -92,6 +93,7 @@ class Section:
     caveats: tuple[str, ...]
     best: tuple[BestLayer, ...]
     profile: tuple[DepthThird, ...]
+    contrasts: tuple[str, ...]
     types: tuple[str, ...]
     runs: tuple[Run, ...]
     curves: tuple[Curve, ...]
@@ -100,6 +102,33 @@ class Section:
     def full(self) -> Row | None:
         """The row of full training."""
         return next((row for row in self.board.rows if row.role is Role.FULL), None)
+
+    @property
+    def has_temperatures(self) -> bool:
+        """Whether success is known at several temperatures."""
+        return any(len(row.by_temperature) > 1 for row in self.board.rows)
+
+    @property
+    def has_divergence(self) -> bool:
+        """Whether the divergence of any selection from the base is known."""
+        return any(row.kl is not None for row in self.board.rows)
+
+    @property
+    def has_best(self) -> bool:
+        """Whether validation tasks chose best temperatures."""
+        return any(row.at_best for row in self.board.rows)
+
+    def temperatures(self) -> str:
+        """Describe the chart of the temperatures in a sentence."""
+        untrained = [
+            f"{'greedy' if not base.temperature else f'T={base.temperature:g}'} {base.rate:.2f}"
+            for base in self.board.base_at
+        ]
+        return (
+            "Success by sampling temperature, pooled over seeds. The untrained base has "
+            f"{self.base.success.rate:.2f} at the first, {', '.join(untrained)}: what it gains so "
+            "is not learned."
+        )
 
     @property
     def base(self) -> Row:
@@ -157,6 +186,7 @@ def section(board: Board, *, page: Path, read: Reader) -> Section:
         caveats=tuple(cells.caveats(board)),
         best=board.best,
         profile=board.profile,
+        contrasts=tuple(cells.contrasts(board)),
         types=tuple(sorted({kind for row in board.rows for kind in row.by_type if kind})),
         runs=tuple(run for row in board.rows for run in _runs(row, page)),
         curves=tuple(curves(board, read)),
@@ -168,6 +198,8 @@ def chart_data(section: Section) -> Mapping[str, Any]:
     return {
         "layers": [_point(mark) for mark in section.layers],
         "lines": _lines(section),
+        "temperatures": _temperatures(section.board),
+        "divergence": _divergence(section.board),
         "curves": [
             {"selection": c.selection, "layer": c.layer, "success": c.success}
             for c in section.curves
@@ -236,6 +268,38 @@ def _lines(section: Section) -> list[Mapping[str, Any]]:
         {"name": name, "layer": layer, "value": _digits(level), "last": layer == last}
         for name, level in levels.items()
         for layer in (0, last)
+    ]
+
+
+def _temperatures(board: Board) -> list[Mapping[str, Any]]:
+    """List success by temperature of base, full and every other selection."""
+    return [
+        {
+            "name": row.role.value if row.role in (Role.BASE, Role.FULL) else row.selection,
+            "layer": row.layers[0] if row.role is Role.LAYERS and len(row.layers) == 1 else None,
+            "temperature": temperature,
+            "success": _digits(count.rate),
+            # Where the name is written.
+            "last": row.role in (Role.BASE, Role.FULL) and temperature == max(row.by_temperature),
+        }
+        for row in board.rows
+        for temperature, count in row.by_temperature.items()
+    ]
+
+
+def _divergence(board: Board) -> list[Mapping[str, Any]]:
+    """List the gain and the divergence from the base of every selection that has both."""
+    return [
+        {
+            "name": row.selection,
+            "kl": _digits(row.kl),
+            "gain": _digits(row.gain.value),
+            "low": _digits(row.gain.interval.low),
+            "high": _digits(row.gain.interval.high),
+            "words": f"{numbers.gain(row.gain)} ({numbers.span(row.gain.interval)})",
+        }
+        for row in board.rows
+        if row.gain and row.kl is not None
     ]
 
 

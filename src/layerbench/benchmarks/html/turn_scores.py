@@ -16,6 +16,7 @@ from jaxtyping import Int
 
 from layerbench.agents.types import StopReason
 from layerbench.benchmarks.errors import FormatError
+from layerbench.benchmarks.records.episodes import evaluation_of
 from layerbench.rl.advantages import ALGORITHMS, TurnTable, anchor_numbers, discounted_returns
 from layerbench.rl.settings import AdvantageSettings, Algorithm, Normalisation, Statistics
 
@@ -99,7 +100,7 @@ def _is_learned_from(row: Row) -> bool:
 
 
 def _turn_table(rows: Sequence[Row], settings: AdvantageSettings) -> TurnTable:
-    tasks = [(row["phase"], row["split"], row["task"]) for row in rows]
+    tasks = [(evaluation_of(row), row["task"]) for row in rows]
     episodes = [(*task, row["episode"]) for task, row in zip(tasks, rows, strict=True)]
     return TurnTable(
         rewards_N=settings.reward_scale * np.array([row["reward"] for row in rows], np.float64),

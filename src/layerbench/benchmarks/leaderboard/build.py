@@ -2,18 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from layerbench.benchmarks.config.identity import beside_weights, name_parts
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard import rows
-from layerbench.benchmarks.leaderboard.rows import SplitRun
-from layerbench.benchmarks.leaderboard.types import Board, Duplicate, Leaderboard
+from layerbench.benchmarks.leaderboard.split_runs import SplitRun, by_split
+from layerbench.benchmarks.leaderboard.types import Board, Duplicate, Leaderboard, Rates
 from layerbench.benchmarks.records import comparability, discover
-from layerbench.benchmarks.records.comparability import BoardKey
+from layerbench.benchmarks.records.comparability import BoardKey, Protocol
 from layerbench.benchmarks.records.discover import FoundRecord
-from layerbench.benchmarks.records.run_record import UNKNOWN
+from layerbench.benchmarks.records.run_record import BASE_SELECTION, FULL_SELECTION, UNKNOWN
+from layerbench.rl.types import CONTROLS
 
 
 def gather(roots: Sequence[Path]) -> Leaderboard:
@@ -48,8 +48,9 @@ def tabulate(
     """Put records into tables; of two of one selection and seed, the one that started first."""
     tables: defaultdict[BoardKey, list[SplitRun]] = defaultdict(list)
     for run in runs:
-        for split_run in rows.by_split(run):
+        for split_run in by_split(run):
             tables[comparability.board_key(run.record, split_run.base)].append(split_run)
+    _complete_tuned(tables)
     # One record stands for its table: the key holds every setting that is compared here.
     differs = _differences({key: table[0].run for key, table in tables.items()})
     boards: list[Board] = []
@@ -62,6 +63,28 @@ def tabulate(
     return tuple(boards), tuple(duplicates[path] for path in sorted(duplicates))
 
 
+def _complete_tuned(tables: dict[BoardKey, list[SplitRun]]) -> None:
+    """Put base, full training and controls beside the layers whose rates were tuned.
+
+    They have no rate of a single layer, and so belong to every protocol. A table that has nothing
+    else by then is left out.
+    """
+    others = {
+        replace(key, protocol=Protocol.TUNED): key
+        for key in tables
+        if key.protocol != Protocol.TUNED
+    }
+    for key, table in list(tables.items()):
+        if key.protocol == Protocol.TUNED and key in others:
+            beside = tables[others[key]]
+            shared = [
+                i for i in beside if i.selection in (BASE_SELECTION, FULL_SELECTION, *CONTROLS)
+            ]
+            table += shared
+            if len(shared) == len(beside):
+                del tables[others[key]]
+
+
 def _why_empty(gathered: Leaderboard, roots: Sequence[Path]) -> str:
     where = " ".join(str(root) for root in roots)
     if gathered.broken:
@@ -69,7 +92,8 @@ def _why_empty(gathered: Leaderboard, roots: Sequence[Path]) -> str:
         return f"no record under {where} can be read; the first, {first.path}: {first.reason}"
     if gathered.unfinished:
         return f"no run under {where} is finished: {len(gathered.unfinished)} under way"
-    return f"there is no record.json under {where}"
+    # Trials of rates score validation tasks alone.
+    return f"there is no record.json under {where} that scored a split"
 
 
 def _order(key: BoardKey) -> tuple[str, ...]:
@@ -89,16 +113,23 @@ def _without_duplicates(table: Sequence[SplitRun]) -> tuple[list[SplitRun], list
 
 
 def _board(key: BoardKey, table: Sequence[SplitRun], differs: tuple[str, ...]) -> Board:
-    board_rows, notes = rows.make(table, key)
+    made = rows.make(table, key)
     return Board(
         key=key,
         name=comparability.short_name(key),
         num_layers=table[0].run.record.selection.num_layers,
         tasks=len(table[0].base.outcomes),
         differs=differs,
-        rows=board_rows,
-        notes=notes,
+        rates=_rates(key, table[0].run),
+        rows=made.rows,
+        base_at=made.base_at,
+        notes=made.notes,
     )
+
+
+def _rates(key: BoardKey, example: FoundRecord) -> Rates:
+    layer, full = comparability.learning_rates(example.record)
+    return Rates(key.protocol, None if key.protocol == Protocol.TUNED else layer, full)
 
 
 def _differences(examples: Mapping[BoardKey, FoundRecord]) -> dict[BoardKey, tuple[str, ...]]:
@@ -108,7 +139,13 @@ def _differences(examples: Mapping[BoardKey, FoundRecord]) -> dict[BoardKey, tup
     for key in examples:
         alike[key.gym_id, key.games, key.split, key.algorithm, key.preset].append(key)
     for keys in alike.values():
-        values = {key: _identity(key, examples[key]) for key in keys}
+        values = {
+            key: {
+                **comparability.identity_beside_headline(examples[key].record, key),
+                "rates": key.protocol,
+            }
+            for key in keys
+        }
         for key in keys:
             peers = [values[other] for other in keys if _is_like_model(key, other)]
             names = sorted({name for value in peers for name in value})
@@ -121,16 +158,3 @@ def _differences(examples: Mapping[BoardKey, FoundRecord]) -> dict[BoardKey, tup
 def _is_like_model(key: BoardKey, other: BoardKey) -> bool:
     """Tell whether two tables are of models that a reader could take for the same."""
     return key.model == other.model or key.weights_sha256 == other.weights_sha256 != UNKNOWN
-
-
-def _identity(key: BoardKey, example: FoundRecord) -> dict[str, Any]:
-    settings = comparability.material_settings(example.record)
-    files = beside_weights(example.record.model.files_sha256 or {})
-    in_headline = {"env.name", "model.name", "algorithm.name", "preset"}
-    return {name: value for name, value in settings.items() if name not in in_headline} | {
-        "env version": key.env_version,
-        "weights": key.weights_sha256[:8],
-        "tasks": key.tasks_sha256[:8],
-        "dtype": key.dtype,
-        **{f"model {name_parts([part])}": sha256[:8] for part, sha256 in files.items()},
-    }

@@ -7,7 +7,10 @@ from itertools import pairwise
 
 from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Role, Row
 from layerbench.benchmarks.records import run_table
+from layerbench.benchmarks.records.comparability import Protocol
 from layerbench.benchmarks.records.text import UNPUBLISHED, plain, short_source, signed
+from layerbench.benchmarks.stats.contrasts import Spread
+from layerbench.benchmarks.stats.contribution import Contribution
 from layerbench.benchmarks.stats.success import Estimate
 
 _MAX_SETTINGS = 8  # in the headline, of those in which tables differ; the JSON has all
@@ -23,6 +26,8 @@ def headline(board: Board) -> list[str]:
         f"{key.gym_id} {key.env_version}  {games}  split {key.split}, {board.tasks} tasks",
         f"model {key.model} {_weights(board)}  {key.algorithm}  preset {key.preset}",
     ]
+    if board.num_layers is not None:
+        lines[-1] += f"  {rates(board)}"
     if board.differs:
         shown, more = board.differs[:_MAX_SETTINGS], len(board.differs) - _MAX_SETTINGS
         rest = f" and {more} more" if more > 0 else ""
@@ -30,10 +35,31 @@ def headline(board: Board) -> list[str]:
     return [plain(line) for line in lines]
 
 
+def rates(board: Board) -> str:
+    """Write the protocol of the learning rates, and the rates.
+
+    As ``rates common: layers 0.005, full 0.0003`` or ``rates equal: 5e-06``.
+    """
+    layer, full = board.rates.layer, board.rates.full
+    if not board.rates.protocol:
+        return "rates unknown"
+    if board.rates.protocol == Protocol.EQUAL:
+        return f"rates {Protocol.EQUAL}: {full:g}"
+    each = "by layer" if layer is None else f"layers {layer:g}"
+    return f"rates {board.rates.protocol}: {each}" + ("" if full is None else f", full {full:g}")
+
+
 def _weights(board: Board) -> str:
     if board.num_layers is None:
         return "(weights unknown)"
     return f"{board.key.weights_sha256[:8]} ({board.num_layers} layers)"
+
+
+def name(row: Row) -> str:
+    """Write the name of a row: its selection, which of a floor control is no layer."""
+    if row.role is Role.BASE:
+        return "base"
+    return plain(row.selection) + (" (control)" if row.role is Role.CONTROL else "")
 
 
 def success(row: Row) -> str:
@@ -53,9 +79,31 @@ def rate(row: Row) -> str:
 
 def contribution(row: Row) -> str:
     """Write C with its 95 % interval: 0 for the base, 1 for ``full``, or ``undefined``."""
-    estimate = row.contribution.estimate
+    return _contribution(row, row.contribution)
+
+
+def contribution_at_best(row: Row) -> str:
+    """Write C* likewise; empty where no best temperatures were chosen."""
+    return _contribution(row, row.at_best.contribution) if row.at_best else ""
+
+
+def at_best(row: Row) -> str:
+    """Write the success rate at the best temperatures, and these; empty likewise."""
+    if row.at_best is None:
+        return ""
+    chosen = dict.fromkeys(row.at_best.temperatures.values())
+    return f"{row.at_best.rate:.2f} ({', '.join(f'{t:g}' for t in sorted(chosen, reverse=True))})"
+
+
+def verdict(row: Row) -> str:
+    """Write both verdicts: on C, and on what temperature gives as well."""
+    return "; ".join(filter(None, (row.verdict, row.at_best.verdict if row.at_best else "")))
+
+
+def _contribution(row: Row, found: Contribution) -> str:
+    estimate = found.estimate
     if estimate is None:
-        return {Role.BASE: "0", Role.FULL: "1", Role.LAYERS: "undefined"}[row.role]
+        return {Role.BASE: "0", Role.FULL: "1"}.get(row.role, "undefined")
     low, high = estimate.interval.low, estimate.interval.high
     digits = contribution_digits(estimate)
     return f"{estimate.value:z.{digits}f} {low:z.{digits}f} to {high:z.{digits}f}"
@@ -99,22 +147,31 @@ def moved(row: Row) -> str:
 
 
 def remarks(board: Board) -> list[str]:
-    """List the notes below a table: its caveats, depth profile, best layers and code."""
-    more = [*_depth(board), *_best(board), f"code {', '.join(_revisions(board))}"]
+    """List the notes below a table: caveats, temperatures, depth, best layers and code."""
+    more = [
+        *temperatures(board),
+        *_depth(board),
+        *contrasts(board),
+        *_best(board),
+        f"code {', '.join(_revisions(board))}",
+        *_processors(board),
+    ]
     return [*caveats(board), *(plain(line) for line in more)]
 
 
 def caveats(board: Board) -> list[str]:
     """List the limits of a table's numbers."""
+    trained = [row for row in board.rows if row.role in (Role.CONTROL, Role.LAYERS)]
     lines = [
         f"{row.selection}: C is undefined: {row.contribution.undefined}"
-        for row in board.rows
-        if row.role is Role.LAYERS and row.contribution.undefined
+        for row in trained
+        if row.contribution.undefined
     ]
     # One line instead of one a layer, where full training is what leaves C undefined.
-    reasons = {row.contribution.undefined for row in board.rows if row.role is Role.LAYERS}
+    reasons = {row.contribution.undefined for row in trained}
     if len(reasons) == 1 and len(lines) > 1:
         lines = [f"C is undefined: {reasons.pop()}"]
+    lines += _undefined_at_best(board)
     lines += [
         f"{row.selection}: C rests on the seeds shared with full and base: "
         f"{seeds(row.shared_seeds)}"
@@ -129,6 +186,36 @@ def caveats(board: Board) -> list[str]:
     return [plain(line) for line in (*lines, *board.notes)]
 
 
+def _undefined_at_best(board: Board) -> list[str]:
+    """Say once why C* is undefined, where full training is what leaves it so."""
+    reasons = {
+        row.at_best.contribution.undefined
+        for row in board.rows
+        if row.role is Role.LAYERS and row.at_best
+    }
+    return [
+        f"C* is undefined: at the best temperatures, {reason}"
+        for reason in sorted(filter(None, reasons))
+    ]
+
+
+def temperatures(board: Board) -> list[str]:
+    """Say what the untrained base does at other temperatures, as a share of full's gain."""
+    lines: list[str] = []
+    for base in board.base_at:
+        how = "greedy" if not base.temperature else f"at T={base.temperature:g}"
+        line = f"untrained base {how}: {base.rate:.2f}, gain {signed(base.gain)}"
+        if estimate := base.contribution.estimate:
+            digits = contribution_digits(estimate)
+            low, high = estimate.interval.low, estimate.interval.high
+            line += (
+                f": {estimate.value:z.{digits}f} ({low:z.{digits}f} to {high:z.{digits}f}) of "
+                "full training's"
+            )
+        lines.append(line)
+    return lines
+
+
 def leftovers(leaderboard: Leaderboard) -> list[str]:
     """List the records and runs that are in no table."""
     lines = [f"unfinished: {path}" for path in leaderboard.unfinished]
@@ -137,6 +224,11 @@ def leftovers(leaderboard: Leaderboard) -> list[str]:
         f"left out: {d.path}: same selection and seed as {d.kept}" for d in leaderboard.duplicates
     ]
     return [plain(line) for line in lines]
+
+
+def _processors(board: Board) -> list[str]:
+    names = sorted({name for row in board.rows for name in row.processors})
+    return [f"processor {', '.join(names)}"] if names else []
 
 
 def _revisions(board: Board) -> list[str]:
@@ -159,6 +251,34 @@ def _depth(board: Board) -> list[str]:
         for third in board.profile
         if third.against_rest
     ]
+
+
+def contrasts(board: Board) -> list[str]:
+    """Write the contrasts over depth, and how far luck goes; none for few layers."""
+    found = board.contrasts
+    if found is None:
+        return []
+    order = found.reliability
+    best = found.best
+    return [
+        f"over depth: slope {signed(found.slope)} from the first to the last block, curvature "
+        f"{signed(found.curvature)} of the middle over the ends",
+        f"standard deviations of success: {_spread(found.spread)}",
+        f"reliability of the order: {order.all:.2f}; {order.without_lowest:.2f} without the lowest "
+        f"layer, {order.without_highest:.2f} without the highest, {order.without_both:.2f} without "
+        "both",
+        f"best layer {best.layer}: gain {signed(best.gain)}; corrected for having been picked "
+        f"{signed(best.corrected)}",
+    ]
+
+
+def _spread(spread: Spread) -> str:
+    parts = [("between layers", spread.layers), ("seeds", spread.seeds), ("tasks", spread.tasks)]
+    return ", ".join(
+        f"{name} {e.value:.2f} ({e.interval.low:.2f} to {e.interval.high:.2f})"
+        for name, e in parts
+        if e is not None
+    )
 
 
 def _best(board: Board) -> list[str]:

@@ -78,7 +78,10 @@ def _from_board(board: Board) -> SweptTable:
     ]
     # Base and ``full`` as well: every layer's C depends on their scores.
     runs = [
-        run for row in board.rows if row.role is not Role.LAYERS or row.alone for run in row.runs
+        run
+        for row in board.rows
+        if row.role in (Role.BASE, Role.FULL) or row.alone
+        for run in row.runs
     ]
     return _table(
         board.name,

@@ -13,15 +13,26 @@ from layerbench.benchmarks.records.json_codec import Json
 from layerbench.benchmarks.records.text import UNPUBLISHED, plain
 from layerbench.benchmarks.stats.success import Count, Estimate, success_interval
 
-SCHEMA = 1
+SCHEMA = 2
 
 COLUMNS = (
     *("table", "gym_id", "env_version", "games", "split", "model", "weights_sha256"),
-    *("algorithm", "preset", "selection", "task_type", "won", "played", "failed"),
-    *("success", "success_low", "success_high", "contribution", "contribution_low"),
+    *("algorithm", "preset", "protocol", "selection", "role", "task_type", "won", "played"),
+    *("failed", "success", "success_low", "success_high", "contribution", "contribution_low"),
     *("contribution_high", "contribution_undefined", "gain", "gain_low", "gain_high"),
     *("against_full", "against_full_low", "against_full_high", "verdict", "seeds"),
-    *("shared_seeds", "parameters", "share", "update_ratio", "memory_ratio", "revisions"),
+    *("best_temperatures", "best_success", "best_gain", "best_gain_low", "best_gain_high"),
+    *("best_contribution", "best_contribution_low", "best_contribution_high"),
+    *(
+        "best_contribution_undefined",
+        "best_verdict",
+        "entropy",
+        "kl",
+        "shared_seeds",
+        "parameters",
+        "share",
+    ),
+    *("update_ratio", "memory_ratio", "revisions"),
     "records",
 )
 """Columns of the CSV: a line for each selection, and one with counts alone for each task type."""
@@ -58,7 +69,6 @@ def selection_rows(leaderboard: Leaderboard) -> Iterator[dict[str, Any]]:
             line = {**dict.fromkeys(COLUMNS), **next(_lines(board, row))}
             del line["task_type"]
             yield line | {
-                "role": row.role.value,
                 "layers": row.layers,
                 "seeds": row.seeds,
                 "shared_seeds": row.shared_seeds,
@@ -74,9 +84,12 @@ def _board(board: Board) -> Json:
         "num_layers": board.num_layers,
         "tasks": board.tasks,
         "differs": list(board.differs),
+        "rates": json_codec.encode(board.rates),
         "rows": [_row(row) for row in board.rows],
+        "base_at": json_codec.encode(board.base_at),
         "profile": json_codec.encode(board.profile),
         "best": json_codec.encode(board.best),
+        "contrasts": json_codec.encode(board.contrasts),
         "notes": list(board.notes),
     }
     if board.key.games in UNPUBLISHED:
@@ -95,6 +108,7 @@ def _row(row: Row) -> Json:
         "rate": row.success.rate,
         "seeds": list(row.seeds),
         "revisions": list(row.revisions),
+        "processors": list(row.processors),
         "records": [str(run.path) for run in row.runs],
     }
     return fields | rates
@@ -112,7 +126,9 @@ def _lines(board: Board, row: Row) -> Iterator[dict[str, object]]:
         "weights_sha256": key.weights_sha256,
         "algorithm": key.algorithm,
         "preset": key.preset,
+        "protocol": key.protocol,
         "selection": row.selection,
+        "role": row.role.value,
     }
     yield identity | _counts("all", row.success) | _whole(row)
     for kind, count in row.by_type.items():
@@ -141,6 +157,9 @@ def _whole(row: Row) -> dict[str, object]:
         **_estimate("gain", row.gain),
         **_estimate("against_full", row.against_full),
         "verdict": row.verdict,
+        **_at_best(row),
+        "entropy": row.entropy,
+        "kl": row.kl,
         "seeds": " ".join(str(seed) for seed in row.seeds),
         "shared_seeds": " ".join(str(seed) for seed in row.shared_seeds),
         "parameters": row.parameters,
@@ -149,6 +168,20 @@ def _whole(row: Row) -> dict[str, object]:
         "memory_ratio": row.memory_ratio,
         "revisions": " ".join(row.revisions),
         "records": " ".join(str(run.path) for run in row.runs),
+    }
+
+
+def _at_best(row: Row) -> dict[str, object]:
+    best = row.at_best
+    if best is None:
+        return {}
+    return {
+        "best_temperatures": " ".join(f"{t:g}" for t in best.temperatures.values()),
+        "best_success": best.rate,
+        **_estimate("best_gain", best.gain),
+        **_estimate("best_contribution", best.contribution.estimate),
+        "best_contribution_undefined": best.contribution.undefined,
+        "best_verdict": best.verdict,
     }
 
 

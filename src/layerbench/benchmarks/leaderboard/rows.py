@@ -5,67 +5,45 @@ Shape suffixes: N tasks.
 
 import math
 import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
-from jaxtyping import Float
 
-from layerbench.benchmarks.leaderboard.types import Role, Row
+from layerbench.benchmarks.leaderboard import sharpening
+from layerbench.benchmarks.leaderboard.split_runs import SplitRun
+from layerbench.benchmarks.leaderboard.types import BaseAtTemperature, Role, Row
 from layerbench.benchmarks.records.comparability import BoardKey
-from layerbench.benchmarks.records.discover import FoundRecord
 from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.run_record import (
-    BASE_PHASE,
     BASE_SELECTION,
-    FINAL_PHASE,
     FULL_SELECTION,
     RunRecord,
 )
 from layerbench.benchmarks.stats.bootstrap import Resampler, Scores
 from layerbench.benchmarks.stats.contribution import Comparison, Contribution, compare, verdict
-from layerbench.benchmarks.stats.success import Count, pool, pool_by_type, success_interval
+from layerbench.benchmarks.stats.success import Count, pool, pool_by_type, rates, success_interval
+from layerbench.rl.types import CONTROLS
 
 
 @dataclass(frozen=True, slots=True)
-class SplitRun:
-    """One run's evaluations on one split.
+class Made:
+    """What a table is made of.
 
     Attributes:
-        run: The run's record.
-        base: Evaluation of the base model.
-        final: Evaluation of the trained model; that of the base model if nothing was trained.
+        rows: Base, ``full``, then the others by their layers.
+        base_at: The untrained base at other temperatures.
+        notes: Warnings that belong beside the table, one line each.
     """
 
-    run: FoundRecord
-    base: Evaluation
-    final: Evaluation
-
-    @property
-    def selection(self) -> str:
-        """Name of the selection of layers that learned."""
-        return self.run.record.selection.name
-
-    @property
-    def seed(self) -> int:
-        """Seed of training."""
-        return self.run.record.seed
+    rows: tuple[Row, ...]
+    base_at: tuple[BaseAtTemperature, ...]
+    notes: tuple[str, ...]
 
 
-def by_split(run: FoundRecord) -> Iterator[SplitRun]:
-    """Divide a run by split; a split without a base evaluation has no place in a table."""
-    evaluations = {(e.phase, e.split): e for e in run.record.evaluations}
-    for (phase, split), base in evaluations.items():
-        if phase != BASE_PHASE:
-            continue
-        if run.record.selection.name == BASE_SELECTION:
-            yield SplitRun(run, base, base)
-        elif final := evaluations.get((FINAL_PHASE, split)):
-            yield SplitRun(run, base, final)
-
-
-def make(table: Sequence[SplitRun], key: BoardKey) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+def make(table: Sequence[SplitRun], key: BoardKey) -> Made:
     """Make the rows of a table, and the notes on it.
 
     Args:
@@ -79,30 +57,50 @@ def make(table: Sequence[SplitRun], key: BoardKey) -> tuple[tuple[Row, ...], tup
         if item.selection != BASE_SELECTION:
             groups[item.selection].append(item)
     scores = {name: _scores(group) for name, group in groups.items()}
-    scores[BASE_SELECTION] = {item.seed: _rates(item.base) for item in base}
+    scores[BASE_SELECTION] = {item.seed: rates(item.base.outcomes) for item in base}
     task_seed = zlib.crc32(key.tasks_sha256.encode())
     resampler = Resampler(scores, untrained=[BASE_SELECTION], task_seed=task_seed)
     compared = compare(scores, base=BASE_SELECTION, full=FULL_SELECTION, resampler=resampler)
+    # Their own evaluation may be of a run that trained.
+    untrained = [SplitRun(item.run, item.base, item.base) for item in base]
+    control = sharpening.control({BASE_SELECTION: untrained, **groups}, task_seed=task_seed)
     if groups and not resampler.knows_seeds():
         notes.append("one seed: intervals and verdicts leave out the luck of training")
     # The rank is a setting that the key holds: those of a table that have one have the same.
     if rank := max(item.run.record.selection.lora_rank or 0 for item in table):
         notes.append(f"trained by LoRA of rank {rank}: full is LoRA on all layers")
+    notes += _several_rates(groups)
     full = groups.get(FULL_SELECTION, [])
     made = [_trained_row(group, compared[name], full) for name, group in groups.items()]
-    return (_base_row(base), *sorted(made, key=_order)), tuple(notes)
+    rows = [
+        replace(
+            row,
+            at_best=control.at_best.get(row.selection),
+            by_temperature=control.by_temperature[row.selection],
+        )
+        for row in (_base_row(base), *sorted(made, key=_order))
+    ]
+    return Made(tuple(rows), control.base, tuple(notes))
 
 
-def _order(row: Row) -> tuple[bool, int, tuple[int, ...], str]:
-    return (row.role is not Role.FULL, len(row.layers) > 1, row.layers, row.selection)
+def _several_rates(groups: Mapping[str, Sequence[SplitRun]]) -> list[str]:
+    """Note the layers that were trained alone at several rates of their own."""
+    own = [group[0].run.record.selection for name, group in groups.items() if " rates " in name]
+    single = Counter(selection.layers[0] for selection in own if len(selection.layers) == 1)
+    return [
+        f"layer {layer} has {count} rates of its own: the first row counts as that layer's"
+        for layer, count in sorted(single.items())
+        if count > 1
+    ]
+
+
+def _order(row: Row) -> tuple[int, bool, tuple[int, ...], str]:
+    place = (Role.FULL, Role.CONTROL, Role.LAYERS).index(row.role)
+    return (place, len(row.layers) > 1, row.layers, row.selection)
 
 
 def _scores(group: Sequence[SplitRun]) -> Scores:
-    return {item.seed: _rates(item.final) for item in group}
-
-
-def _rates(evaluation: Evaluation) -> Float[np.ndarray, " N"]:
-    return np.array([outcome.count.rate for outcome in evaluation.outcomes])
+    return {item.seed: rates(item.final.outcomes) for item in group}
 
 
 def _base_by_seed(table: Sequence[SplitRun]) -> tuple[list[SplitRun], list[str]]:
@@ -151,6 +149,10 @@ def _base_row(base: Sequence[SplitRun]) -> Row:
         memory_ratio=None,
         movement={},
         runs=tuple(item.run for item in base),
+        at_best=None,
+        by_temperature={},
+        entropy=_mean([item.base.entropy for item in base]),
+        kl=None,
         gain_draws=np.empty(0),
     )
 
@@ -161,7 +163,7 @@ def _trained_row(group: Sequence[SplitRun], compared: Comparison, full: Sequence
     selection = group[0].run.record.selection
     return Row(
         selection=selection.name,
-        role=Role.FULL if selection.name == FULL_SELECTION else Role.LAYERS,
+        role=_role(selection.name),
         layers=selection.layers,
         success=success,
         interval=success_interval(successes=success.successes, episodes=success.planned),
@@ -180,8 +182,23 @@ def _trained_row(group: Sequence[SplitRun], compared: Comparison, full: Sequence
         memory_ratio=_ratio(group, full, _memory_measure((*group, *full))),
         movement=_movement(group),
         runs=tuple(item.run for item in group),
+        at_best=None,
+        by_temperature={},
+        entropy=_mean([item.final.entropy for item in group]),
+        kl=_mean([item.final.kl for item in group]),
         gain_draws=compared.gain_draws,
     )
+
+
+def _mean(measured: Sequence[float | None]) -> float | None:
+    known = [value for value in measured if value is not None]
+    return fmean(known) if known and len(known) == len(measured) else None
+
+
+def _role(selection: str) -> Role:
+    if selection in CONTROLS:
+        return Role.CONTROL
+    return Role.FULL if selection == FULL_SELECTION else Role.LAYERS
 
 
 def _pooled(evaluations: Mapping[int, Evaluation]) -> tuple[Count, Mapping[str, Count]]:
@@ -195,7 +212,7 @@ def _ratio(
     """Divide the mean cost of a selection by that of ``full``; None if it cannot be compared."""
     group_records, full_records = ([item.run.record for item in side] for side in (group, full))
     hardware = {
-        (h.device, h.threads, h.cpus, h.processes)
+        (h.device, h.threads, h.cpus, h.processes, h.processor)
         for h in (record.hardware for record in group_records + full_records)
     }
     # A combined model has no iterations: what it took is no cost of training.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from layerbench.benchmarks.leaderboard import cells
-from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Role, Row
+from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Row
 from layerbench.benchmarks.records import fitting
 from layerbench.benchmarks.records.fitting import PLAIN_WIDTH, Step, Table
 from layerbench.benchmarks.records.text import escaped, markdown_table, plain
@@ -12,6 +12,8 @@ from layerbench.benchmarks.records.text import escaped, markdown_table, plain
 LEGEND = (
     "success: won/played over all seeds, Wilson's 95 % interval of these episodes. "
     "C: share of full training's gain, 95 % over tasks and seeds. "
+    "best, C*: the same at each policy's best temperature, which validation tasks chose: what "
+    "training does that a temperature does not. "
     "Verdicts: 5 % over all selections of a table (Holm); "
     "indistinguishable is no proof of equality. "
     "update, memory: multiples of what full took. moved: relative change of the trained layers."
@@ -32,15 +34,17 @@ class Column:
 
 
 COLUMNS = (
-    Column("layers", lambda row: "base" if row.role is Role.BASE else plain(row.selection)),
+    Column("layers", cells.name),
     Column("success (won/played) 95%", cells.success),
     Column("C 95%", cells.contribution),
+    Column("best (T)", cells.at_best),
+    Column("C* 95%", cells.contribution_at_best),
     Column("seeds", lambda row: cells.seeds(row.seeds)),
     Column("trained", cells.trained),
     Column("update", lambda row: cells.ratio(row.update_ratio)),
     Column("memory", lambda row: cells.ratio(row.memory_ratio)),
     Column("moved", cells.moved),
-    Column("verdict", lambda row: row.verdict),
+    Column("verdict", cells.verdict),
 )
 
 
@@ -49,6 +53,7 @@ _STEPS = (
     ("update", "update", None),
     ("moved", "moved", None),
     ("trained parameters", "trained", None),
+    ("success at the best temperature", "best", None),
     ("seeds", "seeds", None),
     ("verdict", "verdict", None),
     ("95 % intervals of success", "success", Column("success (won/played)", cells.counted)),
@@ -84,8 +89,9 @@ def markdown(leaderboard: Leaderboard) -> str:
     for board in leaderboard.boards:
         first, *rest = cells.headline(board)
         parts += [f"## {escaped(first)}", *(escaped(line) for line in rest)]
-        rows = [[column.cell(row) for column in COLUMNS] for row in board.rows]
-        parts.append(markdown_table([column.head for column in COLUMNS], rows))
+        columns = _columns(board)
+        rows = [[column.cell(row) for column in columns] for row in board.rows]
+        parts.append(markdown_table([column.head for column in columns], rows))
         parts += _markdown_types(board)
         parts.append("\n".join(f"- {escaped(line)}" for line in cells.remarks(board)))
         parts.append(_markdown_records(board))
@@ -96,12 +102,19 @@ def markdown(leaderboard: Leaderboard) -> str:
 
 def _table(board: Board) -> Table:
     # The first word of a title names its column.
-    columns = {column.head.split()[0]: _column(column, board) for column in COLUMNS}
+    columns = {column.head.split()[0]: _column(column, board) for column in _columns(board)}
     steps = [
         Step(loses, {name: narrower and _column(narrower, board)})
         for loses, name, narrower in _STEPS
+        if name in columns
     ]
     return Table(columns, steps, elsewhere="--format csv")
+
+
+def _columns(board: Board) -> list[Column]:
+    """Leave out what is about best temperatures where none were chosen."""
+    chosen = any(row.at_best for row in board.rows)
+    return [c for c in COLUMNS if chosen or c.head not in ("best (T)", "C* 95%")]
 
 
 def _column(column: Column, board: Board) -> fitting.Column:

@@ -1,5 +1,6 @@
 """The types of a leaderboard: tables of selections whose records may be compared."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +11,9 @@ from jaxtyping import Float
 
 from layerbench.benchmarks.records.comparability import BoardKey
 from layerbench.benchmarks.records.discover import BrokenRecord, FoundRecord
+from layerbench.benchmarks.records.run_record import FINAL_PHASE
+from layerbench.benchmarks.stats.bootstrap import Scores
+from layerbench.benchmarks.stats.contrasts import Contrasts, contrast
 from layerbench.benchmarks.stats.contribution import Contribution, Standing
 from layerbench.benchmarks.stats.ranking import (
     BestLayer,
@@ -18,7 +22,7 @@ from layerbench.benchmarks.stats.ranking import (
     best_layers,
     depth_profile,
 )
-from layerbench.benchmarks.stats.success import Count, Estimate, Interval
+from layerbench.benchmarks.stats.success import Count, Estimate, Interval, rates
 
 
 class Role(StrEnum):
@@ -26,18 +30,62 @@ class Role(StrEnum):
 
     BASE = "base"
     FULL = "full"
+    CONTROL = "control"
     LAYERS = "layers"
 
 
 def is_alone(role: Role, layers: Sequence[int], selection: str) -> bool:
-    """Tell whether a row is of one layer, trained alone at the learning rate of the settings.
+    """Tell whether a row is of one layer, trained alone.
 
-    >>> is_alone(Role.LAYERS, [15], "15"), is_alone(Role.LAYERS, [15], "15 rates 15:2")
-    (True, False)
+    At the learning rate of the settings, or in a table of tuned rates at one of its own.
+
+    >>> [is_alone(Role.LAYERS, [15], name) for name in ("15", "random:1:0", "15 rates 15:2")]
+    [True, True, True]
+    >>> is_alone(Role.LAYERS, [15], "all-layers rates 15:2")
+    False
     """
     if role is not Role.LAYERS or len(layers) != 1:
         return False
-    return selection in (str(layers[0]), "middle:1")
+    names = rf"{layers[0]}|middle:1|random:1:[0-9]+"
+    return re.fullmatch(rf"({names})( rates [0-9a-f:.-]+)?", selection) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class AtBest:
+    """A selection's scores, each run at its own best temperature.
+
+    Attributes:
+        temperatures: Best temperature by seed, which validation tasks chose.
+        rate: Success rate, the mean over seeds.
+        gain: Success minus the base's at its own best temperature; None for the base.
+        contribution: C*: C at the best temperatures, or the reason why it is undefined.
+        to_base: Comparison with the base, Holm-corrected over the table; None for the base.
+        verdict: That comparison in words; empty for the base.
+    """
+
+    temperatures: Mapping[int, float]
+    rate: float
+    gain: Estimate | None
+    contribution: Contribution
+    to_base: Standing | None
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseAtTemperature:
+    """The untrained base at another temperature than the first, as if that were training.
+
+    Attributes:
+        temperature: Sampling temperature; 0 is greedy.
+        rate: Success rate, the mean over seeds.
+        gain: Success minus that at the first temperature.
+        contribution: Share of full training's gain, or the reason why it is undefined.
+    """
+
+    temperature: float
+    rate: float
+    gain: Estimate
+    contribution: Contribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +116,12 @@ class Row:
             the process; None likewise.
         movement: Relative movement by decoder block, the mean over seeds.
         runs: Records that the numbers come from, one a seed, by seed.
+        at_best: Scores at the best temperatures; None where a run chose none.
+        by_temperature: Episodes of all seeds by temperature, the first one first.
+        entropy: Mean entropy (nats) of a decision at the first temperature, over seeds; None where
+            a run did not measure it.
+        kl: Mean divergence (nats) of a decision's distribution from the base's, likewise; None for
+            the base.
         gain_draws: Resamples of ``gain``, aligned over the rows of a table.
     """
 
@@ -91,12 +145,16 @@ class Row:
     memory_ratio: float | None
     movement: Mapping[int, float]
     runs: tuple[FoundRecord, ...]
+    at_best: AtBest | None
+    by_temperature: Mapping[float, Count]
+    entropy: float | None
+    kl: float | None
     # Not compared: arrays compare by element, so that == of two rows would raise.
     gain_draws: Float[np.ndarray, " _draws"] = field(compare=False, repr=False)
 
     @property
     def alone(self) -> bool:
-        """Whether one layer was trained alone, at the learning rate of the settings."""
+        """Whether one layer was trained alone: see ``is_alone``."""
         return is_alone(self.role, self.layers, self.selection)
 
     @property
@@ -108,6 +166,26 @@ class Row:
     def revisions(self) -> tuple[str, ...]:
         """The code of the runs, named by ``CodeRecord.label``."""
         return tuple(sorted({run.record.code.label for run in self.runs}))
+
+    @property
+    def processors(self) -> tuple[str, ...]:
+        """Names of the processors that the runs ran on, as far as the records say."""
+        return tuple(sorted({run.record.hardware.processor or "" for run in self.runs} - {""}))
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The learning rates that a table's layers and full training were trained at.
+
+    Attributes:
+        protocol: A ``Protocol``, as in the key.
+        layer: Rate of each single layer; None where they have rates of their own.
+        full: Rate of full training.
+    """
+
+    protocol: str
+    layer: float | None
+    full: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +199,9 @@ class Board:
         tasks: Length of the list of tasks.
         differs: Settings, as ``name=value``, in which this table differs from others of the same
             environment, split, model, algorithm and preset.
-        rows: Base, ``full``, then the others by their layers.
+        rates: Learning rates of layers and full training.
+        rows: Base, ``full``, the floor controls, then the others by their layers.
+        base_at: The untrained base at other temperatures.
         notes: Warnings that belong beside the table, one line each.
     """
 
@@ -130,7 +210,9 @@ class Board:
     num_layers: int | None
     tasks: int
     differs: tuple[str, ...]
+    rates: Rates
     rows: tuple[Row, ...]
+    base_at: tuple[BaseAtTemperature, ...]
     notes: tuple[str, ...]
 
     @property
@@ -158,6 +240,23 @@ class Board:
     def best(self) -> tuple[BestLayer, ...]:
         """The layers trained alone, by the probability that they are the best."""
         return best_layers(self.alone)
+
+    @property
+    def contrasts(self) -> Contrasts | None:
+        """Contrasts of the layers trained alone; None for too few of them, or without ``full``."""
+        alone = self.alone
+        if not any(row.role is Role.FULL for row in self.rows):
+            return None
+        return contrast(alone, self.depth, [self._scores(gain.layer) for gain in alone])
+
+    def _scores(self, layer: int) -> Scores:
+        """Give the success of a layer trained alone, by seed and task."""
+        row = next(row for row in self.rows if row.alone and row.layers[0] == layer)
+        return {
+            run.record.seed: rates(evaluation.outcomes)
+            for run in row.runs
+            for evaluation in [run.record.evaluation(phase=FINAL_PHASE, split=self.key.split)]
+        }
 
     def row(self, selection: str) -> Row | None:
         """Find a selection by name."""

@@ -82,6 +82,10 @@ def _read_part(run: Path) -> FinishedRun:
         raise SettingsError(
             f"the run in {run} trained adapters (train.lora_rank): combine runs of whole layers"
         )
+    if not trained.layers:
+        raise SettingsError(
+            f"the run in {run} trained no layer, but {trained.name}: combine runs of layers"
+        )
     if part.record.settings.get("layers") == FULL_SELECTION:
         raise SettingsError(
             f"the run in {run} trained all parameters, also those outside of layers: "
@@ -127,6 +131,6 @@ def _comparable_facts(record: RunRecord) -> dict[str, object]:
 def _tasks(record: RunRecord) -> dict[str, list[tuple[str, int]]]:
     return {
         e.split: [(outcome.task_id, outcome.count.planned) for outcome in e.outcomes]
-        for e in record.evaluations
+        for e in record.scored
         if e.phase == FINAL_PHASE
     }

@@ -11,6 +11,7 @@ from layerbench.benchmarks.models.delta import Base
 from layerbench.benchmarks.records import run_table
 from layerbench.benchmarks.records.run_record import FULL_SELECTION, RunRecord
 from layerbench.benchmarks.records.text import UNPUBLISHED, escaped, markdown_table, plain
+from layerbench.rl.types import CONTROLS, NORM, SCALE
 
 # Settings that hold paths of the machine that the run was on.
 _LOCAL_SETTINGS = frozenset({"model", "parts", "read_from"})
@@ -72,6 +73,11 @@ def _summary(record: RunRecord, base: Base) -> str:
         lines.append(
             f"These are of LoRA adapters of rank {selection.lora_rank}, added here to the layers' "
             "matrices; all else is as it was before the run, bit for bit."
+        )
+    elif selection.name == SCALE:
+        lines.append(
+            "It is multiplied into the final norm's weights; all else is as it was before the run, "
+            "bit for bit."
         )
     elif selection.parameters < parameters:
         lines.append("All others are as they were before the run, bit for bit.")
@@ -155,8 +161,11 @@ def _settings(settings: Mapping[str, Any]) -> str:
 
 
 def _what_learned(record: RunRecord) -> str:
-    if record.selection.name == FULL_SELECTION and not record.selection.lora_rank:
-        return "all parameters"
+    name, _, rates = record.selection.name.partition(" rates ")
+    if name == FULL_SELECTION and not record.selection.lora_rank:
+        return "all parameters" + (f" (rates {escaped(plain(rates))})" if rates else "")
+    if name in CONTROLS:
+        return {SCALE: "scale of the logits", NORM: "final norm's weights"}[name]
     noun = "layer" if len(record.selection.layers) == 1 else "layers"
     return f"{noun} {escaped(plain(record.selection.name))}"
 

@@ -1,158 +1,90 @@
-"""``layerbench pretrain alfworld``: train the embedded model, or clone play into a chat model.
+"""ALFWorld's part of a pretraining: the explorer on generated games."""
 
-Demonstrations on generated games, then cloning in phases, each judged by its success in games that
-were not cloned. Existing files of demonstrations are kept; the rest is done again.
-"""
-
-import itertools
-import os
 import random
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-import torch
-from rich.console import Console
-from torch import nn
-
-from layerbench.agents.pretrained.embedded import recipe
-from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.prompts.compact import CompactStyle
-from layerbench.benchmarks.pretrain import stages
-from layerbench.benchmarks.pretrain.settings import PretrainSettings
-from layerbench.benchmarks.pretrain.stages import Phase, RecipeSettings
-from layerbench.envs import registry
+from layerbench.benchmarks.pretrain.domain import Demonstrated, Domain, in_turn
 from layerbench.envs.alfworld import scenes
-from layerbench.envs.alfworld.demonstrations import demonstrate
+from layerbench.envs.alfworld.demonstrations import demonstrate as play
 from layerbench.envs.alfworld.engine import Engine
 from layerbench.envs.alfworld.generator import generated_ids
-from layerbench.envs.demonstrations import write
+from layerbench.envs.demonstrations import Demonstration
 
 _GAMES = {"easy": 1500, "full": 300, "medium": 300}
-PHASES = (
-    Phase("learn", _GAMES, (0.0, 0.15), False, 500, 3e-3, 100),
-    Phase("refine", _GAMES, (0.0, 0.15), False, 500, 2e-3, 50),
-    # Cloned mistakes leave a base model that knows how to play, but plays carelessly. Reinforcement
-    # learning can improve on that; a lack of skill would take far more games to mend.
-    Phase("loosen", {"easy": 1200, "full": 150, "medium": 150}, (0.2, 0.45), True, 120, 1e-3, 20),
-)
-
-# A pretrained model knows the language: it learns the form of the answers alone.
-CHAT_PHASES = (Phase("clone", {"easy": 600}, (0.0, 0.15), False, 120, 1e-4, 10),)
-
-# Longer episodes are left out.
-_MAX_TOKENS = 600
-# The tokenizer and the template of a chat model take more tokens for the same episode.
-_CHAT_MAX_TOKENS = 1500
-_CHAT_BATCH = 4
-# Demonstrated games are drawn with seed 0.
-_HELD_OUT_SEED = 1
+_OPEN = "open"
+_OPEN_SHARE = 0.15
+# Words for a treatment in a task's sentence: "cool some mug and put it", "put a cool mug".
+_TREATMENTS = {"do": ("clean", "heat", "cool"), "done": ("clean", "hot", "cool")}
+_SENTENCE = re.compile(r"(?<=Your task is to: )((?:put (?:a|some|two) )?)(clean|heat|hot|cool)\b")
 
 
-def pretrain(settings: PretrainSettings) -> None:
-    """Pretrain the model, and print where it is and how well it plays."""
-    console = Console(stderr=True)
-    torch.set_num_threads(1)
-    settings.out.mkdir(parents=True, exist_ok=True)
-    model, recipe_settings = _begin(settings)
-    judged_by = registry.list_tasks(
-        registry.find("alfworld"),
-        split="pretrain",
-        count=settings.games,
-        seed=_HELD_OUT_SEED,
-        options={"difficulty": "easy"},
-    )
-    success: dict[str, float] = {}
-    path = settings.out
-    for phase in CHAT_PHASES if settings.model else PHASES:
-        files = record_demonstrations(phase, settings, console)
-        path = stages.teach(model, files, recipe_settings, phase, settings, console)
-        # The processes of `clone` train copies: the learned weights are in the checkpoint alone.
-        model, _ = load_model(str(path))
-        success[phase.name] = stages.judge(
-            path, recipe_settings, judged_by, settings=settings, console=console
-        )
-    stages.finish(path, success, settings)
+def demonstrate(
+    kind: str, numbers: Sequence[int], noise_levels: Sequence[float]
+) -> Iterable[Demonstration]:
+    """Play games of the split ``pretrain`` by the explorer.
 
-
-def record_demonstrations(phase: Phase, settings: PretrainSettings, console: Console) -> list[Path]:
-    """Play the phase's games by the explorer; existing files are kept."""
-    jobs: list[_Job] = []
-    for difficulty, games_at_scale_1 in phase.tasks.items():
-        # Each of the two files below needs a game.
-        count = max(2, int(games_at_scale_1 * settings.scale))
-        games = generated_ids(split="pretrain", difficulty=difficulty, count=count, seed=0)
-        jobs += [
-            _Job(
-                settings.out
-                / f"demonstrations-{difficulty}-{count}-{phase.levels}-{part}.jsonl.gz",
-                games[part::2],
-                phase.noise_levels,
-            )
-            # Not one a process: with another number the existing files would not be found.
-            for part in range(2)
-        ]
-    missing = [job for job in jobs if not job.path.exists()]
-    console.print(f"{phase.name}: {len(jobs) - len(missing)} of {len(jobs)} demonstrations there")
-    with ProcessPoolExecutor(settings.processes, get_context("spawn")) as processes:
-        for path in processes.map(_demonstrate_all, missing):
-            console.print(f"{phase.name}: wrote {path}")
-    return [job.path for job in jobs]
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    path: Path
-    games: tuple[str, ...]
-    noise_levels: tuple[float, ...]
-
-
-def _demonstrate_all(job: _Job) -> Path:
+    Args:
+        kind: A difficulty; with ``-open`` behind it, some sentences name any of the treatments.
+        numbers: Numbers of the games, from 0.
+        noise_levels: Shares of turns played at random.
+    """
+    difficulty, _, words = kind.partition("-")
+    games = generated_ids(split="pretrain", difficulty=difficulty, count=max(numbers) + 1, seed=0)
     engine = Engine()
-    # Renamed when complete: a file that an interrupted process began must not be kept.
-    part = job.path.with_suffix(".part")
-    played = (demonstrate(engine, game, noise_levels=job.noise_levels) for game in job.games)
-    write(part, itertools.chain.from_iterable(played))
-    part.replace(job.path)
-    return job.path
+    played = in_turn(play(engine, games[number], noise_levels=noise_levels) for number in numbers)
+    return map(_with_any_treatment, played) if words == _OPEN else played
 
 
-def _begin(settings: PretrainSettings) -> tuple[nn.Module, RecipeSettings]:
-    """Make the untrained embedded model, or load the named chat model."""
-    if not settings.model:
-        tokenizer: Any = recipe.build_tokenizer()
-        model: nn.Module = recipe.build_model(tokenizer, seed=settings.seed)
-        return model, _recipe_settings(tokenizer, swappable=_swappable(tokenizer))
-    model, chat_tokenizer = load_model(settings.model, dtype="float32", device="cpu")
-    recipe_settings = replace(
-        _recipe_settings(chat_tokenizer, swappable=()),
-        max_tokens=_CHAT_MAX_TOKENS,
-        batch=_CHAT_BATCH,
-        micro_batch=1,
-        threads=max(1, (os.cpu_count() or 1) // settings.processes),
-    )
-    return model, recipe_settings
+def _with_any_treatment(demonstration: Demonstration) -> Demonstration:
+    """Let the sentence of a task ask at times for any treatment, whatever the explorer's was.
+
+    Asked for any in every game, or in half of them, the untrained model wins a quarter of the
+    permuted ones at its best temperature (docs/LOG.md): less is left to learn.
+    """
+    rng = random.Random(f"treatment|{demonstration.task}|{demonstration.noise}")
+    if rng.random() >= _OPEN_SHARE:
+        return demonstration
+
+    def drawn(found: re.Match[str]) -> str:
+        form = "done" if found[1] else "do"
+        return f"{found[1]}{rng.choice(_TREATMENTS[form])}"
+
+    return replace(demonstration, start=_SENTENCE.sub(drawn, demonstration.start))
 
 
-# transformers leaves tokenizers untyped.
-def _recipe_settings(tokenizer: Any, *, swappable: tuple[int, ...]) -> RecipeSettings:  # noqa: ANN401
-    return RecipeSettings(
-        style=CompactStyle(),
-        tokenizer=tokenizer,
-        swappable=swappable,
-        swap_probability=0.3,
-        max_tokens=_MAX_TOKENS,
+def domain() -> Domain:
+    """Say what is demonstrated, and how it is judged."""
+    return Domain(
         env="alfworld",
-        options={"split": "pretrain"},
+        style=CompactStyle(),
+        demonstrate=demonstrate,
+        lessons={
+            "learn": Demonstrated(_GAMES, (0.0, 0.15)),
+            # Cloned mistakes leave a base model that knows how to play, but plays carelessly, and
+            # at times treats things otherwise than its task says.
+            "loosen": Demonstrated(
+                {"easy-open": 1200, "full-open": 150, "medium-open": 150},
+                (0.2, 0.45),
+                imitate_mistakes=True,
+            ),
+            "clone": Demonstrated({"easy": 600}, (0.0, 0.15)),
+        },
+        batch=20,
+        options={"difficulty": "easy"},
+        split="pretrain",
         max_turns=20,
+        max_tokens=600,
+        swappable=_swappable(),
+        swap_probability=0.3,
     )
 
 
-def _swappable(tokenizer: Any) -> tuple[int, ...]:  # noqa: ANN401 - as above
-    """List the token ids of things that can be picked up in any scene."""
+def _swappable() -> tuple[str, ...]:
+    """List the things that can be picked up in any scene."""
     kinds: set[str] = set()
     for number in scenes.scene_numbers(unseen=False):
         kinds |= set(scenes.movable_kinds(scenes.make_scene(number, random.Random(0))))
-    return tuple(sorted(tokenizer.convert_tokens_to_ids([kind.lower() for kind in kinds])))
+    return tuple(sorted(kind.lower() for kind in kinds))

@@ -1,5 +1,6 @@
 """Behaviour cloning: supervised learning of the demonstrations' responses.
 
+A step learns from a batch of each lesson, so that a model of several environments forgets none.
 Data-parallel over processes, since small models gain nothing from threads.
 """
 
@@ -27,20 +28,35 @@ _LOG = "log.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
+class Lesson:
+    """Demonstrations of one environment.
+
+    Attributes:
+        episodes: Demonstrations as tokens with weights of the loss.
+        batch_size: Episodes a step in each process.
+        micro_batch: Episodes in memory at once, in each process; does not change the gradients.
+        swap_probability: Share of episodes, in [0, 1], in which the tokens of ``swappable`` trade
+            places.
+        swappable: Interchangeable token ids; swapped, they are compared with one another instead
+            of learned by heart.
+    """
+
+    episodes: Sequence[Transcript]
+    batch_size: int
+    micro_batch: int
+    swap_probability: float = 0.0
+    swappable: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CloningSettings:
     """Settings of a cloning.
 
     Attributes:
         steps: Optimizer steps.
-        batch_size: Episodes a step in each process.
         learning_rate: Peak learning rate, from step ``warmup`` to the middle; it then decays
             linearly to 2 %.
         warmup: Steps up to the peak.
-        swap_probability: Share of episodes, in [0, 1], in which the tokens of ``swappable`` trade
-            places.
-        swappable: Interchangeable token ids; swapped, they are compared with one another instead
-            of learned by heart.
-        micro_batch: Episodes in memory at once, in each process; does not change the gradients.
         save_every: Steps between checkpoints.
         processes: Data-parallel workers.
         threads: Threads of each worker.
@@ -48,12 +64,8 @@ class CloningSettings:
     """
 
     steps: int
-    batch_size: int
     learning_rate: float
     warmup: int
-    swap_probability: float
-    swappable: tuple[int, ...]
-    micro_batch: int
     save_every: int
     processes: int
     threads: int
@@ -62,7 +74,7 @@ class CloningSettings:
 
 def clone(
     model: nn.Module,
-    episodes: Sequence[Transcript],
+    lessons: Sequence[Lesson],
     out: Path,
     settings: CloningSettings,
     *,
@@ -72,23 +84,24 @@ def clone(
 
     Args:
         model: A transformers causal language model with ``model`` and ``lm_head``.
-        episodes: Demonstrations as tokens with weights of the loss.
+        lessons: What a step learns from; each counts the same.
         out: Folder for checkpoints and log; made if missing.
         settings: The settings.
         on_progress: Called every second with the last step in the log, 0 before there is one.
 
     Raises:
-        UserError: There are fewer episodes than one step takes.
+        UserError: A lesson has fewer episodes than one step takes.
     """
-    min_episodes = settings.batch_size * settings.processes
-    if len(episodes) < min_episodes:
-        raise UserError(f"{len(episodes)} episodes cannot be cloned: one step takes {min_episodes}")
+    for lesson in lessons:
+        episodes, needed = len(lesson.episodes), lesson.batch_size * settings.processes
+        if episodes < needed:
+            raise UserError(f"{episodes} episodes cannot be cloned: one step takes {needed}")
     out.mkdir(parents=True, exist_ok=True)
     # A free port; torch.distributed needs its number before the processes start.
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    job = (port, model, list(episodes), out, settings)
+    job = (port, model, list(lessons), out, settings)
     processes = cast(Any, mp).spawn(_work, args=job, nprocs=settings.processes, join=False)
     while not processes.join(timeout=1.0):
         if on_progress is not None:
@@ -99,7 +112,7 @@ def _work(
     rank: int,
     port: int,
     model: nn.Module,
-    episodes: list[Transcript],
+    lessons: list[Lesson],
     out: Path,
     settings: CloningSettings,
 ) -> None:
@@ -113,13 +126,15 @@ def _work(
         parameters, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
     rng = random.Random(f"swaps|{settings.seed}|{rank}")
-    batches = _batches(episodes, rank, settings)
+    batches = [_batches(lesson, rank, settings) for lesson in lessons]
     started = time.monotonic()
     log_every = max(1, settings.steps // 50)
     for step in range(1, settings.steps + 1):
-        batch = [_swapped(episode, rng, settings) for episode in next(batches)]
         optimizer.zero_grad()
-        loss, accuracy = _learn(model, batch, settings.micro_batch)
+        learned = [
+            _learn(model, _swapped(next(drawn), rng, lesson), lesson.micro_batch, len(lessons))
+            for lesson, drawn in zip(lessons, batches, strict=True)
+        ]
         norm = _average_gradients(parameters, settings.processes)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
@@ -129,8 +144,8 @@ def _work(
                 out,
                 step=step,
                 seconds=round(time.monotonic() - started, 1),
-                loss=round(loss, 4),
-                accuracy=round(accuracy, 4),
+                loss=round(sum(loss for loss, _ in learned) / len(lessons), 4),
+                accuracy=[round(accuracy, 4) for _, accuracy in learned],
                 grad_norm=round(norm, 3),
             )
         if rank == 0 and (step % settings.save_every == 0 or step == settings.steps):
@@ -143,16 +158,14 @@ def _schedule(step: int, settings: CloningSettings) -> float:
     return min(1.0, step / settings.warmup) * max(0.02, min(1.0, left / 0.5))
 
 
-def _batches(
-    episodes: list[Transcript], rank: int, settings: CloningSettings
-) -> Iterator[list[Transcript]]:
+def _batches(lesson: Lesson, rank: int, settings: CloningSettings) -> Iterator[list[Transcript]]:
     """Yield this process's batches, of episodes of similar length, forever."""
     # The same generator in every process: all split the episodes alike, and take their own part.
     rng = random.Random(f"batches|{settings.seed}")
-    size, world = settings.batch_size, settings.processes
+    size, world = lesson.batch_size, settings.processes
     while True:
         # The noise, in tokens, makes other batches in every epoch.
-        order = sorted(episodes, key=lambda e: len(e.token_ids) + rng.random() * 30)
+        order = sorted(lesson.episodes, key=lambda e: len(e.token_ids) + rng.random() * 30)
         # The processes wait for one another at each step: similar lengths make the wait short.
         global_batches = [
             order[i : i + size * world]
@@ -163,17 +176,26 @@ def _batches(
             yield batch[rank * size : (rank + 1) * size]
 
 
-def _swapped(episode: Transcript, rng: random.Random, settings: CloningSettings) -> Transcript:
-    if rng.random() >= settings.swap_probability:
-        return episode
-    shuffled = list(settings.swappable)
-    rng.shuffle(shuffled)
-    swap = dict(zip(settings.swappable, shuffled, strict=True))
-    return Transcript(tuple(swap.get(i, i) for i in episode.token_ids), episode.weights)
+def _swapped(
+    episodes: Sequence[Transcript], rng: random.Random, lesson: Lesson
+) -> list[Transcript]:
+    """Let interchangeable tokens trade places in some of the episodes."""
+    swapped = list(episodes)
+    for number, episode in enumerate(episodes):
+        if not lesson.swappable or rng.random() >= lesson.swap_probability:
+            continue
+        shuffled = list(lesson.swappable)
+        rng.shuffle(shuffled)
+        swap = dict(zip(lesson.swappable, shuffled, strict=True))
+        ids = tuple(swap.get(i, i) for i in episode.token_ids)
+        swapped[number] = Transcript(ids, episode.weights)
+    return swapped
 
 
-def _learn(model: nn.Module, batch: Sequence[Transcript], micro_batch: int) -> tuple[float, float]:
-    """Accumulate the gradients of the weighted cross entropy, by micro-batches.
+def _learn(
+    model: nn.Module, batch: Sequence[Transcript], micro_batch: int, num_lessons: int
+) -> tuple[float, float]:
+    """Accumulate a lesson's share of the gradients of the weighted cross entropy.
 
     Returns:
         The weighted cross entropy (nats) for each token of weight 1, and the accuracy on these
@@ -185,7 +207,7 @@ def _learn(model: nn.Module, batch: Sequence[Transcript], micro_batch: int) -> t
     loss = correct = 0.0
     for start in range(0, len(batch), micro_batch):
         loss_sum, num_correct = _losses(model, batch[start : start + micro_batch])
-        cast(Any, loss_sum / counted).backward()
+        cast(Any, loss_sum / counted / num_lessons).backward()
         loss += loss_sum.item() / counted
         correct += num_correct
     return loss, correct / counted
@@ -230,7 +252,7 @@ def _average_gradients(parameters: Sequence[nn.Parameter], processes: int) -> fl
     return norm
 
 
-def _log(out: Path, **fields: float) -> None:
+def _log(out: Path, **fields: float | list[float]) -> None:
     with (out / _LOG).open("a") as file:
         file.write(json.dumps(fields) + "\n")
 

@@ -15,9 +15,10 @@ class PretrainSettings:
     """Settings of a pretraining.
 
     Attributes:
+        envs: The environments to clone.
         out: Folder for demonstrations, checkpoints and, in ``model``, the last one.
         scale: Share of each phase's tasks and steps, in (0, 1].
-        games: Number of tasks that a checkpoint is judged by.
+        games: Number of tasks of each environment that a checkpoint is judged by.
         processes: Number of processes.
         seed: Seed of weights and batches.
         model: Chat model to clone into; empty for a new model.
@@ -26,6 +27,7 @@ class PretrainSettings:
         SettingsError: A value lies outside its range.
     """
 
+    envs: tuple[str, ...]
     out: Path
     scale: float
     games: int

@@ -34,8 +34,8 @@ def print_records(records: Sequence[RunRecord], *, where: Sequence[Path]) -> Non
 
 
 def _table(records: Sequence[RunRecord]) -> Table:
-    rows = [(record, evaluation) for record in records for evaluation in record.evaluations]
-    mean = fmean(fmean(e.count.rate for e in record.evaluations) for record in records)
+    rows = [(record, evaluation) for record in records for evaluation in record.scored]
+    mean = fmean(fmean(e.count.rate for e in record.scored) for record in records)
     columns = {
         "environment": Column(
             "environment", [*(plain(r.env.name) for r, _ in rows), f"mean of {len(records)}"]

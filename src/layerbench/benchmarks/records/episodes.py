@@ -1,5 +1,6 @@
 """``episodes.parquet``: every turn of a run's evaluations, one a row."""
 
+import dataclasses
 import importlib
 import io
 import math
@@ -11,6 +12,7 @@ from layerbench import files, untrusted_files
 from layerbench.agents.types import Trajectory, Turn
 from layerbench.benchmarks.config.schema import MOST_EVALUATED
 from layerbench.benchmarks.errors import FormatError, UserError
+from layerbench.benchmarks.records.record_sections import EvaluationKey
 
 # pyarrow has no type information; read as Any, it needs no exception in every line below.
 pa: Any = importlib.import_module("pyarrow")
@@ -26,6 +28,7 @@ _FLOAT = pa.float64()
 COLUMNS: dict[str, Any] = {
     "phase": _STRING,
     "split": _STRING,
+    "temperature": _FLOAT,
     "episode": _INT,
     "task": _STRING,
     "task_type": _STRING,
@@ -46,6 +49,7 @@ COLUMNS: dict[str, Any] = {
 _EPISODE_COLUMNS = (
     "phase",
     "split",
+    "temperature",
     "episode",
     "task",
     "task_type",
@@ -66,9 +70,9 @@ _BATCH_ROWS = 1024
 _LONGEST_SHOWN = 400
 
 
-def write(path: Path, trajectories: Sequence[Trajectory], *, phase: str, split: str) -> None:
+def write(path: Path, trajectories: Sequence[Trajectory], key: EvaluationKey) -> None:
     """Write the turns of one evaluation, in the order of its episodes; replaces the file."""
-    rows = list(_rows(trajectories, phase=phase, split=split))
+    rows = list(_rows(trajectories, key))
     columns = {name: [row[name] for row in rows] for name in COLUMNS}
     _write(path, pa.table(columns, schema=_SCHEMA))
 
@@ -80,9 +84,9 @@ def merge(path: Path, parts: Iterable[Path]) -> None:
     _write(path, pa.concat_tables(tables) if tables else _SCHEMA.empty_table())
 
 
-def extract(path: Path, part: Path, *, phase: str, split: str) -> None:
+def extract(path: Path, part: Path, key: EvaluationKey) -> None:
     """Write the rows of one evaluation into a file of their own, as ``write`` does."""
-    filters = [("phase", "==", phase), ("split", "==", split)]
+    filters = [(name, "==", value) for name, value in dataclasses.asdict(key).items()]
     _write(part, _read(path, schema=_SCHEMA, filters=filters))
 
 
@@ -143,13 +147,15 @@ def _missing(row: Mapping[str, Any]) -> str:
     return "finite reward" if has_turn and not math.isfinite(row["reward"]) else ""
 
 
-def _rows(
-    trajectories: Sequence[Trajectory], *, phase: str, split: str
-) -> Iterator[dict[str, Any]]:
+def evaluation_of(row: Mapping[str, Any]) -> EvaluationKey:
+    """Name the evaluation that a row belongs to."""
+    return EvaluationKey(row["phase"], row["split"], row["temperature"])
+
+
+def _rows(trajectories: Sequence[Trajectory], key: EvaluationKey) -> Iterator[dict[str, Any]]:
     for episode, trajectory in enumerate(trajectories):
         shared = {
-            "phase": phase,
-            "split": split,
+            **dataclasses.asdict(key),
             "episode": episode,
             "task": trajectory.task_id,
             "task_type": trajectory.task_type,

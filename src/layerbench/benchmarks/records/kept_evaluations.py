@@ -8,7 +8,7 @@ from pathlib import Path
 from layerbench import files
 from layerbench.benchmarks.errors import FormatError, UserError
 from layerbench.benchmarks.records import sealed
-from layerbench.benchmarks.records.record_sections import Evaluation
+from layerbench.benchmarks.records.record_sections import Evaluation, EvaluationKey
 from layerbench.benchmarks.records.run_state import RunState
 from layerbench.hashing import file_sha256
 
@@ -23,21 +23,17 @@ class KeptEvaluations:
 
     path: Path
 
-    def part(self, phase: str, split: str, *, suffix: str) -> Path:
-        """Name a file of one evaluation."""
-        return self.path / f"{phase}-{split}.{suffix}"
-
-    def table(self, phase: str, split: str) -> Path:
+    def table(self, key: EvaluationKey) -> Path:
         """Name the table of an evaluation's turns."""
-        return self.part(phase, split, suffix="parquet")
+        return self.path / f"{key.file_name}.parquet"
 
     def keep(self, scores: Evaluation, run: RunState) -> None:
         """Keep the scores of an evaluation whose table is written."""
-        sha256 = file_sha256(self.table(scores.phase, scores.split))
+        sha256 = file_sha256(self.table(scores.key))
         # Last: with this file an evaluation is complete.
-        sealed.write(self._scores(scores.phase, scores.split), _Kept(run, sha256, scores))
+        sealed.write(self._scores(scores.key), _Kept(run, sha256, scores))
 
-    def read(self, phase: str, split: str, run: RunState) -> Evaluation | None:
+    def read(self, key: EvaluationKey, run: RunState) -> Evaluation | None:
         """Read the scores of an evaluation that an earlier start completed.
 
         Returns:
@@ -46,13 +42,13 @@ class KeptEvaluations:
         Raises:
             FormatError: They or their table are missing or damaged, or of another run.
         """
-        path, table = self._scores(phase, split), self.table(phase, split)
+        path, table = self._scores(key), self.table(key)
         if not os.path.lexists(path):
             if not os.path.lexists(table):
                 return None
             raise FormatError(f"{path} is missing")
         kept = sealed.read(_Kept, path)
-        if (kept.scores.phase, kept.scores.split) != (phase, split):
+        if kept.scores.key != key:
             raise FormatError(f"{path} is of another evaluation")
         if not kept.run.is_same_run(run):
             raise FormatError(f"{path} is of another run")
@@ -66,9 +62,9 @@ class KeptEvaluations:
             raise FormatError(f"{table} is damaged")
         return kept.scores
 
-    def discard(self, phase: str, split: str) -> None:
+    def discard(self, key: EvaluationKey) -> None:
         """Delete what is left of an evaluation, so that it can be written anew."""
-        for path in (self._scores(phase, split), self.table(phase, split)):
+        for path in (self._scores(key), self.table(key)):
             files.remove(path)
 
     def runs(self) -> Iterator[RunState]:
@@ -82,8 +78,8 @@ class KeptEvaluations:
         """List the files that a kill left half written."""
         return list(self.path.glob(".*.draft"))
 
-    def _scores(self, phase: str, split: str) -> Path:
-        return self.part(phase, split, suffix="json")
+    def _scores(self, key: EvaluationKey) -> Path:
+        return self.path / f"{key.file_name}.json"
 
 
 @dataclass(frozen=True, slots=True)

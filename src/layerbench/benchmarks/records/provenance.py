@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import torch
 
+from layerbench.benchmarks.records import processors
 from layerbench.benchmarks.records.record_sections import CodeRecord, HardwareRecord
 from layerbench.hashing import file_sha256
 
@@ -89,6 +90,7 @@ def hardware(device: str, *, processes: int = 1) -> HardwareRecord:
         cpus=cpus(),
         platform=platform_name(),
         processes=processes if processes > 1 else None,
+        processor=_processor(device),
     )
 
 
@@ -96,6 +98,13 @@ def cpus() -> int:
     """Count the logical processors that this process may use."""
     # Schedulers and containers restrict the affinity; os.cpu_count counts the whole machine.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor(device: str) -> str:
+    if not device.startswith("cuda"):
+        return processors.cpu()
+    names = [torch.cuda.get_device_name(name) for name in device.split(",")]
+    return ", ".join(dict.fromkeys(names))
 
 
 def platform_name() -> str:

@@ -12,7 +12,7 @@ from layerbench.benchmarks.stats.success import success_interval
 
 
 def rows(run: FoundRecord) -> Iterator[dict[str, Any]]:
-    """Write a row for each phase and split that a run scored, in the order played.
+    """Write a row for each phase, split and temperature that a run scored, in the order played.
 
     Every row has the run's columns, and a column ``settings.NAME`` for every setting.
     """
@@ -54,6 +54,7 @@ def _scores(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "split": evaluation.split,
         "phase": evaluation.phase,
+        "temperature": evaluation.temperature,
         "success": count.rate,
         "success_low": interval.low,
         "success_high": interval.high,
@@ -63,6 +64,8 @@ def _scores(evaluation: Evaluation) -> dict[str, Any]:
         "mean_return": evaluation.mean_return,
         "mean_turns": evaluation.mean_turns,
         "invalid_share": evaluation.invalid_share,
+        "entropy": evaluation.entropy,
+        "kl": evaluation.kl,
         "tokens": evaluation.tokens,
         "seconds": evaluation.seconds,
     }

@@ -1,5 +1,6 @@
 """The sections of a run's record, as dataclasses."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ _SHOWN_DIGITS = 12  # of a hash, in names for tables
 
 # More than any model's layers need; bounds int() of a number in a foreign record.
 _LAYER_DIGITS = 6
+
+# No more digits than iterations can have: the number may be a foreign record's.
+_DURING = re.compile(r"iteration-([0-9]{1,7})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +147,59 @@ class CodeRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Scores of one policy on one split.
+class EvaluationKey:
+    """What tells the evaluations of a run apart.
 
     Attributes:
-        phase: ``base``, ``final``, or ``iteration-N`` for one during training.
+        phase: ``base``, ``final``, ``best``, or ``iteration-N`` for one during training.
+        split: Split of the tasks.
+        temperature: Sampling temperature; 0 is greedy.
+    """
+
+    phase: str
+    split: str
+    temperature: float
+
+    @property
+    def file_name(self) -> str:
+        """Name of its files, without an ending."""
+        return f"{self.phase}-{self.split}-t{self.temperature}"
+
+    def __str__(self) -> str:
+        """Name it in a sentence.
+
+        >>> f"{EvaluationKey('base', 'seen', 0.5)}, {EvaluationKey('final', 'seen', 0.0)}"
+        'base seen at T=0.5, final seen greedy'
+        """
+        return f"{self.phase} {self.split} {at_temperature(self.temperature)}"
+
+
+def phase_during(iteration: int) -> str:
+    """Name the phase of an evaluation during training, after so many iterations."""
+    return f"iteration-{iteration}"
+
+
+def iteration_of_phase(phase: str) -> int | None:
+    """Give the iterations after which an evaluation during training was made; None for others.
+
+    >>> iteration_of_phase("iteration-20"), iteration_of_phase("final")
+    (20, None)
+    """
+    match = _DURING.fullmatch(phase)
+    return int(match[1]) if match else None
+
+
+def at_temperature(temperature: float) -> str:
+    """Write how actions were sampled."""
+    return f"at T={temperature:g}" if temperature else "greedy"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Scores of one policy on one split at one temperature.
+
+    Attributes:
+        phase: ``base``, ``final``, ``best``, or ``iteration-N`` for one during training.
         split: Split of the tasks.
         temperature: Sampling temperature; 0 is greedy.
         count: Counts of all episodes.
@@ -164,6 +216,11 @@ class Evaluation:
             changes nothing else; None where none was.
         undecided: Number of episodes whose success the environment could not find out, which count
             as lost; None where there were none.
+        entropy: Mean entropy (nats) of a decision at temperature 1, on the episodes played; None
+            where it was not measured: at other temperatures than the first, on validation tasks
+            and behind an endpoint.
+        kl: Mean divergence (nats) of a decision's distribution from the base model's, likewise;
+            None for the base model.
 
     Raises:
         ValueError: The counts are not those of the outcomes, or a task has no episodes.
@@ -183,6 +240,13 @@ class Evaluation:
     mean_return: float
     replayed: int | None = None
     undecided: int | None = None
+    entropy: float | None = None
+    kl: float | None = None
+
+    @property
+    def key(self) -> EvaluationKey:
+        """What tells it apart from the run's other evaluations."""
+        return EvaluationKey(self.phase, self.split, self.temperature)
 
     def __post_init__(self) -> None:
         if not self.outcomes or not all(outcome.count.planned for outcome in self.outcomes):
@@ -195,6 +259,8 @@ class Evaluation:
         lost = self.count.planned - self.count.successes
         if self.undecided is not None and not 0 < self.undecided <= lost:
             raise ValueError(f"{self.undecided} of {lost} lost episodes cannot be undecided")
+        if min(self.entropy or 0.0, self.kl or 0.0) < 0.0:
+            raise ValueError("entropy and divergence cannot be below 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +297,26 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class BestCheckpoint:
+    """The checkpoint with the highest success on the validation tasks, of equal ones the latest.
+
+    Attributes:
+        iteration: Iterations completed.
+        weights_sha256: Hash of the model's weights after them.
+
+    Raises:
+        ValueError: The iteration is below 1.
+    """
+
+    iteration: int
+    weights_sha256: str
+
+    def __post_init__(self) -> None:
+        if self.iteration < 1:
+            raise ValueError("no checkpoint is before the first iteration")
+
+
+@dataclass(frozen=True, slots=True)
 class MovementRecord:
     """How far training moved the weights: Frobenius norm of the change over that of the base.
 
@@ -263,6 +349,7 @@ class HardwareRecord:
         platform: Operating system, architecture and version of Python.
         processes: Number of processes that trained and played together, each on a device of its own
             where there are GPUs; memory and times are the first one's. None for one process.
+        processor: Name of the processor, of the GPU where there is one; None in older records.
     """
 
     device: str
@@ -270,6 +357,7 @@ class HardwareRecord:
     cpus: int
     platform: str
     processes: int | None = None
+    processor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

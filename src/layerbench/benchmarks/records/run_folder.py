@@ -100,6 +100,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def best(self) -> Path:
+        """Folder of the best checkpoint by the validation tasks, where that is not the last."""
+        return self.path / "best"
+
+    @property
     def tracked(self) -> tuple[Path, ...]:
         """Folders in which trackers keep what they were sent, beside the run's own files."""
         return (self.path / "tensorboard", self.path / "wandb")
@@ -244,6 +249,9 @@ class RunFolder:
         """Write the record, and delete what only an unfinished run needs."""
         # The record first: a run that is killed after it is finished, with leftovers.
         json_codec.write(self.record, record)
+        if record.best is None or record.best.iteration == record.training.iterations:
+            # Where the last checkpoint is the best in the end, an earlier one was kept until then.
+            files.remove(self.best)
         self._delete_leftovers()
 
     def tidy(self) -> None:
@@ -386,7 +394,7 @@ class RunFolder:
         vouching = [path for path in (self.config, self.state) if os.path.lexists(path)]
         if vouching and not os.path.lexists(self._deleting):
             vouching[0].replace(self._deleting)
-        kept = (self.evaluations.path, self.path / "checkpoints", *self.tracked)
+        kept = (self.evaluations.path, self.path / "checkpoints", self.best, *self.tracked)
         for path in (*kept, *self._files):
             files.remove(path)
         self._delete_drafts()

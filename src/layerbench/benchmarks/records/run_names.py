@@ -1,5 +1,6 @@
 """Run folders by name: where a run of some settings lies, and which run a model's name means."""
 
+import re
 from pathlib import Path
 
 from layerbench.agents.pretrained import names
@@ -13,7 +14,9 @@ def default_path(config: RunConfig) -> Path:
     model = (run_of(config.model.name) or Path(config.model.name)).name.replace(":", "-")
     # What follows the @ is a path of its own; the fingerprint tells different ones apart.
     selection = serialize.asked_layers(config).partition("@")[0]
-    selection = selection.replace(":", "").replace("/", "-").replace(" ", "-")
+    # Of random:3:0 the second colon stays a sign between numbers.
+    selection = selection.replace(":", "", 1)
+    selection = re.sub("[:/ ]", "-", selection)
     name = "-".join(
         (
             config.env.name,
@@ -31,7 +34,7 @@ def default_path(config: RunConfig) -> Path:
 def run_of(name: str) -> Path | None:
     """Find the run folder that a model's name means: a run, or a checkpoint in it; else None."""
     path = Path(name)
-    run = path.parent.parent if path.parent.name == "checkpoints" else path
+    run = path.parent.parent if path.parent.name in ("checkpoints", "best") else path
     # transformers writes config.json: that folder is a model, whatever else lies in it.
     is_run = (run / "config.yaml").is_file() and not (run / "config.json").exists()
     return run if is_run and not names.is_known(name) else None

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.benchmarks.errors import FormatError, SchemaError
-from layerbench.benchmarks.records import json_codec
+from layerbench.benchmarks.records import json_codec, older
 from layerbench.benchmarks.records.json_codec import Json
 from layerbench.benchmarks.records.record_sections import (
+    BestCheckpoint,
     CodeRecord,
     EndpointRecord,
     EnvRecord,
@@ -21,13 +22,16 @@ from layerbench.benchmarks.records.record_sections import (
 )
 from layerbench.benchmarks.stats.success import Difference
 
-SCHEMA = 1
+SCHEMA = 2
 
 BASE_SELECTION, FULL_SELECTION = "none", "full"
 """Names of the selections of nothing, which only scores the base model, and of all weights."""
 
 BASE_PHASE, FINAL_PHASE = "base", "final"
 """Phases of the evaluations before and after training."""
+
+BEST_PHASE = "best"
+"""Phase of the evaluations of the best checkpoint, where that is not the last."""
 
 UNKNOWN = "unknown"
 """Hash and dtype of a model behind an endpoint, whose weights are not seen."""
@@ -53,7 +57,11 @@ class RunRecord:
         settings: All settings, resolved.
         code: The code.
         evaluations: Evaluations in the order played; those of the base model first.
-        differences: Final minus base success rate by split, paired by task.
+        differences: Final minus base success rate by split, paired by task, both at the first
+            temperature.
+        best_temperatures: Temperature of the highest success on the validation tasks, by phase;
+            empty where no tasks were validated on.
+        best_differences: As ``differences``, each phase at its best temperature.
         training: The amount of training.
         movement: How far training moved the weights; empty where nothing was trained.
         started: Time of the first start, ISO 8601, UTC.
@@ -62,6 +70,7 @@ class RunRecord:
         peak_device_memory_mb: Peak of torch's allocated memory on the GPUs since the last start, in
             MB; None without a GPU, and in older records.
         endpoint: Usage of the endpoint; None where the model ran here.
+        best: The best checkpoint by the validation tasks; None where none was chosen.
 
     Raises:
         FormatError: Parts contradict each other, or (``SchemaError``) the schema version is
@@ -79,6 +88,8 @@ class RunRecord:
     code: CodeRecord
     evaluations: tuple[Evaluation, ...]
     differences: Mapping[str, Difference]
+    best_temperatures: Mapping[str, float]
+    best_differences: Mapping[str, Difference]
     training: TrainingRecord
     movement: MovementRecord
     started: str
@@ -86,17 +97,26 @@ class RunRecord:
     hardware: HardwareRecord
     peak_device_memory_mb: float | None = None
     endpoint: EndpointRecord | None = None
+    best: BestCheckpoint | None = None
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise SchemaError(_other_schema("the record", self.schema))
-        scored = {(e.phase, e.split) for e in self.evaluations}
+        scored = {(e.phase, e.split, e.temperature) for e in self.evaluations}
         self._check_unknown()
         if len(scored) != len(self.evaluations):
-            raise FormatError("two evaluations share a phase and a split")
+            raise FormatError("two evaluations share phase, split and temperature")
+        first = {(e.phase, e.split) for e in self.evaluations}
         for split in self.differences:
-            if not {(BASE_PHASE, split), (FINAL_PHASE, split)} <= scored:
+            if not {(BASE_PHASE, split), (FINAL_PHASE, split)} <= first:
                 raise FormatError(f"a difference on '{split}' needs its base and final evaluation")
+        best = self.best_temperatures
+        for split in self.best_differences:
+            needed = {(p, split, best.get(p)) for p in (BASE_PHASE, FINAL_PHASE)}
+            if not needed <= scored:
+                raise FormatError(
+                    f"a difference on '{split}' at the best temperatures needs its evaluations"
+                )
 
     def _check_unknown(self) -> None:
         model, selection = self.model, self.selection
@@ -116,7 +136,7 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, text: str, *, where: str = "the record") -> "RunRecord":
-        """Read a record, and check every field.
+        """Read a record, also of an earlier schema version, and check every field.
 
         Args:
             text: JSON as ``to_json`` writes it.
@@ -126,10 +146,11 @@ class RunRecord:
             FormatError: The text is no record of this schema version.
         """
         data = json_codec.parse(text, where=where)
+        if isinstance(data, dict):
+            data = older.upgraded(data, to=SCHEMA)
         # The version first: "lacks field" would mislead about a record of another version.
         version = data.get("schema") if isinstance(data, dict) else None
-        # True == 1 in Python.
-        if version != SCHEMA or version is True:
+        if version != SCHEMA:
             raise SchemaError(_other_schema(where, version))
         return json_codec.decode(cls, data, where=where)
 
@@ -140,14 +161,24 @@ class RunRecord:
         """
         return _without(json_codec.encode(self), _INCOMPARABLE)
 
-    def evaluation(self, *, phase: str, split: str) -> Evaluation:
-        """Find one evaluation.
+    @property
+    def scored(self) -> tuple[Evaluation, ...]:
+        """The evaluations whose success counts: of scored splits, at the first temperature."""
+        first: dict[tuple[str, str], Evaluation] = {}
+        for evaluation in self.evaluations:
+            if evaluation.split in self.env.eval_splits:
+                first.setdefault((evaluation.phase, evaluation.split), evaluation)
+        return tuple(first.values())
+
+    def evaluation(self, *, phase: str, split: str, temperature: float | None = None) -> Evaluation:
+        """Find one evaluation; without a temperature, that at the first one.
 
         Raises:
-            KeyError: The run has no evaluation of that phase on that split.
+            KeyError: The run has none.
         """
         for evaluation in self.evaluations:
-            if (evaluation.phase, evaluation.split) == (phase, split):
+            is_at = temperature in (None, evaluation.temperature)
+            if is_at and (evaluation.phase, evaluation.split) == (phase, split):
                 return evaluation
         raise KeyError(f"the record has no {phase} evaluation on '{split}'")
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from layerbench.benchmarks.records import fitting
+from layerbench.benchmarks.records import fitting, temperature_table
 from layerbench.benchmarks.records.fitting import Column, Step, Table
 from layerbench.benchmarks.records.record_sections import (
     EndpointRecord,
@@ -25,10 +25,15 @@ NO_STEP = (
 
 
 def print_record(record: RunRecord, *, where: str) -> None:
-    """Print model, scores by split and type of task, and the record's path to stdout."""
+    """Print model, verdict, scores by split, task type and temperature, and the path to stdout."""
     width = fitting.terminal_width(sys.stdout)
-    table = fitting.table_lines(_table(record), width)
-    fitting.show(*headline(record), *table, *notes(record), f"record {where}")
+    lines = [*headline(record), *temperature_table.verdicts(record)]
+    lines += fitting.table_lines(_table(record), width)
+    by_temperature = temperature_table.table(record)
+    if by_temperature is not None:
+        lines += fitting.table_lines(by_temperature, width)
+        lines += temperature_table.note(record)
+    fitting.show(*lines, *notes(record), f"record {where}")
 
 
 def headline(record: RunRecord) -> list[str]:
@@ -57,18 +62,17 @@ def notes(record: RunRecord) -> list[str]:
     # Decisions are counted where a step is taken.
     in_vain = [NO_STEP] if training.iterations and not training.decisions else []
     failures = [
-        f"{e.phase} {e.split}: {e.count.scored} scored, {e.count.failed} failed, "
+        f"{e.key}: {e.count.scored} scored, {e.count.failed} failed, "
         f"of {e.count.planned}; failed episodes count as lost"
         for e in record.evaluations
         if e.count.failed
     ]
     failures += [
-        f"{e.phase} {e.split}: {e.undecided} of {e.count.planned} episodes undecided; they count "
-        "as lost"
+        f"{e.key}: {e.undecided} of {e.count.planned} episodes undecided; they count as lost"
         for e in record.evaluations
         if e.undecided
     ]
-    sampled = [line for e in record.evaluations for line in _samples(e)]
+    sampled = [line for e in record.scored for line in _samples(e)]
     return in_vain + failures + sampled + ([usage(record.endpoint)] if record.endpoint else [])
 
 
@@ -139,7 +143,7 @@ def summary(evaluation: Evaluation) -> str:
     """Write one evaluation as a line."""
     graded = f"return {evaluation.mean_return:.2f}  " if _is_graded(evaluation) else ""
     return (
-        f"{evaluation.phase} {evaluation.split}: success {score(evaluation.count)}  "
+        f"{evaluation.key}: success {score(evaluation.count)}  "
         f"{graded}turns {evaluation.mean_turns:.1f}"
     )
 

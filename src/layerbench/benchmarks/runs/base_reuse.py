@@ -51,7 +51,7 @@ class Conditions:
 def reuse_base_evaluation(
     base: RunFolder, folder: RunFolder, run: RunState, conditions: Conditions, reporter: Reporter
 ) -> None:
-    """Copy the base evaluation of a finished run, split by split.
+    """Copy the base evaluations of a finished run.
 
     Where a single condition differs, or the finished run cannot be read, nothing is copied, and
     the run evaluates the base model itself.
@@ -70,9 +70,9 @@ def reuse_base_evaluation(
         if difference := _difference(record, conditions):
             reporter.say(f"the base model is scored again: {base.path} has another {difference}")
             return
-        for split in conditions.tasks:
-            scores = record.evaluation(phase=BASE_PHASE, split=split)
-            _copy_split(scores, base.episodes, folder.evaluations, run)
+        for scores in record.evaluations:
+            if scores.phase == BASE_PHASE:
+                _copy(scores, base.episodes, folder.evaluations, run)
     except OSError as error:
         # A full disk is no fault of the base run.
         if disk.failure(error, folder.path):
@@ -122,15 +122,14 @@ def _base_tasks(record: RunRecord) -> dict[str, list[str]]:
     }
 
 
-def _copy_split(scores: Evaluation, source: Path, kept: KeptEvaluations, run: RunState) -> None:
-    phase, split = scores.phase, scores.split
+def _copy(scores: Evaluation, source: Path, kept: KeptEvaluations, run: RunState) -> None:
     try:
-        if kept.read(phase, split, run) is not None:
+        if kept.read(scores.key, run) is not None:
             return
     except FormatError:
-        kept.discard(phase, split)
-    table = kept.table(phase, split)
-    episodes.extract(source, table, phase=phase, split=split)
+        kept.discard(scores.key)
+    table = kept.table(scores.key)
+    episodes.extract(source, table, scores.key)
     _check_table(table, scores)
     kept.keep(scores, run)
 

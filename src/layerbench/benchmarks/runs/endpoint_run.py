@@ -16,8 +16,9 @@ from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.runs.endpoint_answers import KeptAnswers
 from layerbench.benchmarks.runs.environments import open_pool
 from layerbench.benchmarks.runs.player import Evaluator, first_state
-from layerbench.benchmarks.runs.prepare import agent_settings, list_tasks
+from layerbench.benchmarks.runs.prepare import agent_settings
 from layerbench.benchmarks.runs.record import evaluation_record
+from layerbench.benchmarks.runs.task_lists import list_tasks
 from layerbench.envs import registry
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
@@ -30,7 +31,7 @@ class EndpointPlan:
     Attributes:
         config: The settings.
         identity: The environment.
-        tasks: Fixed lists of the tasks to score, by split.
+        tasks: Fixed lists of the tasks to score, and to validate on, by split.
         endpoint: Client of the endpoint.
     """
 
@@ -51,8 +52,8 @@ def prepare(config: RunConfig) -> EndpointPlan:
         model=config.model.name.removeprefix(endpoints.PREFIX),
         concurrency=config.model.concurrency,
     )
-    identity, tasks, _ = list_tasks(config)
-    return EndpointPlan(config, identity, tasks, endpoint)
+    tasks = list_tasks(config)
+    return EndpointPlan(config, tasks.identity, tasks.evaluated(config), endpoint)
 
 
 def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> RunRecord:
@@ -67,7 +68,7 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
     )
     # Lies among the evaluations, which `finish` deletes; the usage stays in the record.
     answers = KeptAnswers(
-        folder.evaluations.part(BASE_PHASE, "answers", suffix="jsonl"),
+        folder.evaluations.path / f"{BASE_PHASE}-answers.jsonl",
         prepared.endpoint,
         run=state.settings_sha256,
         say=reporter.say,
@@ -117,5 +118,6 @@ def agent(config: RunConfig, chat: Chat) -> ChatAgent:
         rules=rules,
         thinks=settings.thinks,
         answer_form=settings.answer_form,
+        prompt_file=config.prompt.text,
     )
     return ChatAgent(chat, style, settings)

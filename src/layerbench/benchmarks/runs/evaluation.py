@@ -7,7 +7,7 @@ import numpy as np
 
 from layerbench.agents.rollout import EpisodeRequest
 from layerbench.agents.types import StopReason, Trajectory, Turn
-from layerbench.benchmarks.records.record_sections import Evaluation
+from layerbench.benchmarks.records.record_sections import Evaluation, EvaluationKey
 from layerbench.benchmarks.stats.success import Count, TaskOutcome, pool, pool_by_type
 from layerbench.envs.types import Task
 
@@ -35,10 +35,8 @@ def requests(
 def summarise(
     trajectories: Sequence[Trajectory],
     tasks: Sequence[Task],
+    key: EvaluationKey,
     *,
-    phase: str,
-    split: str,
-    temperature: float,
     seconds: float,
 ) -> Evaluation:
     """Summarise the trajectories of ``requests``, in that order.
@@ -46,9 +44,7 @@ def summarise(
     Args:
         trajectories: Episodes, equally many of each task.
         tasks: The fixed list.
-        phase: Name of the phase, such as ``base``.
-        split: Name of the split of the tasks.
-        temperature: Sampling temperature.
+        key: Phase, split and temperature.
         seconds: Wall time of the evaluation.
     """
     per_task = len(trajectories) // len(tasks)
@@ -59,9 +55,9 @@ def summarise(
     )
     turns = [turn for trajectory in trajectories for turn in trajectory.turns]
     return Evaluation(
-        phase=phase,
-        split=split,
-        temperature=temperature,
+        phase=key.phase,
+        split=key.split,
+        temperature=key.temperature,
         count=pool(outcomes),
         by_type=pool_by_type(outcomes),
         stops=dict(sorted(Counter(str(episode.stop) for episode in trajectories).items())),

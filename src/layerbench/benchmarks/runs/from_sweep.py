@@ -1,7 +1,7 @@
 """Layers and learning rates from the contributions of layers in an earlier sweep."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,37 +11,78 @@ from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.leaderboard import contributions
 from layerbench.benchmarks.leaderboard.contributions import SweptTable
 from layerbench.benchmarks.models.present import hash_model
-from layerbench.benchmarks.records.comparability import BoardKey, files_digest
+from layerbench.benchmarks.records.comparability import BoardKey, Protocol, files_digest
+from layerbench.benchmarks.records.run_record import FULL_SELECTION
 from layerbench.envs import registry
 from layerbench.envs.data_files import DataFileError
-from layerbench.rl.lr_scales import contribution_scales, spell_scales
-from layerbench.rl.selection import NUMBER, parse_selection, spell_layers
+from layerbench.rl.lr_scales import BOOST, contribution_scales, spell_scales
+from layerbench.rl.selection import BY_CONTRIBUTION, NUMBER, parse_selection, spell_layers
 
 
 def fill_in(config: RunConfig) -> None:
     """Replace references to an earlier sweep by the layers and learning rates read from it.
 
     ``top:K@RESULTS`` becomes the K layers of the largest contribution (of equal ones, those nearer
-    the embedding), and ``train.lr_scale=@RESULTS`` the multipliers of ``contribution_scales``. The
-    source is recorded in ``read_from``, so that a run keeps its values when RESULTS changes.
+    the embedding), ``bottom:K@RESULTS`` the last K of the same order, and
+    ``train.lr_scale=@RESULTS`` the multipliers of ``contribution_scales``. ``boost:K@RESULTS``
+    becomes ``full`` with a multiplier of 2 for the first K; as ``train.lr_scale`` it is that
+    multiplier alone. The source is recorded in ``read_from``, so that a run keeps its values when
+    RESULTS changes.
 
     Raises:
         UserError: RESULTS has no table of this environment, or several that differ; a contribution
             is undefined; or there are too few layers.
     """
     if "@" in config.layers:
-        table = _table(config.layers.partition("@")[2], config)
-        config.read_from.layers = _source(config.layers, table)
-        config.layers = _top(config.layers, table)
+        _fill_in_layers(config)
     # After `layers`, since the multipliers are those of the selected layers.
     if "@" in config.train.lr_scale:
-        table = _table(config.train.lr_scale.partition("@")[2], config)
-        config.read_from.lr_scale = _source(config.train.lr_scale, table)
-        selection = parse_selection(config.layers, table.num_layers)
-        if not selection.layers:
-            raise SettingsError(f"train.lr_scale is of layers that learn, layers={config.layers}")
-        scales = contribution_scales(table.contributions, selection.layers)
-        config.train = replace(config.train, lr_scale=spell_scales(scales))
+        _fill_in_rates(config)
+
+
+def _fill_in_layers(config: RunConfig) -> None:
+    asked = config.layers
+    kind, count, results = _reference(asked, "layers", BY_CONTRIBUTION)
+    table = _table(results, config)
+    config.read_from.layers = _source(asked, table)
+    if kind != "boost":
+        chosen = _first(table.contributions, count, asked, last=kind == "bottom")
+        config.layers = spell_layers(sorted(chosen))
+        return
+    # The same reference in both places: a file of settings has it in both.
+    if config.train.lr_scale not in ("", asked):
+        raise SettingsError(
+            f"layers={asked} chooses train.lr_scale, which cannot be {config.train.lr_scale} as "
+            "well: leave one of them out"
+        )
+    # Not `all-layers`: so only the multipliers are others than those of full training, which it is
+    # compared with.
+    config.layers = FULL_SELECTION
+    config.train = replace(config.train, lr_scale=_boosted(table, count, asked))
+    config.read_from.lr_scale = replace(config.read_from.layers)
+
+
+def _fill_in_rates(config: RunConfig) -> None:
+    asked = config.train.lr_scale
+    is_boost = not asked.startswith("@")
+    count, results = 0, asked[1:]
+    if is_boost:
+        _, count, results = _reference(asked, "train.lr_scale", ("boost",))
+    table = _table(results, config)
+    config.read_from.lr_scale = _source(asked, table)
+    selection = parse_selection(config.layers, table.num_layers)
+    if not selection.layers:
+        raise SettingsError(f"train.lr_scale is of layers that learn, layers={config.layers}")
+    scales = (
+        _boosted(table, count, asked)
+        if is_boost
+        else spell_scales(contribution_scales(table.contributions, selection.layers))
+    )
+    config.train = replace(config.train, lr_scale=scales)
+
+
+def _boosted(table: SweptTable, count: int, asked: str) -> str:
+    return spell_scales(dict.fromkeys(_first(table.contributions, count, asked), BOOST))
 
 
 def _source(reference: str, table: SweptTable) -> SourceConfig:
@@ -54,18 +95,26 @@ def _source(reference: str, table: SweptTable) -> SourceConfig:
     )
 
 
-def _top(reference: str, table: SweptTable) -> str:
-    match = re.fullmatch(rf"top:({NUMBER})@.*", reference, re.DOTALL)
+def _reference(text: str, name: str, kinds: Sequence[str]) -> tuple[str, int, str]:
+    """Read a reference such as ``top:5@RESULTS``: its word, its number and RESULTS."""
+    match = re.fullmatch(rf"({'|'.join(kinds)}):({NUMBER})@(.*)", text, re.DOTALL)
     if match is None:
-        raise SettingsError(f"layers cannot be '{reference}': write top:5@RESULTS")
-    count, by_layer = int(match[1]), table.contributions
+        forms = ", ".join(f"{kind}:5@RESULTS" for kind in kinds)
+        raise SettingsError(f"{name} cannot be '{text}': write one of {forms}")
+    return match[1], int(match[2]), match[3]
+
+
+def _first(
+    by_layer: Mapping[int, float], count: int, asked: str, *, last: bool = False
+) -> list[int]:
+    """Take layers from the beginning of their order by contribution, or from its end."""
     if not 1 <= count <= len(by_layer):
         raise SettingsError(
-            f"layers '{reference}' asks for {count} layers, but {len(by_layer)} were "
+            f"layers '{asked}' asks for {count} layers, but {len(by_layer)} were "
             f"trained alone: {spell_layers(sorted(by_layer))}"
         )
-    best = sorted(by_layer, key=lambda layer: (-by_layer[layer], layer))[:count]
-    return spell_layers(sorted(best))
+    order = sorted(by_layer, key=lambda layer: (-by_layer[layer], layer))
+    return order[-count:] if last else order[:count]
 
 
 def _table(results: str, config: RunConfig) -> SweptTable:
@@ -87,6 +136,8 @@ def _table(results: str, config: RunConfig) -> SweptTable:
         lambda key: key.split == config.env.eval_splits[0],
         lambda key: key.algorithm == config.algorithm.name,
         lambda key: key.preset == config.preset,
+        # Rates of their own are another order's: taken where there is none by one rate for all.
+        lambda key: key.protocol != Protocol.TUNED,
     )
     for is_preferred in preferences:
         candidates = [table for table in candidates if is_preferred(table.key)] or candidates

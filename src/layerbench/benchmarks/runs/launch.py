@@ -11,12 +11,12 @@ from layerbench.benchmarks.errors import RunFailedError, SettingsError, UserErro
 from layerbench.benchmarks.records import disk
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.records.run_record import RunRecord
-from layerbench.benchmarks.runs import endpoint_run, prepare, training_run
+from layerbench.benchmarks.runs import endpoint_run, prepare, ranks, training_run
 from layerbench.benchmarks.runs.console import ConsoleReporter, Reporter, SilentReporter
 from layerbench.benchmarks.runs.error_log import failure_log
 from layerbench.benchmarks.runs.tracked import tracked
 from layerbench.envs.contract import ContractError
-from layerbench.rl.distributed import ProcessGroup, connected
+from layerbench.rl.distributed import Meeting, ProcessGroup, connected
 
 
 def launch(
@@ -26,10 +26,12 @@ def launch(
     *,
     reporter: Reporter | None = None,
     base: RunFolder | None = None,
+    meeting: Meeting | None = None,
 ) -> RunRecord:
     """Execute a run, or read its record if it is finished by then.
 
-    The processes that torchrun started execute the run together; the first one locks the folder.
+    Several processes, which torchrun or this function starts, execute the run together; the first
+    one locks the folder.
 
     Args:
         config: The settings.
@@ -37,13 +39,17 @@ def launch(
         start: Treatment of a run that is in the folder already.
         reporter: Receives progress events; None for the console.
         base: Run whose base evaluation is reused if its conditions are equal.
+        meeting: Where this process, started by the first one, meets the others; None in the first.
 
     Raises:
         UserError: The settings name something that is missing; nothing was run.
         RunFailedError: The run ended early.
     """
     with ExitStack() as stack:
-        processes = stack.enter_context(connected())
+        if meeting is None:
+            meeting = stack.enter_context(ranks.started(config, folder, start, base=base))
+        stack.enter_context(ranks.losses_reported(folder, meeting))
+        processes = stack.enter_context(connected(meeting))
         if reporter is None:
             # One of several processes reports.
             silent = SilentReporter()
@@ -117,18 +123,21 @@ def _failures_logged(folder: RunFolder, processes: ProcessGroup) -> Generator[No
                 raise
             logger.exception("the run failed in process %d of %d", processes.rank, processes.size)
             reason = str(error).strip().partition("\n")[0]
-            # gloo reports this in every process but the one that failed.
-            if processes.size > 1 and "closed by peer" in reason:
-                raise RunFailedError(
-                    f"the run failed in another process (see {folder.error_log})"
-                ) from error
+            if ranks.is_loss(error):
+                raise
             raise RunFailedError(
                 f"the run failed: {type(error).__name__}: {reason} (see {folder.error_log})"
             ) from error
 
 
 def _report_sources(config: RunConfig, reporter: Reporter) -> None:
-    read = config.read_from
-    for source, value in ((read.layers, config.layers), (read.lr_scale, config.train.lr_scale)):
+    read, rates = config.read_from, f"train.lr_scale {config.train.lr_scale}"
+    if read.layers.asked == read.lr_scale.asked != "":
+        values = [(read.layers, f"{config.layers} with {rates}")]
+    else:
+        values = [(read.layers, config.layers), (read.lr_scale, config.train.lr_scale)]
+    for source, value in values:
         if source.asked:
             reporter.say(f"{source.asked} is {value}, by table {source.table}")
+    if read.rates.asked:
+        reporter.say(f"learning rates by {read.rates.asked}, SHA-256 {read.rates.sha256[:12]}")

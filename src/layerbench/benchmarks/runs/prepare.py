@@ -18,17 +18,16 @@ from layerbench.agents.pretrained import loading as pretrained
 from layerbench.agents.prompts import PromptStyle
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.benchmarks.config import validate
-from layerbench.benchmarks.config.identity import identify
-from layerbench.benchmarks.config.schema import AgentConfig, EnvConfig, RunConfig
+from layerbench.benchmarks.config.schema import AgentConfig, RunConfig
 from layerbench.benchmarks.config.selected_layers import selection_of
-from layerbench.benchmarks.errors import SettingsError, UserError
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import loading
-from layerbench.benchmarks.records.run_record import BASE_SELECTION
 from layerbench.benchmarks.runs import vocabulary
+from layerbench.benchmarks.runs.task_lists import list_tasks
 from layerbench.envs import registry
-from layerbench.envs.checks.brief import check_play
 from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
+from layerbench.rl.floor_controls import check_control
 from layerbench.rl.layers import decoder_blocks
 from layerbench.rl.lora import check_adapters
 from layerbench.rl.lr_scales import check_scales, parse_scales
@@ -47,7 +46,7 @@ class PreparedRun:
         config: The settings.
         identity: The environment.
         train_tasks: Fixed list of the tasks to train on; empty where nothing is trained.
-        eval_tasks: Fixed lists of the tasks to score, by split.
+        eval_tasks: Fixed lists of the tasks to score, and to validate on, by split.
         model: The base model, in which the selection is trained.
         agent: Agent that plays with that model.
         selection: Layers to train.
@@ -84,7 +83,7 @@ def prepare(
     torch.set_num_threads(config.model.threads)
     # Before the model, which can take minutes to load.
     loading_next("the tasks")
-    identity, eval_tasks, train_tasks = list_tasks(config)
+    tasks = list_tasks(config)
     loading_next(f"the model {config.model.name}")
     model, tokenizer = loading.load(config.model)
     _check_sources(config, model)
@@ -94,80 +93,22 @@ def prepare(
     selection = selection_of(config, num_layers=num_layers)
     check_scales(parse_scales(config.train.lr_scale), selection)
     check_adapters(model, selection, rank=config.train.lora_rank)
+    check_control(model, selection)
     return PreparedRun(
         config=config,
-        identity=identity,
-        train_tasks=train_tasks,
-        eval_tasks=eval_tasks,
+        identity=tasks.identity,
+        train_tasks=tasks.train,
+        eval_tasks=tasks.evaluated(config),
         model=model,
-        agent=_agent(config, model, tokenizer, next(iter(eval_tasks.values()))),
+        agent=_agent(config, model, tokenizer, next(iter(tasks.evaluated(config).values()))),
         selection=selection,
     )
 
 
-def list_tasks(
-    config: RunConfig,
-) -> tuple[EnvIdentity, dict[str, tuple[Task, ...]], tuple[Task, ...]]:
-    """Describe the environment, and list the tasks to score, by split, and those to train on.
-
-    Raises:
-        UserError: The environment refuses its options, or has no such split, too few tasks, or no
-            data, or does not keep to the contract.
-    """
-    env = config.env
-    found = registry.find(env.reference)
-    registry.check_options(found, env.options, timeout_s=env.patience_s)
-    # By `eval.seed`, not the training seed: all seeds are scored on the same tasks.
-    eval_tasks = {
-        split: _tasks(
-            env,
-            split=split,
-            count=config.eval.tasks,
-            seed=config.eval.seed,
-            settings=f"env.eval_splits={split} and eval.tasks",
-        )
-        for split in env.eval_splits
-    }
-    validate.check_episodes(config, tasks=sum(map(len, eval_tasks.values())))
-    train_tasks: tuple[Task, ...] = ()
-    # `parts` were trained by other runs: a combined model is only scored.
-    if config.layers != BASE_SELECTION and not config.parts:
-        train_tasks = _tasks(
-            env,
-            split=env.train_split,
-            count=config.train.tasks,
-            seed=config.seed,
-            settings=f"env.train_split={env.train_split} and train.tasks",
-        )
-    check_play(
-        found,
-        env.options,
-        eval_tasks | ({env.train_split: train_tasks} if train_tasks else {}),
-        max_turns=env.max_turns,
-        timeout_s=env.patience_s,
-        chooses=config.agent.action_mode is ActionMode.CHOOSE,
-    )
-    return identify(env), eval_tasks, train_tasks
-
-
-def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, settings: str) -> tuple[Task, ...]:
-    """List tasks of a split, all of them for a count of 0; errors name the ``settings``."""
-    try:
-        return registry.list_tasks(
-            registry.find(env.reference),
-            split=split,
-            count=count or None,
-            seed=seed,
-            options=env.options,
-            timeout_s=env.patience_s,
-        )
-    except UserError as error:
-        raise SettingsError(f"{error} (asked for by {settings}={count})") from error
-
-
 def _check_sources(config: RunConfig, model: nn.Module) -> None:
     """Make sure that settings read from an earlier sweep are of this base model."""
-    sources = [s for s in (config.read_from.layers, config.read_from.lr_scale) if s.asked]
+    read = config.read_from
+    sources = [s for s in (read.layers, read.lr_scale, read.rates) if s.asked]
     # Only where it is needed: hashing reads all weights.
     base = pretrained.weights_hash(model) if sources else ""
     for source in sources:
@@ -226,6 +167,7 @@ def reading(
         rules=rules,
         thinks=settings.thinks,
         answer_form=settings.answer_form,
+        prompt_file=config.prompt.text,
     )
     return settings, chat, style
 

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from layerbench.agents.pretrained.loading import weights_hash
-from layerbench.benchmarks.config import serialize
+from layerbench.benchmarks.config import evaluations, serialize
 from layerbench.benchmarks.config.identity import identify
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.config.selected_layers import recorded_name
 from layerbench.benchmarks.errors import SettingsError
-from layerbench.benchmarks.records import provenance, run_record
+from layerbench.benchmarks.records import provenance, run_record, sharpening
 from layerbench.benchmarks.records.record_sections import (
+    BestCheckpoint,
     EndpointRecord,
     EnvRecord,
-    Evaluation,
     HardwareRecord,
     ModelRecord,
     MovementRecord,
@@ -79,6 +79,10 @@ def evaluation_record(  # noqa: PLR0913 - none of them follows from another
         code=dataclasses.replace(code, dirty=code.dirty or state.is_of_other_code(code)),
         evaluations=tuple(evaluator.evaluations),
         differences={},
+        best_temperatures=sharpening.best_temperatures(
+            evaluator.evaluations, validation_split=_validation_split(config)
+        ),
+        best_differences={},
         training=TrainingRecord(0, 0, 0, 0, 0, {"play": 0.0, "update": 0.0}),
         movement=MovementRecord({}, {}),
         started=state.started,
@@ -95,6 +99,7 @@ def training_record(
     *,
     history: Sequence[IterationMetrics],
     base: BaseWeights,
+    best: BestCheckpoint | None = None,
 ) -> RunRecord:
     """Make the record of a run whose model was loaded here.
 
@@ -104,6 +109,7 @@ def training_record(
         state: State of the run's first start.
         history: Metrics of the training iterations; empty where nothing was trained.
         base: Base weights of every parameter that changed.
+        best: The best checkpoint by the validation tasks.
     """
     record = evaluation_record(
         prepared.config,
@@ -114,13 +120,22 @@ def training_record(
         selection=_selection(prepared, base),
         hardware=hardware_record(prepared, processes=evaluator.processes.size),
     )
+    best_differences = sharpening.best_differences(
+        record.evaluations,
+        record.best_temperatures,
+        splits=record.env.eval_splits,
+        base=BASE_PHASE,
+        final=FINAL_PHASE,
+    )
     return dataclasses.replace(
         record,
         # Where nothing changed, there is no final evaluation to compare with the base's.
-        differences=_differences(evaluator.evaluations) if base.tensors else {},
+        differences=_differences(record) if base.tensors else {},
+        best_differences=best_differences,
         training=_training(prepared, history),
         movement=_movement(prepared, base),
         peak_device_memory_mb=provenance.device_memory_mb(_devices(prepared)),
+        best=best,
     )
 
 
@@ -164,7 +179,9 @@ def _devices(prepared: PreparedRun) -> list[torch.device]:
 
 def _selection(prepared: PreparedRun, base: BaseWeights) -> SelectionRecord:
     rank = prepared.config.train.lora_rank
-    parameters = count_learned(base.tensors, lora_rank=rank)
+    parameters = 0
+    if base.tensors:
+        parameters = count_learned(base.tensors, prepared.selection, lora_rank=rank)
     return SelectionRecord(
         name=recorded_name(prepared.config, prepared.selection),
         layers=prepared.selection.layers,
@@ -201,8 +218,12 @@ def _movement(prepared: PreparedRun, base: BaseWeights) -> MovementRecord:
     )
 
 
-def _differences(evaluations: Sequence[Evaluation]) -> Mapping[str, Difference]:
-    outcomes = {(e.phase, e.split): e.outcomes for e in evaluations}
+def _validation_split(config: RunConfig) -> str:
+    return config.env.train_split if evaluations.validates(config) else ""
+
+
+def _differences(record: RunRecord) -> Mapping[str, Difference]:
+    outcomes = {(e.phase, e.split): e.outcomes for e in record.scored}
     return {
         split: paired_difference(outcomes[BASE_PHASE, split], final)
         for (phase, split), final in outcomes.items()

@@ -15,9 +15,16 @@ def with_options(
     algorithm: str | None = None,
     seed: int | None = None,
     model: str | None = None,
+    panel: str | None = None,
 ) -> list[str]:
     """Add to overrides the settings that have options of their own; None was not given."""
-    options = {"layers": layers, "algorithm.name": algorithm, "seed": seed, "model.name": model}
+    options = {
+        "layers": layers,
+        "algorithm.name": algorithm,
+        "seed": seed,
+        "model.name": model,
+        "eval.panel": panel,
+    }
     return [*settings, *(f"{name}={v}" for name, v in options.items() if v is not None)]
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from layerbench.agents.pretrained import fetched
+from layerbench.agents.pretrained.embedded import EMBEDDED
 from layerbench.agents.types import ActionMode
 from layerbench.benchmarks.config import (
     compose,
@@ -20,18 +21,19 @@ from layerbench.benchmarks.config.settings_file import settings_file
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import lineage
 from layerbench.benchmarks.records.run_names import run_of
-from layerbench.benchmarks.runs import from_sweep
+from layerbench.benchmarks.runs import from_sweep, prompt_file
 from layerbench.envs.typed import remember
 from layerbench.rl.lr_scales import parse_scales, spell_scales
 from layerbench.rl.selection import without_spaces
 
-# Each embedded model has the words of one style alone, whatever its environment's is.
+# Those of which an embedded model has the words; ``embedded`` was cloned in one for each of its
+# environments.
 _EMBEDDED_STYLES: Mapping[str, Style] = {
     "embedded": "compact",
-    "embedded-webshop": "compact-webshop",
     "embedded-keydoor": "compact",
     "embedded-any": "plain",
 }
+_STYLES_OF_ENVS: Mapping[str, Style] = {"webshop": "compact-webshop", "math": "plain"}
 
 
 def load(
@@ -83,6 +85,10 @@ def load_shared(
     config = compose.compose_settings(env, typed, preset=preset)
     if lineage.is_trained(config.model.name) and compose.values_of(typed, "model.revision"):
         raise SettingsError("model.revision is that of the base of a run: leave it out")
+    asked = compose.values_of(typed, "eval.temperatures")
+    if endpoints.is_endpoint(config.model.name) and not asked:
+        # Answers there are paid for: those at other temperatures must be asked for.
+        config.eval.temperatures = config.eval.temperatures[:1]
     return resolve(config)
 
 
@@ -101,6 +107,8 @@ def _load_file(
     config = load_shared(env, [*added, *typed], preset=preset)
     names = {s.name: s.value for s in overrides.settings_of(sections.form_of(config))}
     read.check_unchanged(typed, names)
+    if not compose.values_of(typed, "agent.prompt_file"):
+        prompt_file.check_unchanged(config, read.prompt_sha256, where=str(path))
     return config
 
 
@@ -111,14 +119,20 @@ def resolve(config: RunConfig) -> RunConfig:
         SettingsError: A setting cannot have its value.
     """
     base = _resolve_model(config.model)
+    prompt_file.fill_in(config)
     if config.agent.style == "auto":
         config.agent.style = "chat"
         # The compact styles ask for no form of an answer, which free text needs.
         if config.agent.action_mode is ActionMode.CHOOSE:
             config.agent.style = _EMBEDDED_STYLES.get(base, config.agent.style)
+            if base == EMBEDDED:
+                config.agent.style = _STYLES_OF_ENVS.get(config.env.name, config.agent.style)
     selection, at, results = config.layers.partition("@")
     # Only the selection is normalised: the path after `@` may have spaces and capitals.
     config.layers = without_spaces(selection, what="layers").lower() + at + results.strip()
+    # Trials of `layerbench tune` alone score nothing but validation tasks.
+    if not config.env.eval_splits:
+        raise SettingsError("env.eval_splits is empty: name at least one split")
     # Checked before the results of a sweep are read, which takes longer.
     validate.check(config)
     from_sweep.fill_in(config)

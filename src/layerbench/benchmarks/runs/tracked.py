@@ -7,9 +7,9 @@ from typing import Any
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.records import metrics_log, sealed
-from layerbench.benchmarks.records.record_sections import Evaluation
+from layerbench.benchmarks.records.record_sections import Evaluation, iteration_of_phase
 from layerbench.benchmarks.records.run_folder import RunFolder
-from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE
+from layerbench.benchmarks.records.run_record import BASE_PHASE, BEST_PHASE, FINAL_PHASE
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.trackers.feed import Feed
 from layerbench.benchmarks.trackers.types import TrackedRun
@@ -50,6 +50,9 @@ class TrackedReporter:
 
     def evaluated(self, evaluation: Evaluation) -> None:
         self._reporter.evaluated(evaluation)
+        if evaluation.phase == BEST_PHASE:
+            # Its iteration's evaluation was sent when it was played; steps of trackers only grow.
+            return
         step = self._step(evaluation.phase)
         # Those of iterations that an earlier start made come first: steps of trackers grow.
         self._catch_up(step)
@@ -59,7 +62,10 @@ class TrackedReporter:
             "turns": evaluation.mean_turns,
             "invalid": evaluation.invalid_share,
         }
-        self._log({f"eval/{evaluation.split}/{n}": v for n, v in named.items()}, step=step)
+        where = f"eval/{evaluation.split}"
+        if (temperature := evaluation.temperature) != self._config.eval.temperatures[0]:
+            where += f"/T{temperature:g}" if temperature else "/greedy"
+        self._log({f"{where}/{name}": value for name, value in named.items()}, step=step)
 
     def trained(self, metrics: IterationMetrics, *, iterations: int) -> None:
         self._reporter.trained(metrics, iterations=iterations)
@@ -88,7 +94,8 @@ class TrackedReporter:
 
     def _step(self, phase: str) -> int:
         ends = {BASE_PHASE: 0, FINAL_PHASE: self._config.train.iterations}
-        return ends[phase] if phase in ends else int(phase.rpartition("-")[2])
+        iteration = iteration_of_phase(phase)
+        return ends[phase] if iteration is None else iteration
 
     def _catch_up(self, iteration: int) -> None:
         """Send the iterations before this one that were not reported, from the run's own file."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from layerbench.benchmarks.stats.bootstrap import task_weights
-from layerbench.benchmarks.stats.success import Difference, TaskOutcome
+from layerbench.benchmarks.stats.success import Difference, TaskOutcome, rates
 
 BeforeAfter = tuple[Sequence[TaskOutcome], Sequence[TaskOutcome]]
 """Outcomes before and after training, one a task, in the same order."""
@@ -61,7 +61,7 @@ def add_up(parts: Sequence[BeforeAfter], combined: BeforeAfter) -> Addition:
 
 
 def _gain(outcomes: BeforeAfter) -> Float[np.ndarray, " N"]:
-    before_N, after_N = (np.array([o.count.rate for o in side]) for side in outcomes)
+    before_N, after_N = map(rates, outcomes)
     return after_N - before_N
 
 

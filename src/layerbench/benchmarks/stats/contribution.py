@@ -125,6 +125,20 @@ def holm(p_values: Sequence[float], *, level: float = LEVEL) -> list[bool]:
     return rejected
 
 
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+    """Raise p-values so that ``holm`` rejects those of at most its level.
+
+    >>> holm_adjusted([0.04, 0.01, 0.03])
+    [0.06, 0.03, 0.06]
+    """
+    adjusted = [1.0] * len(p_values)
+    least = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        least = max(least, min(1.0, p_values[index] * (len(p_values) - rank)))
+        adjusted[index] = least
+    return adjusted
+
+
 def estimate(value: float, draws_S: Float[np.ndarray, " S"]) -> Estimate:
     """Make an estimate whose interval is the resamples' middle 95 %."""
     # Without interpolation: between infinite resamples of C it would give nan.

@@ -143,6 +143,11 @@ def success_interval(*, successes: int, episodes: int, confidence: float = 0.95)
     return Interval(low=min(rate, max(0.0, centre - half)), high=max(rate, min(1.0, centre + half)))
 
 
+def rates(outcomes: Sequence[TaskOutcome]) -> Float[np.ndarray, " N"]:
+    """List the success rate of each task, in [0, 1]."""
+    return np.array([outcome.count.rate for outcome in outcomes])
+
+
 def pool(outcomes: Sequence[TaskOutcome]) -> Count:
     """Add up the episodes of all tasks; no tasks give a count of zero episodes."""
     return Count(
@@ -181,6 +186,27 @@ def paired_difference(
     # Pooled by episodes, like ``Count.rate``: the difference is that of the two printed rates.
     draws_S = _resampled(gain_N, episodes_N, seed=seed)
     return Difference.of_draws(float(gain_N.sum() / episodes_N.sum()), draws_S, tasks=len(base))
+
+
+def paired_difference_of_rates(
+    base: Sequence[TaskOutcome], final: Sequence[TaskOutcome], *, seed: int = 0
+) -> Difference:
+    """Compare as ``paired_difference``, where a task may have other numbers of episodes.
+
+    Each task counts once, by its success rate: greedy episodes of a task are all the same, so that
+    one was played, where of sampled ones there may be more.
+
+    Raises:
+        ValueError: The tasks differ, or there are none.
+    """
+    if not base or [o.task_id for o in base] != [o.task_id for o in final]:
+        raise ValueError(
+            f"a paired difference needs the same tasks in the same order, got {len(base)} and "
+            f"{len(final)} tasks that differ"
+        )
+    gain_N = np.array([f.count.rate - b.count.rate for b, f in zip(base, final, strict=True)])
+    draws_S = _resampled(gain_N, np.ones(len(base)), seed=seed)
+    return Difference.of_draws(float(gain_N.mean()), draws_S, tasks=len(base))
 
 
 def _check_paired(base: Sequence[TaskOutcome], final: Sequence[TaskOutcome]) -> None:

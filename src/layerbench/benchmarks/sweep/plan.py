@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ from layerbench.benchmarks.records.run_record import (
     RunRecord,
 )
 from layerbench.benchmarks.records.run_state import RunState
+from layerbench.rl.types import CONTROLS
+
+# In the place of the rates of a base run, whose settings must have some.
+_NO_RATE = 1e-6
 
 
 class State(StrEnum):
@@ -45,11 +49,13 @@ class PlannedRun:
         folder: The run's folder, which need not exist yet.
         present: Its tasks and model as they are now, the same for all runs of a sweep; None looks
             at them each time.
+        rate: Learning rate that the run is a trial of; None for any other run.
     """
 
     config: RunConfig
     folder: RunFolder
     present: PresentRun | None = None
+    rate: float | None = None
 
     @property
     def trains(self) -> bool:
@@ -58,10 +64,12 @@ class PlannedRun:
 
     @property
     def title(self) -> str:
-        """Selection and seed, for messages."""
-        names = {BASE_SELECTION: "base", FULL_SELECTION: "full"}
-        selection = names.get(self.config.layers, f"layer {self.config.layers}")
-        return f"{selection} seed {self.config.seed}"
+        """Selection, rate of a trial, and seed, for messages."""
+        layers = self.config.layers
+        names = {BASE_SELECTION: "base", FULL_SELECTION: "full", **{c: c for c in CONTROLS}}
+        selection = names.get(layers, f"layer {layers}")
+        rate = "" if self.rate is None else f" at {self.rate:g}"
+        return f"{selection}{rate} seed {self.config.seed}"
 
     @property
     def iterations_done(self) -> int:
@@ -98,7 +106,7 @@ class SweepPlan:
 
     Attributes:
         base: Runs that score the base model, one a seed; they come first.
-        trained: Runs that train, seed by seed: the full model, then layer by layer.
+        trained: Runs that train, seed by seed: the full model, the controls, then layer by layer.
     """
 
     base: tuple[PlannedRun, ...]
@@ -110,55 +118,88 @@ class SweepPlan:
         return self.base + self.trained
 
 
-def make_plan(config: RunConfig, *, layers: Iterable[int], seeds: Sequence[int]) -> SweepPlan:
-    """Plan the base model, full training and each layer by itself, for every seed.
+def make_plan(
+    config: RunConfig,
+    *,
+    layers: Iterable[str],
+    seeds: Sequence[int],
+    lr_scales: Mapping[str, str] | None = None,
+) -> SweepPlan:
+    """Plan the base model, full training and each layer or control by itself, for every seed.
 
     Args:
         config: The settings of all runs; selection and seed are replaced.
-        layers: Decoder blocks, from 0; each is trained in a run of its own.
+        layers: Decoder blocks, from 0, and floor controls; each is trained in a run of its own.
         seeds: Seeds of training.
+        lr_scales: ``train.lr_scale`` of the layers that have a rate of their own.
     """
-    selections = [FULL_SELECTION, *map(str, layers)]
+    scales = lr_scales or {}
+    selections = [FULL_SELECTION, *layers]
     present = present_run(config)
     return SweepPlan(
-        base=tuple(_planned(config, BASE_SELECTION, seed, present) for seed in seeds),
+        base=tuple(plan_base(config, seed, present) for seed in seeds),
         trained=tuple(
-            _planned(config, selection, seed, present) for seed in seeds for selection in selections
+            planned_run(config, selection, seed, present, scales.get(selection, ""))
+            for seed in seeds
+            for selection in selections
         ),
     )
 
 
 def base_of(config: RunConfig) -> RunFolder:
     """Name the folder of the run that scores the base model of the same sweep and seed."""
-    return _planned(config, BASE_SELECTION, config.seed, None).folder
+    return plan_base(config, config.seed, None).folder
 
 
-def comparable_records(root: Path, config: RunConfig) -> Iterator[RunRecord]:
-    """Read the records of runs with these settings, of any selection and seed."""
-    return (record for _, record in _comparable(root, config))
+def plan_base(config: RunConfig, seed: int, present: PresentRun | None) -> PlannedRun:
+    """Plan the run that scores the base model, which the rates of the others do not matter to."""
+    base = copy.deepcopy(config)
+    # Trials of rates differ in these as well, and share a base.
+    if not config.env.eval_splits:
+        base.train = replace(
+            config.train, iterations=1, learning_rate=_NO_RATE, layer_learning_rate=_NO_RATE
+        )
+    return planned_run(base, BASE_SELECTION, seed, present)
 
 
-def start_up_seconds(root: Path, config: RunConfig) -> float:
+def comparable_records(
+    root: Path, config: RunConfig, *, but: Sequence[str] = ()
+) -> Iterator[RunRecord]:
+    """Read the records of runs with these settings, of any selection and seed.
+
+    Args:
+        root: Folder of the run folders.
+        config: The settings.
+        but: Settings, or sections that end in a dot, that may be others.
+    """
+    return (record for _, record in _comparable(root, config, but))
+
+
+def start_up_seconds(root: Path, config: RunConfig, *, but: Sequence[str] = ()) -> float:
     """Say how long such a run takes to start; 0 where none is known.
 
     It is the shortest time of any, as a process may have done something else before.
     """
     states = (
-        sealed.read_sound(RunState, RunFolder(path).state) for path, _ in _comparable(root, config)
+        sealed.read_sound(RunState, RunFolder(path).state)
+        for path, _ in _comparable(root, config, but)
     )
     known = [state.start_up_s for state in states if state and state.start_up_s is not None]
     return min(known, default=0.0)
 
 
-def _comparable(root: Path, config: RunConfig) -> Iterator[tuple[Path, RunRecord]]:
-    settings = _without_layers_and_seed(serialize.as_dict(config))
+def _comparable(
+    root: Path, config: RunConfig, but: Sequence[str]
+) -> Iterator[tuple[Path, RunRecord]]:
+    but = (*but, "layers", "seed", "read_from.", "train.lr_scale")
+    settings = _without(serialize.as_dict(config), but)
     for path in sorted(root.glob("*/record.json")):
         try:
             record = run_record.read(path)
         # The records only serve an estimate: broken ones are not this sweep's concern.
         except (OSError, ValueError):
             continue
-        if _without_layers_and_seed(record.settings) == settings:
+        if _without(record.settings, but) == settings:
             yield path.parent, record
 
 
@@ -194,14 +235,28 @@ def seconds_left(
     return max(math.fsum(left) / jobs, max(left, default=0.0))
 
 
-def _planned(config: RunConfig, layers: str, seed: int, present: PresentRun | None) -> PlannedRun:
+def planned_run(
+    config: RunConfig, layers: str, seed: int, present: PresentRun | None, lr_scale: str = ""
+) -> PlannedRun:
+    """Plan one run in its own folder.
+
+    Args:
+        config: The settings; selection and seed are replaced.
+        layers: The selection.
+        seed: Seed of training.
+        present: As of ``PlannedRun``.
+        lr_scale: ``train.lr_scale`` of the run.
+    """
     run_config = copy.deepcopy(config)
     run_config.layers, run_config.seed = layers, seed
+    run_config.train = replace(config.train, lr_scale=lr_scale)
     return PlannedRun(run_config, RunFolder(default_path(run_config)), present)
 
 
-def _without_layers_and_seed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in ("layers", "seed")}
+def _without(settings: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    sections = tuple(name for name in names if name.endswith("."))
+    flat = serialize.flattened(settings)
+    return {n: v for n, v in flat.items() if n not in names and not n.startswith(sections)}
 
 
 def _mean(

@@ -7,6 +7,7 @@ from layerbench.benchmarks.records.fitting import Column
 from layerbench.benchmarks.records.run_record import BASE_SELECTION, FULL_SELECTION
 from layerbench.benchmarks.records.text import duration
 from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan
+from layerbench.rl.types import CONTROLS
 
 
 def plan_lines(plan: SweepPlan, states: Sequence[State], *, folder: str) -> list[str]:
@@ -18,12 +19,15 @@ def plan_lines(plan: SweepPlan, states: Sequence[State], *, folder: str) -> list
         folder: Folder of the run folders.
     """
     config = plan.runs[0].config
-    layers = sorted(map(int, {run.config.layers for run in plan.trained} - {FULL_SELECTION}))
+    trained = dict.fromkeys(run.config.layers for run in plan.trained)
+    layers = [layers for layers in trained if layers not in (FULL_SELECTION, *CONTROLS)]
+    besides = ["base", "full", *(control for control in CONTROLS if control in trained)]
     counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
     return [
         f"sweep of {config.env.name}  model {config.model.name}  {config.algorithm.name}  "
         f"preset {config.preset}",
-        f"each alone  layers {', '.join(map(str, layers)) or 'none'}, besides base and full",
+        f"each alone  layers {', '.join(layers) or 'none'}, besides "
+        f"{', '.join(besides[:-1])} and {besides[-1]}",
         f"seeds       {', '.join(str(run.config.seed) for run in plan.base)}",
         f"runs        {len(plan.runs)} in {folder}: {counts}",
     ]

@@ -144,5 +144,6 @@ class _Pace:
 def _scores(run: PlannedRun) -> str:
     record = run_record.read(run.folder.record)
     # Evaluations are in the order played: of each split, the last one stays.
-    last = {e.split: e for e in record.evaluations}
+    # Trials of a rate score validation tasks alone.
+    last = {e.split: e for e in record.scored or record.evaluations}
     return "  ".join(f"{split} {run_table.score(e.count)}" for split, e in last.items())

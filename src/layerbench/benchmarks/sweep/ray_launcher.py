@@ -5,6 +5,7 @@ always sets ``object_store_memory``, with which Ray refuses to join a running cl
 """
 
 import importlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ class RayLauncher(Launcher):
         # Ray reports usage statistics over the network by default.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Ray refuses these for a cluster that runs already.
-        new_cluster = {} if self._cluster else {"num_cpus": self._jobs, "include_dashboard": False}
+        cores = self._jobs and math.ceil(self._jobs * self._resources["num_cpus"])
+        new_cluster = {} if self._cluster else {"num_cpus": cores, "include_dashboard": False}
         ray.init(address=self._cluster, log_to_driver=False, logging_level="ERROR", **new_cluster)
 
     def _job_config(self, job: Sequence[str], number: int) -> object:

@@ -6,8 +6,9 @@ from layerbench.agents import torchrun
 from layerbench.benchmarks.errors import SettingsError, UserError
 from layerbench.benchmarks.records.run_record import FULL_SELECTION
 from layerbench.rl.selection import NUMBER, parse_selection, without_spaces
+from layerbench.rl.types import CONTROLS
 
-LAYERS = "all, 0,4,8, 4-7, every:4, middle:10 or full"
+LAYERS = "all, 0,4,8, 4-7, every:4, middle:10, full, scale or norm"
 SEEDS = "3 for seeds 0, 1 and 2, or a list such as 0,2,5"
 
 # The limit of `Seed` in config/schema.py: one word of numpy's SeedSequence.
@@ -15,16 +16,17 @@ _LAST_SEED = 2**32 - 1
 _SEED = "[0-9]{1,10}"
 
 
-def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
-    """Parse the layers that a sweep trains one at a time.
+def parse_layers(text: str, num_layers: int) -> tuple[str, ...]:
+    """Parse what a sweep trains beside the full model, a run each: floor controls, then layers.
 
-    Every word names single layers: ``middle:10`` means the ten layers nearest the middle, each in a
-    run of its own. ``full`` adds none, since every sweep trains the full model.
+    Every word but ``scale`` and ``norm`` names single layers: ``middle:10`` means the ten layers
+    nearest the middle, each in a run of its own. ``full`` adds none, since every sweep trains the
+    full model.
 
-    >>> parse_layers("every:4, 1-2, full", 10)
-    (0, 1, 2, 4, 8)
+    >>> parse_layers("every:4, 1-2, full, scale", 10)
+    ('scale', '0', '1', '2', '4', '8')
     >>> parse_layers("middle:3", 24)
-    (10, 11, 12)
+    ('10', '11', '12')
 
     Args:
         text: Words separated by commas; order, spaces and repeats do not matter.
@@ -34,7 +36,10 @@ def parse_layers(text: str, num_layers: int) -> tuple[int, ...]:
         SettingsError: A word is not in the grammar, or names layers that the model lacks.
     """
     words = _without_spaces(text, what="layers").lower().split(",")
-    return tuple(sorted({layer for word in words for layer in _layers(word, text, num_layers)}))
+    controls = [control for control in CONTROLS if control in words]
+    named = [word for word in words if word not in CONTROLS]
+    layers = sorted({layer for word in named for layer in _layers(word, text, num_layers)})
+    return (*controls, *map(str, layers))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

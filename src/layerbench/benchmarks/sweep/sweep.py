@@ -2,54 +2,35 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from layerbench.benchmarks.config import unused
-from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.benchmarks.errors import HeldError, SettingsError
+from layerbench.benchmarks.config import unused, validate
+from layerbench.benchmarks.errors import HeldError
 from layerbench.benchmarks.leaderboard import build, tables
 from layerbench.benchmarks.models import loading
-from layerbench.benchmarks.records import fitting, provenance
+from layerbench.benchmarks.records import fitting
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
-from layerbench.benchmarks.runs import prepare, resolve
-from layerbench.benchmarks.sweep import launchers, plan, plan_table, selection
+from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.runs import task_lists
+from layerbench.benchmarks.sweep import plan, plan_table, power_lines, selection, tuned_rates
 from layerbench.benchmarks.sweep.plan import State, SweepPlan
-from layerbench.benchmarks.sweep.progress import SweepProgress
-from layerbench.benchmarks.sweep.runner import Sweep
-
-_LAUNCHER_SETTING = "hydra.launcher."
+from layerbench.benchmarks.sweep.shared import Common, Shared, share, states_of
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Common):
     """A sweep as asked for, by the command or by a program.
 
     Attributes:
-        env: Name of the environment.
-        settings: ``name=value`` each, for the runs, or ``hydra.launcher.NAME=value`` for the
-            launcher.
-        layers: Layers to train one at a time, as ``selection.parse_layers`` reads them.
         seeds: Seeds of training, as ``selection.parse_seeds`` reads them.
-        preset: Name of the preset; None for that of the model.
-        file: File of settings; None for none.
-        jobs: Runs at a time; None for one a core, or what the launcher takes.
-        launcher: Name of the launcher.
         force: Delete the runs of this sweep, and run all anew.
+        rates: File of tuned learning rates; None takes those of the settings.
     """
 
-    env: str
-    settings: Sequence[str]
-    layers: str
     seeds: str
-    preset: str | None
-    file: Path | None
-    jobs: int | None
-    launcher: str
     force: bool
+    rates: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +38,14 @@ class Request:
     """A sweep, parsed and checked.
 
     Attributes:
-        config: Settings of every run, but for selection and seed.
+        shared: Settings of every run, but for selection, seed and a layer's own rate.
         plan: The runs.
-        launcher: Name of the launcher.
-        launcher_settings: Settings of the launcher, ``hydra.launcher.NAME=value`` each.
-        jobs: Runs at a time; None leaves it to the launcher.
+        tasks: Number of tasks that are scored, by split.
     """
 
-    config: RunConfig
+    shared: Shared
     plan: SweepPlan
-    launcher: str
-    launcher_settings: tuple[str, ...]
-    jobs: int | None
-
-    @property
-    def root(self) -> Path:
-        """Folder of the run folders."""
-        return Path(self.config.run_root)
+    tasks: Mapping[str, int]
 
 
 def sweep(
@@ -95,26 +67,23 @@ def sweep(
     """
     request = _request(asked)
     if not dry_run:
-        RunFolder(request.root).check_writable()
+        RunFolder(request.shared.root).check_writable()
     if asked.force:
         # Damage to a run that is to be deleted must not hold it up.
         for run in request.plan.runs:
             run.folder.check(run.config, Start.FRESH)
-    states = [] if asked.force and not dry_run else _states(request.plan)
-    launch = launchers.make_launcher(
-        request.launcher,
-        jobs=request.jobs,
-        settings=request.launcher_settings,
-        root=request.root,
-    )
+    states = [] if asked.force and not dry_run else states_of(request.plan)
+    launch = request.shared.make_launcher()
     # After the launcher is made: if it cannot be, no run is deleted.
     if asked.force and not dry_run:
         _delete_runs(request.plan)
-        states = _states(request.plan)
+        states = states_of(request.plan)
     # The plan of a sweep that runs goes to stderr: stdout is for the table of results alone.
     if dry_run or progress:
         _show_plan(request, states, stderr=not dry_run)
-    return request.plan, {} if dry_run else _run(request, launch, progress=progress)
+    if dry_run:
+        return request.plan, {}
+    return request.plan, request.shared.execute(request.plan, launch, progress=progress)
 
 
 def show_results(sweep_plan: SweepPlan) -> None:
@@ -126,63 +95,31 @@ def show_results(sweep_plan: SweepPlan) -> None:
 
 
 def _request(asked: Asked) -> Request:
-    run_settings = [item for item in asked.settings if not item.startswith(_LAUNCHER_SETTING)]
-    for name, option in (("layers", "--layers"), ("seed", "--seeds")):
-        if any(item.startswith(f"{name}=") for item in run_settings):
-            raise SettingsError(f"{name} of a sweep is chosen by {option}")
-    jobs = _jobs(asked)
-    if jobs != 1 and not any(item.startswith("model.threads=") for item in run_settings):
-        # torch takes all cores by default, and runs beside each other would contend for them.
-        run_settings.append("model.threads=1")
-    config = resolve.load_shared(
-        asked.env,
-        run_settings,
-        preset=asked.preset,
-        file=asked.file,
-        # Of the one run that the file is of; a sweep's are chosen by --layers and --seeds.
-        ignored=("layers", "seed"),
-    )
-    if config.train.lr_scale:
-        raise SettingsError("train.lr_scale is for layerbench run: layers of a sweep learn alike")
-    # Workers may have another working directory.
-    config.run_root = str(Path(config.run_root).resolve())
+    chosen = {
+        "layers": "layers of a sweep is chosen by --layers",
+        "seed": "seed of a sweep is chosen by --seeds",
+    }
+    shared = share(asked, chosen=chosen)
+    config = shared.config
     seeds = selection.parse_seeds(asked.seeds)
     layers = selection.parse_layers(asked.layers, loading.num_layers(config.model))
-    planned = plan.make_plan(config, layers=layers, seeds=seeds)
-    unused.check(run_settings, [run.config for run in planned.runs])
+    rates = None if asked.rates is None else tuned_rates.read(asked.rates)
+    if rates is not None:
+        rates.apply(config, shared.typed)
+    lr_scales = {} if rates is None else rates.multipliers(config, layers)
+    planned = plan.make_plan(config, layers=layers, seeds=seeds, lr_scales=lr_scales)
+    unused.check(shared.typed, [run.config for run in planned.runs])
+    for run in planned.runs:
+        validate.check(run.config)
     # All runs play the same tasks: if they cannot be listed, no run needs to be started.
-    prepare.list_tasks(config)
+    tasks = task_lists.list_tasks(config)
+    if rates is not None:
+        rates.check(config, seeds, tasks)
     return Request(
-        config=config,
+        shared=shared,
         plan=planned,
-        launcher=asked.launcher,
-        launcher_settings=tuple(i for i in asked.settings if i.startswith(_LAUNCHER_SETTING)),
-        jobs=jobs,
+        tasks={split: len(listed) for split, listed in tasks.scored.items()},
     )
-
-
-def _jobs(asked: Asked) -> int | None:
-    """Choose the number of runs at a time; None leaves it to the launcher."""
-    if asked.jobs is not None:
-        if asked.jobs < 1:
-            raise SettingsError(f"--jobs must be at least 1, got {asked.jobs}")
-        return asked.jobs
-    if asked.launcher in ("joblib", "submitit_local"):
-        # Several runs on one GPU would contend for its memory.
-        return 1 if torch.cuda.is_available() else provenance.cpus()
-    return None
-
-
-def _states(sweep_plan: SweepPlan) -> list[State]:
-    """Look how far the runs are.
-
-    Raises:
-        UserError: A folder holds something else.
-    """
-    # ``state`` alone checks a folder only if it has a record.
-    for run in sweep_plan.runs:
-        run.record()
-    return [run.state() for run in sweep_plan.runs]
 
 
 def _delete_runs(sweep_plan: SweepPlan) -> None:
@@ -198,7 +135,8 @@ def _delete_runs(sweep_plan: SweepPlan) -> None:
 
 
 def _show_plan(request: Request, states: Sequence[State], *, stderr: bool) -> None:
-    records = list(plan.comparable_records(request.root, request.config))
+    root, config, jobs = request.shared.root, request.shared.config, request.shared.jobs
+    records = list(plan.comparable_records(root, config))
     todo = [
         run
         for run, state in zip(request.plan.runs, states, strict=True)
@@ -207,32 +145,28 @@ def _show_plan(request: Request, states: Sequence[State], *, stderr: bool) -> No
     seconds = plan.seconds_left(
         todo,
         records,
-        jobs=request.jobs or 1,
-        start_up_s=plan.start_up_seconds(request.root, request.config),
+        jobs=jobs or 1,
+        start_up_s=plan.start_up_seconds(root, config),
     )
     file = sys.stderr if stderr else sys.stdout
     fitting.show(
-        *plan_table.plan_lines(request.plan, states, folder=str(request.root)),
-        plan_table.time_line(seconds, measured=len(records), jobs=request.jobs),
+        *plan_table.plan_lines(request.plan, states, folder=str(root)),
+        plan_table.time_line(seconds, measured=len(records), jobs=jobs),
+        # Once a sweep runs, what it can see is decided.
+        *([] if stderr else _power(request, records)),
         *plan_table.state_table(request.plan, states, width=fitting.terminal_width(file)),
         file=file,
         indent=12,
     )
 
 
-def _run(request: Request, launch: launchers.Launch, *, progress: bool) -> Mapping[str, str]:
-    with SweepProgress(request.plan) if progress else nullcontext() as shown:
-        running = Sweep(
-            plan=request.plan,
-            launch=launch,
-            # submitit's local executor has no limit: it starts all of its jobs at once.
-            batch=request.jobs if request.launcher == "submitit_local" else None,
-            say=shown.say if shown else _keep_silent,
-            error_log=request.root / "launcher-error.log",
-        )
-        running.run()
-    return running.failed
-
-
-def _keep_silent(_line: str) -> None:
-    return None
+def _power(request: Request, records: Sequence[RunRecord]) -> list[str]:
+    # One split: the others' numbers would be nearly the same.
+    split, tasks = next(iter(request.tasks.items()))
+    return power_lines.power_lines(
+        records,
+        split=split,
+        seeds=len(request.plan.base),
+        tasks=tasks,
+        episodes=request.shared.config.eval.episodes_per_task,
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from layerbench.agents.types import StopReason
+from layerbench.benchmarks.config import evaluations
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.html.turn_scores import Row
 from layerbench.benchmarks.records import episodes
@@ -32,20 +33,16 @@ def check_episodes(submission: Submission) -> Iterator[Remark]:
     except (ValueError, OSError) as error:
         yield Wrong(str(error))
         return
-    stored = {key: list(part) for key, part in groupby(rows, key=_evaluation)}
+    stored = {key: list(part) for key, part in groupby(rows, key=episodes.evaluation_of)}
     # groupby takes only adjacent rows together: an evaluation in two pieces is there twice.
-    if len(stored) < sum(1 for _ in groupby(rows, key=_evaluation)):
+    if len(stored) < sum(1 for _ in groupby(rows, key=episodes.evaluation_of)):
         yield Wrong(f"{path.name} has evaluations in pieces")
     for evaluation in submission.record.evaluations:
-        part = stored.pop((evaluation.phase, evaluation.split), [])
+        part = stored.pop(evaluation.key, [])
         for what in _contradictions(evaluation, part, submission):
-            yield Wrong(f"evaluation {evaluation.phase} {evaluation.split}: {what}")
-    for phase, split in stored:
-        yield Wrong(f"{path.name} has an evaluation {phase} {split}, the record has none")
-
-
-def _evaluation(row: Row) -> tuple[str, str]:
-    return row["phase"], row["split"]
+            yield Wrong(f"evaluation {evaluation.key}: {what}")
+    for key in stored:
+        yield Wrong(f"{path.name} has an evaluation {key}, the record has none")
 
 
 def _contradictions(
@@ -84,7 +81,7 @@ def _plan_differs(
     planned = requests(
         # Sampling seeds depend on positions alone: ids suffice, without an environment.
         [Task(outcome.task_id) for outcome in evaluation.outcomes],
-        episodes_per_task=config.eval.episodes_per_task,
+        episodes_per_task=evaluations.episodes_a_task(config, evaluation.temperature),
         seeds=(config.eval.seed, config.seed),
     )
     # Lengths differ where a task has more or fewer episodes than the settings say, which

@@ -5,9 +5,18 @@ from collections import Counter
 from collections.abc import Iterator
 
 from layerbench.agents.types import StopReason
+from layerbench.benchmarks.config import evaluations
+from layerbench.benchmarks.config.evaluations import PlannedEvaluation, phases_during
 from layerbench.benchmarks.config.schema import RunConfig
-from layerbench.benchmarks.records.record_sections import Evaluation
-from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE
+from layerbench.benchmarks.records import sharpening
+from layerbench.benchmarks.records.best_iteration import best_iteration
+from layerbench.benchmarks.records.record_sections import (
+    Evaluation,
+    EvaluationKey,
+    iteration_of_phase,
+    phase_during,
+)
+from layerbench.benchmarks.records.run_record import BASE_PHASE, BEST_PHASE, FINAL_PHASE
 from layerbench.benchmarks.stats.success import Difference, paired_difference
 from layerbench.benchmarks.verify.submission import (
     Remark,
@@ -26,38 +35,46 @@ def check_evaluations(submission: Submission) -> Iterator[Remark]:
     """Compare the evaluations, and the length of each, with what the settings ask for."""
     record, config = submission.record, submission.config
     expected = _expected(submission)
-    recorded = [(evaluation.phase, evaluation.split) for evaluation in record.evaluations]
-    for phase, split in expected:
-        if (phase, split) not in recorded:
-            yield Wrong(f"evaluation {phase} {split} is missing")
-    for phase, split in recorded:
-        if (phase, split) not in expected:
-            yield Wrong(f"evaluation {phase} {split} is not one that the settings ask for")
-    if sorted(recorded) == sorted(expected) and recorded != expected:
+    recorded = [evaluation.key for evaluation in record.evaluations]
+    for key in expected:
+        if key not in recorded:
+            yield Wrong(f"evaluation {key} is missing")
+    for key in recorded:
+        if key not in expected:
+            yield Wrong(f"evaluation {key} is not one that the settings ask for")
+    if set(recorded) == set(expected) and recorded != list(expected):
         yield Wrong("the evaluations are not in the order played")
     for evaluation in record.evaluations:
-        for what in _contradictions(evaluation, config):
-            yield Wrong(f"evaluation {evaluation.phase} {evaluation.split}: {what}")
+        if planned := expected.get(evaluation.key):
+            for what in _contradictions(evaluation, planned, config):
+                yield Wrong(f"evaluation {evaluation.key}: {what}")
 
 
-def _expected(submission: Submission) -> list[tuple[str, str]]:
-    """List phase and split of every evaluation of the run, in the order played."""
+def _expected(submission: Submission) -> dict[EvaluationKey, PlannedEvaluation]:
+    """List every evaluation of the run, in the order played."""
     config = submission.config
-    every, last = config.eval.every, config.train.iterations
     phases = [BASE_PHASE]
-    if submission.trains and every:
-        # Not after the last iteration: that is the final evaluation.
-        phases += [f"iteration-{number}" for number in range(every, last, every)]
+    if submission.trains:
+        phases += map(phase_during, phases_during(config))
     if submission.changes:
         phases.append(FINAL_PHASE)
-    return [(phase, split) for phase in phases for split in config.env.eval_splits]
+    best, last = submission.record.best, config.train.iterations
+    if best is not None and best.iteration < last:
+        phases.append(BEST_PHASE)
+    return {
+        EvaluationKey(phase, planned.split, planned.temperature): planned
+        for phase in phases
+        for planned in evaluations.planned(
+            config, all_temperatures=iteration_of_phase(phase) is None
+        )
+    }
 
 
-def _contradictions(evaluation: Evaluation, config: RunConfig) -> Iterator[str]:
-    yield from _wrong_length(evaluation, config)
+def _contradictions(
+    evaluation: Evaluation, planned: PlannedEvaluation, config: RunConfig
+) -> Iterator[str]:
+    yield from _wrong_length(evaluation, planned, config)
     yield from _wrong_stops(evaluation)
-    if evaluation.temperature != config.eval.temperature:
-        yield f"temperature is {evaluation.temperature}, not {config.eval.temperature}"
     if not 0 <= evaluation.mean_turns <= config.env.max_turns:
         yield f"mean_turns is {evaluation.mean_turns}, the limit is {config.env.max_turns}"
     if not 0 <= evaluation.invalid_share <= 1:
@@ -66,11 +83,16 @@ def _contradictions(evaluation: Evaluation, config: RunConfig) -> Iterator[str]:
         yield "tokens or seconds are below 0"
 
 
-def _wrong_length(evaluation: Evaluation, config: RunConfig) -> Iterator[str]:
-    tasks, each = config.eval.tasks, config.eval.episodes_per_task
-    times = Counter(outcome.task_id for outcome in evaluation.outcomes)
-    if not times or (tasks and len(evaluation.outcomes) != tasks):
-        yield f"{len(evaluation.outcomes)} tasks, the settings say {tasks or 'all'}"
+def _wrong_length(
+    evaluation: Evaluation, planned: PlannedEvaluation, config: RunConfig
+) -> Iterator[str]:
+    tasks = config.eval.valid_tasks if planned.validates else config.eval.tasks
+    each = planned.episodes_per_task
+    times, number = Counter(o.task_id for o in evaluation.outcomes), len(evaluation.outcomes)
+    # A training split may have fewer tasks than are asked for to validate on.
+    is_right = number <= tasks if planned.validates else number == tasks
+    if not times or (tasks and not is_right):
+        yield f"{number} tasks, the settings say {tasks or 'all'}"
     repeated = [task for task, number in times.items() if number > 1]
     if repeated:
         yield f"task {repeated[0]} is there {times[repeated[0]]} times"
@@ -93,21 +115,28 @@ def _wrong_stops(evaluation: Evaluation) -> Iterator[str]:
 
 def check_tasks(submission: Submission) -> Iterator[Remark]:
     """Compare the tasks that were scored with those that the settings choose."""
-    for split in submission.config.env.eval_splits:
+    for split in played_splits(submission.config):
         scored = {
-            evaluation.phase: tuple(outcome.task_id for outcome in evaluation.outcomes)
+            evaluation.key: tuple(outcome.task_id for outcome in evaluation.outcomes)
             for evaluation in submission.record.evaluations
             if evaluation.split == split
         }
-        if BASE_PHASE not in scored:
+        base = next((tasks for key, tasks in scored.items() if key.phase == BASE_PHASE), None)
+        if base is None:
             continue
-        for phase, tasks in scored.items():
-            if tasks != scored[BASE_PHASE]:
-                yield Wrong(f"evaluation {phase} {split} has other tasks than the base's")
+        for key, tasks in scored.items():
+            if tasks != base:
+                yield Wrong(f"evaluation {key} has other tasks than the base's")
         if submission.obstacle:
             yield Unchecked(f"tasks of {split}: {submission.obstacle}")
         else:
-            yield from _chosen(submission.here, split, scored[BASE_PHASE])
+            yield from _chosen(submission.here, split, base)
+
+
+def played_splits(config: RunConfig) -> list[str]:
+    """List the splits that evaluations play: those scored, and that of the validation tasks."""
+    planned = evaluations.planned(config, all_temperatures=True)
+    return list(dict.fromkeys(each.split for each in planned))
 
 
 def _chosen(config: RunConfig, split: str, scored: tuple[str, ...]) -> Iterator[Remark]:
@@ -131,10 +160,14 @@ def chosen_tasks(config: RunConfig, split: str, *, most: int) -> tuple[Task, ...
     Raises:
         ValueError: The tasks are not on this machine.
     """
+    asked = config.eval.tasks
+    if evaluations.validates(config) and split == config.env.train_split:
+        # A split with fewer tasks is listed as a whole.
+        asked = config.eval.valid_tasks if most >= config.eval.valid_tasks else 0
     return registry.list_tasks(
         registry.find(config.env.reference),
         split=split,
-        count=min(config.eval.tasks, most) or None,
+        count=min(asked, most) or None,
         seed=config.eval.seed,
         options=config.env.options,
     )
@@ -149,19 +182,65 @@ def check_differences(submission: Submission) -> Iterator[Remark]:
             yield Wrong(f"differences has {split!r}, on which nothing was compared")
         elif split not in record.differences:
             yield Wrong(f"differences lacks {split!r}")
-    outcomes = {(e.phase, e.split): e.outcomes for e in record.evaluations}
     for split, recorded in record.differences.items():
         # Both are there, or the record could not have been read.
-        base, final = outcomes[BASE_PHASE, split], outcomes[FINAL_PHASE, split]
+        base, final = (
+            record.evaluation(phase=phase, split=split) for phase in (BASE_PHASE, FINAL_PHASE)
+        )
         try:
-            computed = paired_difference(base, final)
+            computed = paired_difference(base.outcomes, final.outcomes)
         except ValueError as error:
             yield Wrong(f"difference on {split}: {error}")
             continue
-        if computed.tasks != recorded.tasks or not _close(computed, recorded):
-            yield Wrong(
-                f"difference on {split} is {_text(recorded)}, the outcomes give {_text(computed)}"
-            )
+        yield from _differs(f"difference on {split}", recorded, computed)
+
+
+def check_best(submission: Submission) -> Iterator[Remark]:
+    """Choose the best temperatures again, and recompute the differences at them."""
+    record, config = submission.record, submission.config
+    split = config.env.train_split if evaluations.validates(config) else ""
+    best = sharpening.best_temperatures(record.evaluations, validation_split=split)
+    if best != record.best_temperatures:
+        yield Wrong(
+            f"best_temperatures are {dict(record.best_temperatures)}, the validation tasks give "
+            f"{best}"
+        )
+        return
+    yield from _check_best_iteration(submission, split)
+    try:
+        computed = sharpening.best_differences(
+            record.evaluations,
+            best,
+            splits=record.env.eval_splits,
+            base=BASE_PHASE,
+            final=FINAL_PHASE,
+        )
+    # An evaluation is missing, which is said elsewhere, or two are of different tasks.
+    except (KeyError, ValueError):
+        yield Wrong("best_differences are of evaluations that cannot be compared")
+        return
+    if computed.keys() != record.best_differences.keys():
+        yield Wrong("best_differences are not of the splits that were scored")
+        return
+    for split, recorded in record.best_differences.items():
+        what = f"difference on {split} at the best temperatures"
+        yield from _differs(what, recorded, computed[split])
+
+
+def _check_best_iteration(submission: Submission, split: str) -> Iterator[Remark]:
+    record = submission.record
+    recorded = record.best.iteration if record.best else None
+    last = submission.config.train.iterations
+    computed = best_iteration(record.evaluations, validation_split=split, last=last)
+    if computed != recorded:
+        yield Wrong(
+            f"the best checkpoint is of iteration {recorded}, the validation tasks give {computed}"
+        )
+
+
+def _differs(what: str, recorded: Difference, computed: Difference) -> Iterator[Remark]:
+    if computed.tasks != recorded.tasks or not _close(computed, recorded):
+        yield Wrong(f"{what} is {_text(recorded)}, the outcomes give {_text(computed)}")
 
 
 def _numbers(change: Difference) -> tuple[float, float, float]:

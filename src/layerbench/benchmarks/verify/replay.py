@@ -7,8 +7,9 @@ from layerbench.agents.types import StopReason
 from layerbench.benchmarks.errors import UserError
 from layerbench.benchmarks.html.turn_scores import Row
 from layerbench.benchmarks.records import episodes
+from layerbench.benchmarks.records.record_sections import EvaluationKey
 from layerbench.benchmarks.runs.environments import open_pool
-from layerbench.benchmarks.verify.evaluations import chosen_tasks
+from layerbench.benchmarks.verify.evaluations import chosen_tasks, played_splits
 from layerbench.benchmarks.verify.submission import Remark, Submission, Tell, Unchecked, Wrong
 from layerbench.envs.pool import EnvPool
 from layerbench.envs.types import EpisodeFailure, Observation, Task
@@ -32,7 +33,7 @@ def check_replay(submission: Submission) -> Iterator[Remark]:
         return
     try:
         rows = episodes.read(submission.folder.episodes)
-        tasks = {split: _tasks(submission, split) for split in config.env.eval_splits}
+        tasks = {split: _tasks(submission, split) for split in played_splits(config)}
     except (ValueError, TypeError, OSError) as error:
         yield Unchecked(f"replay: {error}")
         return
@@ -58,18 +59,18 @@ def _replays(
     pool: EnvPool, tasks: Mapping[str, Mapping[str, Task]], rows: Sequence[Row], tell: Tell
 ) -> Iterator[str]:
     episodes_of_rows = [(key, list(turns)) for key, turns in groupby(rows, key=_episode)]
-    for done, ((phase, split, number), played) in enumerate(episodes_of_rows):
+    for done, ((key, number), played) in enumerate(episodes_of_rows):
         tell("replay", done, len(episodes_of_rows))
-        task = tasks.get(split, {}).get(played[0]["task"])
+        task = tasks.get(key.split, {}).get(played[0]["task"])
         # check_tasks reports a task that the settings do not choose.
         if task is None or played[0]["stop"] == StopReason.ERROR:
             continue
         if what := _difference(pool, task, played):
-            yield f"{phase} {split} episode {number}, played again: {what}"
+            yield f"{key} episode {number}, played again: {what}"
 
 
-def _episode(row: Row) -> tuple[str, str, int]:
-    return row["phase"], row["split"], row["episode"]
+def _episode(row: Row) -> tuple[EvaluationKey, int]:
+    return episodes.evaluation_of(row), row["episode"]
 
 
 def _difference(pool: EnvPool, task: Task, played: Sequence[Row]) -> str:

@@ -11,6 +11,7 @@ from layerbench.benchmarks.records.run_folder import RunFolder
 from layerbench.benchmarks.records.text import plain
 from layerbench.benchmarks.verify.episodes import check_episodes
 from layerbench.benchmarks.verify.evaluations import (
+    check_best,
     check_differences,
     check_evaluations,
     check_tasks,
@@ -42,6 +43,7 @@ _CHECKS: Mapping[str, Check] = {
     "evaluations": check_evaluations,
     "tasks": check_tasks,
     "differences": check_differences,
+    "best temperatures": check_best,
     "episodes": check_episodes,
     "replay": check_replay,
     "config": check_config,

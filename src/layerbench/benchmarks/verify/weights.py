@@ -3,7 +3,7 @@
 import errno
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +20,10 @@ from layerbench.benchmarks.models.present import hash_model
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
 from layerbench.rl.checkpoint import read_weights
 from layerbench.rl.checkpoint_files import checkpoint_name
+from layerbench.rl.floor_controls import read_scale
 from layerbench.rl.layers import BaseWeights, Movement, movement
 from layerbench.rl.lora import changed_parameters, count_learned
+from layerbench.rl.types import SCALE, LayerSelection
 
 # Relative; another processor sums norms in another order.
 _TOLERANCE = 1e-4
@@ -61,6 +63,7 @@ def check_weights(submission: Submission) -> Iterator[Remark]:
         yield Wrong(str(error))
     else:
         yield from _trained(submission, model, base)
+        yield from _best(submission, model, base)
 
 
 def _other_files(submission: Submission) -> str:
@@ -128,11 +131,9 @@ def _apply_checkpoint(submission: Submission, model: nn.Module) -> BaseWeights:
         FileNotFoundError: A checkpoint does not exist.
         ValueError: A checkpoint is damaged, or does not hold the parameters that are trained.
     """
-    config, num_layers = submission.config, submission.record.selection.num_layers
-    assert num_layers is not None, "only an endpoint's model is of unknown size"
-    selection = selection_of(config, num_layers=num_layers)
+    config = submission.config
     rank = config.train.lora_rank
-    base = BaseWeights(changed_parameters(model, selection, lora_rank=rank))
+    base = BaseWeights(changed_parameters(model, _selection(submission), lora_rank=rank))
     name = checkpoint_name(submission.record.training.iterations)
     folders = [submission.folder.path / "checkpoints" / name]
     if config.parts:
@@ -142,13 +143,23 @@ def _apply_checkpoint(submission: Submission, model: nn.Module) -> BaseWeights:
         if not folder.exists():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
         weights |= read_weights(folder)
+    _replace(model, weights, base)
+    return base
+
+
+def _replace(model: nn.Module, weights: Mapping[str, Tensor], base: BaseWeights) -> None:
     if {n: w.shape for n, w in weights.items()} != {n: w.shape for n, w in base.tensors.items()}:
         raise ValueError("the checkpoint does not hold the parameters that the selection trains")
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, weight in weights.items():
             parameters[name].copy_(weight)
-    return base
+
+
+def _selection(submission: Submission) -> LayerSelection:
+    num_layers = submission.record.selection.num_layers
+    assert num_layers is not None, "only an endpoint's model is of unknown size"
+    return selection_of(submission.config, num_layers=num_layers)
 
 
 def _trained(submission: Submission, model: nn.Module, base: BaseWeights) -> Iterator[Remark]:
@@ -158,10 +169,35 @@ def _trained(submission: Submission, model: nn.Module, base: BaseWeights) -> Ite
             f"selection.weights_sha256 is {recorded.weights_sha256[:12]}, "
             f"the checkpoint makes {computed[:12]}"
         )
-    count = count_learned(base.tensors, lora_rank=recorded.lora_rank or 0)
+    selection = _selection(submission)
+    count = count_learned(base.tensors, selection, lora_rank=recorded.lora_rank or 0)
     if recorded.parameters != count:
         yield Wrong(f"selection.parameters is {recorded.parameters}, {recorded.name!r} has {count}")
     yield from _movement(submission, movement(model, base))
+    if selection.name == SCALE and read_scale(model, base.tensors) is None:
+        yield Wrong("the checkpoint changes more than the scale of the logits")
+
+
+def _best(submission: Submission, model: nn.Module, base: BaseWeights) -> Iterator[Remark]:
+    """Hash the best checkpoint; the model has its weights afterwards."""
+    best = submission.record.best
+    if best is None:
+        return
+    if best.iteration < submission.record.training.iterations:
+        path = submission.folder.best / checkpoint_name(best.iteration)
+        if not path.exists():
+            yield Unchecked(f"best weights: there is no {path}")
+            return
+        try:
+            _replace(model, read_weights(path), base)
+        except (ValueError, OSError) as error:
+            yield Wrong(str(error))
+            return
+    if best.weights_sha256 != (computed := weights_hash(model)):
+        yield Wrong(
+            f"best.weights_sha256 is {best.weights_sha256[:12]}, the checkpoint makes "
+            f"{computed[:12]}"
+        )
 
 
 def _movement(submission: Submission, measured: Movement) -> Iterator[Remark]:

@@ -29,7 +29,8 @@ class Collection:
         games: Type of task by the game's path below the folder of the splits, in the order of the
             paths.
         left_out: Number of games that were left out, by the reason.
-        sha256: Hash of the names and contents of all files of ``games``.
+        sha256: Hash of the names, types and contents of ``games``: equal with and without their
+            ``traj_data.json``, of which the type alone is played.
     """
 
     games: Mapping[str, str]
@@ -66,7 +67,7 @@ def collect(folder: Path, split: str) -> Collection:
     """
     trials = _trials(folder, split)
     games, left_out, sha256 = remembered(
-        "alfworld/games",
+        "alfworld/collections",
         [path for trial in trials for path in (trial.game, trial.trajectory) if path],
         lambda: _read(trials),
     )
@@ -126,10 +127,12 @@ def _read(trials: Sequence[Trial]) -> tuple[list[tuple[str, str]], dict[str, int
             left_out[reason] += 1
             continue
         games.append((f"{trial.name}/{GAME_FILE}", of_type))
-        files += [
-            (f"{trial.name}/{path.name}", hashlib.sha256(content).hexdigest())
-            for path, content in contents.items()
-        ]
+        assert trial.game is not None, "a trial without a game was left out"
+        digest = hashlib.sha256(contents[trial.game]).hexdigest()
+        files.append((f"{trial.name}/{GAME_FILE}", digest))
+        # The name says it already in every published game, with a trajectory or without.
+        if of_type != _type_by_name(trial):
+            files.append((f"{trial.name}/{TRAJECTORY_FILE}", of_type))
     return games, dict(left_out), hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 

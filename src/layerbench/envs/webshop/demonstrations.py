@@ -12,7 +12,11 @@ _BUY = "click[buy now]"
 
 
 def demonstrate(
-    session: Session, task: Task, *, noise_levels: Sequence[float]
+    session: Session,
+    task: Task,
+    *,
+    noise_levels: Sequence[float],
+    options_read: int | None = None,
 ) -> Iterator[Demonstration]:
     """Play a task once for each noise level (disturbances as in DART, arXiv:1703.09327).
 
@@ -20,11 +24,13 @@ def demonstrate(
         session: A session of WebShop in the mode ``text``, with its turn limit.
         task: The task to play.
         noise_levels: Probabilities of a random action at each turn. A purchase is never random.
+        options_read: Number of options that the expert reads; None for all. Of the others it
+            chooses any value.
     """
     for noise in noise_levels:
         rng = random.Random(f"demonstration|{task.task_id}|{noise}")
         start = observation = session.reset(task).observation
-        shopper = Shopper(start)
+        shopper = Shopper(start, options_read=options_read, rng=rng)
         turns: list[DemonstratedTurn] = []
         over = won = False
         while not over:

@@ -1,5 +1,6 @@
 """A rule-based expert that uses observations alone: it searches, compares titles and buys."""
 
+import random
 import re
 from dataclasses import dataclass
 
@@ -48,9 +49,21 @@ class Shopper:
     It searches by the whole instruction, opens the product with the best title and price, chooses
     the options in the instruction and buys; it goes back if an option is missing. It does not read
     features and descriptions: on the embedded catalogue that costs more turns than it wins.
+
+    Args:
+        start: The first page.
+        options_read: Number of options of the instruction that it reads; None for all. Of the
+            others it chooses any value that the product has.
+        rng: Draws these values.
     """
 
-    def __init__(self, start: Observation) -> None:
+    def __init__(
+        self,
+        start: Observation,
+        *,
+        options_read: int | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
         """Parse the instruction on the first page.
 
         Raises:
@@ -65,13 +78,17 @@ class Shopper:
         self._refused: set[str] = set()
         self._here = ""
         self._chosen: set[str] = set()
+        values = self.instruction.option_values
+        self._unread = () if options_read is None else values[options_read:]
+        self._rng = rng or random.Random(0)
+        self._drawn: dict[str, str] = {}
 
     def act(self, observation: Observation) -> str:
         """Choose the next action."""
         choices = observation.choices
         results = results_on(observation.text)
         if _BUY in choices:
-            return self._on_item(choices)
+            return self._on_item(observation)
         if results:
             return self._on_results(results)
         if any(action.startswith("search[") for action in choices):
@@ -84,11 +101,12 @@ class Shopper:
         """Take in the outcome of an action, whether chosen by ``act`` or not."""
         argument = action.removeprefix("click[").removesuffix("]")
         if _RESULTS.search(answer.text) or "[SEP] Back to Search" not in answer.text:
-            self._here, self._chosen = "", set()
+            self._here, self._chosen, self._drawn = "", set(), {}
         elif not self._here:
             self._here = argument
-        elif argument in self.instruction.option_values:
-            self._chosen.add(argument)
+        else:
+            wanted = {v: self._drawn.get(v, v) for v in self.instruction.option_values}
+            self._chosen |= {value for value, drawn in wanted.items() if drawn == argument}
 
     def _on_results(self, results: list[SearchResult]) -> str:
         """Open the affordable product that shares most words with the instruction."""
@@ -102,12 +120,34 @@ class Shopper:
             len(self._terms & frozenset(terms_of(result.title))),
         )
 
-    def _on_item(self, choices: tuple[str, ...]) -> str:
+    def _on_item(self, observation: Observation) -> str:
         values = [v for v in self.instruction.option_values if v not in self._chosen]
-        if any(f"click[{value}]" not in choices for value in values):
+        if any(f"click[{value}]" not in observation.choices for value in values):
             self._refused.add(self._here)
             return _PREVIOUS
-        return f"click[{values[0]}]" if values else _BUY
+        return f"click[{self._wanted_of(values[0], observation)}]" if values else _BUY
+
+    def _wanted_of(self, value: str, observation: Observation) -> str:
+        """Give a value that it reads; of an option that it does not, draw one of the product's."""
+        if value not in self._unread:
+            return value
+        if value not in self._drawn:
+            self._drawn[value] = self._rng.choice(_values_beside(value, observation))
+        return self._drawn[value]
+
+
+def _values_beside(value: str, observation: Observation) -> list[str]:
+    """List the values of an option of which one is known, in the order of the page."""
+    values: list[str] = []
+    for part in observation.text.lower().split(_SEPARATOR.lower()):
+        if f"click[{part}]" in observation.choices:
+            values.append(part)
+        # The name of an option, or the title, cannot be clicked.
+        elif value in values:
+            return values
+        else:
+            values = []
+    return values
 
 
 def _lowest(price_tag: str) -> float:

@@ -32,8 +32,8 @@ SPEC = EnvSpec(
     ),
     presets={
         # A purchase takes 4 to 7 actions; 256 tasks are as many as ALFWorld's two splits have.
-        "default": {"env.max_turns": 10, "model.name": "embedded-webshop", "eval.tasks": 256},
-        "quick": {"env.max_turns": 10, "model.name": "embedded-webshop"},
+        "default": {"env.max_turns": 10, "model.name": "embedded", "eval.tasks": 256},
+        "quick": {"env.max_turns": 10, "model.name": "embedded"},
         "quick-generate": {"env.max_turns": 4, **_LONG_PROMPTS},
         "small": {"env.max_turns": 10},
         "paper": _LONG_PROMPTS,

@@ -6,6 +6,7 @@ Shape suffixes: R rows sampled at once, K ids to choose from.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -69,6 +70,18 @@ class TransformersBackend:
         if training:
             self._model.train()
         return [draft.result() for draft in drafts]
+
+    def keep_states(self, depth: int) -> None:
+        """Keep hidden states, where the stepper can: see ``StateKeeper``."""
+        if isinstance(self._stepper, LeanStepper):
+            self._stepper.keep_states(depth)
+
+    def states(self, episode: int) -> np.ndarray | None:
+        """Give the hidden states of all tokens that were read in an episode."""
+        row = self._rows.get(episode)
+        if row is None or not isinstance(self._stepper, LeanStepper):
+            return None
+        return self._stepper.states(row.number)
 
     def release(self, episodes: Iterable[int]) -> None:
         """Drop the rows of these episodes."""

@@ -80,6 +80,8 @@ class _Cache:
 
     keys_LSJME: Float[Tensor, "L S J M E"]
     values_LSJME: Float[Tensor, "L S J M E"]
+    # The hidden states that are kept, if any: else C is 0.
+    states_SMC: Float[Tensor, "S M C"]
 
 
 class LeanStepper:
@@ -110,6 +112,7 @@ class LeanStepper:
         self._has_head_norms = hasattr(attention, "q_norm")
         self._rotary: Any = causal_lm.model.rotary_emb
         self._cos = self._sin = torch.empty(0, self._head_size)
+        self._depth = 0
         self._lengths: list[int] = []
         self._free: list[int] = []
         self._cache = self._empty_cache(slots=0, positions=0)
@@ -127,6 +130,23 @@ class LeanStepper:
         """Forget all but the first tokens of a row."""
         self._lengths[row] = min(length, self._lengths[row])
 
+    def keep_states(self, depth: int) -> None:
+        """Keep, from now on, the hidden states that leave the first blocks; 0 keeps none.
+
+        Raises:
+            ValueError: There are rows, or not so many blocks.
+        """
+        if self._lengths or not 0 <= depth <= len(self._layers):
+            raise ValueError(f"states cannot be kept after {depth} blocks now")
+        self._depth = depth
+        self._cache = self._empty_cache(slots=0, positions=0)
+
+    def states(self, row: int) -> Float[np.ndarray, "T C"] | None:
+        """Copy the states of the tokens of a row; None where none are kept."""
+        if not self._depth:
+            return None
+        return self._cache.states_SMC[row, : self._lengths[row]].numpy().copy()
+
     @torch.inference_mode()
     def copy(self, row: int) -> int:
         """Start another row with the same tokens."""
@@ -135,6 +155,7 @@ class LeanStepper:
         self._reserve(length)
         for cached in (self._cache.keys_LSJME, self._cache.values_LSJME):
             cached[:, target, :, :length] = cached[:, row, :, :length]
+        self._cache.states_SMC[target, :length] = self._cache.states_SMC[row, :length]
         self._lengths[target] = length
         return target
 
@@ -177,6 +198,8 @@ class LeanStepper:
         sin_N1E = self._sin[part.positions_N].unsqueeze(1)
         indices = self._cache_indices(part)
         for index, layer in enumerate(self._layers):
+            if index and index == self._depth:
+                self._keep(x_NC, part)
             attention = layer.self_attn
             y_NC = _rms_norm(x_NC, layer.input_layernorm)
             q_NHE = self._heads_of(y_NC, attention.q_proj)
@@ -199,7 +222,14 @@ class LeanStepper:
             gate = functional.silu(_linear(y_NC, layer.mlp.gate_proj), inplace=True)
             gate.mul_(_linear(y_NC, layer.mlp.up_proj))
             _add_linear(x_NC, gate, layer.mlp.down_proj)
+        if self._depth == len(self._layers):
+            self._keep(x_NC, part)
         return _rms_norm(x_NC[part.last_R], self._inner.norm)
+
+    def _keep(self, x_NC: Float[Tensor, "N C"], part: Pass) -> None:
+        states_SMC = self._cache.states_SMC
+        indices = part.rows_N * states_SMC.shape[1] + part.positions_N
+        states_SMC.view(-1, states_SMC.shape[2]).index_copy_(0, indices, x_NC)
 
     def _heads_of(
         self, y_NC: Float[Tensor, "N C"], projection: nn.Linear
@@ -244,15 +274,18 @@ class LeanStepper:
             (grown.values_LSJME, self._cache.values_LSJME),
         ):
             new[:, : old_keys.shape[1], :, :used] = old[:, :, :, :used]
+        grown.states_SMC[: old_keys.shape[1], :used] = self._cache.states_SMC[:, :used]
         self._cache = grown
 
     def _empty_cache(self, *, slots: int, positions: int) -> _Cache:
         shape = (len(self._layers), slots, self._key_heads, positions, self._head_size)
+        width = self._head.in_features if self._depth else 0
         # Zeros, not empty: masked keys still enter sums, where a NaN would spread. Zeros of numpy,
         # unlike torch's, take memory only once they are written to.
         return _Cache(
             torch.as_tensor(np.zeros(shape, np.float32)),
             torch.as_tensor(np.zeros(shape, np.float32)),
+            torch.as_tensor(np.zeros((slots, positions, width), np.float32)),
         )
 
     def _tabulate_rotations(self, positions: int) -> None:

@@ -1,6 +1,6 @@
-"""Recipe of the embedded models: vocabulary, tokenizer and architecture.
+"""Recipe of the embedded models: tokenizer and architecture.
 
-``layerbench pretrain alfworld`` trained the weights beside this file from it.
+``layerbench pretrain embedded`` trained the weights beside this file from it.
 """
 
 import math
@@ -12,23 +12,10 @@ import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from layerbench.envs.alfworld import scenes
+from layerbench.agents.pretrained.embedded import vocabulary
 
 PAD, BOS, ACT, EOS, UNKNOWN = "<pad>", "<bos>", "<act>", "<eos>", "<unk>"
 SPECIALS = (PAD, BOS, ACT, EOS, UNKNOWN)
-
-# Words that carry no information in ALFWorld; without them a transcript is half as long.
-_FILLERS = (
-    "a an the you your it its is are of in on to at from with using some them and under that this "
-    "see what there re s"
-)
-_SENTENCE_WORDS = (
-    "room task put place find two look examine clean heat cool hot cold light take move go open "
-    "close closed opened use inventory help slice sliced arrive pick up turn off carrying not "
-    "anything nothing happens special about normal happy facing next middle looking quickly "
-    "around into available commands"
-)
-_MAX_NUMBER = 40
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -39,31 +26,28 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}" + ACT + "{% endif %}"
 )
 
+# Signs of more than one character, as words.
+_COMPARISONS = ((">=", "atleast"), ("<=", "atmost"), ("==", "equals"), ("!=", "differs"))
+_OTHERS = rf"[^a-z0-9\s{re.escape(''.join(vocabulary.OPERATORS))}]"
+
 NUM_LAYERS = 20
 WIDTH = 64
 _MLP_WIDTH = 128
 _NUM_HEADS = 2
-CONTEXT = 1024
-
-
-def vocabulary() -> list[str]:
-    """List the words of the model, in order of token id."""
-    classes = {name.lower() for name in scenes.constants().OBJECTS}
-    classes |= {name.lower() for name in scenes.receptacle_kinds()}
-    numbers = [str(number) for number in range(1, _MAX_NUMBER + 1)]
-    words = sorted(classes | set(_SENTENCE_WORDS.split()) - set(_FILLERS.split()))
-    return [*SPECIALS, *words, *numbers]
+CONTEXT = 2048
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """Build the tokenizer: an object's class and number are separate tokens."""
-    return word_tokenizer(vocabulary(), fillers=_FILLERS.split(), context=CONTEXT)
+    return word_tokenizer(
+        [*SPECIALS, *vocabulary.words()], fillers=vocabulary.fillers(), context=CONTEXT
+    )
 
 
 def word_tokenizer(
     words: Sequence[str], *, fillers: Sequence[str], context: int
 ) -> PreTrainedTokenizerFast:
-    """Build a word-level tokenizer: lower case, no punctuation.
+    """Build a word-level tokenizer: lower case, no punctuation but operators between spaces.
 
     Args:
         words: The vocabulary in order of token id, ``SPECIALS`` first.
@@ -78,7 +62,10 @@ def word_tokenizer(
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.Lowercase(),
-            normalizers.Replace(Regex("[^a-z0-9]+"), " "),
+            *(normalizers.Replace(Regex(rf"(?<!\S){o}(?!\S)"), w) for o, w in _COMPARISONS),
+            # The sign of a number is an operator, the hyphen of a word is none.
+            normalizers.Replace(Regex("(?<![a-z0-9])-(?=[0-9])"), " - "),
+            normalizers.Replace(Regex(rf"(?<=\S)[^a-z0-9\s]|[^a-z0-9\s](?=\S)|{_OTHERS}"), " "),
             normalizers.Replace(Regex(rf"\b(?:{filler_pattern})\b"), " "),
         ]
     )

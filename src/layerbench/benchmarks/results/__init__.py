@@ -1,0 +1,1 @@
+"""What a run scored on a panel: as one JSON, and in the forms of others."""
