@@ -1,0 +1,283 @@
+"""Time one optimizer step, with the states of frozen layers reused and without, and by plain code.
+
+    python bench/update_step.py [--models embedded,smollm2] [--sequences 4] [--tokens 256]
+                                [--times 5] [--out FILE]
+
+For each depth (layer 0, L/4, L/2, 3L/4, L-1 alone, and all parameters): ``plain`` runs all layers
+in every pass (``train.reuse_mb=0``), ``reuse`` begins each pass at the lowest trained layer, with
+states of the first pass, ``played`` with states that play has kept, and ``transformers`` is a loop
+as other trainers have it: the same parameters frozen, logits of the whole vocabulary at all
+positions, AdamW. With one epoch and without a reference, and with two epochs and a reference.
+Variants are interleaved, and the median counts; seconds are the processor's, of one thread.
+``limit`` is the share of full's matrix products that a step with played states cannot do without.
+Prints a table of shares of ``full``, writes JSON.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from layerbench.agents.pretrained.loading import load_model
+from layerbench.benchmarks.records import processors
+from layerbench.benchmarks.runs import resolve
+from layerbench.rl.batching import PlayedStates, TrainingSequence
+from layerbench.rl.layers import decoder_blocks
+from layerbench.rl.selection import parse_selection
+from layerbench.rl.settings import TrainSettings
+from layerbench.rl.trainer import make_learner
+from layerbench.rl.update import Learner, update
+
+DECISIONS, OPTIONS = 32, 12
+EPOCHS = {"one epoch": (1, 0.0), "two epochs, KL": (2, 0.01)}
+RATE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One way to make an optimizer step.
+
+    Attributes:
+        selection: What learns.
+        passes: Name of the epochs and reference.
+        variant: Name of the way.
+        run: Makes the step.
+    """
+
+    selection: str
+    passes: str
+    variant: str
+    run: Callable[[], object]
+
+
+def make_model(name: str) -> nn.Module:
+    """Load the embedded model, or make one of SmolLM2-135M's shape with random weights."""
+    if name == "embedded":
+        return load_model(name)[0].eval()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+    )
+    return cast(nn.Module, LlamaForCausalLM(config)).eval()
+
+
+def make_sequences(model: nn.Module, count: int, tokens: int) -> list[TrainingSequence]:
+    """Make sequences of equal length with decisions among a few tokens."""
+    rng, vocabulary = np.random.default_rng(0), cast(Any, model).config.vocab_size
+    sequences: list[TrainingSequence] = []
+    for _ in range(count):
+        ids_T = rng.integers(0, vocabulary, size=tokens)
+        positions_D = np.sort(rng.choice(np.arange(tokens // 2, tokens), DECISIONS, replace=False))
+        positions_D[-1] = tokens - 1
+        allowed = tuple(
+            tuple(sorted({int(ids_T[p]), *rng.integers(0, vocabulary, OPTIONS).tolist()}))
+            for p in positions_D
+        )
+        logprobs_D = np.full(DECISIONS, -np.log(OPTIONS), np.float32)
+        advantages_D = rng.normal(size=DECISIONS).astype(np.float32)
+        sequences.append(TrainingSequence(ids_T, positions_D, allowed, logprobs_D, advantages_D))
+    return sequences
+
+
+def settings(passes: str, *, reuse: bool) -> TrainSettings:
+    """Take the default preset's settings, for one optimizer step an epoch."""
+    epochs, kl_coef = EPOCHS[passes]
+    base = resolve.load("alfworld", [], preset="default").train
+    loss = replace(base.loss, kl_coef=kl_coef)
+    return replace(
+        base,
+        learning_rate=RATE,
+        layer_learning_rate=RATE,
+        epochs=epochs,
+        minibatches=1,
+        reuse_mb=2000 if reuse else 0,
+        loss=loss,
+    )
+
+
+def steps(model: nn.Module, name: str, sequences: Sequence[TrainingSequence]) -> Iterator[Step]:
+    """Make every way to step one selection."""
+    selection = parse_selection(name, len(decoder_blocks(model)))
+    for passes in EPOCHS:
+        for variant in ("plain", "reuse", "played"):
+            asked = settings(passes, reuse=variant != "plain")
+            learner = make_learner(model, selection, asked, seed=0)
+            if variant != "plain" and learner.prefix is None:
+                continue
+            given = list(sequences)
+            if variant == "played":
+                given = [with_states(learner, sequence) for sequence in sequences]
+            yield Step(name, passes, variant, own_step(learner, given, asked))
+        yield Step(name, passes, "transformers", other_step(model, name, sequences, passes))
+
+
+def with_states(learner: Learner, sequence: TrainingSequence) -> TrainingSequence:
+    """Give a sequence the states that play would have kept."""
+    prefix = learner.prefix
+    assert prefix is not None
+    states_SH = prefix.states(torch.from_numpy(sequence.token_ids_T[None, :-1]))[0]
+    return replace(sequence, played_states=PlayedStates(states_SH, prefix.stamp))
+
+
+def own_step(
+    learner: Learner, sequences: Sequence[TrainingSequence], asked: TrainSettings
+) -> Callable[[], object]:
+    """Make layerbench's step."""
+
+    def step() -> object:
+        for parameter in learner.model.parameters():
+            parameter.requires_grad_(False)
+        for parameter in learner.parameters.values():
+            parameter.requires_grad_(True)
+        return update(learner, sequences, asked, rng=np.random.default_rng(0))
+
+    return step
+
+
+def other_step(
+    model: nn.Module, name: str, sequences: Sequence[TrainingSequence], passes: str
+) -> Callable[[], object]:
+    """Make the step of a plain loop: whole logits, frozen parameters."""
+    epochs, kl_coef = EPOCHS[passes]
+    selection = parse_selection(name, len(decoder_blocks(model)))
+    learner = make_learner(model, selection, settings(passes, reuse=False), seed=0)
+    ids = torch.from_numpy(np.stack([s.token_ids_T for s in sequences]))
+    advantages = torch.zeros(ids.shape)
+    for row, sequence in enumerate(sequences):
+        advantages[row, sequence.positions_D] = torch.from_numpy(sequence.advantages_D)
+
+    def logprobs() -> torch.Tensor:
+        logits = cast(Any, model)(input_ids=ids, use_cache=False).logits[:, :-1]
+        return logits.log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
+
+    def step() -> object:
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        for parameter in learner.parameters.values():
+            parameter.requires_grad_(True)
+        with torch.no_grad():
+            reference = logprobs() if kl_coef else None
+        old = None
+        for _ in range(epochs):
+            learner.optimizer.zero_grad(set_to_none=True)
+            new = logprobs()
+            old = new.detach() if old is None else old
+            ratio = (new - old).exp()
+            loss = -(ratio * advantages[:, 1:]).sum() / ids.numel()
+            if reference is not None:
+                gap = reference - new
+                loss = loss + kl_coef * (gap.exp() - gap - 1).mean()
+            loss.backward()
+            nn.utils.clip_grad_norm_(learner.parameters.values(), 1.0)
+            learner.optimizer.step()
+        return None
+
+    return step
+
+
+def limit(model: nn.Module, name: str) -> float:
+    """Compute the share of full's matrix products of blocks that played states leave to be done.
+
+    Forward, gradients of activations and of weights cost one unit a block each.
+    """
+    total = len(decoder_blocks(model))
+    above = total - int(name)
+    # Of the lowest trained block no gradient goes further down.
+    return (above + above + 1) / (3 * total)
+
+
+def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Time all steps of a model."""
+    model = make_model(name)
+    total = len(decoder_blocks(model))
+    sequences = make_sequences(model, args.sequences, args.tokens)
+    names = ["full", *(str(n) for n in (0, total // 4, total // 2, 3 * total // 4, total - 1))]
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for selection in names:
+        made = list(steps(model, selection, sequences))
+        for time_ in range(args.times + 1):
+            for step in made:
+                began = time.process_time()
+                step.run()
+                # The first one is warm-up.
+                if time_:
+                    key = (step.selection, step.passes, step.variant)
+                    found.setdefault(key, []).append(time.process_time() - began)
+    rows: list[dict[str, Any]] = []
+    for (selection, passes, variant), seconds in found.items():
+        full = statistics.median(found["full", passes, "plain"])
+        rows.append(
+            {
+                "selection": selection,
+                "passes": passes,
+                "variant": variant,
+                "seconds": round(statistics.median(seconds), 4),
+                "of_full": round(statistics.median(seconds) / full, 3),
+                "limit": None if selection == "full" else round(limit(model, selection), 3),
+            }
+        )
+    return {"layers": total, "steps": rows}
+
+
+def table(name: str, measured: dict[str, Any]) -> Iterator[str]:
+    """Write the shares of full, a line for each selection and number of passes."""
+    variants = ("plain", "reuse", "played", "transformers")
+    yield f"{name}: share of full, plain, one thread's processor time"
+    yield f"{'layer':>6} {'passes':<15}" + "".join(f"{v:>14}" for v in variants) + f"{'limit':>8}"
+    rows = {(r["selection"], r["passes"], r["variant"]): r for r in measured["steps"]}
+    for selection, passes in dict.fromkeys((s, p) for s, p, _ in rows):
+        cells = (rows.get((selection, passes, variant)) for variant in variants)
+        shares = "".join(f"{cell['of_full'] if cell else '':>14}" for cell in cells)
+        bound = rows[selection, passes, "plain"]["limit"]
+        is_bound = bound is not None and passes == "one epoch"
+        yield f"{selection:>6} {passes:<15}{shares}{bound if is_bound else '':>8}"
+
+
+def main() -> None:
+    """Time every model's steps, print their table, and write them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--models", default="embedded,smollm2")
+    parser.add_argument("--sequences", type=int, default=4)
+    parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("update_step.json"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    result: dict[str, Any] = {
+        "processor": processors.cpu(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "sequences": args.sequences,
+        "tokens": args.tokens,
+        "times": args.times,
+        "models": {},
+    }
+    for name in args.models.split(","):
+        result["models"][name] = measured = measure(name, args)
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        sys.stdout.write("\n".join([*table(name, measured), ""]))
+
+
+if __name__ == "__main__":
+    main()
