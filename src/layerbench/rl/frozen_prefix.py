@@ -53,12 +53,11 @@ class FrozenPrefix:
         """Tells whether the frozen weights are what they were: states of another one are stale."""
         return tuple((p.data_ptr(), p._version) for p in self._frozen)  # pyright: ignore[reportPrivateUsage]
 
-    @property
-    def token_bytes(self) -> int:
-        """Size of the states of one token."""
+    def fits(self, tokens: int, *, megabytes: int | float) -> bool:
+        """Tell whether the states of this many tokens take no more than this memory (1e6 bytes)."""
         config: Any = self._model.config
         hidden_size: int = config.get_text_config(decoder=True).hidden_size
-        return hidden_size * self._frozen[0].dtype.itemsize
+        return tokens * hidden_size * self._frozen[0].dtype.itemsize <= megabytes * 1_000_000
 
     @torch.no_grad()
     def states(self, token_ids_BS: Int[Tensor, "B S"]) -> Float[Tensor, "B S H"]:

@@ -59,7 +59,7 @@ from layerbench.rl.schedule import (
 )
 from layerbench.rl.settings import AdvantageSettings, Schedule, TrainSettings
 from layerbench.rl.types import SCALE, Group, LayerSelection
-from layerbench.rl.update import MB, Learner, update
+from layerbench.rl.update import Learner, update
 
 RolloutFn = Callable[[Sequence[EpisodeRequest], float], list[Trajectory]]
 """Plays the requested episodes, in their order, by the current model at a temperature."""
@@ -155,10 +155,9 @@ class Trainer:
             The depth; 0 where nothing is to be kept.
         """
         prefix = self._learner.prefix
-        if prefix is None:
+        if prefix is None or not prefix.fits(episodes * tokens, megabytes=self._settings.reuse_mb):
             return 0
-        fits = episodes * tokens * prefix.token_bytes <= self._settings.reuse_mb * MB
-        return prefix.depth if fits else 0
+        return prefix.depth
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:

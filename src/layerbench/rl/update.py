@@ -32,9 +32,6 @@ from layerbench.rl.settings import LossSettings, TrainSettings
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import UpdateStats
 
-MB = 1_000_000
-"""Bytes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Learner:
@@ -177,13 +174,11 @@ def _prefix_states(
     learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
 ) -> PrefixStates:
     """Prepare to reuse the states below the lowest layer that learns, as far as memory allows."""
-    loss = settings.loss
+    loss, prefix = settings.loss, learner.prefix
     passes = settings.epochs + (loss.kl_coef > 0) + (loss.importance_cap > 0)
-    fits = False
-    if learner.prefix is not None:
-        tokens = sum(len(sequence.token_ids_T) for sequence in sequences)
-        fits = tokens * learner.prefix.token_bytes <= settings.reuse_mb * MB
-    return PrefixStates(learner.prefix, keeps=fits and passes > 1)
+    tokens = sum(len(sequence.token_ids_T) for sequence in sequences)
+    fits = prefix is not None and prefix.fits(tokens, megabytes=settings.reuse_mb)
+    return PrefixStates(prefix, keeps=fits and passes > 1)
 
 
 def _correct(

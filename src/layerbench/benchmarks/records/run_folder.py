@@ -28,7 +28,7 @@ from layerbench.benchmarks.records import (
     run_state,
     sealed,
 )
-from layerbench.benchmarks.records.kept_evaluations import KeptEvaluations
+from layerbench.benchmarks.records.run_files import RunFiles
 from layerbench.benchmarks.records.run_record import UNKNOWN, RunRecord
 from layerbench.benchmarks.records.run_state import RunState
 
@@ -55,74 +55,13 @@ class Start(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RunFolder:
-    """The files of one run.
-
-    Attributes:
-        path: The folder's path; it need not exist yet.
-    """
-
-    path: Path
-
-    @property
-    def record(self) -> Path:
-        """The record, which is written last: a run that has one is finished."""
-        return self.path / "record.json"
-
-    @property
-    def config(self) -> Path:
-        """The resolved settings; a folder that has this file is a run folder."""
-        return self.path / "config.yaml"
-
-    @property
-    def episodes(self) -> Path:
-        """Every turn of the evaluations."""
-        return self.path / "episodes.parquet"
-
-    @property
-    def episodes_page(self) -> Path:
-        """Those turns as a page for the browser, by ``layerbench view``."""
-        return self.path / "episodes.html"
-
-    @property
-    def error_log(self) -> Path:
-        """Traceback of an unexpected failure."""
-        return self.path / "error.log"
-
-    @property
-    def log(self) -> Path:
-        """Log file of a run without a terminal."""
-        return self.path / "run.log"
-
-    @property
-    def metrics(self) -> Path:
-        """Metrics of training, a line for each iteration."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def best(self) -> Path:
-        """Folder of the best checkpoint by the validation tasks, where that is not the last."""
-        return self.path / "best"
-
-    @property
-    def tracked(self) -> tuple[Path, ...]:
-        """Folders in which trackers keep what they were sent, beside the run's own files."""
-        return (self.path / "tensorboard", self.path / "wandb")
+class RunFolder(RunFiles):
+    """The folder of one run: what a start finds there, and what it leaves."""
 
     @property
     def held(self) -> bool:
         """Whether a process is at work in the folder now."""
-        return run_lock.is_held(self._lock)
-
-    @property
-    def state(self) -> Path:
-        """Facts of the first start."""
-        return self.path / "state.json"
-
-    @property
-    def evaluations(self) -> KeptEvaluations:
-        """The evaluations so far, until the run is finished."""
-        return KeptEvaluations(self.path / "evaluations")
+        return run_lock.is_held(self.lock)
 
     def check(
         self, config: RunConfig, start: Start, *, present: PresentSource | None = None
@@ -195,10 +134,10 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise SettingsError(f"{self.path} is no folder: choose another, by --out") from error
-        with run_lock.hold(self._lock):
+        with run_lock.hold(self.lock):
             # Again: another process may have been at work here since the folder was checked.
             record = self._look(config, start, present=None)
-            if start is Start.FRESH or os.path.lexists(self._deleting):
+            if start is Start.FRESH or os.path.lexists(self.deleting):
                 self._clear()
             if record is None:
                 self._begin(config, say)
@@ -256,9 +195,9 @@ class RunFolder:
 
     def tidy(self) -> None:
         """Delete what a kill left of a finished run; nothing where another process is at work."""
-        if not any(map(os.path.lexists, self._leftovers())):
+        if not any(map(os.path.lexists, self.leftovers)):
             return
-        with contextlib.suppress(OSError, SettingsError), run_lock.hold(self._lock):
+        with contextlib.suppress(OSError, SettingsError), run_lock.hold(self.lock):
             if os.path.lexists(self.record):
                 self._delete_leftovers()
 
@@ -271,24 +210,9 @@ class RunFolder:
         """
         return self._is_run()
 
-    @property
-    def _lock(self) -> Path:
-        return self.path / ".lock"
-
-    @property
-    def _deleting(self) -> Path:
-        """Name of the settings of a run whose deletion has begun."""
-        return self.path / ".config.yaml.deleted"
-
-    @property
-    def _files(self) -> tuple[Path, ...]:
-        """All files of a run but its lock."""
-        results = (self.record, self.episodes, self.episodes_page, self.metrics)
-        return (self.config, self.state, *results, self.log, self.error_log)
-
     def _is_run(self) -> bool:
         """Tell a run folder from a new or empty one; refuse any other folder."""
-        if any(map(os.path.lexists, (self.config, self._deleting))):
+        if any(map(os.path.lexists, (self.config, self.deleting))):
             return True
         # Whoever deletes the settings of a run has not deleted the run.
         if sealed.read_sound(RunState, self.state) is not None:
@@ -308,7 +232,7 @@ class RunFolder:
         is_run = self._is_run()
         if start is Start.RESUME and not is_run:
             raise SettingsError(f"there is no run to resume in {self.path}")
-        if start is Start.FRESH or not is_run or os.path.lexists(self._deleting):
+        if start is Start.FRESH or not is_run or os.path.lexists(self.deleting):
             return None
         record = self._record() if os.path.lexists(self.record) else None
         self._check_settings(config, record, present)
@@ -367,7 +291,7 @@ class RunFolder:
 
     def _begin(self, config: RunConfig, say: Say) -> None:
         """Make the folder that of an unfinished run with these settings."""
-        for path in self._files:
+        for path in self.written:
             _refuse_folder(path)
         settings = serialize.to_yaml(config).encode()
         if not _holds(self.config, settings):
@@ -377,7 +301,7 @@ class RunFolder:
                 say(f"{self.config} is damaged: written again")
             # From here on this is a run folder, which later starts continue.
             files.replace(self.config, settings)
-        files.remove(self._deleting)
+        files.remove(self.deleting)
         if os.path.lexists(self.record):
             say(f"{self.record} cannot be read: the run goes on from its last checkpoint")
             files.remove(self.record)
@@ -392,25 +316,20 @@ class RunFolder:
         """Delete a run; if this is interrupted, the next start goes on with the deletion."""
         # By a rename, which takes no room on a full disk.
         vouching = [path for path in (self.config, self.state) if os.path.lexists(path)]
-        if vouching and not os.path.lexists(self._deleting):
-            vouching[0].replace(self._deleting)
+        if vouching and not os.path.lexists(self.deleting):
+            vouching[0].replace(self.deleting)
         kept = (self.evaluations.path, self.path / "checkpoints", self.best, *self.tracked)
-        for path in (*kept, *self._files):
+        for path in (*kept, *self.written):
             files.remove(path)
         self._delete_drafts()
 
-    def _leftovers(self) -> tuple[Path, ...]:
-        """What only an unfinished run needs."""
-        drafts = tuple(map(files.draft_of, self._files))
-        return (self.evaluations.path, self._deleting, self.error_log, *drafts)
-
     def _delete_leftovers(self) -> None:
-        for path in self._leftovers():
+        for path in self.leftovers:
             files.remove(path)
 
     def _delete_drafts(self) -> None:
         """Delete files that a kill left half written."""
-        drafts = [*map(files.draft_of, self._files), *self.evaluations.drafts()]
+        drafts = [*map(files.draft_of, self.written), *self.evaluations.drafts()]
         for path in drafts:
             files.remove(path)
 

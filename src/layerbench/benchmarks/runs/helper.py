@@ -6,29 +6,21 @@ It gets the run on its stdin, takes part in it, and ends itself once its stdin c
 import json
 import os
 import sys
-import threading
 from pathlib import Path
 
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.runs.launch import launch
+from layerbench.benchmarks.runs.parent import end_with_parent
 from layerbench.benchmarks.runs.ranks import READY, leave_words
 from layerbench.rl.distributed import Meeting
-
-
-def _end_with_the_first() -> None:
-    """Wait until the first process, which writes no more, closes the pipe or dies; then exit."""
-    while os.read(0, 1):
-        pass
-    # sys.exit would end this thread alone.
-    os._exit(1)
 
 
 def _main() -> None:
     sys.stdout.write(f"{READY}\n")
     sys.stdout.flush()
     packed, folder, start, base, store, rank, count = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    end_with_parent()
     # Nobody reads what libraries print.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     meeting = Meeting(Path(store), rank=rank, size=count)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -27,6 +27,11 @@ HELPER = "layerbench.benchmarks.runs.helper"
 
 READY = "ready"
 """What a helper writes once it has imported what it needs."""
+
+_NO_START = (
+    "a further process of the run (model.processes) did not start: model.processes=1 does without, "
+    "in more time"
+)
 
 
 def size(config: RunConfig) -> int:
@@ -66,11 +71,9 @@ def started(
         helpers = [stack.enter_context(_helper()) for _ in range(1, count)]
         for rank, helper in enumerate(helpers, start=1):
             _wait(helper)
-            assert helper.stdin is not None
             where = [str(folder.path), start.value, None if base is None else str(base.path)]
             asked = [serialize.pack(config), *where, str(store), rank, count]
-            helper.stdin.write(f"{json.dumps(asked)}\n")
-            helper.stdin.flush()
+            _send(helper, asked)
         yield Meeting(store, rank=0, size=count)
 
 
@@ -137,7 +140,14 @@ def _wait(helper: "subprocess.Popen[str]") -> None:
     """Wait until a helper has imported what it needs."""
     assert helper.stdout is not None
     if helper.stdout.readline().strip() != READY:
-        raise RunFailedError(
-            "a further process of the run (model.processes) did not start: model.processes=1 does "
-            "without, in more time"
-        )
+        raise RunFailedError(_NO_START)
+
+
+def _send(helper: "subprocess.Popen[str]", asked: Sequence[object]) -> None:
+    """Write the run to a helper that waits for it."""
+    assert helper.stdin is not None
+    try:
+        helper.stdin.write(f"{json.dumps(asked)}\n")
+        helper.stdin.flush()
+    except BrokenPipeError as error:
+        raise RunFailedError(_NO_START) from error

@@ -51,21 +51,10 @@ def execute(
         processes: Processes that execute the run together.
     """
     config = prepared.config
-    weights = weights_hash(prepared.model)
-    state = processes.first(
-        lambda: first_state(
-            config,
-            folder,
-            reporter,
-            prepared.identity,
-            # By the first process alone, which hashes large files once.
-            model=present.hash_model(config.model, config.parts),
-            weights_sha256=weights,
-        )
-    )
+    # By the first process alone, which hashes large files once, and writes into the folder.
+    state = processes.first(lambda: _begin(prepared, folder, reporter))
     if base is not None:
         conditions = _conditions(prepared, state, processes=processes.size)
-        # By the first process alone: it writes into the folder.
         processes.first(
             lambda: base_reuse.reuse_base_evaluation(base, folder, state, conditions, reporter)
         )
@@ -98,6 +87,19 @@ def execute(
         evaluator.write_episodes()
         folder.finish(finished)
     return finished
+
+
+def _begin(prepared: PreparedRun, folder: RunFolder, reporter: Reporter) -> RunState:
+    """Note the facts of a first start; at a later one, check that they still hold."""
+    config = prepared.config
+    return first_state(
+        config,
+        folder,
+        reporter,
+        prepared.identity,
+        model=present.hash_model(config.model, config.parts),
+        weights_sha256=weights_hash(prepared.model),
+    )
 
 
 def _change(

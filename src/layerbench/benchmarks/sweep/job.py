@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,6 +22,7 @@ from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.records.run_record import BASE_SELECTION
 from layerbench.benchmarks.runs.console import LogReporter
+from layerbench.benchmarks.runs.parent import end_with_parent
 from layerbench.benchmarks.sweep import plan
 
 
@@ -128,17 +128,9 @@ def _run(config: RunConfig) -> Outcome:
     return Outcome(Status.DONE, "")
 
 
-def _end_with_parent() -> None:
-    """Wait until the parent, which writes no more, closes the pipe or dies; then exit."""
-    while os.read(0, 1):
-        pass
-    # sys.exit would end this thread alone.
-    os._exit(1)
-
-
 def _main() -> None:
     settings = sys.stdin.readline()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     # The parent reads the outcome from stdout: what libraries print there goes to stderr.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
