@@ -6,9 +6,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
 from layerbench.benchmarks import cli
-from layerbench.benchmarks.commands import doctor_probes
+from layerbench.benchmarks.commands import doctor_probes, doctor_threads
 from layerbench.benchmarks.commands.doctor_probes import State
 
 
@@ -80,3 +81,29 @@ def test_a_folder_that_cannot_be_written_is_said(
     cache = next(f for heading, f in report if (heading, f.name) == ("folders", "cache"))
     assert cache.state is not State.OK
     assert "cannot be written" in cache.found
+
+
+@pytest.mark.parametrize(
+    ("ratio", "says"), [(1.9, "model.threads=2 may pay for embedded"), (1.2, "one is best")]
+)
+def test_it_says_what_threads_bring(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ratio: float, says: str
+) -> None:
+    monkeypatch.setattr(doctor_probes, "_usable", lambda: 2)
+
+    def speedups(_threads: int) -> dict[str, float]:
+        return {"embedded": ratio}
+
+    monkeypatch.setattr(doctor_threads, "speedups", speedups)
+    report = doctor_probes.examine(tmp_path)
+    threads = next(finding for _, finding in report if finding.name == "threads")
+    found = f"work of 2 to that of one: {ratio:.1f} at embedded's width: {says}"
+    assert (threads.state, threads.found) == (State.OK, found)
+
+
+def test_threads_are_measured_and_put_back() -> None:
+    before = torch.get_num_threads()
+    ratios = doctor_threads.speedups(2)
+    assert ratios.keys() == doctor_threads.WIDTHS.keys()
+    assert all(ratio > 0 for ratio in ratios.values())
+    assert torch.get_num_threads() == before

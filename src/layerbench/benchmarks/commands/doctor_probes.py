@@ -85,7 +85,7 @@ def examine(root: Path) -> Iterator[tuple[str, Finding]]:
     """
     groups: dict[str, dict[str, Probe]] = {
         "versions": _versions(),
-        "devices": {"cpu": _cpu, "memory": _memory, "gpu": _gpus},
+        "devices": {"cpu": _cpu, "threads": _threads, "memory": _memory, "gpu": _gpus},
         "extras": {name: _extra(name) for name in EXTRAS},
         "data": {
             "alfworld-gen": _generated_games,
@@ -160,10 +160,29 @@ def _version(module: str) -> str:
 
 
 def _cpu() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding(
-        "cpu", State.OK, f"{usable} of {os.cpu_count()} logical processors, {processors.cpu()}"
-    )
+    found = f"{_usable()} of {os.cpu_count()} logical processors, {processors.cpu()}"
+    return Finding("cpu", State.OK, found)
+
+
+def _usable() -> int:
+    """Number of logical processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _threads() -> Finding:
+    from layerbench.benchmarks.commands import doctor_threads
+
+    count = _usable()
+    if count == 1:
+        return Finding("threads", State.OK, "one processor: model.threads=1 model.processes=1")
+    ratios = doctor_threads.speedups(count)
+    shown = ", ".join(f"{ratio:.1f} at {name}'s width" for name, ratio in ratios.items())
+    # The processes of a run share its play as well, which threads hardly do.
+    pays = [name for name, ratio in ratios.items() if ratio > 0.8 * count]
+    verdict = f"model.threads={count} may pay for {', '.join(pays)}" if pays else "one is best"
+    return Finding("threads", State.OK, f"work of {count} to that of one: {shown}: {verdict}")
 
 
 def _memory() -> Finding:
