@@ -1,13 +1,14 @@
 """Time one optimizer step, with the states of frozen layers reused and without, and by plain code.
 
     python bench/update_step.py [--models embedded,smollm2] [--sequences 4] [--tokens 256]
-                                [--times 5] [--out FILE]
+                                [--times 5] [--trl PYTHON] [--out FILE]
 
 For each depth (layer 0, L/4, L/2, 3L/4, L-1 alone, and all parameters): ``plain`` runs all layers
 in every pass (``train.reuse_mb=0``), ``reuse`` begins each pass at the lowest trained layer, with
 states of the first pass, ``played`` with states that play has kept, and ``transformers`` is a loop
 as other trainers have it: the same parameters frozen, logits of the whole vocabulary at all
-positions, AdamW. With one epoch and without a reference, and with two epochs and a reference.
+positions, AdamW. ``trl`` is TRL's GRPOTrainer with the same parameters frozen, by a Python that has
+it (``bench/trl_step.py``). With one epoch and without a reference, and with two epochs and one.
 Variants are interleaved, and the median counts; seconds are the processor's, of one thread.
 ``limit`` is the share of full's matrix products that a step with played states cannot do without.
 Prints a table of shares of ``full``, writes JSON.
@@ -17,10 +18,14 @@ import argparse
 import json
 import platform
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -53,13 +58,77 @@ class Step:
         selection: What learns.
         passes: Name of the epochs and reference.
         variant: Name of the way.
-        run: Makes the step.
+        run: Makes the step, and gives its seconds of processor time.
     """
 
     selection: str
     passes: str
     variant: str
-    run: Callable[[], object]
+    run: Callable[[], float]
+
+
+class Trl:
+    """TRL's trainer of a model, in another process, which is ended with the context.
+
+    Args:
+        python: The interpreter that has TRL.
+        model: The model.
+        sequences: What it learns from.
+    """
+
+    def __init__(
+        self, python: str, model: nn.Module, sequences: "Sequence[TrainingSequence]"
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name)
+        cast(Any, model).save_pretrained(folder / "model")
+        # It makes none of the tokens: the trainer wants one that can pad.
+        load_model("embedded")[1].save_pretrained(folder / "tokenizer")
+        ids = np.stack([s.token_ids_T for s in sequences])
+        advantages = np.zeros(ids.shape, np.float32)
+        for row, sequence in enumerate(sequences):
+            advantages[row, sequence.positions_D] = sequence.advantages_D
+        np.savez(folder / "sequences.npz", ids=ids, advantages=advantages)
+        server = Path(__file__).with_name("trl_step.py")
+        self._process = subprocess.Popen(
+            [python, str(server), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> "Trl":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._folder.cleanup()
+
+    def step(self, names: Sequence[str], passes: str) -> Callable[[], float]:
+        """Make the step of these parameters."""
+        epochs, kl_coef = EPOCHS[passes]
+        asked = json.dumps({"names": list(names), "epochs": epochs, "kl_coef": kl_coef})
+
+        def step() -> float:
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self._process.stdin.write(f"{asked}\n")
+            self._process.stdin.flush()
+            return float(self._process.stdout.readline())
+
+        return step
+
+
+def timed(step: Callable[[], object]) -> Callable[[], float]:
+    """Measure this process's time."""
+
+    def run() -> float:
+        began = time.process_time()
+        step()
+        return time.process_time() - began
+
+    return run
 
 
 def make_model(name: str) -> nn.Module:
@@ -113,20 +182,28 @@ def settings(passes: str, *, reuse: bool) -> TrainSettings:
     )
 
 
-def steps(model: nn.Module, name: str, sequences: Sequence[TrainingSequence]) -> Iterator[Step]:
-    """Make every way to step one selection."""
+def steps(
+    model: nn.Module,
+    name: str,
+    sequences: Sequence[TrainingSequence],
+    passes: str,
+    trl: Trl | None,
+) -> Iterator[Step]:
+    """Make every way to step one selection with these passes."""
     selection = parse_selection(name, len(decoder_blocks(model)))
-    for passes in EPOCHS:
-        for variant in ("plain", "reuse", "played"):
-            asked = settings(passes, reuse=variant != "plain")
-            learner = make_learner(model, selection, asked, seed=0)
-            if variant != "plain" and learner.prefix is None:
-                continue
-            given = list(sequences)
-            if variant == "played":
-                given = [with_states(learner, sequence) for sequence in sequences]
-            yield Step(name, passes, variant, own_step(learner, given, asked))
-        yield Step(name, passes, "transformers", other_step(model, name, sequences, passes))
+    for variant in ("plain", "reuse", "played"):
+        asked = settings(passes, reuse=variant != "plain")
+        learner = make_learner(model, selection, asked, seed=0)
+        if variant != "plain" and learner.prefix is None:
+            continue
+        given = list(sequences)
+        if variant == "played":
+            given = [with_states(learner, sequence) for sequence in sequences]
+        yield Step(name, passes, variant, timed(own_step(learner, given, asked)))
+    yield Step(name, passes, "transformers", timed(other_step(model, name, sequences, passes)))
+    if trl is not None:
+        learner = make_learner(model, selection, settings(passes, reuse=False), seed=0)
+        yield Step(name, passes, "trl", trl.step(list(learner.parameters), passes))
 
 
 def with_states(learner: Learner, sequence: TrainingSequence) -> TrainingSequence:
@@ -211,16 +288,17 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
     sequences = make_sequences(model, args.sequences, args.tokens)
     names = ["full", *(str(n) for n in (0, total // 4, total // 2, 3 * total // 4, total - 1))]
     found: dict[tuple[str, str, str], list[float]] = {}
-    for selection in names:
-        made = list(steps(model, selection, sequences))
-        for time_ in range(args.times + 1):
-            for step in made:
-                began = time.process_time()
-                step.run()
-                # The first one is warm-up.
-                if time_:
-                    key = (step.selection, step.passes, step.variant)
-                    found.setdefault(key, []).append(time.process_time() - began)
+    with ExitStack() as stack:
+        trl = stack.enter_context(Trl(args.trl, model, sequences)) if args.trl else None
+        for selection, passes in product(names, EPOCHS):
+            made = list(steps(model, selection, sequences, passes, trl))
+            for time_ in range(args.times + 1):
+                for step in made:
+                    seconds = step.run()
+                    # The first one is warm-up.
+                    if time_:
+                        key = (step.selection, step.passes, step.variant)
+                        found.setdefault(key, []).append(seconds)
     rows: list[dict[str, Any]] = []
     for (selection, passes, variant), seconds in found.items():
         full = statistics.median(found["full", passes, "plain"])
@@ -239,7 +317,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 def table(name: str, measured: dict[str, Any]) -> Iterator[str]:
     """Write the shares of full, a line for each selection and number of passes."""
-    variants = ("plain", "reuse", "played", "transformers")
+    variants = ("plain", "reuse", "played", "transformers", "trl")
     yield f"{name}: share of full, plain, one thread's processor time"
     yield f"{'layer':>6} {'passes':<15}" + "".join(f"{v:>14}" for v in variants) + f"{'limit':>8}"
     rows = {(r["selection"], r["passes"], r["variant"]): r for r in measured["steps"]}
@@ -260,6 +338,7 @@ def main() -> None:
     parser.add_argument("--sequences", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--trl", default="", metavar="PYTHON")
     parser.add_argument("--out", type=Path, default=Path("update_step.json"))
     args = parser.parse_args()
     torch.set_num_threads(1)
