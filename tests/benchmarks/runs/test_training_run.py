@@ -129,6 +129,19 @@ def comparable(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name != "code"}
 
 
+def test_the_first_iteration_is_played_alike_whatever_learns(model: Path, tmp_path: Path) -> None:
+    played: list[dict[str, object]] = []
+    for layers in ("1", "full"):
+        out = tmp_path / layers
+        short = ("--layers", layers, "train.iterations=2", "eval.every=0")
+        assert cli.main(command(model, out, *short)) == 0
+        first, second = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        names = ("success", "reward", "turns", "valid", "decisions", "mixed_groups")
+        played.append({name: json.loads(first)[name] for name in names})
+        assert json.loads(second)["entropy"] != json.loads(first)["entropy"]
+    assert played[0] == played[1]
+
+
 def test_nothing_is_trained_by_eval(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

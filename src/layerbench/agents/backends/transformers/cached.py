@@ -4,6 +4,7 @@ Shape suffixes: B rows of the batch, T tokens fed at once, N cached positions, R
 candidate ids.
 """
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -33,6 +34,10 @@ class CachedStepper:
                 f"{type(model).__name__} has layers without full attention: use RecomputingStepper"
             )
         self._model: Any = model
+        # Renamed by transformers 5.24; the model's own code may have either.
+        names = inspect.signature(model.forward).parameters
+        is_new = "cache" in names and "past_key_values" not in names
+        self._cache_name = "cache" if is_new else "past_key_values"
         self._device = next(model.parameters()).device
         self._cache = DynamicCache()
         self._real_BN = torch.empty(0, 0, dtype=torch.bool)
@@ -96,10 +101,10 @@ class CachedStepper:
             input_ids=ids_BT.to(self._device),
             attention_mask=self._real_BN.long().to(self._device),
             position_ids=positions_BT.to(self._device),
-            past_key_values=self._cache,
             use_cache=True,
             # Logits of all positions would be T times the vocabulary.
             logits_to_keep=1,
+            **{self._cache_name: self._cache},
         )
         picked = torch.tensor([self._batch.index(row) for row in chunks])
         logits_RV = cast(Tensor, output.logits)[picked.to(self._device), -1].float()
