@@ -67,6 +67,7 @@ def main() -> None:
         sys.stdout.write(f"{take(args)}\n")
         return
     result: dict[str, Any] = {
+        "command": " ".join(["python bench/update_memory.py", *sys.argv[1:]]),
         "processor": processors.cpu(),
         "torch": torch.__version__,
         "sequences": args.sequences,

@@ -343,6 +343,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     result: dict[str, Any] = {
+        "command": " ".join(["python bench/update_step.py", *sys.argv[1:]]),
         "processor": processors.cpu(),
         "platform": platform.platform(),
         "torch": torch.__version__,
