@@ -6,7 +6,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from layerbench.agents.backends.base import Backend, Query, Sample, StateKeeper, StreamingBackend
+from layerbench.agents.backends.base import (
+    Backend,
+    Closing,
+    Query,
+    Sample,
+    StateKeeper,
+    StreamingBackend,
+)
 from layerbench.agents.context import DEFAULT_DATE, ChatFormat, Tokenizer
 from layerbench.agents.parsing import parse_action, parse_like_verl_agent
 from layerbench.agents.prompts import PromptStyle
@@ -213,6 +220,11 @@ class LLMAgent:
     def release(self, episodes: Iterable[int]) -> None:
         """Let the backend forget episodes; due when they end."""
         self._backend.release(episodes)
+
+    def close(self) -> None:
+        """Stop what the backend has started; the agent is of no use after that."""
+        if isinstance(self._backend, Closing):
+            self._backend.close()
 
     def keep_states(self, depth: int) -> None:
         """Have the backend keep hidden states, if it can: see ``StateKeeper``."""

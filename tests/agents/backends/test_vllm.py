@@ -129,8 +129,12 @@ def test_heads_that_vllm_has_no_attention_for_are_refused() -> None:
 
 def test_every_end_token_ends_free_text(model: nn.Module) -> None:
     greedy = replace(query(choices=()), temperature=0.0)
-    (free,) = tiny_vllm.backend_of(model).sample([greedy])
+    backend = tiny_vllm.backend_of(model)
+    (free,) = backend.sample([greedy])
+    backend.close()
     settings = EngineSettings(max_context_tokens=1000, cache_gb=0.1)
     ends = [tiny_models.END, free.token_ids[0]]
-    (ended,) = VLLMBackend(model, end_ids=ends, settings=settings).sample([greedy])
+    backend = VLLMBackend(model, end_ids=ends, settings=settings)
+    (ended,) = backend.sample([greedy])
+    backend.close()
     assert ended.token_ids == free.token_ids[:1]

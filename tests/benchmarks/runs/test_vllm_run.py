@@ -1,5 +1,6 @@
 """Runs whose episodes vLLM plays, and what they export."""
 
+import gc
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,6 +104,8 @@ def logprobs_of_vllm(folder: Path) -> Mapping[int, float]:
     """Load a folder in vLLM, and get the log-probabilities of the 20 likeliest next tokens."""
     vllm: Any = importlib.import_module("vllm")
     llm = vllm.LLM(str(folder), dtype="float32", enforce_eager=True, kv_cache_memory_bytes=10**8)
+    # An engine of an earlier run that was never stopped would take this one's state with it.
+    gc.collect()
     with cast(Any, torch.compiler).set_stance("force_eager"):
         (output,) = llm.generate(
             {"prompt_token_ids": PROMPT}, vllm.SamplingParams(max_tokens=1, logprobs=20)

@@ -55,7 +55,7 @@ def launch(
             silent = SilentReporter()
             reporter = silent if processes.rank else stack.enter_context(ConsoleReporter())
         # Before the folder is made: a mistake in the settings leaves nothing behind.
-        execute = _prepare(config, base, processes, reporter)
+        execute = _prepare(config, base, processes, reporter, stack)
         # Before the folder is opened, and after it is closed: either can fail.
         stack.enter_context(_disk_failures_reported(folder))
         say = reporter.say
@@ -73,9 +73,13 @@ def launch(
 
 
 def _prepare(
-    config: RunConfig, base: RunFolder | None, processes: ProcessGroup, reporter: Reporter
+    config: RunConfig,
+    base: RunFolder | None,
+    processes: ProcessGroup,
+    reporter: Reporter,
+    stack: ExitStack,
 ) -> Callable[[RunFolder, Reporter], RunRecord]:
-    """Load all that a run needs; nothing is sent to an endpoint yet."""
+    """Load all that a run needs, until the stack closes; nothing is sent to an endpoint yet."""
     if endpoints.is_endpoint(config.model.name):
         if processes.size > 1:
             raise SettingsError(
@@ -90,6 +94,9 @@ def _prepare(
             "model.backend=transformers"
         )
     prepared = prepare.prepare(config, loading_next=reporter.loading)
+    # Not left to the garbage collector: an engine of vLLM that it ends later takes the next one's
+    # state with it, where a program makes several runs.
+    stack.callback(prepared.agent.close)
     return functools.partial(training_run.execute, prepared, base=base, processes=processes)
 
 
