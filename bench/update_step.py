@@ -111,6 +111,7 @@ class Trl:
         asked = json.dumps({"names": list(names), "epochs": epochs, "kl_coef": kl_coef})
 
         def step() -> float:
+            """Have the other process make a step, and give its seconds of processor time."""
             assert self._process.stdin is not None
             assert self._process.stdout is not None
             self._process.stdin.write(f"{asked}\n")

@@ -36,8 +36,8 @@ class CachedStepper:
         self._model: Any = model
         # Renamed by transformers 5.24; the model's own code may have either.
         names = inspect.signature(model.forward).parameters
-        is_new = "cache" in names and "past_key_values" not in names
-        self._cache_name = "cache" if is_new else "past_key_values"
+        is_renamed = "cache" in names and "past_key_values" not in names
+        self._cache_name = "cache" if is_renamed else "past_key_values"
         self._device = next(model.parameters()).device
         self._cache = DynamicCache()
         self._real_BN = torch.empty(0, 0, dtype=torch.bool)
