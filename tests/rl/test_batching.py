@@ -80,7 +80,7 @@ def test_collate_pads_on_the_right_and_numbers_rows() -> None:
     batch = collate(sequences)
     expected = {
         "token_ids_BT": [[1, 2, 3, 0, 0], [6, 7, 8, 0, 0], [1, 2, 3, 4, 4]],
-        "lengths_B": [3, 3, 5],
+        "lengths_N": [3, 3, 5],
         "rows_D": [0, 1, 2, 2],
         "positions_D": [2, 2, 3, 4],
         "tokens_D": [3, 8, 4, 4],

@@ -1,7 +1,7 @@
-"""Trajectories and their advantages to sequences, and sequences to padded batches.
+"""Trajectories and their advantages to sequences, and sequences to padded or packed batches.
 
-Shape suffixes: B sequences, T tokens of a sequence, S tokens of it that are read, H hidden size, D
-decisions (sampled, not forced, tokens of all sequences), K tokens a decision was chosen from.
+Shape suffixes: B rows, N sequences, T tokens of a row, S tokens of it that are read, H hidden size,
+D decisions (sampled, not forced, tokens of all sequences), K tokens a decision was chosen from.
 """
 
 import dataclasses
@@ -57,6 +57,11 @@ class TrainingSequence:
     old_logprobs_D: Float[np.ndarray, " D"]
     advantages_D: Float[np.ndarray, " D"]
     played_states: PlayedStates | None = None
+
+    @property
+    def read_length(self) -> int:
+        """Number of tokens that decisions rest on: the last decided one predicts no other."""
+        return int(self.positions_D[-1])
 
     @property
     def has_advantage(self) -> bool:
@@ -117,49 +122,67 @@ def sequences_of(trajectories: Iterable[Trajectory]) -> list[TrainingSequence]:
 
 
 def collate(
-    sequences: Sequence[TrainingSequence], *, device: torch.device | str = "cpu"
+    sequences: Sequence[TrainingSequence],
+    *,
+    device: torch.device | str = "cpu",
+    packed: bool = False,
 ) -> TrainingBatch:
-    """Pad sequences on the right to one batch.
+    """Make one batch of sequences, padded on the right or packed into a single row.
 
     Raises:
         ValueError: There are no sequences, or constrained and free decisions are mixed.
     """
     if not sequences:
         raise ValueError("a batch needs at least one sequence, got none")
-    lengths = np.array([len(sequence.token_ids_T) for sequence in sequences])
-    # Any id will do as padding: causal attention never looks ahead.
-    token_ids_BT = np.zeros((len(sequences), lengths.max()), dtype=np.int64)
-    for row, sequence in enumerate(sequences):
-        token_ids_BT[row, : lengths[row]] = sequence.token_ids_T
-    rows_D = np.repeat(np.arange(len(sequences)), [len(s.positions_D) for s in sequences])
+    lengths = np.array([s.read_length if packed else len(s.token_ids_T) for s in sequences])
+    counts = [len(sequence.positions_D) for sequence in sequences]
     positions_D = np.concatenate([sequence.positions_D for sequence in sequences])
+    if packed:
+        token_ids_BT = np.concatenate([s.token_ids_T[: s.read_length] for s in sequences])[None]
+        positions_D += np.repeat(np.cumsum(lengths) - lengths, counts)
+    else:
+        # Any id will do as padding: causal attention never looks ahead.
+        token_ids_BT = np.zeros((len(sequences), lengths.max()), dtype=np.int64)
+        for row, sequence in enumerate(sequences):
+            token_ids_BT[row, : lengths[row]] = sequence.token_ids_T
     return TrainingBatch(
         token_ids_BT=to_tensor(token_ids_BT, device),
-        lengths_B=to_tensor(lengths, device),
-        rows_D=to_tensor(rows_D, device),
+        lengths_N=to_tensor(lengths, device),
+        rows_D=to_tensor(np.repeat(np.arange(len(sequences)), counts), device),
         positions_D=to_tensor(positions_D, device),
-        tokens_D=to_tensor(token_ids_BT[rows_D, positions_D], device),
+        tokens_D=to_tensor(
+            np.concatenate([s.token_ids_T[s.positions_D] for s in sequences]), device
+        ),
         allowed_DK=to_tensor(_pad_allowed([ids for s in sequences for ids in s.allowed]), device),
         old_logprobs_D=to_tensor(_join([s.old_logprobs_D for s in sequences]), device),
         advantages_D=to_tensor(_join([s.advantages_D for s in sequences]), device),
+        is_packed=packed,
     )
 
 
-def micro_batches(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
-    """Cut sequences, sorted by length, into batches of at most so many tokens with padding.
+def micro_batches(
+    lengths: Sequence[int], *, max_tokens: int, packed: bool = False
+) -> list[list[int]]:
+    """Cut sequences, sorted by length, into batches of at most so many tokens.
 
-    A sequence longer than that gets a batch of its own.
+    Padding counts, unless they are packed. A sequence longer than that gets a batch of its own.
 
     >>> micro_batches([5, 2, 3, 9], max_tokens=8)
     [[1, 2], [0], [3]]
+    >>> micro_batches([5, 2, 3, 9], max_tokens=10, packed=True)
+    [[1, 2, 0], [3]]
     """
     batches: list[list[int]] = []
+    total = 0
     for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
         # Sorted by length, so the sequence to add is the longest: its length is the batch's width.
-        if batches and (len(batches[-1]) + 1) * lengths[index] <= max_tokens:
+        others = total if packed else len(batches[-1]) * lengths[index] if batches else 0
+        if batches and others + lengths[index] <= max_tokens:
             batches[-1].append(index)
         else:
             batches.append([index])
+            total = 0
+        total += lengths[index]
     return batches
 
 

@@ -3,20 +3,22 @@
 Their weights and the embeddings are frozen, so the hidden states that they hand up to the lowest
 selected block depend on the tokens alone. A pass that is given these states begins there.
 
-Shape suffixes: B sequences, S tokens that are read, T tokens of a sequence, H hidden size.
+Shape suffixes: B rows, N sequences, S tokens that are read, H hidden size.
 """
 
 import dataclasses
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from layerbench.rl.batching import Stamp, TrainingSequence, collate
+from layerbench.rl.batching import Stamp, TrainingSequence, collate, micro_batches
 from layerbench.rl.layers import decoder_blocks
+from layerbench.rl.packed_sequences import read
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import LayerSelection
 
@@ -60,8 +62,17 @@ class FrozenPrefix:
         return tokens * hidden_size * self._frozen[0].dtype.itemsize <= megabytes * 1_000_000
 
     @torch.no_grad()
-    def states(self, token_ids_BS: Int[Tensor, "B S"]) -> Float[Tensor, "B S H"]:
+    def states(
+        self,
+        token_ids_BS: Int[Tensor, "B S"],
+        *,
+        packed_lengths_N: Int[Tensor, " N"] | None = None,
+    ) -> Float[Tensor, "B S H"]:
         """Run the frozen blocks alone, and give what they hand up.
+
+        Args:
+            token_ids_BS: Tokens to read.
+            packed_lengths_N: As of ``packed_sequences.read``.
 
         Raises:
             TypeError: They hand up something else than states.
@@ -74,7 +85,7 @@ class FrozenPrefix:
 
         handle = self._blocks[-1].register_forward_hook(stop)
         try:
-            cast(Any, self._model).base_model(input_ids=token_ids_BS, use_cache=False)
+            read(self._model, token_ids_BS, packed_lengths_N=packed_lengths_N)
         except _Reached as reached:
             return reached.states_BSH
         finally:
@@ -129,12 +140,11 @@ def find_prefix(
 @torch.no_grad()
 def _is_exact(prefix: FrozenPrefix, model: nn.Module) -> bool:
     """Tell whether a pass of a few tokens comes out bit for bit as without the prefix's states."""
-    body: Any = model.base_model
     token_ids_BS = torch.tensor([[0, 1, 1]], device=next(model.parameters()).device)
-    plain_BSH = body(input_ids=token_ids_BS, use_cache=False).last_hidden_state
+    plain_BSH = read(model, token_ids_BS)
     try:
         with prefix.given(prefix.states(token_ids_BS)):
-            reused_BSH = body(input_ids=token_ids_BS, use_cache=False).last_hidden_state
+            reused_BSH = read(model, token_ids_BS)
     # A model's code may need what the blocks left out would have noted beside their states.
     except Exception:  # noqa: BLE001
         return False
@@ -147,36 +157,56 @@ class PrefixStates:
     Args:
         prefix: The frozen blocks; None computes nothing here.
         keeps: Keep what was computed; else only states from play are of use.
+        packs: Pack sequences instead of padding them.
     """
 
-    def __init__(self, prefix: FrozenPrefix | None, *, keeps: bool) -> None:
+    def __init__(
+        self, prefix: FrozenPrefix | None, *, keeps: bool = False, packs: bool = False
+    ) -> None:
         self._prefix = prefix
         self._keeps = keeps
+        self._packs = packs
         self._kept: dict[int, Tensor] = {}
         self._stamp = None if prefix is None else prefix.stamp
+
+    def batches(
+        self, sequences: Sequence[TrainingSequence], *, max_tokens: int, device: torch.device
+    ) -> Iterator[tuple[list[int], TrainingBatch]]:
+        """Cut sequences into batches of at most so many tokens, each beside their indices."""
+        lengths = [len(sequence.token_ids_T) for sequence in sequences]
+        for indices in micro_batches(lengths, max_tokens=max_tokens, packed=self._packs):
+            yield indices, self.collate([sequences[index] for index in indices], device=device)
 
     def collate(
         self, sequences: Sequence[TrainingSequence], *, device: torch.device
     ) -> TrainingBatch:
-        """Pad sequences to one batch, with the states that enter the lowest selected block."""
-        batch = collate(sequences, device=device)
+        """Make one batch of sequences, with the states that enter the lowest selected block."""
+        batch = collate(sequences, device=device, packed=self._packs)
         if self._prefix is None:
             return batch
-        # The last decided token predicts no other: it need not be read.
-        read = int(batch.positions_D.max())
-        states_BSH = self._known(sequences, read, device)
-        if states_BSH is None:
-            states_BSH = self._prefix.states(batch.token_ids_BT[:, :read])
+        read_lengths = [sequence.read_length for sequence in sequences]
+        states = self._known(sequences)
+        if states is None:
+            states_BSH = self._prefix.states(
+                batch.token_ids_BT[:, : int(batch.positions_D.max())],
+                packed_lengths_N=batch.lengths_N if batch.is_packed else None,
+            )
             if self._keeps:
-                for row, sequence in enumerate(sequences):
-                    length = int(sequence.positions_D[-1])
-                    self._kept[id(sequence.token_ids_T)] = states_BSH[row, :length].clone()
+                parts = torch.split(states_BSH[0], read_lengths) if batch.is_packed else states_BSH
+                for states_SH, sequence in zip(parts, sequences, strict=True):
+                    kept_SH = states_SH[: sequence.read_length].clone()
+                    self._kept[id(sequence.token_ids_T)] = kept_SH
+        else:
+            states = [s[:n].to(device) for s, n in zip(states, read_lengths, strict=True)]
+            states_BSH = (
+                torch.cat(states)[None]
+                if batch.is_packed
+                else pad_sequence(states, batch_first=True)
+            )
         return dataclasses.replace(batch, states_BSH=states_BSH)
 
-    def _known(
-        self, sequences: Sequence[TrainingSequence], read: int, device: torch.device
-    ) -> Tensor | None:
-        """Join the states of all sequences; None where one of them has none, or a stale one."""
+    def _known(self, sequences: Sequence[TrainingSequence]) -> list[Tensor] | None:
+        """Find the states of all sequences; None where one of them has none, or a stale one."""
         assert self._prefix is not None
         stamp = self._prefix.stamp
         if stamp != self._stamp:
@@ -190,8 +220,4 @@ class PrefixStates:
             if states is None:
                 return None
             found.append(states)
-        states_BSH = found[0].new_zeros((len(found), read, found[0].shape[-1]), device=device)
-        for row, (states, sequence) in enumerate(zip(found, sequences, strict=True)):
-            length = int(sequence.positions_D[-1])
-            states_BSH[row, :length] = states[:length]
-        return states_BSH
+        return found

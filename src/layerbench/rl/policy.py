@@ -1,6 +1,6 @@
 """Log-probabilities and entropies of a batch's decisions under a model.
 
-Shape suffixes: B sequences, T tokens of a sequence, D decisions, K tokens a decision was chosen
+Shape suffixes: B rows, T tokens of a row, D decisions, K tokens a decision was chosen
 from, U distinct tokens that any decision was chosen from, V vocabulary, H hidden size.
 """
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from layerbench.errors import UserError
 from layerbench.rl.frozen_prefix import FrozenPrefix
 from layerbench.rl.open_vocabulary import open_scores
+from layerbench.rl.packed_sequences import read
 from layerbench.rl.tensors import TrainingBatch
 
 # Settings of transformers that change logits behind the head, by the value that has no effect.
@@ -34,9 +35,9 @@ def decision_scores(
     """Compute each decision's log-probability, and the entropy of its distribution, in nats.
 
     One pass over the batch without a mask: padding stands after the real tokens, and causal
-    attention never looks ahead. The head is applied only where decisions were made, and only to
-    tokens that could have been chosen: a chunk of decisions at a time where these are the whole
-    vocabulary. Gradients reach both results.
+    attention never looks ahead; packed sequences are told apart by their positions. The head is
+    applied only where decisions were made, and only to tokens that could have been chosen: a chunk
+    of decisions at a time where these are the whole vocabulary. Gradients reach both results.
 
     Args:
         model: A causal language model whose logits are its head applied to the last hidden
@@ -112,7 +113,7 @@ def check_head(model: nn.Module) -> None:
     with torch.no_grad():
         logits_DV = model(input_ids=token_ids_BT, use_cache=False).logits[0]
         head = _head(model)
-        ours_DV = head(_last_states(model, token_ids_BT)[0].to(head.weight.device)).to(device)
+        ours_DV = head(read(model, token_ids_BT)[0].to(head.weight.device)).to(device)
     if not torch.allclose(logits_DV, ours_DV, rtol=1e-3, atol=1e-3):
         raise _unsupported(model)
 
@@ -134,16 +135,15 @@ def _decision_states(
     if prefix is not None and batch.states_BSH is not None:
         begun = prefix.given(batch.states_BSH)
     with begun:
-        hidden_BTH = _last_states(model, batch.token_ids_BT[:, :last])
+        hidden_BTH = read(
+            model,
+            batch.token_ids_BT[:, :last],
+            packed_lengths_N=batch.lengths_N if batch.is_packed else None,
+        )
     device = hidden_BTH.device
+    rows_D = torch.zeros_like(batch.rows_D) if batch.is_packed else batch.rows_D
     # The state at a position predicts the token at the next one.
-    return hidden_BTH[batch.rows_D.to(device), (batch.positions_D - 1).to(device)]
-
-
-def _last_states(model: nn.Module, token_ids_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T H"]:
-    body = model.base_model
-    assert isinstance(body, nn.Module), f"{type(model).__name__} is no transformers model"
-    return body(input_ids=token_ids_BT, use_cache=False).last_hidden_state
+    return hidden_BTH[rows_D.to(device), (batch.positions_D - 1).to(device)]
 
 
 def _head(model: nn.Module) -> nn.Linear:

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from layerbench.agents.types import StopReason, Trajectory
-from layerbench.rl.batching import micro_batches, sequences_of
+from layerbench.rl.batching import sequences_of
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup
 from layerbench.rl.frozen_prefix import FrozenPrefix, PrefixStates
 from layerbench.rl.layers import BaseWeights
+from layerbench.rl.packed_sequences import gains_by_packing
 from layerbench.rl.policy import log_distributions
 
 # Whole distributions over a vocabulary of 150,000 tokens take 600 KB a decision.
@@ -61,14 +62,12 @@ def measure(
     """
     sequences = sequences_of([t for t in trajectories if t.stop is not StopReason.ERROR])
     own = sequences[processes.rank :: processes.size]
-    lengths = [len(sequence.token_ids_T) for sequence in own]
     if any(not ids for sequence in own[:1] for ids in sequence.allowed[:1]):
         micro_batch_tokens = min(micro_batch_tokens, _OPEN_TOKENS)
     entropies, divergences, decisions = list[float](), list[float](), 0
     device = next(model.parameters()).device
-    states = PrefixStates(prefix, keeps=False)
-    for indices in micro_batches(lengths, max_tokens=micro_batch_tokens):
-        batch = states.collate([own[index] for index in indices], device=device)
+    states = PrefixStates(prefix, packs=gains_by_packing(model))
+    for _, batch in states.batches(own, max_tokens=micro_batch_tokens, device=device):
         scores_DK, is_allowed_DK = log_distributions(model, batch, prefix=prefix)
         probabilities_DK = scores_DK.exp() * is_allowed_DK
         entropies.append(-float((probabilities_DK * scores_DK).sum()))

@@ -1,12 +1,8 @@
 """The training loop: play episodes, compute advantages, batch, update, record."""
 
-import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -36,6 +32,7 @@ from layerbench.rl.checkpoint_files import (
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, check_agreement
 from layerbench.rl.floor_controls import LogitScale, norm_offset
 from layerbench.rl.frozen_prefix import find_prefix
+from layerbench.rl.identity import hash_tasks, model_identity, settings_identity
 from layerbench.rl.layers import BaseWeights, parameter_groups
 from layerbench.rl.lora import adapt, changed_parameters
 from layerbench.rl.lr_scales import check_scales, parse_scales
@@ -48,6 +45,7 @@ from layerbench.rl.metrics import (
     rewrite_metrics,
     to_row,
 )
+from layerbench.rl.packed_sequences import gains_by_packing
 from layerbench.rl.policy import check_head
 from layerbench.rl.schedule import (
     adapter_seed,
@@ -57,7 +55,7 @@ from layerbench.rl.schedule import (
     shuffle_generator,
     task_at,
 )
-from layerbench.rl.settings import AdvantageSettings, Schedule, TrainSettings
+from layerbench.rl.settings import AdvantageSettings, TrainSettings
 from layerbench.rl.types import SCALE, Group, LayerSelection
 from layerbench.rl.update import Learner, update
 
@@ -126,9 +124,9 @@ class Trainer:
         # Before the resume, which overwrites the base weights that are copied here.
         self._learner = make_learner(model, selection, settings, seed=seed, processes=processes)
         self._identity = {
-            **_settings_identity(settings, algorithm, seed=seed),
-            **_model_identity(self._learner, selection),
-            "tasks": _hash_tasks(self._tasks),
+            **settings_identity(settings, algorithm, seed=seed),
+            **model_identity(self._learner, selection),
+            "tasks": hash_tasks(self._tasks),
         }
         self._position = 0
         self._history: list[IterationMetrics] = []
@@ -358,7 +356,8 @@ def make_learner(
     prefix = None
     if settings.reuse_mb:
         prefix = find_prefix(model, selection, changed=parameters.values(), learning=learning)
-    return Learner(learning, parameters, base, masters, optimizer, processes, prefix)
+    packs = gains_by_packing(learning)
+    return Learner(learning, parameters, base, masters, optimizer, processes, prefix, packs)
 
 
 def _learnable(trajectories: Sequence[Trajectory]) -> Group | None:
@@ -366,36 +365,3 @@ def _learnable(trajectories: Sequence[Trajectory]) -> Group | None:
     # A failure of the environment is no fault of the actions before it.
     kept = tuple(t for t in trajectories if t.stop is not StopReason.ERROR)
     return Group(kept) if kept else None
-
-
-def _settings_identity(
-    settings: TrainSettings, algorithm: AdvantageSettings, *, seed: int
-) -> dict[str, Any]:
-    """List the settings that change what is learned, but not the length of the run."""
-    fields = dataclasses.asdict(settings)
-    # A run may be resumed with other values of these; the tasks have a hash of their own.
-    immaterial = {"iterations", "checkpoint_every", "gradient_checkpointing", "tasks"}
-    if settings.schedule is Schedule.LINEAR:
-        # The rate of every iteration follows from their number.
-        immaterial.remove("iterations")
-    if not settings.reuse_mb:
-        # As of checkpoints of before it was a setting.
-        immaterial.add("reuse_mb")
-    for name in immaterial:
-        del fields[name]
-    return {**fields, "algorithm": dataclasses.asdict(algorithm), "seed": seed}
-
-
-def _model_identity(learner: Learner, selection: LayerSelection) -> dict[str, Any]:
-    return {
-        "masters": "float32" if learner.masters.tensors else None,
-        "selection": selection.name,
-        "base_weights": hash_tensors(learner.base.tensors),
-    }
-
-
-def _hash_tasks(tasks: Sequence[Task]) -> str:
-    listed = json.dumps(
-        [[t.task_id, dict(t.options), t.seed] for t in tasks], sort_keys=True, default=str
-    )
-    return hashlib.sha256(listed.encode()).hexdigest()

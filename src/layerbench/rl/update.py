@@ -4,8 +4,8 @@ Shape suffixes: B sequences, D decisions (sampled, not forced, tokens of all seq
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layerbench.rl.activation_checkpointing import checkpointed_blocks
-from layerbench.rl.batching import TrainingSequence, micro_batches, to_tensor
+from layerbench.rl.batching import TrainingSequence, to_tensor
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share
 from layerbench.rl.frozen_prefix import FrozenPrefix, PrefixStates
 from layerbench.rl.importance_correction import Mismatch, correct
@@ -29,6 +29,7 @@ from layerbench.rl.losses import (
 from layerbench.rl.master_weights import MasterWeights
 from layerbench.rl.policy import decision_scores
 from layerbench.rl.settings import LossSettings, TrainSettings
+from layerbench.rl.step_stats import StepStats, summarise
 from layerbench.rl.tensors import TrainingBatch
 from layerbench.rl.types import UpdateStats
 
@@ -46,6 +47,7 @@ class Learner:
         optimizer: Optimizer of ``masters.stepped``, and of no others.
         processes: The processes that learn together, each from its share of every optimizer batch.
         prefix: The model's frozen blocks below the lowest one that learns, if there are some.
+        packs: Whether its sequences are packed instead of padded.
     """
 
     model: nn.Module
@@ -55,43 +57,12 @@ class Learner:
     optimizer: torch.optim.Optimizer
     processes: ProcessGroup = SINGLE_PROCESS
     prefix: FrozenPrefix | None = None
+    packs: bool = False
 
     @property
     def device(self) -> torch.device:
         """Device of the parameters."""
         return next(iter(self.parameters.values())).device
-
-
-@dataclass(frozen=True, slots=True)
-class StepStats:
-    """Measurements on the decisions of one or more optimizer batches, to be added by ``+``.
-
-    Attributes:
-        decisions: Number of decisions.
-        loss: Sum of the batches' losses.
-        sums: Sums over decisions, by the field of ``UpdateStats`` that has their mean.
-        maxima: Largest values of a decision, all at least 0, by field of ``UpdateStats``.
-    """
-
-    decisions: int = 0
-    loss: float = 0.0
-    sums: Mapping[str, float] = field(default_factory=dict[str, float])
-    maxima: Mapping[str, float] = field(default_factory=dict[str, float])
-
-    def __add__(self, other: "StepStats") -> "StepStats":
-        both = (self, other)
-        return StepStats(
-            decisions=self.decisions + other.decisions,
-            loss=self.loss + other.loss,
-            sums={
-                name: sum(stats.sums.get(name, 0.0) for stats in both)
-                for name in {**self.sums, **other.sums}
-            },
-            maxima={
-                name: max(stats.maxima.get(name, 0.0) for stats in both)
-                for name in {**self.maxima, **other.maxima}
-            },
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +138,7 @@ def update(
             learner.masters.copy_to_model()
     # Frees the gradients' memory while the next episodes are played.
     learner.optimizer.zero_grad(set_to_none=True)
-    return _summarise(total, norms, mismatch or Mismatch())
+    return summarise(total, norms, mismatch or Mismatch())
 
 
 def _prefix_states(
@@ -178,7 +149,7 @@ def _prefix_states(
     passes = settings.epochs + (loss.kl_coef > 0) + (loss.importance_cap > 0)
     tokens = sum(len(sequence.token_ids_T) for sequence in sequences)
     fits = prefix is not None and prefix.fits(tokens, megabytes=settings.reuse_mb)
-    return PrefixStates(prefix, keeps=fits and passes > 1)
+    return PrefixStates(prefix, keeps=fits and passes > 1, packs=learner.packs)
 
 
 def _correct(
@@ -216,7 +187,7 @@ def logprobs(
     """Score all decisions (nats) by the model as it is, in the order of the sequences."""
     # By id, so that each sequence counts alone: unlike episodes of a task, none belong together.
     shared = share(sequences, by=id, processes=learner.processes)
-    states = states or PrefixStates(None, keeps=False)
+    states = states or PrefixStates(None, packs=learner.packs)
     return learner.processes.join(_own_logprobs(learner, shared, settings, states))
 
 
@@ -227,10 +198,10 @@ def _own_logprobs(
     states: PrefixStates,
 ) -> list[Float[np.ndarray, " _"]]:
     scores = [np.zeros(0, np.float32)] * len(sequences)
-    lengths = [len(sequence.token_ids_T) for sequence in sequences]
     with torch.no_grad():
-        for indices in micro_batches(lengths, max_tokens=settings.micro_batch_tokens):
-            batch = states.collate([sequences[index] for index in indices], device=learner.device)
+        for indices, batch in states.batches(
+            sequences, max_tokens=settings.micro_batch_tokens, device=learner.device
+        ):
             logprobs_D, _ = decision_scores(
                 learner.model, batch, temperature=settings.temperature, prefix=learner.prefix
             )
@@ -301,10 +272,14 @@ def accumulate_gradients(
     states: PrefixStates | None = None,
 ) -> StepStats:
     """Add sequences' gradient to that of the stepped weights, one micro-batch after the other."""
-    states = states or PrefixStates(None, keeps=False)
+    states = states or PrefixStates(None, packs=learner.packs)
     total = StepStats()
-    for part in _parts(weighed, settings.micro_batch_tokens):
-        batch = states.collate([item.sequence for item in part], device=learner.device)
+    for indices, batch in states.batches(
+        [item.sequence for item in weighed],
+        max_tokens=settings.micro_batch_tokens,
+        device=learner.device,
+    ):
+        part = [weighed[index] for index in indices]
         with checkpointed_blocks(learner.model, enabled=settings.gradient_checkpointing):
             loss, stats = _loss(
                 learner,
@@ -318,12 +293,6 @@ def accumulate_gradients(
         learner.masters.accumulate_gradients_fp32()
         total += stats
     return total
-
-
-def _parts(weighed: Sequence[WeighedSequence], max_tokens: int) -> Iterator[list[WeighedSequence]]:
-    lengths = [len(item.sequence.token_ids_T) for item in weighed]
-    for indices in micro_batches(lengths, max_tokens=max_tokens):
-        yield [weighed[index] for index in indices]
 
 
 def _join(arrays: Sequence[Float[np.ndarray, " _"]], device: torch.device) -> Float[Tensor, " D"]:
@@ -384,19 +353,3 @@ def _clip(learner: Learner, settings: TrainSettings) -> float:
             f"the gradient's norm is {norm}: lower the learning rate or check the rewards"
         )
     return norm
-
-
-def _summarise(total: StepStats, norms: Sequence[float], mismatch: Mismatch) -> UpdateStats:
-    if not norms:
-        return UpdateStats(decisions=0, steps=0)
-    measured = {name: value / total.decisions for name, value in total.sums.items()}
-    # The mismatch is that of the first step, or of the correction, not of all steps.
-    measured |= {**total.maxima, "mismatch": mismatch.mean, "max_mismatch": mismatch.largest}
-    return UpdateStats(
-        **measured,
-        loss=total.loss / len(norms),
-        grad_norm=math.fsum(norms) / len(norms),
-        decisions=total.decisions,
-        steps=len(norms),
-        capped=mismatch.capped,
-    )
