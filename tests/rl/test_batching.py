@@ -1,10 +1,15 @@
+import itertools
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from layerbench.agents.types import ContextMode, Response, StopReason, Trajectory, Turn
 from layerbench.envs.types import Observation
-from layerbench.rl.batching import collate, make_sequences, micro_batches
+from layerbench.rl.batching import PASS_TOKENS, collate, make_sequences, micro_batches
 from layerbench.rl.types import Advantages, Group
 
 
@@ -99,11 +104,39 @@ def test_collate_refuses_to_mix_constrained_and_free_decisions() -> None:
         collate(sequences)
 
 
-def test_micro_batches_hold_every_sequence_once_within_the_budget() -> None:
-    lengths = np.random.default_rng(0).integers(1, 50, size=200).tolist()
-    batches = micro_batches(lengths, max_tokens=120)
-    assert sorted(index for batch in batches for index in batch) == list(range(200))
-    assert all(max(lengths[i] for i in b) * len(b) <= 120 for b in batches)
+@given(lengths=st.lists(st.integers(1, 400), max_size=60), budget=st.integers(1, 3000))
+def test_micro_batches_hold_every_sequence_once_within_the_budget(
+    lengths: list[int], budget: int
+) -> None:
+    for packed in (False, True):
+        batches = micro_batches(lengths, max_tokens=budget, packed=packed)
+        assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+        for batch in batches:
+            read = [lengths[index] for index in batch]
+            assert read == sorted(read)
+            tokens = sum(read) if packed else len(read) * max(read)
+            assert tokens <= budget or len(batch) == 1
+
+
+def cost(lengths: Sequence[int], batches: Iterable[Sequence[int]]) -> int:
+    return sum(len(b) * max(lengths[i] for i in b) + PASS_TOKENS for b in batches)
+
+
+@given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=9), budget=st.integers(1, 3000))
+def test_no_other_cuts_cost_less(lengths: list[int], budget: int) -> None:
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    inner = range(1, len(order))
+    possible = [
+        [order[a:b] for a, b in itertools.pairwise([0, *cuts, len(order)])]
+        for count in range(len(order))
+        for cuts in itertools.combinations(inner, count)
+    ]
+    least = min(
+        cost(lengths, batches)
+        for batches in possible
+        if all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= budget for b in batches)
+    )
+    assert cost(lengths, micro_batches(lengths, max_tokens=budget)) == least
 
 
 def test_sequence_longer_than_the_budget_gets_a_batch_of_its_own() -> None:
