@@ -2,8 +2,9 @@
 
     python bench/study_figures.py [--records docs/study/records] [--out docs/study]
 
-Needs the extra ``layerbench[html]``. Writes one SVG for each split, GiGPO beside GRPO: contribution
-by layer, training curves, and movement against contribution.
+Needs the extra ``layerbench[html]``. Writes one SVG for each split, GiGPO beside GRPO:
+contribution by layer, training curves, success by temperature where it was measured, and movement
+against contribution.
 """
 
 import argparse
@@ -74,18 +75,22 @@ def _place(part: Section) -> tuple[str, str]:
 
 
 def _figure(sections: list[Section]) -> dict[str, Any]:
-    """Lay the charts of one split out: a row for each chart, a column for each algorithm."""
-    rows = [
-        {"hconcat": [_chart(form, part, title) for part in sections]}
+    """Lay the charts of one split out: two columns, or one for each algorithm."""
+    charts = [
+        _chart(form, part, title)
         for form, title in (
             ("layers", "contribution C of each layer trained alone, 95 %"),
             ("curves", "success in training, mean over seeds, 5 iterations"),
+            ("temperatures", "success by temperature"),
             ("movement", "contribution against relative movement"),
         )
+        for part in sections
+        if form != "temperatures" or chart_data(part)["temperatures"]
     ]
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "vconcat": rows,
+        "concat": charts,
+        "columns": max(2, len(sections)),
         "resolve": {"scale": {"color": "independent"}},
     }
 

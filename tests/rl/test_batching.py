@@ -108,8 +108,8 @@ def test_collate_refuses_to_mix_constrained_and_free_decisions() -> None:
 def test_micro_batches_hold_every_sequence_once_within_the_budget(
     lengths: list[int], budget: int
 ) -> None:
-    for packed in (False, True):
-        batches = micro_batches(lengths, max_tokens=budget, packed=packed)
+    for packed, pass_tokens in ((False, 128), (False, None), (True, 128)):
+        batches = micro_batches(lengths, max_tokens=budget, pass_tokens=pass_tokens, packed=packed)
         assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
         for batch in batches:
             read = [lengths[index] for index in batch]
@@ -131,12 +131,15 @@ def test_no_other_cuts_cost_less(lengths: list[int], budget: int) -> None:
         for count in range(len(order))
         for cuts in itertools.combinations(inner, count)
     ]
-    least = min(
-        cost(lengths, batches)
+    allowed = [
+        batches
         for batches in possible
         if all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= budget for b in batches)
-    )
+    ]
+    least = min(cost(lengths, batches) for batches in allowed)
     assert cost(lengths, micro_batches(lengths, max_tokens=budget)) == least
+    fewest = micro_batches(lengths, max_tokens=budget, pass_tokens=None)
+    assert len(fewest) == min(len(batches) for batches in allowed)
 
 
 def test_sequence_longer_than_the_budget_gets_a_batch_of_its_own() -> None:

@@ -132,12 +132,12 @@ def test_scores_and_gradients_are_those_of_padded_sequences(
 def test_an_update_ends_in_the_same_weights(selection: str, *, sequence_ratio: bool) -> None:
     ends: list[dict[str, Tensor]] = []
     for attention in ("sdpa", VARIABLE_LENGTH):
-        # A second epoch reads kept states, and the small bound cuts several batches.
+        # A second epoch reads kept states, and the small bound cuts several batches of several.
         settings: TrainSettings = replace(
             test_families.SETTINGS,
             reuse_mb=100,
             epochs=2,
-            micro_batch_tokens=150,
+            micro_batch_tokens=320,
             loss=replace(test_families.SETTINGS.loss, sequence_ratio=sequence_ratio),
         )
         model = make(attention=attention)
@@ -145,10 +145,17 @@ def test_an_update_ends_in_the_same_weights(selection: str, *, sequence_ratio: b
         chosen = parse_selection(selection, model_families.NUM_LAYERS)
         learner = make_learner(model, chosen, settings, seed=0)
         assert learner.packs == (attention == VARIABLE_LENGTH)
+        batches = PrefixStates(None, packs=learner.packs).batches(
+            sequences, max_tokens=settings.micro_batch_tokens, device=CPU
+        )
+        counts = [len(indices) for indices, _ in batches]
+        assert len(counts) > 1
+        assert max(counts) > 1
         update(learner, sequences, settings, rng=np.random.default_rng(0))
         ends.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
     for name, tensor in ends[0].items():
-        torch.testing.assert_close(ends[1][name], tensor, rtol=0, atol=TOLERANCE)
+        # AdamW makes a step of 0.01 of whatever gradient: rounding of small ones is seen.
+        torch.testing.assert_close(ends[1][name], tensor, rtol=0, atol=2e-4)
 
 
 def test_nothing_is_read_but_what_decisions_rest_on() -> None:
@@ -169,7 +176,7 @@ def test_sharpness_is_that_of_padded_sequences() -> None:
         with torch.no_grad():
             for parameter in parameters.values():
                 parameter.mul_(1.1)
-        measured.append(sharpness.measure(model, played, base=base, micro_batch_tokens=200))
+        measured.append(sharpness.measure(model, played, base=base, micro_batch_tokens=2000))
     padded, packed = measured
     assert padded is not None
     assert packed is not None
@@ -195,4 +202,5 @@ def test_models_that_let_sequences_run_into_each_other_pad() -> None:
         return variable_length_attention(*arguments, **{**options, "max_length_q": None})
 
     register("flash_attention_deaf", deaf)
-    assert not gains_by_packing(make(attention="flash_attention_deaf"))
+    with pytest.warns(UserWarning, match="does not keep packed sequences apart"):
+        assert not gains_by_packing(make(attention="flash_attention_deaf"))

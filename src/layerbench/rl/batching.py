@@ -161,28 +161,42 @@ def collate(
 
 
 PASS_TOKENS = 128
-"""Tokens that cost as much as a pass of its own does: 122 to 126 of the embedded model on a CPU."""
+"""Tokens that cost as much as a pass does: 122 to 126 of the embedded model on a CPU."""
 
 
 def micro_batches(
-    lengths: Sequence[int], *, max_tokens: int, packed: bool = False
+    lengths: Sequence[int],
+    *,
+    max_tokens: int,
+    pass_tokens: int | None = PASS_TOKENS,
+    packed: bool = False,
 ) -> list[list[int]]:
     """Cut sequences, sorted by length, into batches of at most so many tokens.
 
-    Padding counts, unless they are packed, and the cuts are those that make padding and passes
-    together cost least. A sequence longer than the bound gets a batch of its own.
+    A sequence longer than the bound gets a batch of its own.
 
-    >>> micro_batches([5, 2, 3, 9], max_tokens=15)
-    [[1, 2, 0], [3]]
+    Args:
+        lengths: Tokens of each sequence.
+        max_tokens: Most tokens of a batch, padding included.
+        pass_tokens: The cuts are those that make padding and passes together cost least, at so many
+            tokens a pass; None for as few passes as can be.
+        packed: Sequences share a row, without padding.
+
     >>> micro_batches([10, 400, 10, 399], max_tokens=4096)
     [[0, 2], [3, 1]]
+    >>> micro_batches([10, 400, 10, 399], max_tokens=4096, pass_tokens=None)
+    [[0, 2, 3, 1]]
     >>> micro_batches([5, 2, 3, 9], max_tokens=10, packed=True)
     [[1, 2, 0], [3]]
     """
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     ascending = [lengths[index] for index in order]
-    # Without padding, batches as large as may be are as few as may be.
-    cuts = _full_cuts(ascending, max_tokens) if packed else _cheapest_cuts(ascending, max_tokens)
+    if packed:
+        cuts = _full_cuts(ascending, max_tokens)
+    else:
+        # More than the padding of any cuts: not even all of it is worth another pass.
+        dear = sum(ascending) + len(ascending) * max(ascending, default=0)
+        cuts = _cheapest_cuts(ascending, max_tokens, dear if pass_tokens is None else pass_tokens)
     return [order[start:end] for start, end in itertools.pairwise(cuts)]
 
 
@@ -197,13 +211,13 @@ def _full_cuts(lengths: Sequence[int], max_tokens: int) -> list[int]:
     return [*cuts, len(lengths)] if lengths else [0]
 
 
-def _cheapest_cuts(lengths: Sequence[int], max_tokens: int) -> list[int]:
+def _cheapest_cuts(lengths: Sequence[int], max_tokens: int, pass_tokens: int) -> list[int]:
     """Cut ascending lengths so that tokens with padding, and passes, cost least."""
     # By the end of a batch: the least cost of all up to there, and where that batch begins.
     costs, begins = [0], [0]
     for end, longest in enumerate(lengths, start=1):
         options = [
-            (costs[start] + (end - start) * longest + PASS_TOKENS, start)
+            (costs[start] + (end - start) * longest + pass_tokens, start)
             for start in range(max(0, end - max(1, max_tokens // max(1, longest))), end)
         ]
         cost, begin = min(options)

@@ -16,7 +16,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from layerbench.rl.batching import Stamp, TrainingSequence, collate, micro_batches
+from layerbench.rl.batching import (
+    PASS_TOKENS,
+    Stamp,
+    TrainingSequence,
+    collate,
+    micro_batches,
+)
 from layerbench.rl.layers import decoder_blocks
 from layerbench.rl.packed_sequences import read
 from layerbench.rl.tensors import TrainingBatch
@@ -174,7 +180,11 @@ class PrefixStates:
     ) -> Iterator[tuple[list[int], TrainingBatch]]:
         """Cut sequences into batches of at most so many tokens, each beside their indices."""
         lengths = [len(sequence.token_ids_T) for sequence in sequences]
-        for indices in micro_batches(lengths, max_tokens=max_tokens, packed=self._packs):
+        # A GPU is so fast within a pass that another one costs more than any padding.
+        pass_tokens = PASS_TOKENS if device.type == "cpu" else None
+        for indices in micro_batches(
+            lengths, max_tokens=max_tokens, pass_tokens=pass_tokens, packed=self._packs
+        ):
             yield indices, self.collate([sequences[index] for index in indices], device=device)
 
     def collate(

@@ -35,7 +35,7 @@ def decision_scores(
     """Compute each decision's log-probability, and the entropy of its distribution, in nats.
 
     One pass over the batch without a mask: padding stands after the real tokens, and causal
-    attention never looks ahead; packed sequences are told apart by their positions. The head is
+    attention never looks ahead; packed sequences are kept apart by their lengths. The head is
     applied only where decisions were made, and only to tokens that could have been chosen: a chunk
     of decisions at a time where these are the whole vocabulary. Gradients reach both results.
 

@@ -19,7 +19,8 @@ class TrainingBatch:
             they stand one after the other without their last tokens, which are not read.
         lengths_N: Number of tokens of each sequence in there.
         rows_D: Sequence of each decision, ascending.
-        positions_D: Position of the decided token in its row, at least 1.
+        positions_D: Position of the decided token in its row, at least 1; of a packed sequence's
+            last one, the position behind what is read of the sequence.
         tokens_D: The decided token.
         allowed_DK: Ids that the decided token was chosen from, padded with -1; K is 0 if the whole
             vocabulary was open.

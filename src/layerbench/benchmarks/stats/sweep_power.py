@@ -61,7 +61,7 @@ class Variances:
 
 
 PRIOR = Variances(task=0.02, episode=0.33, training=0.0012)
-"""Of pairs of layers in three seeds on ALFWorld, one episode a task (``docs/study.md``)."""
+"""Of pairs of layers in three seeds on ALFWorld, one episode a task (``docs/study/records``)."""
 
 PRIOR_GAIN = 0.225
 """Full training's gain there."""
