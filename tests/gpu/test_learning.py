@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.rl import open_vocabulary
+from layerbench.rl.batcher import Batcher
 from layerbench.rl.batching import TrainingSequence
-from layerbench.rl.frozen_prefix import PrefixStates
 from layerbench.rl.open_vocabulary import open_scores
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.settings import TrainSettings
@@ -65,10 +65,10 @@ def learner_of(
 def gradients(
     learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
 ) -> dict[str, Tensor]:
-    states = PrefixStates(learner.prefix, keeps=False)
+    batcher = Batcher(learner.prefix)
     reference = reference_logprobs(learner, sequences, settings)
     weighed = weigh(sequences, reference, settings.loss)
-    accumulate_gradients(learner, weighed, settings, states)
+    accumulate_gradients(learner, weighed, settings, batcher)
     found = {n: p.grad for n, p in learner.masters.stepped.items() if p.grad is not None}
     assert found
     return {name: gradient.float().cpu() for name, gradient in found.items()}
@@ -126,9 +126,7 @@ def test_frozen_blocks_that_are_run_once_give_the_plain_gradients(
     assert plain.prefix is None
     assert reused.prefix is not None
     scores = [
-        np.concatenate(
-            logprobs(learner, sequences, PLAIN, PrefixStates(learner.prefix, keeps=False))
-        )
+        np.concatenate(logprobs(learner, sequences, PLAIN, Batcher(learner.prefix)))
         for learner in (plain, reused)
     ]
     np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=ROUNDING[dtype])

@@ -16,8 +16,9 @@ from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.backends.transformers.cached import CachedStepper
 from layerbench.agents.types import ActionMode, ContextMode, Trajectory
 from layerbench.rl import sharpness
+from layerbench.rl.batcher import Batcher
 from layerbench.rl.batching import PlayedStates, TrainingSequence, make_sequences, to_tensor
-from layerbench.rl.frozen_prefix import FrozenPrefix, PrefixStates, find_prefix
+from layerbench.rl.frozen_prefix import FrozenPrefix, find_prefix
 from layerbench.rl.layers import BaseWeights, decoder_blocks
 from layerbench.rl.lora import changed_parameters
 from layerbench.rl.policy import decision_scores
@@ -55,9 +56,15 @@ def group_of(
 
 
 def gradients(
-    model: nn.Module, sequences: Sequence[TrainingSequence], prefix: FrozenPrefix | None
+    model: nn.Module,
+    sequences: Sequence[TrainingSequence],
+    prefix: FrozenPrefix | None,
+    *,
+    packs: bool = False,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    batch = PrefixStates(prefix, keeps=False).collate(sequences, device=torch.device("cpu"))
+    """Score the decisions, and give each parameter's gradient of a loss over all of them."""
+    batch = Batcher(prefix, packs=packs).collate(sequences, device=torch.device("cpu"))
+    assert batch.is_packed == packs
     assert (batch.states_BSH is None) == (prefix is None)
     model.zero_grad(set_to_none=True)
     logprobs_D, entropy_D = decision_scores(model, batch, temperature=2.0, prefix=prefix)
@@ -157,7 +164,7 @@ def test_play_hands_its_states_to_the_update() -> None:
         [Group(tuple(played))], [Advantages(drawn, drawn, drawn)], stamp=prefix.stamp
     )
     passes = watched(model)
-    batch = PrefixStates(prefix, keeps=False).collate(sequences, device=torch.device("cpu"))
+    batch = Batcher(prefix).collate(sequences, device=torch.device("cpu"))
     reused, _ = decision_scores(model, batch, temperature=2.0, prefix=prefix)
     assert not passes
     torch.testing.assert_close(reused, batch.old_logprobs_D, rtol=0, atol=TOLERANCE)
@@ -186,7 +193,7 @@ def test_play_keeps_none_where_it_cannot_or_was_not_asked_to() -> None:
 def test_states_of_frozen_weights_that_have_changed_are_never_used(name: str) -> None:
     model = model_families.make("qwen3")
     prefix = prefix_of(model)
-    states = PrefixStates(prefix, keeps=True)
+    states = Batcher(prefix, keeps=True)
     sequences = test_families.sequences_of(group_of(model))
     wrong = [np.zeros((len(s.token_ids_T), 16), np.float32) for s in sequences]
     played = [

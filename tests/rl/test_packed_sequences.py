@@ -1,6 +1,6 @@
 """Sequences that share a row: scores, gradients and weights are those of padded ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,18 +16,19 @@ from transformers.masking_utils import (
 
 from layerbench.agents.types import ActionMode, ContextMode
 from layerbench.rl import sharpness
+from layerbench.rl.batcher import Batcher
 from layerbench.rl.batching import TrainingSequence
-from layerbench.rl.frozen_prefix import FrozenPrefix, PrefixStates, find_prefix
+from layerbench.rl.frozen_prefix import FrozenPrefix, find_prefix
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.lora import changed_parameters
 from layerbench.rl.packed_sequences import gains_by_packing, keeps_packed_apart
-from layerbench.rl.policy import decision_scores
 from layerbench.rl.selection import parse_selection
 from layerbench.rl.settings import TrainSettings
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.types import Group
 from layerbench.rl.update import update
 from tests.rl import test_families
+from tests.rl.test_frozen_prefix import gradients
 from tests.support import model_families
 
 CPU = torch.device("cpu")
@@ -89,24 +90,6 @@ def prefix_of(model: nn.Module, selection: str) -> FrozenPrefix | None:
     return find_prefix(model, chosen, changed=changed_parameters(model, chosen).values())
 
 
-def gradients(
-    model: nn.Module,
-    sequences: Sequence[TrainingSequence],
-    prefix: FrozenPrefix | None,
-    *,
-    packs: bool,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    batch = PrefixStates(prefix, packs=packs).collate(sequences, device=CPU)
-    assert batch.is_packed == packs
-    assert (batch.states_BSH is None) == (prefix is None)
-    model.zero_grad(set_to_none=True)
-    logprobs_D, entropy_D = decision_scores(model, batch, temperature=2.0, prefix=prefix)
-    loss = logprobs_D.square().sum() + entropy_D.sum()
-    loss.backward()  # pyright: ignore[reportUnknownMemberType]
-    found = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-    return logprobs_D.detach(), found
-
-
 @pytest.mark.parametrize("reuses", [False, True])
 @pytest.mark.parametrize("played", model_families.MODES, ids="-".join)
 @pytest.mark.parametrize("name", model_families.FAMILIES)
@@ -145,7 +128,7 @@ def test_an_update_ends_in_the_same_weights(selection: str, *, sequence_ratio: b
         chosen = parse_selection(selection, model_families.NUM_LAYERS)
         learner = make_learner(model, chosen, settings, seed=0)
         assert learner.packs == (attention == VARIABLE_LENGTH)
-        batches = PrefixStates(None, packs=learner.packs).batches(
+        batches = Batcher(None, packs=learner.packs).batches(
             sequences, max_tokens=settings.micro_batch_tokens, device=CPU
         )
         counts = [len(indices) for indices, _ in batches]
@@ -161,7 +144,7 @@ def test_an_update_ends_in_the_same_weights(selection: str, *, sequence_ratio: b
 def test_nothing_is_read_but_what_decisions_rest_on() -> None:
     sequences = sequences_from(make())
     assert len({len(s.token_ids_T) for s in sequences}) > 1
-    batch = PrefixStates(None, packs=True).collate(sequences, device=CPU)
+    batch = Batcher(None, packs=True).collate(sequences, device=CPU)
     assert batch.token_ids_BT.shape == (1, sum(int(s.positions_D[-1]) for s in sequences))
 
 

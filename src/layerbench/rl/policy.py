@@ -138,7 +138,7 @@ def _decision_states(
         hidden_BTH = read(
             model,
             batch.token_ids_BT[:, :last],
-            packed_lengths_N=batch.lengths_N if batch.is_packed else None,
+            packed_lengths_N=batch.packed_lengths_N,
         )
     device = hidden_BTH.device
     rows_D = torch.zeros_like(batch.rows_D) if batch.is_packed else batch.rows_D

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from layerbench.agents.types import StopReason, Trajectory
+from layerbench.rl.batcher import Batcher
 from layerbench.rl.batching import sequences_of
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup
-from layerbench.rl.frozen_prefix import FrozenPrefix, PrefixStates
+from layerbench.rl.frozen_prefix import FrozenPrefix
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.packed_sequences import gains_by_packing
 from layerbench.rl.policy import log_distributions
@@ -66,8 +67,8 @@ def measure(
         micro_batch_tokens = min(micro_batch_tokens, _OPEN_TOKENS)
     entropies, divergences, decisions = list[float](), list[float](), 0
     device = next(model.parameters()).device
-    states = PrefixStates(prefix, packs=gains_by_packing(model))
-    for _, batch in states.batches(own, max_tokens=micro_batch_tokens, device=device):
+    batcher = Batcher(prefix, packs=gains_by_packing(model))
+    for _, batch in batcher.batches(own, max_tokens=micro_batch_tokens, device=device):
         scores_DK, is_allowed_DK = log_distributions(model, batch, prefix=prefix)
         probabilities_DK = scores_DK.exp() * is_allowed_DK
         entropies.append(-float((probabilities_DK * scores_DK).sum()))

@@ -43,3 +43,8 @@ class TrainingBatch:
     advantages_D: Float[Tensor, " D"]
     states_BSH: Float[Tensor, "B S H"] | None = None
     is_packed: bool = False
+
+    @property
+    def packed_lengths_N(self) -> Int[Tensor, " N"] | None:
+        """Lengths of sequences that share a row; None where each has its own."""
+        return self.lengths_N if self.is_packed else None

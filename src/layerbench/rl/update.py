@@ -14,9 +14,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layerbench.rl.activation_checkpointing import checkpointed_blocks
+from layerbench.rl.batcher import Batcher
 from layerbench.rl.batching import TrainingSequence, to_tensor
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share
-from layerbench.rl.frozen_prefix import FrozenPrefix, PrefixStates
+from layerbench.rl.frozen_prefix import FrozenPrefix
 from layerbench.rl.importance_correction import Mismatch, correct
 from layerbench.rl.layers import BaseWeights
 from layerbench.rl.losses import (
@@ -108,9 +109,9 @@ def update(
     Raises:
         FloatingPointError: A gradient is not finite; the parameters are as before that step.
     """
-    states = _prefix_states(learner, sequences, settings)
-    sequences, mismatch = _correct(learner, sequences, settings, states)
-    reference = reference_logprobs(learner, sequences, settings, states)
+    batcher = _batcher(learner, sequences, settings)
+    sequences, mismatch = _correct(learner, sequences, settings, batcher)
+    reference = reference_logprobs(learner, sequences, settings, batcher)
     total, norms = StepStats(), list[float]()
     for _ in range(settings.epochs):
         order = rng.permutation(len(sequences))
@@ -123,7 +124,7 @@ def update(
             weighed = weigh(batch, [reference[index] for index in chosen], settings.loss)
             learner.optimizer.zero_grad(set_to_none=True)
             accumulated = accumulate_gradients(
-                learner, _own_share(weighed, learner), settings, states
+                learner, _own_share(weighed, learner), settings, batcher
             )
             _add_up_gradients(learner)
             stats = sum(learner.processes.join([accumulated]), StepStats())
@@ -141,65 +142,65 @@ def update(
     return summarise(total, norms, mismatch or Mismatch())
 
 
-def _prefix_states(
+def _batcher(
     learner: Learner, sequences: Sequence[TrainingSequence], settings: TrainSettings
-) -> PrefixStates:
+) -> Batcher:
     """Prepare to reuse the states below the lowest layer that learns, as far as memory allows."""
     loss, prefix = settings.loss, learner.prefix
     passes = settings.epochs + (loss.kl_coef > 0) + (loss.importance_cap > 0)
     tokens = sum(len(sequence.token_ids_T) for sequence in sequences)
     fits = prefix is not None and prefix.fits(tokens, megabytes=settings.reuse_mb)
-    return PrefixStates(prefix, keeps=fits and passes > 1, packs=learner.packs)
+    return Batcher(prefix, keeps=fits and passes > 1, packs=learner.packs)
 
 
 def _correct(
     learner: Learner,
     sequences: Sequence[TrainingSequence],
     settings: TrainSettings,
-    states: PrefixStates,
+    batcher: Batcher,
 ) -> tuple[Sequence[TrainingSequence], Mismatch | None]:
     """Correct for an engine's sampling if ``importance_cap`` is set; else the mismatch is None."""
     cap = settings.loss.importance_cap
     if not cap or not any(sequence.has_advantage for sequence in sequences):
         return sequences, None
-    return correct(sequences, logprobs(learner, sequences, settings, states), cap=cap)
+    return correct(sequences, logprobs(learner, sequences, settings, batcher), cap=cap)
 
 
 def reference_logprobs(
     learner: Learner,
     sequences: Sequence[TrainingSequence],
     settings: TrainSettings,
-    states: PrefixStates | None = None,
+    batcher: Batcher | None = None,
 ) -> list[Float[np.ndarray, " _"]]:
     """Score all decisions (nats) by the base model; zeros if the loss needs no reference."""
     if not settings.loss.kl_coef:
         return [np.zeros(len(sequence.positions_D), np.float32) for sequence in sequences]
     with learner.base.active_in(learner.model):
-        return logprobs(learner, sequences, settings, states)
+        return logprobs(learner, sequences, settings, batcher)
 
 
 def logprobs(
     learner: Learner,
     sequences: Sequence[TrainingSequence],
     settings: TrainSettings,
-    states: PrefixStates | None = None,
+    batcher: Batcher | None = None,
 ) -> list[Float[np.ndarray, " _"]]:
     """Score all decisions (nats) by the model as it is, in the order of the sequences."""
     # By id, so that each sequence counts alone: unlike episodes of a task, none belong together.
     shared = share(sequences, by=id, processes=learner.processes)
-    states = states or PrefixStates(None, packs=learner.packs)
-    return learner.processes.join(_own_logprobs(learner, shared, settings, states))
+    batcher = batcher or Batcher(None, packs=learner.packs)
+    return learner.processes.join(_own_logprobs(learner, shared, settings, batcher))
 
 
 def _own_logprobs(
     learner: Learner,
     sequences: Sequence[TrainingSequence],
     settings: TrainSettings,
-    states: PrefixStates,
+    batcher: Batcher,
 ) -> list[Float[np.ndarray, " _"]]:
     scores = [np.zeros(0, np.float32)] * len(sequences)
     with torch.no_grad():
-        for indices, batch in states.batches(
+        for indices, batch in batcher.batches(
             sequences, max_tokens=settings.micro_batch_tokens, device=learner.device
         ):
             logprobs_D, _ = decision_scores(
@@ -269,12 +270,12 @@ def accumulate_gradients(
     learner: Learner,
     weighed: Sequence[WeighedSequence],
     settings: TrainSettings,
-    states: PrefixStates | None = None,
+    batcher: Batcher | None = None,
 ) -> StepStats:
     """Add sequences' gradient to that of the stepped weights, one micro-batch after the other."""
-    states = states or PrefixStates(None, packs=learner.packs)
+    batcher = batcher or Batcher(None, packs=learner.packs)
     total = StepStats()
-    for indices, batch in states.batches(
+    for indices, batch in batcher.batches(
         [item.sequence for item in weighed],
         max_tokens=settings.micro_batch_tokens,
         device=learner.device,

@@ -103,6 +103,7 @@ class ConsoleReporter:
         self.say(evaluation_line(evaluation))
 
     def trained(self, metrics: IterationMetrics, *, iterations: int) -> None:
+        """Move the bar, and print a line with the time left."""
         left = self._left.trained(metrics, iterations=iterations)
         self._bars.update(
             self._training,
@@ -173,6 +174,7 @@ class LogReporter:
         self.say(evaluation_line(evaluation))
 
     def trained(self, metrics: IterationMetrics, *, iterations: int) -> None:
+        """Append a line with the time left."""
         left = self._left.trained(metrics, iterations=iterations)
         self.say(iteration_line(metrics, iterations=iterations, left=left))
 

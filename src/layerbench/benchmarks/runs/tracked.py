@@ -49,6 +49,7 @@ class TrackedReporter:
             self._feeds = self._start()
 
     def evaluated(self, evaluation: Evaluation) -> None:
+        """Send an evaluation at the step of its iteration, after the metrics that come first."""
         self._reporter.evaluated(evaluation)
         if evaluation.phase == BEST_PHASE:
             # Its iteration's evaluation was sent when it was played; steps of trackers only grow.

@@ -109,6 +109,7 @@ class GymText(Game):
         return Moment(self._text(observation), self._names)
 
     def play(self, action: str) -> Moment:
+        """Play an action of the space, by its name where the space is discrete."""
         chosen: Any = action
         if isinstance(self._env.action_space, spaces.Discrete):
             if plain(action) not in self._names:

@@ -92,6 +92,7 @@ class MiniGrid(Game):
         )
 
     def play(self, action: str) -> Moment:
+        """Play an action by its name; an unknown one does nothing."""
         name = plain(action)
         if name not in ACTIONS:
             seen = self.grid.gen_obs()

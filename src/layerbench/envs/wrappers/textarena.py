@@ -250,6 +250,7 @@ class TextArena(Game):
             raise UserError(f"env.config of textarena:{self._name}: {error}") from error
 
     def play(self, action: str) -> Moment:
+        """Play an action, in brackets, which the games look for, unless it has some."""
         bracketed = action if "[" in action or "]" in action else f"[{action}]"
         with self._random, silence():
             over, _ = self._game.step(bracketed)

@@ -42,6 +42,7 @@ class TextWorldGame(Game):
     _env: Any = None
 
     def begin(self, seed: int, task: str) -> Moment:
+        """Begin a game, in the place of the one before."""
         textworld: Any = import_module("textworld")
         self.close()
         infos = textworld.EnvInfos(
