@@ -11,12 +11,14 @@ counts. As in the preset `paper`, there is one epoch, and a pass of the base bef
 Layers above 0 are updated with `reuse` of the hidden states that enter them, from that pass, and
 without (`train.reuse_mb=0`); `generate` with its head in chunks (`head`), and all at once. `full`
 is skipped where its computed footprint is more than the device has. Memory is the most that torch
-had allocated. Rollouts are free text sampled side by side by the transformers backend. Every model
+had allocated. Rollouts are free text sampled side by side by the transformers backend, in a cache
+that grows and in one of fixed size by CUDA graphs (`model.static_cache=true`). Every model
 is run in a process of its own, and the file is written after each figure: what is in it already is
 not run again.
 """
 
 import argparse
+import functools
 import json
 import math
 import platform
@@ -39,6 +41,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCau
 
 from layerbench.agents.backends.base import Query
 from layerbench.agents.backends.transformers.backend import TransformersBackend
+from layerbench.agents.backends.transformers.static import StaticStepper
 from layerbench.benchmarks.runs import resolve
 from layerbench.rl import open_vocabulary
 from layerbench.rl.batching import TrainingSequence
@@ -53,6 +56,8 @@ TIMES = 3
 DECISIONS, OPTIONS = 32, 12
 PROMPT, WRITTEN, EPISODES = 512, 64, 32
 AT_ONCE = 2**62
+# How each is said, by its name in the file.
+ROLLOUTS = {"rollout": "", "static_rollout": ", in a static cache"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +189,26 @@ def measure_update(
     return found
 
 
-def measure_rollout(model: nn.Module, shape: Shape) -> dict[str, float]:
-    """Count the tokens that are sampled in a second, of many episodes side by side."""
+def measure_rollout(model: nn.Module, shape: Shape, *, static: bool) -> dict[str, Any]:
+    """Count the tokens that are sampled in a second, of many episodes side by side.
+
+    Args:
+        model: The model.
+        shape: Its shape.
+        static: In a cache of fixed size, by CUDA graphs; on a CPU they are traced and run as plain
+            operations, to see that they can be.
+    """
     device = next(model.parameters()).device
     rng = np.random.default_rng(1)
+    traced = functools.partial(torch.compile, backend="eager", fullgraph=True, dynamic=False)
+    compiler = None if device.type == "cuda" else traced
+    # Kept from play to play, as in a run: what it has compiled is used again.
+    stepper = StaticStepper(model, compiler=compiler) if static else None
 
     def play(seed: int) -> None:
         """Let all episodes write one answer."""
         # No id ends the text: every response has its maximum length.
-        backend = TransformersBackend(model, end_ids=[shape.vocabulary])
+        backend = TransformersBackend(model, end_ids=[shape.vocabulary], stepper=stepper)
         queries = [
             Query(
                 episode=episode,
@@ -225,7 +241,8 @@ def measure(asked: argparse.Namespace, known: Sequence[Case]) -> Iterator[dict[s
     room = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
     weight_bytes = next(model.parameters()).element_size()
     if asked.what != "updates":
-        yield {"rollout": measure_rollout(model, shape)}
+        yield {"rollout": measure_rollout(model, shape, static=False)}
+        yield {"static_rollout": measure_rollout(model, shape, static=True)}
     if asked.what == "rollout":
         return
     took = 0.0
@@ -258,8 +275,9 @@ def measure(asked: argparse.Namespace, known: Sequence[Case]) -> Iterator[dict[s
 
 def describe(name: str, line: Mapping[str, Any]) -> str:
     """Say in a line what was measured."""
-    if "rollout" in line:
-        return f"{name}: {line['rollout']['written_tokens_per_s']:.0f} tokens sampled a second"
+    for kind, how in ROLLOUTS.items():
+        if kind in line:
+            return f"{name}: {line[kind]['written_tokens_per_s']:.0f} tokens sampled a second{how}"
     what = f"{name}: {line['selection']:>5} {line['mode']:9}{' reuse' if line['reuse'] else ''}"
     if line["mode"] == "generate":
         what += f" {line['head']} head"
@@ -277,15 +295,15 @@ def measure_apart(
 ) -> Iterator[dict[str, Any]]:
     """Measure what is not known of a model, in a process of its own, and yield each figure."""
     known = [[row[field.name] for field in fields(Case)] for row in model["updates"]]
-    has_rollout = asked.what == "all" and "rollout" in model
+    has_rollout = asked.what == "all" and all(kind in model for kind in ROLLOUTS)
     one = [sys.executable, __file__, *sys.argv[1:], "--one", name, "--known", json.dumps(known)]
     one += ["--what", "updates" if has_rollout else asked.what]
     with subprocess.Popen(one, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for text in process.stdout:
             line = json.loads(text)
-            if "rollout" in line:
-                model["rollout"] = line["rollout"]
+            if line.keys() & ROLLOUTS.keys():
+                model |= line
             else:
                 model["updates"].append(line)
             yield line

@@ -1,14 +1,17 @@
+import functools
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, fx, nn
 
-from layerbench.agents.backends.transformers import packing
+from layerbench.agents.backends.transformers import packing, static
 from layerbench.agents.backends.transformers.backend import pick_stepper
 from layerbench.agents.backends.transformers.cached import CachedStepper, RecomputingStepper
 from layerbench.agents.backends.transformers.lean import LeanStepper, is_lean
+from layerbench.agents.backends.transformers.static import StaticStepper
 from layerbench.agents.backends.transformers.stepper import Stepper
 from tests.support import tiny_models
 
@@ -42,7 +45,11 @@ class Reader:
             torch.testing.assert_close(row_logits, expected, atol=1e-5, rtol=0)
 
 
-@pytest.fixture(params=[LeanStepper, CachedStepper, RecomputingStepper])
+def static_stepper(model: nn.Module) -> StaticStepper:
+    return StaticStepper(model, compiler=lambda forward: forward)
+
+
+@pytest.fixture(params=[LeanStepper, CachedStepper, static_stepper, RecomputingStepper])
 def make(request: pytest.FixtureRequest) -> Callable[[nn.Module], Stepper]:
     return request.param
 
@@ -169,6 +176,88 @@ def test_holes_are_packed_away() -> None:
     assert stepper._real_BN.shape[1] < 72  # pyright: ignore[reportPrivateUsage]
 
 
+class Compiler:
+    """Traces a forward whole, as into a CUDA graph, and counts how often; runs it as it is."""
+
+    def __init__(self) -> None:
+        self.graphs = 0
+        self.calls = 0
+
+    def __call__(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def backend(graph: fx.GraphModule, _: list[Tensor]) -> fx.GraphModule:
+            self.graphs += 1
+            return graph
+
+        compiled = torch.compile(forward, backend=backend, fullgraph=True, dynamic=False)  # pyright: ignore[reportUnknownMemberType]
+
+        @functools.wraps(forward)
+        def call(**inputs: object) -> object:
+            self.calls += 1
+            return compiled(**inputs)
+
+        return call
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_token_of_every_row_is_one_graph_until_rows_or_positions_have_no_place(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static, "LEAST_POSITIONS", 64)
+    torch.compiler.reset()
+    model, compiler = tiny_models.model(family), Compiler()
+    reader = Reader(StaticStepper(model, compiler=compiler), model)
+    reader.open(3)
+    reader.extend({0: 9, 1: 2, 2: 5})
+    for _ in range(6):
+        reader.extend({0: 1, 1: 1, 2: 1})
+        reader.extend({0: 1, 2: 1})
+    reader.stepper.drop([1])
+    del reader.read[1]
+    reader.open(1)
+    reader.extend({3: 4})
+    reader.extend({0: 1, 3: 1})
+    assert (compiler.graphs, compiler.calls) == (1, 13)
+    reader.open(1)
+    reader.extend({0: 1, 2: 1, 3: 1, 4: 1})
+    assert compiler.graphs == 1
+    reader.open(1)
+    reader.extend({0: 1, 2: 1, 3: 1, 4: 1, 5: 1})
+    assert compiler.graphs == 2
+    reader.extend({0: 60})
+    reader.extend({0: 1, 4: 1})
+    assert compiler.graphs == 3
+
+
+def test_a_graph_reads_the_weights_after_a_training_step_and_rows_in_their_old_places() -> None:
+    torch.compiler.reset()
+    model, compiler = tiny_models.model(), Compiler()
+    reader = Reader(StaticStepper(model, compiler=compiler), model)
+    for _ in range(3):
+        rows = [reader.stepper.open() for _ in range(2)]
+        reader.read = {row: [] for row in rows}
+        reader.extend({rows[0]: 7, rows[1]: 3})
+        reader.extend(dict.fromkeys(rows, 1))
+        reader.stepper.drop(rows)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.mul_(1.1)
+    assert (compiler.graphs, compiler.calls) == (1, 3)
+
+
+def test_holes_of_static_places_are_packed_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static, "LEAST_POSITIONS", 16)
+    model = tiny_models.model()
+    stepper = static_stepper(model)
+    reader = Reader(stepper, model)
+    reader.open(3)
+    for _ in range(6):
+        reader.extend({0: 4})
+        reader.extend({1: 4})
+        reader.extend({2: 2, 0: 1})
+    # The longest row has 30 tokens: twice that and a chunk fit into 64 places.
+    assert stepper._positions == 64  # pyright: ignore[reportPrivateUsage]
+
+
 def test_the_last_row_frees_the_memory() -> None:
     stepper = LeanStepper(tiny_models.model())
     row = stepper.open()
@@ -235,3 +324,9 @@ def test_changed_modules_are_not_lean() -> None:
 def test_steppers_with_caches_refuse_sliding_windows() -> None:
     with pytest.raises(ValueError, match="without full attention"):
         CachedStepper(tiny_models.model("mistral", sliding_window=8))
+    with pytest.raises(ValueError, match="without full attention"):
+        static_stepper(tiny_models.model("mistral", sliding_window=8))
+    stateful = tiny_models.model()
+    stateful._can_compile_fullgraph = False  # pyright: ignore
+    with pytest.raises(ValueError, match="cannot compile Qwen3ForCausalLM whole"):
+        static_stepper(stateful)

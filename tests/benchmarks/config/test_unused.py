@@ -59,6 +59,11 @@ def load(*typed: str, env: str = "keydoor") -> None:
         (["model.concurrency=2"], "it is of openai:NAME"),
         (["model.cache_gb=1"], "it is of model.backend=vllm, not transformers"),
         (["model.sleep=true"], "it is of model.backend=vllm, not transformers"),
+        (["model.static_cache=true"], "it is of free text"),
+        (
+            ["agent.action_mode=generate", "model.backend=vllm", "model.static_cache=true"],
+            "it is of model.backend=transformers, not vllm",
+        ),
         (
             ["algorithm.name=grpo", "algorithm.step_weight=2"],
             "it is of algorithm.name=gigpo, not grpo",
@@ -137,6 +142,7 @@ def test_what_an_endpoint_decides_itself_is_refused(typed: str) -> None:
         ["algorithm.name=dr_grpo", "train.max_tokens=64"],
         ["layers=none", "eval.tasks=2", "seed=3", "train.iterations=5", "algorithm.name=grpo"],
         ["model.backend=vllm", "model.cache_gb=1", "model.sleep=true"],
+        [*WINDOW, "model.static_cache=true"],
     ],
 )
 def test_a_setting_with_an_effect_is_taken(typed: Sequence[str]) -> None:

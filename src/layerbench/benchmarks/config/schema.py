@@ -103,6 +103,8 @@ class ModelConfig:
             other models.
         backend: Engine that samples: ``transformers``, or ``vllm`` with the weights of the same
             model.
+        static_cache: Whether transformers writes free text into a cache of fixed size, a token of
+            every episode by one CUDA graph; no effect on a CPU.
         cache_gb: Size of vLLM's KV cache in GB (1e9 bytes); affects speed only.
         sleep: Whether vLLM frees its GPU's memory between rollouts, for training; no effect on a
             CPU.
@@ -120,6 +122,7 @@ class ModelConfig:
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"]
     base_url: str
     backend: Literal["transformers", "vllm"]
+    static_cache: bool
     cache_gb: Annotated[float, Range(0, 10_000, low_excluded=True, because="no GPU has that")]
     sleep: bool
     concurrency: Annotated[int, Range(1, 64)]

@@ -99,6 +99,7 @@ def _of_model(config: RunConfig) -> Iterator[tuple[str, str]]:
             "threads",
             "processes",
             "attention",
+            "static_cache",
             "cache_gb",
             "sleep",
         ):
@@ -115,6 +116,8 @@ def _of_model(config: RunConfig) -> Iterator[tuple[str, str]]:
     if model.backend == "transformers":
         for name in ("cache_gb", "sleep"):
             yield f"model.{name}", f"it is of model.backend=vllm, not {model.backend}"
+    if model.backend == "vllm":
+        yield "model.static_cache", f"it is of model.backend=transformers, not {model.backend}"
 
 
 def _of_agent(config: RunConfig) -> Iterator[tuple[str, str]]:
@@ -129,6 +132,7 @@ def _of_agent(config: RunConfig) -> Iterator[tuple[str, str]]:
         why = "it is of free text (agent.action_mode=generate), not choose"
         yield "agent.max_response_tokens", why
         yield "agent.answer_form", why
+        yield "model.static_cache", why
         # What is listed is what can be chosen.
         yield "algorithm.invalid_penalty", "agent.action_mode=choose has no invalid actions"
 

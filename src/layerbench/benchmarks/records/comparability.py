@@ -28,6 +28,7 @@ IMMATERIAL = frozenset(
         "model.processes",
         "model.device",
         "model.attention",
+        "model.static_cache",
         "model.cache_gb",
         "model.sleep",
         # Speed alone: sampling noise is seeded by episode and turn, not by place in the batch.

@@ -10,6 +10,8 @@ from torch import nn
 from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent, StreamingAgent
 from layerbench.agents.backends.transformers.backend import TransformersBackend
+from layerbench.agents.backends.transformers.static import StaticStepper
+from layerbench.agents.backends.transformers.stepper import Stepper
 from layerbench.agents.backends.vllm import engine
 from layerbench.agents.backends.vllm.backend import VLLMBackend
 from layerbench.agents.backends.vllm.engine import EngineSettings
@@ -185,7 +187,23 @@ def _agent(
         )
         streaming = VLLMBackend(model, end_ids=chat.end_ids, settings=engine_settings)
         return StreamingAgent(streaming, tokenizer, style, settings)
-    return LLMAgent(TransformersBackend(model, end_ids=chat.end_ids), tokenizer, style, settings)
+    backend = TransformersBackend(model, end_ids=chat.end_ids, stepper=_stepper(config, model))
+    return LLMAgent(backend, tokenizer, style, settings)
+
+
+def _stepper(config: RunConfig, model: nn.Module) -> Stepper | None:
+    """Make the stepper that the settings ask for; None leaves the choice to the backend.
+
+    Raises:
+        SettingsError: The model cannot be decoded in a cache of fixed size.
+    """
+    on_gpu = any(parameter.device.type == "cuda" for parameter in model.parameters())
+    if not (config.model.static_cache and on_gpu):
+        return None
+    try:
+        return StaticStepper(model)
+    except ValueError as error:
+        raise SettingsError(f"model.static_cache=true: {error}; leave the setting out") from error
 
 
 def _max_sequence_tokens(settings: AgentSettings) -> int:

@@ -1,17 +1,17 @@
 """Steppers for any causal language model of transformers, with its own cache or with none.
 
-Shape suffixes: B rows of the batch, T tokens fed at once, N cached positions, R rows read, K
-candidate ids.
+Shape suffixes: B rows of the batch, T tokens fed at once, N cached positions, P positions kept, R
+rows read, K candidate ids, V vocabulary, J key heads, E channels of a head.
 """
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor, nn
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
 
 
 class CachedStepper:
@@ -39,7 +39,7 @@ class CachedStepper:
         is_renamed = "cache" in names and "past_key_values" not in names
         self._cache_name = "cache" if is_renamed else "past_key_values"
         self._device = next(model.parameters()).device
-        self._cache = DynamicCache()
+        self._cache: Cache = DynamicCache()
         self._real_BN = torch.empty(0, 0, dtype=torch.bool)
         self._batch: list[int] = []
         self._opened: list[int] = []
@@ -52,7 +52,7 @@ class CachedStepper:
         self._opened.append(row)
         return row
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def truncate(self, row: int, *, length: int) -> None:
         """Turn all but the first tokens of a row into holes."""
         if row in self._batch:
@@ -60,7 +60,7 @@ class CachedStepper:
             # In place on a view of the mask: the keys stay cached, but nothing attends to them.
             real_N &= real_N.cumsum(0) <= length
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def copy(self, row: int) -> int:
         """Start another row with the same tokens."""
         target = self.open()
@@ -70,7 +70,7 @@ class CachedStepper:
             self._batch.append(target)
         return target
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def drop(self, rows: Iterable[int]) -> None:
         """Forget rows; the last one frees the memory."""
         dropped = set(rows)
@@ -78,13 +78,13 @@ class CachedStepper:
         kept = [index for index, row in enumerate(self._batch) if row not in dropped]
         if not kept:
             self._batch = []
-            self._cache = DynamicCache()
             self._real_BN = torch.empty(0, 0, dtype=torch.bool)
+            self._empty()
         elif len(kept) < len(self._batch):
             self._select(kept)
             self._batch = [self._batch[index] for index in kept]
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def extend(
         self, chunks: Mapping[int, Sequence[int]], candidates_RK: Int[Tensor, "R K"] | None = None
     ) -> Float[Tensor, "R K"]:
@@ -97,18 +97,35 @@ class CachedStepper:
         self._real_BN = torch.cat([self._real_BN, real_BT], dim=1)
         # Padding before a row's first token would get position -1.
         positions_BT = (past_B1 + real_BT.cumsum(1) - 1).clamp(min=0)
-        output = self._model(
-            input_ids=ids_BT.to(self._device),
-            attention_mask=self._real_BN.long().to(self._device),
-            position_ids=positions_BT.to(self._device),
-            use_cache=True,
-            # Logits of all positions would be T times the vocabulary.
-            logits_to_keep=1,
-            **{self._cache_name: self._cache},
-        )
+        logits_BV = self._forward(ids_BT, self._real_BN, positions_BT)
         picked = torch.tensor([self._batch.index(row) for row in chunks])
-        logits_RV = cast(Tensor, output.logits)[picked.to(self._device), -1].float()
-        return gather(logits_RV, candidates_RK)
+        return gather(logits_BV[picked.to(self._device)].float(), candidates_RK)
+
+    def _forward(
+        self,
+        ids_BT: Int[Tensor, "B T"],
+        real_BN: Bool[Tensor, "B N"],
+        positions_BT: Int[Tensor, "B T"],
+    ) -> Float[Tensor, "B V"]:
+        """Read tokens into the cache, and give the logits after the last."""
+        output = self._model(**self._inputs(ids_BT, real_BN, positions_BT))
+        return cast(Tensor, output.logits)[:, -1]
+
+    def _inputs(
+        self,
+        ids_BT: Int[Tensor, "B T"],
+        real_BN: Bool[Tensor, "B N"],
+        positions_BT: Int[Tensor, "B T"],
+    ) -> dict[str, Any]:
+        return {
+            "input_ids": ids_BT.to(self._device),
+            "attention_mask": real_BN.long().to(self._device),
+            "position_ids": positions_BT.to(self._device),
+            "use_cache": True,
+            # Logits of all positions would be T times the vocabulary.
+            "logits_to_keep": 1,
+            self._cache_name: self._cache,
+        }
 
     def _pad(
         self, chunks: Mapping[int, Sequence[int]]
@@ -126,23 +143,17 @@ class CachedStepper:
     def _add_opened(self) -> None:
         """Add the rows opened since the last call to the batch, filled with holes."""
         count = len(self._opened)
-        for layer in self._layers():
-            for name in ("keys", "values"):
-                cached = getattr(layer, name)
-                blank = cached.new_zeros((count, *cached.shape[1:]))
-                setattr(layer, name, torch.cat([cached, blank]))
+        self._widen(count)
         blank_BN = torch.zeros(count, self._real_BN.shape[1], dtype=torch.bool)
         self._real_BN = torch.cat([self._real_BN, blank_BN])
         self._batch += self._opened
         self._opened = []
 
     def _select(self, indices: Sequence[int]) -> None:
+        """Make the batch of these of its rows, in this order."""
         rows = torch.tensor(indices)
         self._real_BN = self._real_BN[rows]
-        for layer in self._layers():
-            for name in ("keys", "values"):
-                cached = getattr(layer, name)
-                setattr(layer, name, cached[rows.to(cached.device)])
+        self._pick(rows.to(self._device))
 
     def _pack(self) -> None:
         """Move every row's tokens to the right end, and cut off positions without any."""
@@ -150,12 +161,32 @@ class CachedStepper:
         order_BN = self._real_BN.int().sort(dim=1, stable=True).indices
         order_BN = order_BN[:, -int(self._real_BN.sum(1).max()) :]
         self._real_BN = self._real_BN.gather(1, order_BN)
-        index = order_BN[:, None, :, None]
+        self._reorder(order_BN.to(self._device))
+
+    def _empty(self) -> None:
+        """Forget all keys and values."""
+        self._cache = DynamicCache()
+
+    def _widen(self, count: int) -> None:
+        """Make room for more rows behind those that are there."""
+
+        def widened(cached: Tensor) -> Tensor:
+            return torch.cat([cached, cached.new_zeros((count, *cached.shape[1:]))])
+
+        self._replace(widened)
+
+    def _pick(self, rows: Int[Tensor, " rows"]) -> None:
+        """Keep these rows, in this order; one may be named twice."""
+        self._replace(lambda cached: cached[rows.to(cached.device)])
+
+    def _reorder(self, order_BP: Int[Tensor, "B P"]) -> None:
+        """Keep these positions of each row, in this order."""
+        self._replace(lambda cached: take_positions(cached, order_BP))
+
+    def _replace(self, change: Callable[[Tensor], Tensor]) -> None:
         for layer in self._layers():
-            for name in ("keys", "values"):
-                cached = getattr(layer, name)
-                shape = (-1, cached.shape[1], -1, cached.shape[3])
-                setattr(layer, name, cached.gather(2, index.expand(shape).to(cached.device)))
+            layer.keys = change(layer.keys)
+            layer.values = change(layer.values)
 
     def _layers(self) -> list[Any]:
         layers = cast(list[Any], self._cache.layers)
@@ -210,6 +241,14 @@ class RecomputingStepper:
             ids = torch.tensor([self._token_ids[row]], device=self._device)
             last.append(self._model(input_ids=ids, use_cache=False).logits[0, -1].float())
         return gather(torch.stack(last), candidates_RK)
+
+
+def take_positions(
+    cached_BJNE: Num[Tensor, "B J N E"], order_BP: Int[Tensor, "B P"]
+) -> Num[Tensor, "B J P E"]:
+    """Take positions of each row's keys or values, in an order."""
+    index = order_BP[:, None, :, None].to(cached_BJNE.device)
+    return cached_BJNE.gather(2, index.expand(-1, cached_BJNE.shape[1], -1, cached_BJNE.shape[3]))
 
 
 def has_full_attention(model: nn.Module) -> bool:
