@@ -5,8 +5,9 @@
 
 Each way runs in a process of its own: it loads the model and takes one step, and what counts is the
 peak resident memory over that of the process before it has a model. ``inference`` scores the
-decisions without gradients; ``plain``, ``played`` and ``transformers`` are those of
-``update_step.py``, here with one epoch. Prints a table of shares of ``inference``, writes JSON.
+decisions without gradients; ``plain``, ``played``, ``checkpointed`` and ``transformers`` are
+those of ``update_step.py``, here with one epoch. Prints a table of shares of ``inference``, writes
+JSON.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from layerbench.rl.selection import parse_selection
 from layerbench.rl.trainer import make_learner
 from layerbench.rl.update import logprobs
 
-VARIANTS = ("plain", "played", "transformers")
+VARIANTS = ("plain", "played", "checkpointed", "transformers")
 PASSES = "one epoch"
 
 

@@ -5,10 +5,12 @@
 
 For each depth (layer 0, L/4, L/2, 3L/4, L-1 alone, and all parameters): ``plain`` runs all layers
 in every pass (``train.reuse_mb=0``), ``reuse`` begins each pass at the lowest trained layer, with
-states of the first pass, ``played`` with states that play has kept, and ``transformers`` is a loop
-as other trainers have it: the same parameters frozen, logits of the whole vocabulary at all
-positions, AdamW. ``trl`` is TRL's GRPOTrainer with the same parameters frozen, by a Python that has
-it (``bench/trl_step.py``). With one epoch and without a reference, and with two epochs and one.
+states of the first pass, ``played`` with states that play has kept. ``checkpointed`` is ``played``
+(of layer 0 and all parameters ``plain``) with what is inside a block computed again for its
+gradients (``train.gradient_checkpointing``). ``transformers`` is a loop as other trainers have it:
+the same parameters frozen, logits of the whole vocabulary at all positions, AdamW. ``trl`` is TRL's
+GRPOTrainer with the same parameters frozen, by a Python that has it (``bench/trl_step.py``). With
+one epoch and without a reference, and with two epochs and one.
 Variants are interleaved, and the median counts; seconds are the processor's, of one thread.
 ``limit`` is the share of full's matrix products that a step with played states cannot do without.
 Prints a table of shares of ``full``, writes JSON.
@@ -167,7 +169,7 @@ def make_sequences(model: nn.Module, count: int, tokens: int) -> list[TrainingSe
     return sequences
 
 
-def settings(passes: str, *, reuse: bool) -> TrainSettings:
+def settings(passes: str, *, reuse: bool, checkpointing: bool = False) -> TrainSettings:
     """Take the default preset's settings, for one optimizer step an epoch."""
     epochs, kl_coef = EPOCHS[passes]
     base = resolve.load("alfworld", [], preset="default").train
@@ -179,6 +181,7 @@ def settings(passes: str, *, reuse: bool) -> TrainSettings:
         epochs=epochs,
         minibatches=1,
         reuse_mb=2000 if reuse else 0,
+        gradient_checkpointing=checkpointing,
         loss=loss,
     )
 
@@ -192,13 +195,14 @@ def steps(
 ) -> Iterator[Step]:
     """Make every way to step one selection with these passes."""
     selection = parse_selection(name, len(decoder_blocks(model)))
-    for variant in ("plain", "reuse", "played"):
-        asked = settings(passes, reuse=variant != "plain")
+    for variant in ("plain", "reuse", "played", "checkpointed"):
+        checkpointing = variant == "checkpointed"
+        asked = settings(passes, reuse=variant != "plain", checkpointing=checkpointing)
         learner = make_learner(model, selection, asked, seed=0)
-        if variant != "plain" and learner.prefix is None:
+        if variant in ("reuse", "played") and learner.prefix is None:
             continue
         given = list(sequences)
-        if variant == "played":
+        if variant in ("played", "checkpointed") and learner.prefix is not None:
             given = [with_states(learner, sequence) for sequence in sequences]
         yield Step(name, passes, variant, timed(own_step(learner, given, asked)))
     yield Step(name, passes, "transformers", timed(other_step(model, name, sequences, passes)))
@@ -318,7 +322,7 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
 
 def table(name: str, measured: dict[str, Any]) -> Iterator[str]:
     """Write the shares of full, a line for each selection and number of passes."""
-    variants = ("plain", "reuse", "played", "transformers", "trl")
+    variants = ("plain", "reuse", "played", "checkpointed", "transformers", "trl")
     yield f"{name}: share of full, plain, one thread's processor time"
     yield f"{'layer':>6} {'passes':<15}" + "".join(f"{v:>14}" for v in variants) + f"{'limit':>8}"
     rows = {(r["selection"], r["passes"], r["variant"]): r for r in measured["steps"]}
