@@ -334,16 +334,18 @@ def test_a_linear_schedule_cannot_be_lengthened_on_the_way(tmp_path: Path) -> No
         ("full", 0, 0.0, 1.0),
         ("all-layers", 0, 0.0, 1.0),
         ("1", 0, 0.0, 2.0),
-        # Listing all layers is listing layers.
-        ("0-2", 0, 0.0, 2.0),
-        ("middle:3", 0, 0.0, 2.0),
+        ("middle:1", 0, 0.0, 2.0),
+        ("random:1:7", 0, 0.0, 2.0),
+        ("0-2", 0, 0.0, 1.0),
+        ("0,2", 0, 0.0, 1.0),
+        ("middle:3", 0, 0.0, 1.0),
         ("full", 4, 0.0, 1.0),
         ("1", 4, 0.0, 2.0),
         ("full", 4, 3.0, 3.0),
         ("1", 4, 3.0, 3.0),
     ],
 )
-def test_all_layers_and_few_and_adapters_have_rates_of_their_own(
+def test_one_layer_and_several_and_adapters_have_rates_of_their_own(
     selection: str, rank: int, adapters: float, rate: float
 ) -> None:
     settings = replace(

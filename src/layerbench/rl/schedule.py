@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from layerbench.envs.types import Task
-from layerbench.rl.selection import WHOLE
+from layerbench.rl.selection import names_one_layer
 from layerbench.rl.settings import Schedule, TrainSettings
 from layerbench.rl.types import LayerSelection
 
@@ -28,16 +28,17 @@ def peak_learning_rate(settings: TrainSettings, selection: LayerSelection) -> fl
     """Give the learning rate after the warm-up, before any multiplier.
 
     Floor controls have ``control_learning_rate``, adapters ``lora_learning_rate`` if it is not 0.
-    Else ``layer_learning_rate`` is for a selection that lists layers, even if these are all, and
-    ``learning_rate`` for ``full`` and ``all-layers``.
+    Else ``layer_learning_rate`` is for one layer alone, and ``learning_rate`` for several layers,
+    ``all-layers`` and ``full``.
     """
     if selection.is_control:
         return settings.control_learning_rate
     if settings.lora_rank and settings.lora_learning_rate:
         return settings.lora_learning_rate
-    # A single layer wants about ten times the rate of full training: docs/LOG.md, 2026-11-22.
-    is_whole = selection.name in WHOLE
-    return settings.learning_rate if is_whole else settings.layer_learning_rate
+    # A single layer bears ten times the rate of full training, and three layers do not:
+    # docs/LOG.md, 2026-11-22 and 2026-11-29.
+    is_alone = names_one_layer(selection.name)
+    return settings.layer_learning_rate if is_alone else settings.learning_rate
 
 
 def episode_seed(*path: int) -> int:

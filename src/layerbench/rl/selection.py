@@ -74,6 +74,19 @@ def parse_selection(text: str, num_layers: int) -> LayerSelection:
     return LayerSelection(name=spell_layers(layers), layers=layers, num_layers=num_layers)
 
 
+def names_one_layer(text: str) -> bool:
+    """Tell whether a selection in this grammar, or one that an earlier sweep decides, is one layer.
+
+    >>> [names_one_layer(text) for text in ("15", "4-4", "middle:1", "middle:10", "4,5", "full")]
+    [True, True, True, False, False, False]
+    """
+    written = re.sub(r"\s+", "", text).lower()
+    if match := re.fullmatch(rf"({NUMBER})(?:-({NUMBER}))?", written):
+        return int(match[1]) == int(match[2] or match[1])
+    match = re.match(rf"(?:middle|random|top|bottom):({NUMBER})(?![0-9])", written)
+    return match is not None and int(match[1]) == 1
+
+
 def without_spaces(text: str, *, what: str) -> str:
     """Take the spaces out of a list of numbers and words.
 

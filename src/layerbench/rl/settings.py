@@ -250,8 +250,8 @@ class TrainSettings:
         tasks: Length of the fixed list of training tasks.
         tasks_per_iteration: Groups played each iteration.
         group_size: Episodes of one task in a group.
-        learning_rate: AdamW's, after the warm-up, where all parameters or all layers learn.
-        layer_learning_rate: The same where only some layers learn.
+        learning_rate: AdamW's, after the warm-up, where several layers learn, or everything.
+        layer_learning_rate: The same where one layer learns alone.
         control_learning_rate: The same for the floor controls, ``layers=scale`` and
             ``layers=norm``, whose weights do not decay.
         warmup: Iterations in which the learning rate rises linearly; 0 for none.

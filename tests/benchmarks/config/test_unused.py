@@ -26,8 +26,12 @@ def load(*typed: str, env: str = "keydoor") -> None:
             "layers=1 learns at train.layer_learning_rate, 0.001",
         ),
         (
-            ["layers=middle:2", "train.learning_rate=0.5"],
-            "layers=middle:2 learns at train.layer_learning_rate, 0.001",
+            ["layers=middle:1", "train.learning_rate=0.5"],
+            "layers=middle:1 learns at train.layer_learning_rate, 0.001",
+        ),
+        (
+            ["layers=middle:2", "train.layer_learning_rate=0.5"],
+            "layers=middle:2 learns at train.learning_rate, 0.0001",
         ),
         (
             ["train.layer_learning_rate=0.5"],

@@ -13,7 +13,6 @@ from layerbench.benchmarks.config.schema import PartConfig
 from layerbench.benchmarks.models import combination, loading
 from layerbench.benchmarks.records import run_record
 from layerbench.benchmarks.runs import prepare
-from layerbench.rl.selection import WHOLE
 from tests.support import checkpoints, saved_model
 from tests.support.command_line import typed
 
@@ -21,6 +20,8 @@ from tests.support.command_line import typed
 pytestmark = pytest.mark.timeout(300)
 
 SETTINGS = ("env.num_keys=1", "eval.tasks=6", "env.max_turns=4", "seed=3")
+
+RATES = "train: {learning_rate: 0.3, layer_learning_rate: 0.3}"
 
 Trained = Callable[..., Path]
 
@@ -38,9 +39,10 @@ def train(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     def run_once(layers: str, *more: str, base: Path = model) -> Path:
         name = "-".join((layers, *more, base.name)).replace("/", "-").replace("=", "-")
         argv = ["run", "keydoor", "--preset", "quick", "--model", str(base), "--layers", layers]
-        out = ["--out", str(runs / name)]
-        rate = f"train.{'learning_rate' if layers in WHOLE else 'layer_learning_rate'}=0.3"
-        assert cli.main(typed([*argv, *SETTINGS, rate, *out], more)) == 0
+        # From a file: a run uses one of the two rates, and refuses a typed one without effect.
+        (rates := runs / "rates.yaml").write_text(RATES)
+        argv += ["--out", str(runs / name), "--config", str(rates)]
+        assert cli.main(typed([*argv, *SETTINGS], more)) == 0
         return runs / name
 
     return run_once

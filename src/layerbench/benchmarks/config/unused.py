@@ -8,7 +8,7 @@ from layerbench.benchmarks.config import endpoints
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs import registry
-from layerbench.rl.selection import WHOLE
+from layerbench.rl.selection import names_one_layer
 from layerbench.rl.types import CONTROLS
 
 _OPTIONS = "env.options."
@@ -155,15 +155,15 @@ def _of_rates(config: RunConfig) -> Iterator[tuple[str, str]]:
         yield "train.weight_decay", f"the weights of layers={config.layers} do not decay"
         return
     yield "train.control_learning_rate", "it is of layers=scale and layers=norm"
-    if config.layers in WHOLE:
-        why = f"layers={config.layers} learns at train.learning_rate, {train.learning_rate:g}"
-        yield "train.layer_learning_rate", why
-    else:
+    if names_one_layer(config.layers):
         why = (
             f"layers={config.layers} learns at train.layer_learning_rate, "
             f"{train.layer_learning_rate:g}"
         )
         yield "train.learning_rate", why
+    else:
+        why = f"layers={config.layers} learns at train.learning_rate, {train.learning_rate:g}"
+        yield "train.layer_learning_rate", why
 
 
 def _of_algorithm(config: RunConfig) -> Iterator[tuple[str, str]]:
