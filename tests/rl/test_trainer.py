@@ -215,6 +215,17 @@ def test_a_run_that_stepped_coarse_weights_does_not_go_on_with_masters(tmp_path:
         make_toy_trainer(tmp_path, dtype=torch.bfloat16)
 
 
+def test_several_layers_do_not_resume_what_was_trained_at_the_rate_of_one(tmp_path: Path) -> None:
+    make_toy_trainer(tmp_path, selection="0-1")[0].run()
+    path = latest_checkpoint(tmp_path / "checkpoints")
+    assert path is not None
+    identity = dict(checkpoints.read(path).identity)
+    assert identity.pop("peak_rate") == "learning_rate"
+    checkpoints.forge(path, identity=identity)
+    with pytest.raises(ValueError, match="its peak_rate is None, not learning_rate: start anew"):
+        make_toy_trainer(tmp_path, selection="0-1")
+
+
 def test_other_settings_or_tasks_or_base_weights_do_not_resume(tmp_path: Path) -> None:
     make_toy_trainer(tmp_path)[0].run()
     with pytest.raises(ValueError, match=r"its learning_rate is 0\.01, not 0\.1"):

@@ -9,7 +9,7 @@ from typing import Any
 from layerbench.envs.types import Task
 from layerbench.rl.checkpoint import hash_tensors
 from layerbench.rl.settings import AdvantageSettings, Schedule, TrainSettings
-from layerbench.rl.types import LayerSelection
+from layerbench.rl.types import WHOLE, LayerSelection
 from layerbench.rl.update import Learner
 
 
@@ -33,11 +33,14 @@ def settings_identity(
 
 def model_identity(learner: Learner, selection: LayerSelection) -> dict[str, Any]:
     """List what tells the weights that learn."""
-    return {
+    found = {
         "masters": "float32" if learner.masters.tensors else None,
         "selection": selection.name,
         "base_weights": hash_tensors(learner.base.tensors),
     }
+    several = len(selection.layers) > 1 and selection.name not in WHOLE
+    # Checkpoints of before that were trained at the rate of one layer.
+    return {**found, "peak_rate": "learning_rate"} if several else found
 
 
 def hash_tasks(tasks: Sequence[Task]) -> str:

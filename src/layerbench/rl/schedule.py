@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from layerbench.envs.types import Task
-from layerbench.rl.selection import names_one_layer
 from layerbench.rl.settings import Schedule, TrainSettings
 from layerbench.rl.types import LayerSelection
 
@@ -35,10 +34,9 @@ def peak_learning_rate(settings: TrainSettings, selection: LayerSelection) -> fl
         return settings.control_learning_rate
     if settings.lora_rank and settings.lora_learning_rate:
         return settings.lora_learning_rate
-    # A single layer bears ten times the rate of full training, and three layers do not:
-    # docs/LOG.md, 2026-11-22 and 2026-11-29.
-    is_alone = names_one_layer(selection.name)
-    return settings.layer_learning_rate if is_alone else settings.learning_rate
+    # Alone, most layers of the embedded model bear ten times the rate of full training; three
+    # together did not: docs/LOG.md, 2026-11-22 and 2026-11-29.
+    return settings.layer_learning_rate if selection.is_alone else settings.learning_rate
 
 
 def episode_seed(*path: int) -> int:

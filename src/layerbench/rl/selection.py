@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from layerbench.errors import UserError
-from layerbench.rl.types import CONTROLS, LayerSelection
+from layerbench.rl.types import CONTROLS, WHOLE, LayerSelection
 
 NUMBER = "[0-9]{1,18}"
 """A number in a grammar, as a regular expression: int() of thousands of digits fails."""
-
-WHOLE = ("full", "all-layers")
-"""Selections of everything and of every layer, by these words."""
 
 BY_CONTRIBUTION = ("top", "bottom", "boost")
 """Words of the selections that an earlier sweep decides, as in ``top:5@RESULTS``."""

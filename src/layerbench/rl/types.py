@@ -80,6 +80,9 @@ class UpdateStats:
     capped: float | None = None
 
 
+WHOLE = ("full", "all-layers")
+"""Selections of everything and of every layer, by these words."""
+
 SCALE, NORM = "scale", "norm"
 CONTROLS = (SCALE, NORM)
 """Floor controls, which can hardly learn a skill: one scale of the logits, and the final norm."""
@@ -118,6 +121,11 @@ class LayerSelection:
                 f"layer {outside[0]} is not in this model: it has {self.num_layers} layers, "
                 f"0 to {self.num_layers - 1}"
             )
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one decoder block learns, and was asked for as one."""
+        return len(self.layers) == 1 and self.name not in WHOLE
 
     @property
     def is_control(self) -> bool:

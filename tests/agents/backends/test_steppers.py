@@ -244,6 +244,24 @@ def test_a_graph_reads_the_weights_after_a_training_step_and_rows_in_their_old_p
     assert (compiler.graphs, compiler.calls) == (1, 3)
 
 
+def test_places_where_a_diverged_model_wrote_do_not_spoil_later_rows() -> None:
+    model = tiny_models.model()
+    reader = Reader(static_stepper(model), model)
+    weight = model.get_parameter("model.layers.0.self_attn.v_proj.weight")
+    kept = weight.detach().clone()
+    with torch.no_grad():
+        weight.fill_(torch.nan)
+    rows = [reader.stepper.open() for _ in range(2)]
+    reader.stepper.extend({rows[0]: [1, 2, 3], rows[1]: [4]})
+    reader.stepper.drop(rows)
+    with torch.no_grad():
+        weight.copy_(kept)
+    reader.open(2)
+    first, second = reader.read
+    reader.extend({first: 2, second: 4})
+    reader.extend({second: 1})
+
+
 def test_holes_of_static_places_are_packed_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(static, "LEAST_POSITIONS", 16)
     model = tiny_models.model()
@@ -330,3 +348,11 @@ def test_steppers_with_caches_refuse_sliding_windows() -> None:
     stateful._can_compile_fullgraph = False  # pyright: ignore
     with pytest.raises(ValueError, match="cannot compile Qwen3ForCausalLM whole"):
         static_stepper(stateful)
+    packing_attention = tiny_models.model()
+    packing_attention.config._attn_implementation = "flash_attention_2"  # pyright: ignore
+    with pytest.raises(ValueError, match="flash_attention_2 takes no cache of fixed size"):
+        static_stepper(packing_attention)
+    split = tiny_models.model()
+    split.get_submodule("model.layers.1").to("meta")
+    with pytest.raises(ValueError, match="Qwen3ForCausalLM lies on several devices"):
+        static_stepper(split)

@@ -360,7 +360,17 @@ def test_a_record_has_every_setting_but_where_it_ran() -> None:
     # Of what is named there, if anything is.
     for section, name in (("env", "origin"), ("agent", "prompt_file"), ("eval", "panel")):
         assert listed[section].pop(name) == ""
+    assert listed["model"].pop("static_cache") is False
     assert {**listed, "parts": []} == recorded
+
+
+def test_published_settings_can_be_read_and_their_commands_keep_their_folders() -> None:
+    published = Path(__file__).parents[3] / "docs/study/four-domains/alfworld"
+    name = "alfworld-embedded-layer9-gigpo-default-seed1-429f218c"
+    record = json.loads((published / name / "record.json").read_text())
+    assert serialize.as_dict(serialize.restore(record["settings"])) == record["settings"]
+    typed = ["layers=9", "seed=1", "env.eval_splits=[seen]", "eval.tasks=256"]
+    assert name.endswith(serialize.fingerprint(resolve.load("alfworld", typed)))
 
 
 def test_settings_that_are_not_all_there_are_refused() -> None:

@@ -21,7 +21,7 @@ from layerbench.benchmarks.records import json_codec, run_record
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import resolve
 from layerbench.hashing import file_sha256
-from layerbench.rl.selection import WHOLE
+from layerbench.rl.types import WHOLE
 from tests.support import checkpoints, saved_model
 
 # Seconds on an idle machine; the limit is for busy ones.

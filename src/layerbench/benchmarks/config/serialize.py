@@ -15,7 +15,7 @@ _NOT_RECORDED: Mapping[str, Any] = {
     "run_root": "",
     "track": [],
     "env": {"origin": ""},
-    "model": {"concurrency": 1, "processes": 1},
+    "model": {"concurrency": 1, "processes": 1, "static_cache": False},
     "train": {"reuse_mb": 0},
     "agent": {"prompt_file": ""},
     "eval": {"panel": ""},
@@ -31,6 +31,7 @@ _LEFT_OUT = (
     ("agent", "prompt_file"),
     ("eval", "panel"),
     ("model", "processes"),
+    ("model", "static_cache"),
     ("train", "reuse_mb"),
 )
 

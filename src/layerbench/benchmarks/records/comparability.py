@@ -18,7 +18,7 @@ from layerbench.benchmarks.config.identity import (
 from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.envs.types import TaskSource
-from layerbench.rl.selection import WHOLE
+from layerbench.rl.types import WHOLE
 
 IMMATERIAL = frozenset(
     {

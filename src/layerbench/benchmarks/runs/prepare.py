@@ -198,7 +198,8 @@ def _stepper(config: RunConfig, model: nn.Module) -> Stepper | None:
         SettingsError: The model cannot be decoded in a cache of fixed size.
     """
     on_gpu = any(parameter.device.type == "cuda" for parameter in model.parameters())
-    if not (config.model.static_cache and on_gpu):
+    writes = config.agent.action_mode == ActionMode.GENERATE
+    if not (config.model.static_cache and on_gpu and writes):
         return None
     try:
         return StaticStepper(model)

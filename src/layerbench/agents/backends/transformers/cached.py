@@ -119,7 +119,8 @@ class CachedStepper:
     ) -> dict[str, Any]:
         return {
             "input_ids": ids_BT.to(self._device),
-            "attention_mask": real_BN.long().to(self._device),
+            # Sent as one byte each.
+            "attention_mask": real_BN.to(self._device).long(),
             "position_ids": positions_BT.to(self._device),
             "use_cache": True,
             # Logits of all positions would be T times the vocabulary.

@@ -4,21 +4,27 @@ Shape suffixes: B rows of the batch, T tokens fed at once, N used positions, S p
 places for positions, P positions kept, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import StaticCache
+from transformers.cache_utils import StaticLayer
 
-from layerbench.agents.backends.transformers.cached import CachedStepper, take_positions
+from layerbench.agents.backends.transformers.cached import (
+    CachedStepper,
+    has_full_attention,
+    take_positions,
+)
 
 LEAST_POSITIONS = 512
 """Places for positions that are made at first; more come by doubling."""
 
 RECOMPILES = 64
-"""More than the doublings of rows and positions that any memory has room for."""
+"""More than the doublings of rows and positions that any memory has room for, each compiled with
+all parameters frozen and with some that learn."""
 
 
 class StaticStepper(CachedStepper):
@@ -27,7 +33,8 @@ class StaticStepper(CachedStepper):
     Where one token a row is read, as free text is written, the model's forward is compiled
     (``mode="reduce-overhead"``: a CUDA graph), which spares a GPU the wait for the CPU to launch
     each operation. Rows and positions have places, as many as the next power of two; they are kept
-    when the rows are dropped, since a graph reads and writes at their addresses.
+    when the rows are dropped, since a graph reads and writes at their addresses. How a row is
+    rounded depends on the number of places, and so on what was read before.
 
     Args:
         model: A causal language model whose layers all attend to everything before them, and which
@@ -35,17 +42,22 @@ class StaticStepper(CachedStepper):
         compiler: What compiles the forward; by default ``torch.compile`` into CUDA graphs.
 
     Raises:
-        ValueError: Some layers keep another kind of state, or the model cannot be compiled whole.
+        ValueError: Some layers keep another kind of state, the model cannot be compiled whole, or
+            lies on several devices.
     """
 
     def __init__(
         self, model: nn.Module, *, compiler: Callable[[Callable[..., Any]], Any] | None = None
     ) -> None:
+        if problem := why_not_static(model):
+            raise ValueError(problem)
         super().__init__(model)
-        if not can_be_compiled(model):
-            raise ValueError(f"transformers cannot compile {type(model).__name__} whole")
         self._compiled = (compiler or _compiler)(model.forward)
         self._slots = self._positions = 0
+
+    def drop(self, rows: Iterable[int]) -> None:
+        """Forget rows; their places are kept for others."""
+        super().drop(rows)
 
     def _forward(
         self,
@@ -80,7 +92,9 @@ class StaticStepper(CachedStepper):
         self._positions = max(self._positions, _power_of_two(used), LEAST_POSITIONS)
         old = self._layers()
         self._cache = StaticCache(self._model.config, max_cache_len=self._positions)
-        for layer, before in zip(cast(list[Any], self._cache.layers), old, strict=bool(old)):
+        for layer in cast(list[Any], self._cache.layers)[: len(old)]:
+            # Forgotten once it is copied, so that one layer at a time is there twice.
+            before = old.pop(0)
             # Sizes of heads are those of the layer before: models differ in where they tell them.
             blanks = [
                 tensor.new_empty(self._slots, tensor.shape[1], 0, tensor.shape[3])
@@ -92,19 +106,27 @@ class StaticStepper(CachedStepper):
             layer.cumulative_length.copy_(before.cumulative_length)
 
     def _empty(self) -> None:
+        for tensor in self._tensors():
+            # Masked, but a place that is not finite would spoil the rows that come to it.
+            tensor.zero_()
         self._rewind(0)
 
     def _widen(self, count: int) -> None:
-        # What lies in a place from before is masked, and finite.
+        # What lies in a place from before is masked.
         if self._layers():
             self._fit(len(self._real_BN) + count, self._real_BN.shape[1])
 
     def _pick(self, rows: Int[Tensor, " rows"]) -> None:
+        used = self._real_BN.shape[1]
         if self._layers():
-            self._fit(len(rows), self._real_BN.shape[1])
+            self._fit(len(rows), used)
+        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()
+        if not len(moved):
+            return
+        first = int(moved[0])
         for tensor in self._tensors():
             # Indexing copies, so that no row is overwritten before it is read.
-            tensor[: len(rows)] = tensor[rows]
+            tensor[first : len(rows), :, :used] = tensor[rows[first:], :, :used]
 
     def _reorder(self, order_BP: Int[Tensor, "B P"]) -> None:
         rows, kept = order_BP.shape
@@ -122,9 +144,21 @@ class StaticStepper(CachedStepper):
         return [tensor for layer in self._layers() for tensor in (layer.keys, layer.values)]
 
 
-def can_be_compiled(model: nn.Module) -> bool:
-    """Tell whether a static cache and a forward compiled whole are right for a model."""
-    return bool(getattr(model, "_can_compile_fullgraph", False))
+def why_not_static(model: nn.Module) -> str:
+    """Say why a model cannot be decoded in a static cache; empty if it can."""
+    name = type(model).__name__
+    if not has_full_attention(model):
+        return f"{name} has layers without full attention"
+    if not getattr(model, "_can_compile_fullgraph", False):
+        return f"transformers cannot compile {name} whole"
+    implementation = getattr(cast(Any, model).config, "_attn_implementation", None)
+    if "flash" in str(implementation):
+        return f"{implementation} takes no cache of fixed size"
+    if len({parameter.device for parameter in model.parameters()}) > 1:
+        return f"{name} lies on several devices"
+    if not hasattr(StaticLayer(max_cache_len=1), "cumulative_length"):
+        return "the static cache of this version of transformers cannot be rewound"
+    return ""
 
 
 def _compiler(forward: Callable[..., Any]) -> Callable[..., Any]:
