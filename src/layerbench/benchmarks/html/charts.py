@@ -58,9 +58,7 @@ def _layers() -> alt.LayerChart:
     ]
     return _sized(
         lines.mark_line(style="reference").encode(at, value, detail="name:N"),
-        lines.transform_filter("datum.last")
-        .mark_text(style="reference-label", align="left", dx=6)
-        .encode(at, value, text="name:N"),
+        *_line_names(lines, at, value),
         layers.mark_rule(style="interval").encode(at, alt.Y("low:Q", title=None), y2="high:Q"),
         layers.transform_filter("datum.better")
         .mark_point(style="clear")
@@ -125,11 +123,24 @@ def _temperatures() -> alt.LayerChart:
         .mark_line(style="curve")
         .encode(at, success, by_layer, detail="name:N"),
         whole.mark_line(style="curve-whole").encode(at, success, detail="name:N"),
-        whole.transform_filter("datum.last")
-        .mark_text(style="reference-label", align="left", dx=6)
-        .encode(at, success, text="name:N"),
+        *_line_names(whole, at, success),
         rates.mark_point(style="target").encode(at, success, tooltip=tooltip),
     )
+
+
+def _line_names(lines: alt.Chart, at: alt.X, value: alt.Y) -> list[alt.Chart]:
+    """Write the names of lines behind their right ends, or above their left ones."""
+    right, left = (
+        lines.transform_filter(f"datum.named === '{side}'") for side in ("right", "left")
+    )
+    return [
+        right.mark_text(style="reference-label", align="left", dx=6).encode(
+            at, value, text="name:N"
+        ),
+        left.mark_text(style="reference-label", align="left", dy=-8).encode(
+            at, value, text="name:N"
+        ),
+    ]
 
 
 def _divergence() -> alt.LayerChart:
@@ -158,7 +169,7 @@ def _movement() -> alt.LayerChart:
         "moved:Q",
         title="relative movement",
         scale=alt.Scale(zero=False, padding=16),
-        axis=alt.Axis(grid=False, format=".2~g"),
+        axis=alt.Axis(grid=False, format=".3~g", tickCount=6),
     )
     value = alt.Y("value:Q", title=None, scale=alt.Scale(padding=16))
     tooltip = [

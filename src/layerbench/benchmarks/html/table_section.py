@@ -258,17 +258,45 @@ def _point(mark: LayerMark) -> Mapping[str, Any]:
 
 
 def _lines(section: Section) -> list[Mapping[str, Any]]:
-    """List the ends of the horizontal lines of base and ``full``, at the first and last layer."""
-    base = 0.0 if section.shows_contribution else section.base.success.rate
-    levels = {"base": base}
-    if section.full:
-        levels["full"] = 1.0 if section.shows_contribution else section.full.success.rate
-    last = section.board.depth - 1
-    return [
-        {"name": name, "layer": layer, "value": _digits(level), "last": layer == last}
-        for name, level in levels.items()
-        for layer in (0, last)
-    ]
+    """List the ends of the horizontal lines of base, ``full`` and floor controls.
+
+    They lie at the first and last layer.
+    """
+    last = float(section.board.depth - 1)
+    lines: list[Mapping[str, Any]] = []
+    for row in section.board.rows:
+        if row.role is Role.LAYERS:
+            continue
+        if not section.shows_contribution:
+            level = row.success.rate
+        elif row.role is not Role.CONTROL:
+            level = float(row.role is Role.FULL)
+        elif row.contribution.estimate:
+            level = row.contribution.estimate.value
+        else:
+            continue
+        name = row.selection if row.role is Role.CONTROL else row.role.value
+        lines += [
+            {
+                "name": name,
+                "layer": at,
+                "value": _digits(level),
+                "named": _named(row, at, (0.0, last)),
+            }
+            for at in (0.0, last)
+        ]
+    return lines
+
+
+def _named(row: Row, at: float, ends: Sequence[float]) -> str:
+    """Say on which side of this place of a row's line its name is written, if it is here.
+
+    Names of floor controls stand at the left end, for their lines may be close to the base's.
+    """
+    if row.role is Role.LAYERS:
+        return ""
+    side, end = ("left", ends[0]) if row.role is Role.CONTROL else ("right", ends[1])
+    return side if at == end else ""
 
 
 def _temperatures(board: Board) -> list[Mapping[str, Any]]:
@@ -279,8 +307,7 @@ def _temperatures(board: Board) -> list[Mapping[str, Any]]:
             "layer": row.layers[0] if row.role is Role.LAYERS and len(row.layers) == 1 else None,
             "temperature": temperature,
             "success": _digits(count.rate),
-            # Where the name is written.
-            "last": row.role in (Role.BASE, Role.FULL) and temperature == max(row.by_temperature),
+            "named": _named(row, temperature, (min(row.by_temperature), max(row.by_temperature))),
         }
         for row in board.rows
         for temperature, count in row.by_temperature.items()
