@@ -137,7 +137,7 @@ def _line_names(lines: alt.Chart, at: alt.X, value: alt.Y) -> list[alt.Chart]:
         right.mark_text(style="reference-label", align="left", dx=6).encode(
             at, value, text="name:N"
         ),
-        left.mark_text(style="reference-label", align="left", dy=-8).encode(
+        left.mark_text(style="reference-label", align="left", dx=8, dy=-8).encode(
             at, value, text="name:N"
         ),
     ]
