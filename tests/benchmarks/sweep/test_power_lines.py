@@ -23,18 +23,19 @@ def records(seeds: int, *, full: float = 0.6) -> list[RunRecord]:
 
 
 def test_without_runs_the_priors_are_stated() -> None:
-    first, price, by = power_lines([], split="seen", seeds=10, tasks=386, episodes=1)
-    # As in test_sweep_power: 0.0449 in success, of a gain of 0.225.
-    assert "10 seeds x 386 tasks of seen tell two layers apart that differ by 0.04 in su" in first
+    first, price, by = power_lines([], split="seen", seeds=10, tasks=144, episodes=1)
+    # 2.80158 * (0.015 / 144 + 0.27 / 1440 + 0.0048 / 10) ** 0.5 = 0.0778, of a gain of 0.39;
+    # (0.015 + 0.27 / 10) / ((0.2 * 0.39 / 2.80158) ** 2 - 0.0048 / 10) = 142.3.
+    assert "10 seeds x 144 tasks of seen tell two layers apart that differ by 0.08 in su" in first
     assert "0.20 in C (80 %, one planned test at 5 %)" in first
-    assert price == "            0.2 in C takes 10 seeds with 386 tasks, or 385 tasks with 10 seeds"
+    assert price == "            0.2 in C takes 10 seeds with 144 tasks, or 143 tasks with 10 seeds"
     assert f"variances {PRIOR.task:g} (task), {PRIOR.episode:g} (episode)" in by
     assert f"full's gain taken as {PRIOR_GAIN:g}" in by
 
 
 def test_several_episodes_a_task_are_less_luck() -> None:
     [*_, by] = power_lines([], split="seen", seeds=3, tasks=128, episodes=4)
-    assert "0.0825 (episode)" in by
+    assert "0.0675 (episode)" in by
 
 
 def test_finished_runs_give_the_variances_and_the_gain() -> None:
@@ -45,7 +46,7 @@ def test_finished_runs_give_the_variances_and_the_gain() -> None:
 
 def test_one_seed_says_that_the_luck_of_training_is_a_prior() -> None:
     [*_, by] = power_lines(records(1), split="seen", seeds=3, tasks=60, episodes=1)
-    assert "4 finished runs, and a prior variance of training of 0.0012" in by
+    assert "4 finished runs, and a prior variance of training of 0.0048" in by
 
 
 @pytest.mark.parametrize("full", [0.2, 0.1])

@@ -95,7 +95,7 @@ def test_dry_run_shows_the_plan_and_runs_nothing(
     assert ": 8 missing" in out
     assert "time        not known" in out
     assert "power       2 seeds x " in out
-    assert "by          priors: variances 0.02 (task), " in out
+    assert "by          priors: variances 0.015 (task), " in out
     assert (error, swept, list(tmp_path.iterdir())) == ("", [], [])
 
 
