@@ -15,7 +15,7 @@ from layerbench.rl.settings import Algorithm
 TYPED = [
     "layers=1-2",
     "seed=7",
-    "train.layer_learning_rate=0.00025",
+    "train.learning_rate=0.00025",
     "eval.tasks=12",
     "model.threads=2",
 ]
