@@ -225,6 +225,7 @@ def own_step(
     """Make layerbench's step."""
 
     def step() -> object:
+        """Update once, with the parameters of this learner alone free to learn."""
         for parameter in learner.model.parameters():
             parameter.requires_grad_(False)
         for parameter in learner.parameters.values():
@@ -251,6 +252,7 @@ def other_step(
         return logits.log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
 
     def step() -> object:
+        """Make all epochs of one batch, with the same parameters free to learn."""
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         for parameter in learner.parameters.values():

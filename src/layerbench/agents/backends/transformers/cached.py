@@ -72,7 +72,7 @@ class CachedStepper:
 
     @torch.no_grad()
     def drop(self, rows: Iterable[int]) -> None:
-        """Forget rows; the last one frees the memory."""
+        """Forget rows, and with the last one all keys and values."""
         dropped = set(rows)
         self._opened = [row for row in self._opened if row not in dropped]
         kept = [index for index, row in enumerate(self._batch) if row not in dropped]

@@ -4,7 +4,7 @@ Shape suffixes: B rows of the batch, T tokens fed at once, N used positions, S p
 places for positions, P positions kept, V vocabulary.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -54,10 +54,6 @@ class StaticStepper(CachedStepper):
         super().__init__(model)
         self._compiled = (compiler or _compiler)(model.forward)
         self._slots = self._positions = 0
-
-    def drop(self, rows: Iterable[int]) -> None:
-        """Forget rows; their places are kept for others."""
-        super().drop(rows)
 
     def _forward(
         self,
