@@ -10,6 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import given
 from hypothesis import strategies as st
 
+from layerbench.agents.pretrained import taught_styles
 from layerbench.benchmarks.config import compose, overrides, sections, serialize, validate
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
@@ -328,6 +329,23 @@ def test_the_embedded_model_is_prompted_in_the_style_of_each_environment(preset:
         settings = resolve.load(env, preset=preset)
         assert (settings.model.name, settings.agent.style) == ("embedded", style)
         assert resolve.load(env, ["model.name=org/model"]).agent.style == "chat"
+
+
+def test_a_folder_that_names_the_styles_it_was_taught_is_prompted_in_them(tmp_path: Path) -> None:
+    taught_styles.write(tmp_path, {"math": "plain", "webshop": "compact-webshop"})
+    typed = [f"model.name={tmp_path}"]
+    assert resolve.load("math", typed).agent.style == "plain"
+    assert resolve.load("webshop", typed).agent.style == "compact-webshop"
+    assert resolve.load("code", typed).agent.style == "chat"
+    assert resolve.load("math", [*typed, "agent.style=chat"]).agent.style == "chat"
+    # Free text asks for the form of an answer, which these styles do not.
+    assert resolve.load("math", [*typed, "agent.action_mode=generate"]).agent.style == "chat"
+
+
+def test_a_style_that_no_folder_can_name_is_refused(tmp_path: Path) -> None:
+    taught_styles.write(tmp_path, {"math": "file"})
+    with pytest.raises(SettingsError, match=r"prompt_styles\.json cannot be 'file'"):
+        resolve.load("math", [f"model.name={tmp_path}"])
 
 
 def test_fingerprint_sees_settings_but_not_the_folder() -> None:

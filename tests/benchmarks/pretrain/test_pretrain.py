@@ -1,6 +1,7 @@
 """``layerbench pretrain``: demonstrations, cloned into a given model."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from layerbench.agents.pretrained.embedded import recipe
 from layerbench.agents.pretrained.loading import load_model, weights_hash
 from layerbench.benchmarks import cli
+from layerbench.benchmarks.runs import resolve
 
 
 @pytest.fixture
@@ -51,6 +53,12 @@ def test_demonstrations_are_cloned_into_any_chat_model(
     assert tokenizer.encode("take mug") == load_model(str(model))[1].encode("take mug")
     assert weights_hash(started) != weights_hash(load_model(str(model))[0])
     assert printed.splitlines()[1] == f"weights {weights_hash(started)}"
+    # The command that it names trains on what was cloned, in the words that it was cloned in.
+    command = printed.splitlines()[2].removeprefix("next: ")
+    assert command.startswith(f"layerbench run alfworld --layer 1 --model {out / 'model'} --preset")
+    assert cli.main([*shlex.split(command)[1:], "--settings"]) == 0
+    assert "style: compact" in capsys.readouterr().out
+    assert resolve.load("alfworld", [f"model.name={out / 'model'}"]).agent.style == "compact"
     lines = [json.loads(line) for line in (out / "clone" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     # What is finished is not done again, and no other model takes its place.
@@ -72,7 +80,7 @@ def test_the_same_seed_makes_the_same_weights(
     weights: list[str] = []
     for name in ("one", "same"):
         assert cli.main(["pretrain", *few, "--seed", "1", "--out", str(tmp_path / name)]) == 0
-        weights.append(capsys.readouterr().out.splitlines()[-1])
+        weights.append(capsys.readouterr().out.splitlines()[1])
     assert weights[0] == weights[1]
     tokenizer = recipe.build_tokenizer()
     begun = [weights_hash(recipe.build_model(tokenizer, seed=seed)) for seed in (0, 1, 1)]

@@ -134,8 +134,9 @@ class AgentConfig:
 
     Attributes:
         style: The prompt style; ``auto`` is ``compact``, ``compact-webshop`` or ``plain`` for an
-            embedded model that chooses, and ``chat``, with the environment's rules, for any other;
-            ``file`` where there is a ``prompt_file``.
+            embedded model that chooses, what the model's folder says it was taught in
+            (``prompt_styles.json``, of ``layerbench pretrain``), and else ``chat``, with the
+            environment's rules; ``file`` where there is a ``prompt_file``.
         prompt_file: A file with the words of the prompts, for a model that was trained on words of
             its own; empty for none. The record has its content.
         action_mode: Form of a response: ``choose`` among the admissible actions, or ``generate``

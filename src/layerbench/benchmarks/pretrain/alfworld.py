@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.benchmarks.pretrain.domain import Demonstrated, Domain, in_turn
 from layerbench.envs.alfworld import scenes
 from layerbench.envs.alfworld.demonstrations import demonstrate as play
@@ -59,7 +58,7 @@ def domain() -> Domain:
     """Say what is demonstrated, and how it is judged."""
     return Domain(
         env="alfworld",
-        style=CompactStyle(),
+        style="compact",
         demonstrate=demonstrate,
         lessons={
             "learn": Demonstrated(_GAMES, (0.0, 0.15)),

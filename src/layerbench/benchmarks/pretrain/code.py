@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterable, Iterator, Sequence
 
-from layerbench.agents.prompts.compact import CompactStyle
 from layerbench.benchmarks.pretrain.domain import Demonstrated, Domain
 from layerbench.envs.code.operations import STEPS, Step
 from layerbench.envs.code.programs import task_of
@@ -55,7 +54,7 @@ def domain() -> Domain:
     shown = Demonstrated(_TASKS, (0.0,))
     return Domain(
         env="code",
-        style=CompactStyle(),
+        style="compact",
         demonstrate=demonstrate,
         lessons={"learn": shown, "loosen": shown, "clone": Demonstrated({"short": 600}, (0.0,))},
         batch=32,

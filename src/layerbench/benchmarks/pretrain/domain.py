@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console
 
-from layerbench.agents.prompts.style import PromptStyle
 from layerbench.benchmarks.pretrain.settings import PretrainSettings
 from layerbench.envs.demonstrations import Demonstration, write
 
@@ -41,7 +40,7 @@ class Domain:
 
     Attributes:
         env: Its name in the registry.
-        style: Prompt style of the embedded model.
+        style: Name of the prompt style that it is cloned in.
         demonstrate: Plays tasks of a kind: called with the kind, the tasks' numbers from 0 and the
             noise levels, in a process of its own, so that it has to be a function of a module.
         lessons: What is demonstrated, by the name of a lesson.
@@ -56,7 +55,7 @@ class Domain:
     """
 
     env: str
-    style: PromptStyle
+    style: str
     demonstrate: Callable[[str, Sequence[int], Sequence[float]], Iterable[Demonstration]]
     lessons: Mapping[str, Demonstrated]
     batch: int

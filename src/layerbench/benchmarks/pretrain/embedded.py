@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from layerbench.agents import prompts
 from layerbench.agents.context import ChatFormat
 from layerbench.agents.pretrained.embedded import recipe
 from layerbench.agents.pretrained.embedded.transcripts import encode
@@ -86,7 +87,7 @@ def pretrain(settings: PretrainSettings) -> None:
         path = stages.checkpoint(phase, settings)
         # The processes of `clone` train copies: the learned weights are in the checkpoint alone.
         model, _ = load_model(str(path))
-    stages.finish(path, success, settings)
+    stages.finish(path, domains, success, settings)
 
 
 def _begin(settings: PretrainSettings) -> _Learner:
@@ -110,9 +111,10 @@ def _lesson(
     """Have a domain's demonstrations played, and write them in the model's tokens."""
     shown = domain.lessons[phase.lesson]
     chat = ChatFormat(learner.tokenizer, action_mode=ActionMode.CHOOSE)
+    style = prompts.style(domain.style, ActionMode.CHOOSE)
     most = int(domain.max_tokens * (_CHAT_TOKENS if learner.is_chat else 1))
     encoded = [
-        encode(played, chat, domain.style, imitate_mistakes=shown.imitate_mistakes)
+        encode(played, chat, style, imitate_mistakes=shown.imitate_mistakes)
         for played in read(record(domain, phase.lesson, settings, console))
     ]
     kept = [episode for episode in encoded if len(episode.token_ids) <= most]

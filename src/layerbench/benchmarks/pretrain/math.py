@@ -4,7 +4,6 @@ import itertools
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from layerbench.agents.prompts.plain import PlainStyle
 from layerbench.benchmarks.pretrain.domain import Demonstrated, Domain
 from layerbench.envs.demonstrations import DemonstratedTurn, Demonstration
 from layerbench.envs.math import expressions
@@ -68,7 +67,7 @@ def domain() -> Domain:
     shown = Demonstrated({"calculator": 6_000}, (0.0,))
     return Domain(
         env="math",
-        style=PlainStyle(),
+        style="plain",
         demonstrate=demonstrate,
         lessons={
             "learn": shown,

@@ -1,5 +1,6 @@
 """The steps of every pretraining recipe: clone demonstrations in phases, measure success."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,11 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from torch import nn
 
+from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent
 from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.context import ChatFormat
+from layerbench.agents.pretrained import taught_styles
 from layerbench.agents.pretrained.loading import load_model, weights_hash
 from layerbench.agents.prompts.style import PromptStyle
 from layerbench.agents.rollout import EpisodeRequest, play_episodes
@@ -138,7 +141,7 @@ def judge(path: Path, domain: Domain, settings: PretrainSettings, console: Conso
         num_slots=32,
         num_workers=settings.processes,
     ) as pool:
-        agent = make_agent(str(path), domain.style)
+        agent = make_agent(str(path), prompts.style(domain.style, ActionMode.CHOOSE))
         played = play_episodes(pool, agent, requests, temperature=1.0)
     rate = sum(trajectory.success for trajectory in played) / len(played)
     console.print(f"{path}: {domain.env}: success {rate:.3f} of {len(played)} tasks")
@@ -146,11 +149,29 @@ def judge(path: Path, domain: Domain, settings: PretrainSettings, console: Conso
 
 
 def finish(
-    path: Path, success: Mapping[str, Mapping[str, float]], settings: PretrainSettings
+    path: Path,
+    domains: Sequence[Domain],
+    success: Mapping[str, Mapping[str, float]],
+    settings: PretrainSettings,
 ) -> None:
-    """Copy the last checkpoint to ``model``, and say how well it plays and what its weights are."""
-    shutil.copytree(path, settings.out / "model", dirs_exist_ok=True)
+    """Copy the last checkpoint to ``model``; say how well it plays, and how it is trained."""
+    folder = settings.out / "model"
+    shutil.copytree(path, folder, dirs_exist_ok=True)
+    taught_styles.write(folder, {domain.env: domain.style for domain in domains})
     last = "  ".join(f"{env} {rate:.2f}" for env, rate in list(success.values())[-1].items())
     model, _ = load_model(str(path))
-    sys.stdout.write(f"{settings.out / 'model'}  success {last}\n")
+    sys.stdout.write(f"{folder}  success {last}\n")
     sys.stdout.write(f"weights {weights_hash(model)}\n")
+    middle = int(cast(Any, model).config.num_hidden_layers) // 2
+    for domain in domains:
+        sys.stdout.write(f"next: {shlex.join(_next(domain, middle, folder, settings))}\n")
+
+
+def _next(domain: Domain, layer: int, folder: Path, settings: PretrainSettings) -> Sequence[str]:
+    """Name the command that trains a layer on the tasks that were cloned."""
+    command = ["layerbench", "run", domain.env, "--layer", str(layer), "--model", str(folder)]
+    if not settings.model:
+        # The tasks of the preset ``default`` are the embedded model's.
+        return command
+    options = [f"env.{name}={value}" for name, value in domain.options.items()]
+    return [*command, "--preset", "small", "agent.action_mode=choose", *options]

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 
 from layerbench.agents.pretrained.embedded import vocabulary
-from layerbench.agents.prompts.compact_webshop import CompactWebShopStyle
 from layerbench.benchmarks.pretrain.domain import Demonstrated, Domain, in_turn
 from layerbench.envs.demonstrations import Demonstration
 from layerbench.envs.session import Session
@@ -30,7 +29,7 @@ def domain() -> Domain:
     """Say what is demonstrated, and how it is judged."""
     return Domain(
         env="webshop",
-        style=CompactWebShopStyle(),
+        style="compact-webshop",
         demonstrate=demonstrate,
         lessons={
             "learn": Demonstrated(_GOALS, (0.0, 0.15)),

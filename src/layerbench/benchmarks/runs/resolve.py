@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
-from layerbench.agents.pretrained import fetched
+from layerbench.agents.pretrained import fetched, names, taught_styles
 from layerbench.agents.pretrained.embedded import EMBEDDED
 from layerbench.agents.types import ActionMode
 from layerbench.benchmarks.config import (
@@ -16,6 +17,7 @@ from layerbench.benchmarks.config import (
     unused,
     validate,
 )
+from layerbench.benchmarks.config.overrides import check_choice
 from layerbench.benchmarks.config.schema import ModelConfig, RunConfig, Style
 from layerbench.benchmarks.config.settings_file import settings_file
 from layerbench.benchmarks.errors import SettingsError
@@ -33,6 +35,8 @@ _EMBEDDED_STYLES: Mapping[str, Style] = {
     "embedded-keydoor": "compact",
     "embedded-any": "plain",
 }
+# Styles that a model's folder may name: all that need no file and are not chosen by another.
+_TAUGHT_STYLES: Sequence[Style] = ("chat", "compact", "compact-webshop", "plain")
 _STYLES_OF_ENVS: Mapping[str, Style] = {"webshop": "compact-webshop", "math": "plain"}
 
 
@@ -124,9 +128,7 @@ def resolve(config: RunConfig) -> RunConfig:
         config.agent.style = "chat"
         # The compact styles ask for no form of an answer, which free text needs.
         if config.agent.action_mode is ActionMode.CHOOSE:
-            config.agent.style = _EMBEDDED_STYLES.get(base, config.agent.style)
-            if base == EMBEDDED:
-                config.agent.style = _STYLES_OF_ENVS.get(config.env.name, config.agent.style)
+            config.agent.style = _taught_style(base, config.env.name)
     selection, at, results = config.layers.partition("@")
     # Only the selection is normalised: the path after `@` may have spaces and capitals.
     config.layers = without_spaces(selection, what="layers").lower() + at + results.strip()
@@ -139,6 +141,16 @@ def resolve(config: RunConfig) -> RunConfig:
     spelled = spell_scales(parse_scales(config.train.lr_scale))
     config.train = replace(config.train, lr_scale=spelled)
     return config
+
+
+def _taught_style(base: str, env: str) -> Style:
+    """Find the style that a base model was taught an environment in; ``chat`` for others."""
+    if names.is_known(base):
+        style = _EMBEDDED_STYLES.get(base, "chat")
+        return _STYLES_OF_ENVS.get(env, style) if base == EMBEDDED else style
+    named = taught_styles.read(Path(base)).get(env, "chat")
+    check_choice(f"the style of {env} in {Path(base) / taught_styles.FILE}", named, _TAUGHT_STYLES)
+    return cast(Style, named)
 
 
 def _resolve_model(model: ModelConfig) -> str:
