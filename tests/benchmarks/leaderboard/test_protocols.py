@@ -38,7 +38,7 @@ def layers_alone(board: Board) -> list[int]:
     ("like", "protocol", "words"),
     [
         (EQUAL, "equal", "preset quick  rates equal: 0.0001"),
-        (Like(), "common", "preset quick  rates common: layers 0.001, full 0.0001"),
+        (Like(), "common", "preset quick  rates common: one layer 0.001, full 0.0001"),
     ],
 )
 def test_a_table_names_its_protocol_and_its_rates(
@@ -62,6 +62,13 @@ def test_a_table_names_its_protocol_and_its_rates(
     page = tmp_path / "page.html"
     assert cli.main([*argv, "html", "--out", str(page)]) == 0
     assert f"<span>{words.removeprefix('preset quick  ')}</span>" in page.read_text()
+
+
+def test_several_layers_are_named_with_the_rate_of_full(tmp_path: Path) -> None:
+    write_sweep(tmp_path, {**SWEEP, "0,1": 25})
+    assert "one layer 0.001, full and several layers 0.0001" in tables.terminal(
+        build.gather([tmp_path])
+    )
 
 
 def test_records_of_different_protocols_never_share_a_table(tmp_path: Path) -> None:

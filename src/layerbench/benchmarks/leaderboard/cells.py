@@ -5,7 +5,7 @@ Records may be written by strangers: all names from them go through ``plain``.
 
 from itertools import pairwise
 
-from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Role, Row
+from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Role, Row, is_alone
 from layerbench.benchmarks.records import run_table
 from layerbench.benchmarks.records.comparability import Protocol
 from layerbench.benchmarks.records.text import UNPUBLISHED, plain, short_source, signed
@@ -38,15 +38,22 @@ def headline(board: Board) -> list[str]:
 def rates(board: Board) -> str:
     """Write the protocol of the learning rates, and the rates.
 
-    As ``rates common: layers 0.005, full 0.0003`` or ``rates equal: 5e-06``.
+    As ``rates common: one layer 0.005, full 0.0003`` or ``rates equal: 5e-06``.
     """
     layer, full = board.rates.layer, board.rates.full
     if not board.rates.protocol:
         return "rates unknown"
     if board.rates.protocol == Protocol.EQUAL:
         return f"rates {Protocol.EQUAL}: {full:g}"
-    each = "by layer" if layer is None else f"layers {layer:g}"
-    return f"rates {board.rates.protocol}: {each}" + ("" if full is None else f", full {full:g}")
+    each = "by layer" if layer is None else f"one layer {layer:g}"
+    if full is None:
+        return f"rates {board.rates.protocol}: {each}"
+    several = any(
+        row.role is Role.LAYERS and not is_alone(row.role, row.layers, row.selection)
+        for row in board.rows
+    )
+    others = "full and several layers" if several else "full"
+    return f"rates {board.rates.protocol}: {each}, {others} {full:g}"
 
 
 def _weights(board: Board) -> str:
