@@ -113,6 +113,14 @@ def test_whole_model_scores_as_the_run_did(exported: Path, run: Path, tmp_path: 
     check_scores_again(exported / "merged", run, tmp_path / "eval")
 
 
+def test_whole_model_is_prompted_in_the_words_it_was_trained_in(
+    model: Path, tmp_path: Path
+) -> None:
+    run = trained_run(model, tmp_path / "run", "1", "agent.style=compact")
+    assert cli.main(["export", str(run), "--merged", str(tmp_path / "merged")]) == 0
+    check_scores_again(tmp_path / "merged", run, tmp_path / "eval")
+
+
 def test_delta_scores_as_the_run_did(exported: Path, run: Path, tmp_path: Path) -> None:
     check_scores_again(exported / "delta", run, tmp_path / "eval")
 

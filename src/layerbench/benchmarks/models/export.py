@@ -13,8 +13,11 @@ from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImp
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
+from layerbench.agents import prompts
 from layerbench.agents.context import Tokenizer
+from layerbench.agents.pretrained import taught_styles
 from layerbench.agents.pretrained.loading import weights_hash
+from layerbench.agents.types import ActionMode
 from layerbench.benchmarks.config.schema import ModelConfig, RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.models import delta, finished_run, lineage, loading, model_card
@@ -178,6 +181,10 @@ def _base(settings: ModelConfig, model: nn.Module, record: RunRecord) -> Base:
 def _write_whole(trained: _TrainedModel, folder: Path) -> None:
     cast(Any, trained.model).save_pretrained(folder)
     cast(Any, trained.tokenizer).save_pretrained(folder)
+    agent: Mapping[str, str] = trained.record.settings["agent"]
+    # Free text is prompted in the chat style, or in a file's words, which the folder lacks.
+    if agent["action_mode"] == ActionMode.CHOOSE and agent["style"] != prompts.FILE:
+        taught_styles.write(folder, {trained.record.env.name: agent["style"]})
 
 
 def _write_delta(trained: _TrainedModel, folder: Path) -> None:
