@@ -66,9 +66,13 @@ def test_a_table_names_its_protocol_and_its_rates(
 
 def test_several_layers_are_named_with_the_rate_of_full(tmp_path: Path) -> None:
     write_sweep(tmp_path, {**SWEEP, "0,1": 25})
-    assert "one layer 0.001, full and several layers 0.0001" in tables.terminal(
-        build.gather([tmp_path])
-    )
+    several = "one layer 0.001, full and several layers 0.0001"
+    assert several in tables.terminal(build.gather([tmp_path]))
+
+
+def test_layers_that_were_trained_apart_learned_at_the_rate_of_one(tmp_path: Path) -> None:
+    write_sweep(tmp_path, {**SWEEP, "combine:0+1": 25})
+    assert "one layer 0.001, full 0.0001" in tables.terminal(build.gather([tmp_path]))
 
 
 def test_records_of_different_protocols_never_share_a_table(tmp_path: Path) -> None:

@@ -48,12 +48,15 @@ def rates(board: Board) -> str:
     each = "by layer" if layer is None else f"one layer {layer:g}"
     if full is None:
         return f"rates {board.rates.protocol}: {each}"
-    several = any(
-        row.role is Role.LAYERS and not is_alone(row.role, row.layers, row.selection)
-        for row in board.rows
-    )
-    others = "full and several layers" if several else "full"
+    others = "full and several layers" if any(map(_learned_together, board.rows)) else "full"
     return f"rates {board.rates.protocol}: {each}, {others} {full:g}"
+
+
+def _learned_together(row: Row) -> bool:
+    # Of a combined row, each part has learned by itself.
+    is_combined = row.selection.startswith("combine:")
+    is_one = is_alone(row.role, row.layers, row.selection)
+    return row.role is Role.LAYERS and not is_combined and not is_one
 
 
 def _weights(board: Board) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
+from layerbench.agents import prompts
+from layerbench.agents.prompts.style import PromptStyle
+from layerbench.agents.types import ActionMode
 from layerbench.benchmarks.pretrain.settings import PretrainSettings
 from layerbench.envs.demonstrations import Demonstration, write
 
@@ -65,6 +68,10 @@ class Domain:
     max_tokens: int
     swappable: tuple[str, ...] = ()
     swap_probability: float = 0.0
+
+    def prompt_style(self) -> PromptStyle:
+        """Make the prompt style that it is cloned in."""
+        return prompts.style(self.style, ActionMode.CHOOSE)
 
 
 def record(domain: Domain, lesson: str, settings: PretrainSettings, console: Console) -> list[Path]:

@@ -13,7 +13,6 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from layerbench.agents import prompts
 from layerbench.agents.context import ChatFormat
 from layerbench.agents.pretrained.embedded import recipe
 from layerbench.agents.pretrained.embedded.transcripts import encode
@@ -111,7 +110,7 @@ def _lesson(
     """Have a domain's demonstrations played, and write them in the model's tokens."""
     shown = domain.lessons[phase.lesson]
     chat = ChatFormat(learner.tokenizer, action_mode=ActionMode.CHOOSE)
-    style = prompts.style(domain.style, ActionMode.CHOOSE)
+    style = domain.prompt_style()
     most = int(domain.max_tokens * (_CHAT_TOKENS if learner.is_chat else 1))
     encoded = [
         encode(played, chat, style, imitate_mistakes=shown.imitate_mistakes)

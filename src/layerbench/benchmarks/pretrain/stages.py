@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 from torch import nn
 
-from layerbench.agents import prompts
 from layerbench.agents.agent import AgentSettings, LLMAgent
 from layerbench.agents.backends.transformers.backend import TransformersBackend
 from layerbench.agents.context import ChatFormat
@@ -141,7 +140,7 @@ def judge(path: Path, domain: Domain, settings: PretrainSettings, console: Conso
         num_slots=32,
         num_workers=settings.processes,
     ) as pool:
-        agent = make_agent(str(path), prompts.style(domain.style, ActionMode.CHOOSE))
+        agent = make_agent(str(path), domain.prompt_style())
         played = play_episodes(pool, agent, requests, temperature=1.0)
     rate = sum(trajectory.success for trajectory in played) / len(played)
     console.print(f"{path}: {domain.env}: success {rate:.3f} of {len(played)} tasks")

@@ -35,9 +35,9 @@ _EMBEDDED_STYLES: Mapping[str, Style] = {
     "embedded-keydoor": "compact",
     "embedded-any": "plain",
 }
-# Styles that a model's folder may name: all that need no file and are not chosen by another.
-_TAUGHT_STYLES: Sequence[Style] = ("chat", "compact", "compact-webshop", "plain")
 _STYLES_OF_ENVS: Mapping[str, Style] = {"webshop": "compact-webshop", "math": "plain"}
+# Those that a model's folder may name: `file` would need one, and `auto` is not a style.
+_TAUGHT_STYLES: Sequence[Style] = ("chat", "compact", "compact-webshop", "plain")
 
 
 def load(
