@@ -39,7 +39,7 @@ SURFACE = {
     "EnvSpec": "(*, env, name='', version=0, max_turns=30, counts_turns=False, rules=RULES, "
     "splits=..., tasks='', train_split='train', eval_splits=..., options=None, arguments=..., "
     "success_at=None, settings=..., presets=..., package='', gym_id='', source='', "
-    "origin_options=..., standard_place=...)",
+    "origin_options=..., standard_place=..., option_rules=...)",
     "Task": "(task_id, options=..., seed=0)",
     "Trainer": "(model, play, *, tasks, selection, settings, algorithm, seed, run_dir, "
     "processes=..., not_past=None)",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from layerbench.envs import content, packages, registry
-from layerbench.envs.registry import EnvIdentity
+from layerbench.envs.descriptions import EnvIdentity
 
 QUIZ = """
 import json

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from layerbench.envs import registry
-from layerbench.envs.registry import EnvIdentity, Environment, UnknownEnvironmentError
+from layerbench.envs.descriptions import EnvIdentity, Environment
+from layerbench.envs.registry import UnknownEnvironmentError
 from layerbench.errors import UserError
 
 
@@ -86,3 +87,10 @@ def test_options_reach_the_environments_own_list_of_tasks() -> None:
         registry.find("keydoor"), split="train", count=1, seed=0, options={"num_keys": 2}
     )
     assert task.task_id.count("+") == 1
+
+
+def test_rules_of_an_option_are_told_where_it_has_the_value() -> None:
+    math = registry.find("math")
+    assert "calculator" not in math.rules_with(math.options)
+    rules = math.rules_with({**math.options, "tools": "calculator"})
+    assert rules.startswith(f"{math.rules} Where the problem ends in 'with calculator'")

@@ -45,6 +45,8 @@ class EnvSpec:
         max_turns: Actions after which an episode is truncated, unless the settings say otherwise.
         counts_turns: The environment truncates by itself, after its argument ``max_turns``.
         rules: Rules for the system message of the prompt, in a few sentences.
+        option_rules: Further sentences by the name and value of an option, where they hold only for
+            it: ``{"tools": {"calculator": "You may ..."}}``.
         splits: The tasks of each split. A number: so many seeds, other ones in each split, where
             each is played by ``reset(seed=...)``. Or their names: each is played by
             ``reset(options={"task": name})``.
@@ -97,6 +99,9 @@ class EnvSpec:
     source: Callable[..., Any] | str = ""
     origin_options: tuple[str, ...] = ()
     standard_place: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    option_rules: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict[str, Mapping[str, str]]
+    )
 
     def __post_init__(self) -> None:
         for name in ("env", "tasks", "source"):
@@ -141,9 +146,13 @@ class EnvSpec:
             _check(split in self.splits, field, split, f"of splits: {', '.join(self.splits)}")
 
     def _check_dictionaries(self) -> None:
-        for name in ("arguments", "settings", "presets", "standard_place"):
+        for name in ("arguments", "settings", "presets", "standard_place", "option_rules"):
             value = getattr(self, name)
             _check(_is_mapping(value), name, value, "a dictionary")
+        for name, texts in self.option_rules.items():
+            is_right = _is_mapping(texts) and all(map(_is_text, (*texts, *texts.values())))
+            what = f"option_rules[{name!r}]"
+            _check(is_right, what, texts, 'a dictionary such as {"hard": "You may ..."}')
         for name, value in (self.options or {}).items():
             is_right = isinstance(cast(object, value), _OPTION_TYPES)
             _check(is_right, f"options[{name!r}]", value, "text, a number, True, False or None")

@@ -199,3 +199,10 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         registry.check_options(env, {**env.options, "data": data, "tools": "calculator"})
     with pytest.raises(UserError, match=r"are of env\.data"):
         registry.check_options(env, {**env.options, "question_field": "task"})
+
+
+def test_a_split_without_problems_says_where_they_went(tmp_path: Path) -> None:
+    data = write(tmp_path / "same.jsonl", [{"question": "2 + 2 ?", "answer": "4"}])
+    named = Named(data, test_data=data)
+    with pytest.raises(UserError, match=r"'train' of env.data has no problems .* 1 .* left out"):
+        datasets.list_tasks(named, split="train", count=None, seed=0)

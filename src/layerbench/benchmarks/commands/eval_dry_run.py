@@ -11,7 +11,7 @@ from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.leaderboard.cells import plain
 from layerbench.benchmarks.runs import endpoint_run, task_lists
 from layerbench.benchmarks.runs.environments import open_pool
-from layerbench.envs.registry import EnvIdentity
+from layerbench.envs.descriptions import EnvIdentity
 from layerbench.envs.types import EpisodeFailure, Task
 
 # Tasks of a split whose first prompt is measured; the first prompts of an environment are alike.

@@ -7,8 +7,8 @@ from layerbench.benchmarks.errors import RunFailedError, SettingsError
 from layerbench.envs import registry
 from layerbench.envs.actions import admits, is_template
 from layerbench.envs.choices import nearest
+from layerbench.envs.descriptions import Environment
 from layerbench.envs.pool import EnvPool
-from layerbench.envs.registry import Environment
 from layerbench.envs.types import EpisodeFailure, Observation, StepResult, Task, TaskStart
 
 Outcome = TypeVar("Outcome", TaskStart, StepResult)

@@ -29,7 +29,7 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.envs import registry
 from layerbench.envs.choices import nearest
-from layerbench.envs.registry import Environment
+from layerbench.envs.descriptions import Environment
 
 CONF = "layerbench.benchmarks.config.conf"
 """The package that holds the YAML files."""

@@ -8,7 +8,7 @@ from typing import Any, cast
 from layerbench.agents.pretrained.model_files import WEIGHTS
 from layerbench.benchmarks.config.schema import EnvConfig
 from layerbench.envs import registry
-from layerbench.envs.registry import EnvIdentity
+from layerbench.envs.descriptions import EnvIdentity
 from layerbench.errors import UserError
 
 MODEL_ORIGIN = ("name", "revision")

@@ -20,7 +20,7 @@ from layerbench.benchmarks.runs.prepare import agent_settings
 from layerbench.benchmarks.runs.record import evaluation_record
 from layerbench.benchmarks.runs.task_lists import list_tasks
 from layerbench.envs import registry
-from layerbench.envs.registry import EnvIdentity
+from layerbench.envs.descriptions import EnvIdentity
 from layerbench.envs.types import Task
 
 
@@ -111,7 +111,7 @@ def execute(prepared: EndpointPlan, folder: RunFolder, reporter: Reporter) -> Ru
 def agent(config: RunConfig, chat: Chat) -> ChatAgent:
     """Make the agent that sends its prompts to the endpoint."""
     settings = agent_settings(config.agent)
-    rules = registry.find(config.env.reference).rules
+    rules = registry.find(config.env.reference).rules_with(config.env.options)
     style = prompts.style(
         config.agent.style,
         settings.action_mode,

@@ -11,7 +11,7 @@ from layerbench.benchmarks.config.schema import EnvConfig, RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records.comparability import games_by_split, tasks_digest
 from layerbench.benchmarks.runs.environments import open_pool
-from layerbench.envs.registry import EnvIdentity
+from layerbench.envs.descriptions import EnvIdentity
 from layerbench.envs.types import EpisodeFailure, Task
 
 _HASH = re.compile(r"-[0-9a-f]{64}$")

@@ -28,8 +28,8 @@ from layerbench.benchmarks.runs import evaluation
 from layerbench.benchmarks.runs.breakdown import check_played
 from layerbench.benchmarks.runs.console import Reporter
 from layerbench.benchmarks.runs.vocabulary import shared_tokens
+from layerbench.envs.descriptions import EnvIdentity
 from layerbench.envs.pool import EnvPool
-from layerbench.envs.registry import EnvIdentity
 from layerbench.envs.types import Task
 from layerbench.rl import sharpness
 from layerbench.rl.distributed import SINGLE_PROCESS, ProcessGroup, share

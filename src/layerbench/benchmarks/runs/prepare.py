@@ -27,7 +27,7 @@ from layerbench.benchmarks.models import loading
 from layerbench.benchmarks.runs import vocabulary
 from layerbench.benchmarks.runs.task_lists import list_tasks
 from layerbench.envs import registry
-from layerbench.envs.registry import EnvIdentity
+from layerbench.envs.descriptions import EnvIdentity
 from layerbench.envs.types import Task
 from layerbench.rl.floor_controls import check_control
 from layerbench.rl.layers import decoder_blocks
@@ -162,7 +162,7 @@ def reading(
         config.agent, max_context_tokens=readable, declared_ends=pretrained.end_ids(model)
     )
     chat = settings.chat_format(tokenizer)
-    rules = registry.find(config.env.reference).rules
+    rules = registry.find(config.env.reference).rules_with(config.env.options)
     style = prompts.style(
         config.agent.style,
         settings.action_mode,

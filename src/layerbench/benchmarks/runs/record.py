@@ -28,7 +28,7 @@ from layerbench.benchmarks.records.run_state import RunState
 from layerbench.benchmarks.runs.player import Evaluator
 from layerbench.benchmarks.runs.prepare import PreparedRun
 from layerbench.benchmarks.stats.success import Difference, paired_difference
-from layerbench.envs.registry import EnvIdentity
+from layerbench.envs.descriptions import EnvIdentity
 from layerbench.rl.layers import BaseWeights, movement
 from layerbench.rl.lora import count_learned
 from layerbench.rl.metrics import IterationMetrics

@@ -12,7 +12,7 @@ from layerbench.benchmarks.records.run_record import BASE_SELECTION
 from layerbench.benchmarks.runs import panel_tasks
 from layerbench.envs import registry
 from layerbench.envs.checks.brief import check_play
-from layerbench.envs.registry import EnvIdentity
+from layerbench.envs.descriptions import EnvIdentity
 from layerbench.envs.types import Task
 
 

@@ -12,7 +12,7 @@ from layerbench.benchmarks.records.record_sections import CodeRecord, EnvRecord,
 from layerbench.benchmarks.verify.submission import Remark, Submission, Unchecked, Wrong
 from layerbench.benchmarks.verify.tasks_here import identify_allowed, is_of_files
 from layerbench.envs import registry
-from layerbench.envs.registry import EnvIdentity
+from layerbench.envs.descriptions import EnvIdentity
 from layerbench.envs.types import TaskSource
 from layerbench.rl.types import LayerSelection
 

@@ -9,7 +9,8 @@ from layerbench.benchmarks.config.schema import EnvConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.records.record_sections import EnvRecord
 from layerbench.envs import registry, typed
-from layerbench.envs.registry import EnvIdentity, UnknownEnvironmentError
+from layerbench.envs.descriptions import EnvIdentity
+from layerbench.envs.registry import UnknownEnvironmentError
 
 _HASHED = re.compile(r"(.+)-([0-9a-f]{64})")
 _SHOWN_DIGITS = 12

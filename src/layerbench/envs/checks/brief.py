@@ -8,8 +8,8 @@ from layerbench.envs.checks import lists, repetition, starts
 from layerbench.envs.checks.findings import Verdict
 from layerbench.envs.checks.listed_actions import check_listed, check_texts
 from layerbench.envs.contract import ContractError, Place
+from layerbench.envs.descriptions import Environment
 from layerbench.envs.pool import EnvPool
-from layerbench.envs.registry import Environment
 from layerbench.envs.types import EpisodeFailure, Task
 
 TURNS = 3

@@ -20,7 +20,7 @@ import psutil
 from layerbench.envs import child_process, failures, references, registry
 from layerbench.envs.checks.player import is_over, some_action
 from layerbench.envs.contract import shown
-from layerbench.envs.registry import Environment
+from layerbench.envs.descriptions import Environment
 from layerbench.envs.session import Session
 from layerbench.envs.types import StepResult, Task, TaskStart
 

@@ -8,7 +8,7 @@ from typing import Any
 from layerbench.envs import registry
 from layerbench.envs.checks.findings import Finding, Verdict
 from layerbench.envs.contract import ContractError, shown
-from layerbench.envs.registry import Environment
+from layerbench.envs.descriptions import Environment
 from layerbench.envs.types import Task
 
 _SEEDS = (1, 2, 3)

@@ -7,8 +7,8 @@ from layerbench.envs.checks import inspection
 from layerbench.envs.checks.findings import Finding, Verdict
 from layerbench.envs.checks.player import has_failed, is_over, some_action
 from layerbench.envs.contract import shown
+from layerbench.envs.descriptions import Environment
 from layerbench.envs.pool import EnvPool
-from layerbench.envs.registry import Environment
 from layerbench.envs.types import Task
 
 _TURNS = 6

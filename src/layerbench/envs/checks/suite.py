@@ -14,8 +14,8 @@ from layerbench.envs.checks.inspection import Inspection
 from layerbench.envs.checks.listed_actions import check_listed, check_texts, try_actions
 from layerbench.envs.checks.starts import check_starts
 from layerbench.envs.contract import ContractError, Place
+from layerbench.envs.descriptions import Environment
 from layerbench.envs.pool import EnvPool
-from layerbench.envs.registry import Environment
 from layerbench.envs.types import EpisodeFailure, Task
 from layerbench.errors import UserError
 

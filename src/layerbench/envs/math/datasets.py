@@ -136,8 +136,11 @@ def list_tasks(named: Named, *, split: str, count: int | None, seed: int) -> tup
     """
     if split not in SPLITS:
         raise UserError(f"env.data has no split '{split}': {nearest(split, SPLITS)}")
-    keys = sorted(load(named).splits[split])
-    if not keys or (count is not None and not 0 < count <= len(keys)):
+    loaded = load(named)
+    keys = sorted(loaded.splits[split])
+    if not keys:
+        raise UserError(f"split '{split}' of env.data has no problems ({'; '.join(loaded.notes)})")
+    if count is not None and not 0 < count <= len(keys):
         raise UserError(f"split '{split}' of env.data has {len(keys)} problems, not {count}")
     random.Random(seed).shuffle(keys)
     return tuple(Task(key, options={"task": key}, seed=seed) for key in keys[:count])

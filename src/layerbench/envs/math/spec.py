@@ -39,10 +39,18 @@ SPEC = EnvSpec(
     # What permuted signs mean is left out: it is to be found out.
     rules=(
         "You are given a problem of mathematics. Give its answer as \\boxed{42}, or as the action "
-        "'answer 42'. Where the problem ends in 'with calculator', an action such as 'calculate 7 "
-        "+ 5' puts the result in the place of two neighbours in the problem, and you are shown "
-        "what is left of it; the answer comes last."
+        "'answer 42'."
     ),
+    # Told of a calculator that is not there, a model looks for it.
+    option_rules={
+        "tools": {
+            "calculator": (
+                "Where the problem ends in 'with calculator', an action such as 'calculate 7 + 5' "
+                "puts the result in the place of two neighbours in the problem, and you are shown "
+                "what is left of it; the answer comes last."
+            )
+        }
+    },
     settings={"agent.answer_form": "text"},
     presets={
         "default": _EMBEDDED | _TRAINING,
