@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         raise SettingsError(stranger)
     start = Start.FRESH if args.fresh else Start.CONTINUE
     folder = RunFolder(Path(args.out) if args.out else default_path(config))
-    record = read_finished(config, folder, start) or import_launch()(config, folder, start)
+    record = read_finished(config, folder, start) or import_launch(config)(config, folder, start)
     if torchrun.rank() == 0:
         print_table(record, parts, where=str(folder.record))
     return DONE

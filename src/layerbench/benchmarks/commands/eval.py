@@ -89,7 +89,7 @@ def _score_all(each: Sequence[argparse.Namespace], settings: list[str]) -> int:
             continue
         folder, start = run_command.choose_folder(args, config)
         record = run_command.read_finished(config, folder, start)
-        record = record or run_command.import_launch()(config, folder, start)
+        record = record or run_command.import_launch(config)(config, folder, start)
         records[folder.record] = record
     if records:
         from layerbench.benchmarks.records import environments_table

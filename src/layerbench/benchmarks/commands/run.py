@@ -1,6 +1,7 @@
 """``layerbench run``: score the base model, train it, score it again."""
 
 import argparse
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
     if config is None:
         return DONE
     folder, start = choose_folder(args, config)
-    record = read_finished(config, folder, start) or import_launch()(config, folder, start)
+    record = read_finished(config, folder, start) or import_launch(config)(config, folder, start)
     return show(record, folder, config)
 
 
@@ -141,15 +142,20 @@ def read_finished(config: "RunConfig", folder: "RunFolder", start: "Start") -> "
     return record
 
 
-def import_launch() -> "Callable[[RunConfig, RunFolder, Start], RunRecord]":
+def import_launch(config: "RunConfig") -> "Callable[[RunConfig, RunFolder, Start], RunRecord]":
     """Import torch and what runs need of it, for which a finished run's table should not wait.
+
+    The run's further processes do so at the same time.
 
     Not a call that launches: the way to ``backward()`` has a frame less without it.
     """
     say_loading()
+    from layerbench.benchmarks.runs import helpers
+
+    early = helpers.start_early(config)
     from layerbench.benchmarks.runs.launch import launch
 
-    return launch
+    return functools.partial(launch, early=early)
 
 
 def show(record: "RunRecord", folder: "RunFolder", config: "RunConfig") -> int:

@@ -10,16 +10,21 @@ from pathlib import Path
 
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
+from layerbench.benchmarks.runs.helpers import READY
 from layerbench.benchmarks.runs.launch import launch
 from layerbench.benchmarks.runs.parent import end_with_parent
-from layerbench.benchmarks.runs.ranks import READY, leave_words
+from layerbench.benchmarks.runs.ranks import leave_words
 from layerbench.rl.distributed import Meeting
 
 
 def _main() -> None:
     sys.stdout.write(f"{READY}\n")
     sys.stdout.flush()
-    packed, folder, start, base, store, rank, count = json.loads(sys.stdin.readline())
+    asked = sys.stdin.readline()
+    if not asked:
+        # The first process ended before it had a run for this one.
+        return
+    packed, folder, start, base, store, rank, count = json.loads(asked)
     end_with_parent()
     # Nobody reads what libraries print.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,7 +1,7 @@
 """Starts a run from its settings, and logs the traceback of an unexpected error."""
 
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from layerbench.agents.backends.endpoint import EndpointError
@@ -14,12 +14,13 @@ from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import endpoint_run, prepare, ranks, training_run
 from layerbench.benchmarks.runs.console import ConsoleReporter, Reporter, SilentReporter
 from layerbench.benchmarks.runs.error_log import failure_log
+from layerbench.benchmarks.runs.helpers import Helper
 from layerbench.benchmarks.runs.tracked import tracked
 from layerbench.envs.contract import ContractError
 from layerbench.rl.distributed import Meeting, ProcessGroup, connected
 
 
-def launch(
+def launch(  # noqa: PLR0913 - what the first process of several is given as well
     config: RunConfig,
     folder: RunFolder,
     start: Start,
@@ -27,6 +28,7 @@ def launch(
     reporter: Reporter | None = None,
     base: RunFolder | None = None,
     meeting: Meeting | None = None,
+    early: Sequence[Helper] = (),
 ) -> RunRecord:
     """Execute a run, or read its record if it is finished by then.
 
@@ -40,6 +42,7 @@ def launch(
         reporter: Receives progress events; None for the console.
         base: Run whose base evaluation is reused if its conditions are equal.
         meeting: Where this process, started by the first one, meets the others; None in the first.
+        early: Further processes of this run that were started early (``helpers.start_early``).
 
     Raises:
         UserError: The settings name something that is missing; nothing was run.
@@ -47,7 +50,9 @@ def launch(
     """
     with ExitStack() as stack:
         if meeting is None:
-            meeting = stack.enter_context(ranks.started(config, folder, start, base=base))
+            meeting = stack.enter_context(
+                ranks.started(config, folder, start, base=base, early=early)
+            )
         stack.enter_context(ranks.losses_reported(folder, meeting))
         processes = stack.enter_context(connected(meeting))
         if reporter is None:

@@ -3,9 +3,6 @@
 They do what the processes do that torchrun starts (``rl.distributed``): see ``runs.helper``.
 """
 
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Generator, Sequence
@@ -14,47 +11,39 @@ from pathlib import Path
 
 import torch
 
-from layerbench.agents import torchrun
-from layerbench.benchmarks.config import endpoints, serialize
+from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import RunFailedError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
-from layerbench.envs.child_process import child_environment
+from layerbench.benchmarks.runs import helpers
+from layerbench.benchmarks.runs.helpers import Helper
 from layerbench.rl.distributed import Meeting
-
-HELPER = "layerbench.benchmarks.runs.helper"
-"""The module that a helper executes."""
-
-READY = "ready"
-"""What a helper writes once it has imported what it needs."""
-
-_NO_START = (
-    "a further process of the run (model.processes) did not start: model.processes=1 does without, "
-    "in more time"
-)
 
 
 def size(config: RunConfig) -> int:
     """Give the number of processes that a run has without torchrun: 1 on GPUs and by vLLM."""
-    model = config.model
-    on_cpu = model.device == "cpu" or (model.device == "auto" and not torch.cuda.is_available())
-    is_alone = model.backend != "transformers" or endpoints.is_endpoint(model.name)
-    if is_alone or not on_cpu or torchrun.processes() > 1:
-        return 1
-    return model.processes
+    most = helpers.most(config)
+    has_gpu = most > 1 and config.model.device == "auto" and torch.cuda.is_available()
+    return 1 if has_gpu else most
 
 
 @contextmanager
 def started(
-    config: RunConfig, folder: RunFolder, start: Start, *, base: RunFolder | None
+    config: RunConfig,
+    folder: RunFolder,
+    start: Start,
+    *,
+    base: RunFolder | None,
+    early: Sequence[Helper] = (),
 ) -> Generator[Meeting | None]:
-    """Start the helpers of a run, for as long as the context lasts.
+    """Give the run to its helpers, which live as long as the context.
 
     Args:
         config: The settings.
         folder: Folder of the run.
         start: Treatment of a run that is in the folder already.
         base: Run whose base evaluation is reused.
+        early: Helpers that were started early; what is missing is started here.
 
     Yields:
         Where this process, the first, meets the others; None where it is alone.
@@ -62,18 +51,23 @@ def started(
     Raises:
         RunFailedError: A helper did not start.
     """
-    count = size(config)
-    if count == 1:
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="layerbench-") as scratch, ExitStack() as stack:
+    with ExitStack() as stack:
+        for helper in early:
+            stack.enter_context(_ended(helper))
+        count = size(config)
+        if count == 1:
+            yield None
+            return
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="layerbench-"))
         store = Path(scratch) / "meeting"
-        helpers = [stack.enter_context(_helper()) for _ in range(1, count)]
-        for rank, helper in enumerate(helpers, start=1):
-            _wait(helper)
+        more = [helpers.start() for _ in range(1 + len(early), count)]
+        for helper in more:
+            stack.enter_context(_ended(helper))
+        for rank, helper in enumerate([*early, *more], start=1):
+            helpers.wait(helper)
             where = [str(folder.path), start.value, None if base is None else str(base.path)]
             asked = [serialize.pack(config), *where, str(store), rank, count]
-            _send(helper, asked)
+            helpers.send(helper, asked)
         yield Meeting(store, rank=0, size=count)
 
 
@@ -117,37 +111,9 @@ def _words(meeting: Meeting) -> Path:
 
 
 @contextmanager
-def _helper() -> Generator["subprocess.Popen[str]"]:
-    # A session of its own: Ctrl-C is the first process's to handle. -P keeps the working directory
-    # off sys.path, where a user's file could shadow a module.
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", HELPER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-        # With this one's module path: an environment may lie beside the user's script.
-        env=child_environment(),
-    ) as process:
+def _ended(helper: Helper) -> Generator[None]:
+    with helper:
         try:
-            yield process
+            yield
         finally:
-            process.kill()
-
-
-def _wait(helper: "subprocess.Popen[str]") -> None:
-    """Wait until a helper has imported what it needs."""
-    assert helper.stdout is not None
-    if helper.stdout.readline().strip() != READY:
-        raise RunFailedError(_NO_START)
-
-
-def _send(helper: "subprocess.Popen[str]", asked: Sequence[object]) -> None:
-    """Write the run to a helper that waits for it."""
-    assert helper.stdin is not None
-    try:
-        helper.stdin.write(f"{json.dumps(asked)}\n")
-        helper.stdin.flush()
-    except BrokenPipeError as error:
-        raise RunFailedError(_NO_START) from error
+            helper.kill()
