@@ -32,6 +32,11 @@ def exists(path: Path) -> bool:
     return True
 
 
+def is_unicode(text: str) -> bool:
+    """Tell whether no half of a surrogate pair stands alone, which no tokenizer reads."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def folders_in(folder: Path) -> list[str]:
     """List the names of the folders in a folder, and of the links to such, sorted.
 

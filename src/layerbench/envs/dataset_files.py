@@ -22,8 +22,13 @@ _HUB = re.compile(r"([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?(?::([\w./*?-]+))?")
 _MOST_BYTES = 4 << 30
 _MOST_CHARS_OF_A_LINE = 1 << 28
 _MOST_ROWS = 2_000_000
+_SPLIT_WORDS = ("train", "valid", "validation", "dev", "test")
 
 Row = dict[str, Any]
+
+
+class NoSuchSplitError(DataFileError):
+    """No file of a folder is named by the split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ def read_rows(source: str, *, split: str = "", columns: Sequence[str] = ()) -> R
         columns: Columns to read of Parquet files; empty for all.
 
     Raises:
+        NoSuchSplitError: No file is named by the split.
         DataFileError: There are no such files, or one of them cannot be used.
     """
     folder, pattern, revision = Path(source).expanduser(), "*", ""
@@ -104,13 +110,27 @@ def _files(folder: Path, split: str, pattern: str) -> list[Path]:
         for path in folder.rglob("*")
         if path.name.endswith(FORMS) and path.is_file()
     }
-    bears = re.compile(rf"(?:^|[/_.-]){re.escape(split)}(?:[/_.-]|$)") if split else re.compile("")
-    found = [n for n in sorted(named) if fnmatch.fnmatch(n, pattern) and bears.search(n)]
+    matching = [name for name in sorted(named) if fnmatch.fnmatch(name, pattern)]
+    found = [name for name in matching if not split or _bears(name, split)]
     if not found:
-        wanted = f"split '{split}'" if split else f"'{pattern}'"
+        wanted = f"split '{split}'" if matching else f"'{pattern}'"
         has = ", ".join(sorted(named)[:5]) or "none that can be read"
-        raise DataFileError(f"'{folder}' has no data files of {wanted}: it has {has}")
+        error = NoSuchSplitError if matching else DataFileError
+        raise error(f"'{folder}' has no data files of {wanted}: it has {has}")
     return [named[name] for name in found]
+
+
+def _bears(name: str, split: str) -> bool:
+    """Tell whether a path names a split; the last part that names any decides.
+
+    >>> _bears("data/test2.jsonl", "test"), _bears("x_train/test.jsonl", "train")
+    (True, False)
+    """
+    for part in reversed(name.split("/")):
+        words = {word.rstrip("0123456789") for word in re.split("[_.-]", part)}
+        if split in words or not words.isdisjoint(_SPLIT_WORDS):
+            return split in words
+    return False
 
 
 def _rows(file: Path, columns: Sequence[str]) -> Iterator[Row]:
@@ -147,15 +167,21 @@ def _parquet(file: Path, columns: Sequence[str]) -> Iterator[Row]:
 
 def _lines(file: Path) -> Iterator[Row]:
     opener: Any = gzip.open if file.suffix == ".gz" else open
-    num_chars = 0
+    num_chars = number = 0
     with opener(file, "rt", encoding="utf-8") as lines:
-        while line := lines.readline(_MOST_CHARS_OF_A_LINE):
-            num_chars += len(line)
-            # A small gzipped file may hold very much.
-            if num_chars > _MOST_BYTES:
-                raise DataFileError(f"'{file}' holds over {_MOST_BYTES:,} characters")
-            if line.strip():
-                yield from _objects(file, [json.loads(line)])
+        try:
+            while line := lines.readline(_MOST_CHARS_OF_A_LINE):
+                number += 1
+                num_chars += len(line)
+                # A small gzipped file may hold very much.
+                if num_chars > _MOST_BYTES:
+                    raise DataFileError(f"'{file}' holds over {_MOST_BYTES:,} characters")
+                if line.strip():
+                    yield from _objects(file, [json.loads(line)])
+        except UnicodeDecodeError as error:
+            raise ValueError("it is no text in UTF-8") from error
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
 
 
 def _objects(file: Path, value: object) -> Iterator[Row]:

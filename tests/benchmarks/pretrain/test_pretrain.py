@@ -87,6 +87,18 @@ def test_the_same_seed_makes_the_same_weights(
     assert begun[0] != begun[1] == begun[2]
 
 
+def test_a_folder_of_something_else_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_text("precious")
+    assert cli.main(["pretrain", "math", "--out", str(tmp_path)]) == 2
+    assert "is not empty and holds no pretraining" in capsys.readouterr().err
+    assert weights.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [weights.parent]
+
+
 def test_what_cannot_be_cloned_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["pretrain", "keydoor"]) == 2
     assert "what to pretrain for cannot be 'keydoor'" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from layerbench.benchmarks.runs import resolve, task_lists
 from layerbench.envs.code.env import list_tasks, make, source_of
 from layerbench.envs.code.problem_env import ProblemEnv
 from layerbench.envs.code.problem_sets import problem_set
@@ -221,6 +222,49 @@ def test_a_folder_to_train_on_needs_no_test_files(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text(json.dumps({**MBPP, "text": "Add 3."}) + "\n")
     problem_set.cache_clear()
     assert len(problem_set(str(tmp_path), "train").packed) == 8
+
+
+def test_problems_to_score_alone_need_no_others(tmp_path: Path) -> None:
+    for name, numbers in (("test.jsonl", range(5)), ("test2.jsonl", range(5, 9))):
+        rows = [{**MBPP, "task_id": n, "text": f"Add {n}."} for n in numbers]
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder, file = str(tmp_path), str(tmp_path / "test.jsonl")
+    assert len(list_tasks(split="test", count=None, seed=0, data=folder)) == 9
+    assert len(list_tasks(split="test", count=None, seed=0, data=file, test_data=file)) == 5
+    for data, test_data in ((folder, None), (file, file)):
+        source = source_of(
+            splits=("train", "test"), data=data, test_data=test_data, sandbox="limits"
+        )
+        assert (source.missing, set(source.by_split)) == (("train",), {"test"})
+
+
+def test_all_problems_are_named_by_their_own_split(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{**MBPP, "task_id": n, "text": f"Add {n}."} for n in range(60)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ids = {
+        split: {t.task_id for t in list_tasks(split=split, count=None, seed=0, data=str(path))}
+        for split in ("train", "valid", "test", "all")
+    }
+    assert ids["all"] == ids["train"] | ids["valid"] | ids["test"]
+    config = ["env.eval_splits=all", f"env.data={path}", "eval.tasks=60"]
+    says = r"env.eval_splits has all, of whose 60 tasks \d+ are trained on"
+    with pytest.raises(UserError, match=says):
+        task_lists.list_tasks(resolve.load("code", config, preset="quick-generate"))
+    says = r"choose the temperature: name another split, or set eval\.valid_tasks=0"
+    with pytest.raises(UserError, match=says):
+        task_lists.list_tasks(
+            resolve.load("code", [*config, "layers=none"], preset="quick-generate")
+        )
+
+
+@pytest.mark.parametrize("field", ["text", "test_list"])
+def test_half_of_a_character_is_no_problem(field: str, tmp_path: Path) -> None:
+    half = {"text": "Add \ud800.", "test_list": ["assert add(1, 2) == '\ud800'"]}
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f"{json.dumps(MBPP)}\n{json.dumps({**MBPP, field: half[field]})}\n")
+    found = problem_set(str(path), "all")
+    assert (len(found.packed), sum(found.left_out.values())) == (1, 1)
 
 
 def test_a_file_without_problems_is_refused_in_one_line(tmp_path: Path) -> None:

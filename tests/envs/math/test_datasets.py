@@ -206,3 +206,36 @@ def test_a_split_without_problems_says_where_they_went(tmp_path: Path) -> None:
     named = Named(data, test_data=data)
     with pytest.raises(UserError, match=r"'train' of env.data has no problems .* 1 .* left out"):
         datasets.list_tasks(named, split="train", count=None, seed=0)
+
+
+def test_problems_to_score_alone_are_all_scored(tmp_path: Path) -> None:
+    write(tmp_path / "test.jsonl", numbered(1, 20))
+    write(tmp_path / "test2.jsonl", numbered(20, 30))
+    loaded = datasets.load(Named(str(tmp_path)))
+    assert (len(loaded.splits["train"]), len(loaded.splits["test"])) == (0, 29)
+    assert loaded.notes == ("env.data has files of the split 'test' alone: nothing to train on",)
+
+
+def test_problems_that_differ_in_a_number_alone_are_nearly_one(tmp_path: Path) -> None:
+    says = "Compute the sum of all the positive integers that are at most {}"
+    rows = [{"question": says.format(n), "answer": n * (n + 1) // 2} for n in range(100, 400)]
+    loaded = datasets.load(Named(write(tmp_path / "all.jsonl", rows)))
+    num_test = len(loaded.splits["test"])
+    assert f"{num_test} of {num_test} problems of test are nearly one of train's" in str(
+        loaded.notes
+    )
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"question": "2 + \ud800?", "answer": "4"}, {"question": "2 + 2?", "answer": "\udc00"}],
+)
+def test_half_of_a_character_is_no_problem(row: dict[str, Any]) -> None:
+    assert problem_of(row) is None
+
+
+def test_a_damaged_row_is_named(tmp_path: Path) -> None:
+    data = tmp_path / "all.jsonl"
+    data.write_text('{"question": "2 + 2?", "answer": "4"}\n\n{"question": "2 + \n')
+    with pytest.raises(DataFileError, match="line 3, column "):
+        datasets.load(Named(str(data)))

@@ -69,10 +69,12 @@ def pretrain(settings: PretrainSettings) -> None:
     """Pretrain the model, and print where it is and how well it plays."""
     console = Console(stderr=True)
     torch.set_num_threads(1)
-    settings.out.mkdir(parents=True, exist_ok=True)
-    learner = _begin(settings)
-    domains = [DOMAINS[env]() for env in settings.envs]
     success = finished.read(settings)
+    learner = _begin(settings)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    # From here on the folder is this pretraining's, also if it is killed before a phase is done.
+    finished.write(success, settings)
+    domains = [DOMAINS[env]() for env in settings.envs]
     path, model = settings.out, learner.model
     for phase in learner.phases:
         if phase.name not in success:

@@ -45,11 +45,15 @@ def read(settings: PretrainSettings) -> dict[str, Mapping[str, float]]:
     """Read the success rates of the phases that are finished in the folder.
 
     Raises:
-        SettingsError: The folder is of other settings, or of another layerbench.
+        SettingsError: The folder is of other settings, of another layerbench, or of something else.
         FormatError: The file is damaged.
     """
     path = settings.out / _NAME
     if not path.exists():
+        if settings.out.exists() and any(settings.out.iterdir()):
+            raise SettingsError(
+                f"{settings.out} is not empty and holds no pretraining: choose another --out"
+            )
         return {}
     found = json_codec.read(Pretraining, path)
     wanted = replace(_describe(settings), success=found.success)

@@ -1,6 +1,6 @@
 """The fixed lists of the tasks of a run: to score, to validate on and to train on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from layerbench.agents.types import ActionMode
@@ -62,6 +62,7 @@ def list_tasks(config: RunConfig) -> TaskLists:
     }
     validate.check_episodes(config, tasks=sum(map(len, scored.values())))
     validation, train = _validation(config), _train(config)
+    _check_apart(scored, validation, train)
     played = scored | ({env.train_split: train or validation} if train or validation else {})
     check_play(
         found,
@@ -85,11 +86,36 @@ def _validation(config: RunConfig) -> tuple[Task, ...]:
     for count in (config.eval.valid_tasks, 0):
         try:
             return _of_train_split(config, count, seed=config.eval.seed, settings=settings)
-        except SettingsError:
+        except SettingsError as error:
             # Too few, or none at all: then listing them all says why.
-            if not count:
-                raise
+            if count:
+                continue
+            if config.layers == BASE_SELECTION:
+                hint = "eval.valid_tasks=0 scores without choosing a temperature"
+                raise SettingsError(f"{error}; {hint}") from error
+            raise
     return ()
+
+
+def _check_apart(
+    scored: Mapping[str, Sequence[Task]], validation: Sequence[Task], train: Sequence[Task]
+) -> None:
+    """Refuse to score tasks that are trained on, or that choose the temperature.
+
+    Raises:
+        SettingsError: A split that is scored has some of them.
+    """
+    for split, tasks in scored.items():
+        ids = {task.task_id for task in tasks}
+        for used, what, hint in (
+            (train, "are trained on", "score what the run never sees"),
+            (validation, "choose the temperature", "or set eval.valid_tasks=0"),
+        ):
+            if shared := len(ids.intersection(task.task_id for task in used)):
+                raise SettingsError(
+                    f"env.eval_splits has {split}, of whose {len(ids):,} tasks {shared:,} {what}: "
+                    f"name another split, {hint}"
+                )
 
 
 def _train(config: RunConfig) -> tuple[Task, ...]:
@@ -133,4 +159,5 @@ def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, settings: str) 
             timeout_s=env.patience_s,
         )
     except UserError as error:
-        raise SettingsError(f"{error} (asked for by {settings}={count})") from error
+        asked = f"{settings}={count}" if count else settings
+        raise SettingsError(f"{error} (asked for by {asked})") from error

@@ -7,6 +7,7 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +21,7 @@ from layerbench.envs.code.problems import (
     problem_of,
 )
 from layerbench.envs.data_files import DataFileError
-from layerbench.envs.dataset_files import read_rows
+from layerbench.envs.dataset_files import NoSuchSplitError, read_rows
 from layerbench.envs.types import Task, TaskSource
 from layerbench.errors import UserError
 
@@ -75,7 +76,8 @@ def problem_set(data: str, split: str, test_data: str = "") -> ProblemSet:
             is one of ``data``. No other split has a problem of it.
 
     Raises:
-        DataFileError: The files cannot be used, or no row of them can be judged.
+        NoSuchSplitError: No file is named by the split, or no row of it can be judged.
+        DataFileError: The files cannot be used.
         UserError: There is no such split, or the package of HumanEval is not installed.
     """
     is_elsewhere = bool(test_data) and split == "test"
@@ -108,7 +110,7 @@ def problem_set(data: str, split: str, test_data: str = "") -> ProblemSet:
             digests.add(digest)
     if not packed:
         reason = next(iter(left_out), "split by a hash, none falls into it")
-        raise DataFileError(f"'{source}' has no problems of split '{split}': {reason}")
+        raise NoSuchSplitError(f"'{source}' has no problems of split '{split}': {reason}")
     return ProblemSet(packed, frozenset(digests), found.sha256, found.revision, left_out)
 
 
@@ -140,24 +142,44 @@ def tasks_of(
 ) -> tuple[Task, ...]:
     """Draw problems of a split, in an order by ``seed``.
 
+    Those of ``all`` are named by their own split, so that they are seen to be the same.
+
     Raises:
         UserError: As ``problem_set``; or the split has fewer problems.
     """
-    names = sorted(problem_set(data, split, test_data).packed)
+    found = problem_set(data, split, test_data)
+    names = sorted(found.packed)
     if count is not None and not 0 < count <= len(names):
         raise UserError(f"split '{split}' of {data} has {len(names)} problems, not {count}")
     random.Random(f"problems|{seed}").shuffle(names)
-    return tuple(
-        Task(f"{split}/{name}", options={"task": f"{split}/{name}"}, seed=seed)
-        for name in names[:count]
-    )
+    homes = _homes(data, split, test_data)
+    ids = [f"{_home(name, found, homes) or split}/{name}" for name in names[:count]]
+    return tuple(Task(task, options={"task": task}, seed=seed) for task in ids)
+
+
+def _home(name: str, found: ProblemSet, homes: Mapping[str, Mapping[str, bytes]]) -> str:
+    row = found.packed[name]
+    return next((home for home, packed in homes.items() if packed.get(name) == row), "")
+
+
+def _homes(data: str, split: str, test_data: str) -> Mapping[str, Mapping[str, bytes]]:
+    """Read the splits that the problems of ``all`` are in; none for any other."""
+    homes: dict[str, Mapping[str, bytes]] = {}
+    for home in ("train", "valid", "test") if split == "all" else ():
+        with suppress(DataFileError):
+            homes[home] = problem_set(data, home, test_data).packed
+    return homes
 
 
 def source_of(
     data: str, test_data: str, splits: tuple[str, ...], notes: tuple[str, ...]
 ) -> TaskSource:
     """Name the problems by what they are, split by split; raises as ``problem_set``."""
-    found = {split: problem_set(data, split, test_data) for split in splits}
+    found: dict[str, ProblemSet] = {}
+    for split in splits:
+        # Of problems to be scored alone there is none to train on.
+        with suppress(NoSuchSplitError):
+            found[split] = problem_set(data, split, test_data)
     said = [
         f"{split}: {number} rows left out: {reason}"
         for split, problems in found.items()
@@ -167,5 +189,6 @@ def source_of(
     return TaskSource(
         "code",
         by_split={split: problems.sha256 for split, problems in found.items()},
+        missing=tuple(split for split in splits if split not in found),
         notes=(*said, *notes),
     )

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from layerbench.envs.code.reading import code_of
 from layerbench.envs.code.sandbox.verdicts import CallTests, ScriptTests, StreamTests, Tests
+from layerbench.envs.data_files import is_unicode
 
 Row = Mapping[str, Any]
 
@@ -70,7 +71,10 @@ def problem_of(row: Row) -> Problem:
     for fields, read in _FORMS.items():
         if all(row.get(field) is not None for field in fields):
             try:
-                return read(row)
+                problem = read(row)
+                if not is_unicode(problem.text):
+                    raise UnfitRowError("its text has half of a character")
+                return problem
             except UnfitRowError:
                 raise
             except _DAMAGES as error:

@@ -7,19 +7,21 @@ OlympiadBench are known; others need their fields named.
 import functools
 import hashlib
 import json
+import math
 import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 from rapidfuzz import fuzz
 
 from layerbench.envs import dataset_files
 from layerbench.envs.choices import nearest
-from layerbench.envs.data_files import DataFileError
-from layerbench.envs.dataset_files import Row
+from layerbench.envs.data_files import is_unicode
+from layerbench.envs.dataset_files import NoSuchSplitError, Row
 from layerbench.envs.math.answers import last_box
 from layerbench.envs.types import Task, TaskSource
 from layerbench.errors import UserError
@@ -41,8 +43,8 @@ _MOST_TYPES = 20
 # Of equal parts by the hash of the problem's text; one is the split ``test``.
 _PARTS = 8
 _GRAM = 6
-# A run of words that is in more problems than this says nothing.
-_COMMON = 20
+# Of the problems that share a run of words, so many are compared with a problem.
+_COMPARED = 20
 _NEAR = 90.0
 
 
@@ -106,25 +108,24 @@ def load(named: Named) -> Loaded:
         UserError: There are no such files, or no problems with answers are found in them.
     """
     notes: list[str] = []
-    by_split: dict[str, dict[str, Problem]] = {}
-    if named.test_data:
-        by_split["train"] = _read(named, named.data, "train", notes)
-        by_split["test"] = _read(named, named.test_data, "test", notes)
-    else:
-        try:
-            by_split["test"] = _read(named, named.data, "test", notes, must_bear=True)
-            by_split["train"] = _read(named, named.data, "train", notes, must_bear=True)
-        except _NoSuchSplitError:
-            notes.clear()
-            everything = _read(named, named.data, "", notes)
-            by_split = {split: {} for split in SPLITS}
-            for key, problem in everything.items():
-                by_split[_split_of(key)][key] = problem
-            notes.append("env.data has no files of splits: an eighth of its problems is 'test'")
+    by_split: dict[str, dict[str, Problem]] = {
+        split: _read(named, source, split, notes, must_bear=not named.test_data)
+        for split, source in (("train", named.data), ("test", named.test_data or named.data))
+    }
+    if not by_split["test"]:
+        notes.clear()
+        everything = _read(named, named.data, "", notes)
+        by_split = {split: {} for split in SPLITS}
+        for key, problem in everything.items():
+            by_split[_split_of(key)][key] = problem
+        notes.append("env.data has no files of both splits: an eighth of its problems is 'test'")
+    elif not by_split["train"]:
+        notes.append("env.data has files of the split 'test' alone: nothing to train on")
     both = by_split["train"].keys() & by_split["test"].keys()
     for key in both:
         del by_split["train"][key]
-    notes.append(_duplicates(by_split, num_equal=len(both)))
+    if both or by_split["train"]:
+        notes.append(_duplicates(by_split, num_equal=len(both)))
     return Loaded(by_split, tuple(notes))
 
 
@@ -165,30 +166,31 @@ def problem_of(row: Row, *, question_field: str = "", answer_field: str = "") ->
     answers = _first(row, (answer_field,) if answer_field else ANSWER_FIELDS, _answers)
     if not question or not answers or len(question) > _MAX_QUESTION_CHARS:
         return None
+    if not all(map(is_unicode, (question, *answers))):
+        return None
     kind = next((str(row[name]) for name in TYPE_FIELDS if isinstance(row.get(name), str)), "")
     kind = re.sub(r"[^\w .-]+", " ", kind).strip()[:40]
     key = hashlib.sha256(_normal(question).encode("utf-8", "replace")).hexdigest()[:16]
     return Problem(key, question, tuple(answers), kind)
 
 
-class _NoSuchSplitError(Exception):
-    """No files are named by a split."""
-
-
 def _read(
     named: Named, source: str, split: str, notes: list[str], *, must_bear: bool = False
 ) -> dict[str, Problem]:
+    """Read the problems of a split: without files that bear its name none, or all that there are.
+
+    Raises:
+        UserError: There are no such files, or no problems with answers are found in them.
+    """
     columns = (*QUESTION_FIELDS, *ANSWER_FIELDS, *TYPE_FIELDS)
     wanted = (*columns, *filter(None, (named.question_field, named.answer_field)))
     if must_bear and source.endswith(dataset_files.FORMS):
-        raise _NoSuchSplitError
+        return {}
     try:
         rows = dataset_files.read_rows(source, split=split, columns=wanted)
-    except DataFileError as error:
-        if "no data files of split" not in str(error):
-            raise
+    except NoSuchSplitError:
         if must_bear:
-            raise _NoSuchSplitError from error
+            return {}
         rows = dataset_files.read_rows(source, columns=wanted)
     found = [
         problem_of(row, question_field=named.question_field, answer_field=named.answer_field)
@@ -202,7 +204,10 @@ def _read(
             f"env.question_field and env.answer_field, of {fields}"
         )
     if left_out := found.count(None):
-        notes.append(f"{left_out:,} of {len(found):,} rows of {source} have no answer to compare")
+        notes.append(
+            f"{left_out:,} of {len(found):,} rows of {source} have no answer to compare, or no "
+            f"text of at most {_MAX_QUESTION_CHARS:,} characters"
+        )
     if rows.revision:
         notes.append(f"{source} is of revision {rows.revision}")
     kinds = Counter(problem.kind for problem in problems.values())
@@ -260,7 +265,7 @@ def _answer(value: object) -> str:
         # As in files of the AMC.
         return str(int(value))
     if isinstance(value, int | float):
-        return str(value)
+        return str(value) if math.isfinite(value) else ""
     if not isinstance(value, str):
         return ""
     _, mark, after = value.rpartition("####")
@@ -284,19 +289,25 @@ def _hash_of(problems: Iterable[Problem]) -> str:
 
 def _duplicates(by_split: Mapping[str, Mapping[str, Problem]], *, num_equal: int) -> str:
     """Report problems of ``test`` that are, nearly, problems of ``train``, in one line."""
-    index: dict[str, list[str]] = defaultdict(list)
+    # Dictionaries, since sets have no order.
+    index: dict[str, dict[str, None]] = defaultdict(dict)
     test = {key: _normal(problem.question) for key, problem in by_split["test"].items()}
     for key, text in test.items():
         for gram in _grams(text):
-            index[gram].append(key)
-    near: set[str] = set()
+            index[gram][key] = None
+    num_near = 0
     for problem in by_split["train"].values():
         text = _normal(problem.question)
-        lists = [index[gram] for gram in _grams(text) if gram in index]
-        candidates = {key for keys in lists if len(keys) <= _COMMON for key in keys} - near
-        near |= {key for key in candidates if fuzz.ratio(text, test[key]) >= _NEAR}
+        sharing = [index[gram] for gram in _grams(text) if gram in index]
+        candidates = {key for keys in sharing for key in islice(keys, _COMPARED)}
+        for key in sorted(candidates):
+            if fuzz.ratio(text, test[key], score_cutoff=_NEAR):
+                num_near += 1
+                # Found once; the next problem is compared with others.
+                for gram in _grams(test[key]):
+                    del index[gram][key]
     return (
-        f"{len(near)} of {len(test):,} problems of test are nearly one of train's; {num_equal} "
+        f"{num_near} of {len(test):,} problems of test are nearly one of train's; {num_equal} "
         "that are equal were left out of train"
     )
 
