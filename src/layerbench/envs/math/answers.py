@@ -9,9 +9,11 @@ MAX_RESPONSE_CHARS = 100_000
 
 _BOXES = ("\\boxed", "\\fbox")
 _ELEMENT = re.compile(r"<(action|answer)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
-# An answer that is said, or the action of that name alone on a line.
+# An answer that is said, or the action of that name alone on a line. What is said of "this answer"
+# is about one that was said before.
 _SAYS = re.compile(
-    r"(?:\banswer\**\s*(?:is\b|:|=)\s*:?|^\s*answer\s)\s*\**\s*(?P<answer>[^\n]+)",
+    r"(?:(?<!this )(?<!that )\banswer\**\s*(?:is\b|:|=)\s*:?|^\s*answer\s)"
+    r"\s*\**\s*(?:\\[\[(]\s*)?(?P<answer>[^\n]+)",
     re.IGNORECASE | re.MULTILINE,
 )
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+)?")
@@ -19,6 +21,13 @@ _FRACTION = re.compile(
     r"(?P<sign>[-+]?)(?:\\[dt]?frac\{(?P<a>[-+]?\d+)\}\{(?P<b>[-+]?\d+)\}"
     r"|\\[dt]?frac(?P<c>\d)(?P<d>\d)|(?P<e>\d+)/(?P<f>\d+))"
 )
+_REPEATING = re.compile(
+    r"(?P<sign>[-+]?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\{(?P<again>\d{1,9})\}"
+)
+# Numbers that are still to be added, subtracted or multiplied; 5 x 10^3 is written so.
+_OPERATOR = r"(?:[-+*·×÷]|\\times|\\cdot|\\div)"
+_CALCULATION = re.compile(rf"[-+(]*[\d.,]+(?:[)\s]*{_OPERATOR}[(\s]*[-+]?[\d.,]+)+[)\s]*")
+_SCIENTIFIC = re.compile(r"[-+]?[\d.]+\s*(?:[*·×]|\\times|\\cdot)\s*10")
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox)\{([^{}]*)\}")
 _LAYOUT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;: ]|\$")
 # Between two digits a blank matters.
@@ -83,7 +92,7 @@ def rational(answer: str) -> Fraction | None:
     >>> rational("5 red apples"), rational("5 million"), rational("4 5")
     (Fraction(5, 1), None, None)
     """
-    text = answer.strip().strip("$").strip().replace("\\!", "")
+    text = re.sub(r"\\[,;: ]", " ", answer.strip().strip("$").strip().replace("\\!", ""))
     unit = _UNIT.fullmatch(text)
     if unit and not any(map(_NO_UNITS.fullmatch, unit["unit"].lower().split())):
         text = unit["number"]
@@ -94,6 +103,8 @@ def rational(answer: str) -> Fraction | None:
         return None
     if _NUMBER.fullmatch(text) and any(map(str.isdigit, text)):
         return Fraction(Decimal(text.replace(",", "")))
+    if match := _REPEATING.fullmatch(text):
+        return _repeating(match)
     match = _FRACTION.fullmatch(text)
     if match is None:
         return None
@@ -103,6 +114,25 @@ def rational(answer: str) -> Fraction | None:
         return None
     value = Fraction(top, bottom)
     return -value if match["sign"] == "-" else value
+
+
+def _repeating(match: re.Match[str]) -> Fraction:
+    once, again = match["once"], match["again"]
+    digits = Fraction(int(again), 10 ** len(again) - 1) + int(f"0{match['whole']}{once}")
+    value = digits / 10 ** len(once)
+    return -value if match["sign"] == "-" else value
+
+
+def is_calculation(answer: str) -> bool:
+    r"""Tell whether plain numbers are still to be added or multiplied.
+
+    >>> is_calculation("123 * 456"), is_calculation(r"2 \times (3 + 4)"), is_calculation("-5")
+    (True, True, False)
+    >>> is_calculation(r"5 \times 10^3"), is_calculation("x + 1")
+    (False, False)
+    """
+    text = answer.strip().strip("$").strip()
+    return bool(_CALCULATION.fullmatch(text)) and not _SCIENTIFIC.match(text)
 
 
 def is_equal(response: str, value: int) -> bool:
@@ -148,7 +178,9 @@ def _braced(text: str, start: int) -> str | None:
 
 
 def _trimmed(text: str) -> str:
-    text = text.strip().strip("*").strip()
+    text = text.strip("*` \t\r\n")
     if re.search(r"[.!]$", text):
         text = text[:-1]
-    return text.strip().strip("*").strip()
+    text = text.strip("*` \t\r\n")
+    # Of a formula set apart, the beginning may stand on the line before.
+    return re.sub(r"^\\[\[(]|(?<!\\)\\[\])]$", "", text).strip()

@@ -8,12 +8,16 @@ whatever sympy does then.
 import importlib
 import json
 import os
+import re
 import resource
 import sys
 from typing import Any
 
 MAX_MEMORY = 4 << 30
 """Largest address space, in bytes."""
+
+_DIGITS = 12
+"""Decimals in which numbers must agree where algebra does not decide."""
 
 
 def _judge(answer: str, given: str) -> bytes:
@@ -22,12 +26,19 @@ def _judge(answer: str, given: str) -> bytes:
     sides = [
         # As one formula, since any of several would count. Alarms of its own do not end what a C
         # function does; the limits here do.
-        library.parse(f"${' '.join(side.replace('$', ' ').split())}$", parsing_timeout=None)
+        library.parse(f"${_on_one_line(side)}$", parsing_timeout=None)
         for side in (answer, given)
     ]
     if not all(sides):
         return b"w"
-    return b"r" if library.verify(*sides, timeout_seconds=None) else b"w"
+    # Not rounded to the 6 digits of its default: 1.414214 is not the root of 2.
+    is_right = library.verify(*sides, float_rounding=_DIGITS, timeout_seconds=None)
+    return b"r" if is_right else b"w"
+
+
+def _on_one_line(side: str) -> str:
+    # Small gaps, which it would not read.
+    return " ".join(re.sub(r"\$|\\[,;:!]", " ", side).split())
 
 
 def main() -> None:
