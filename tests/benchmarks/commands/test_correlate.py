@@ -51,3 +51,17 @@ def test_one_sweep_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[st
         "",
         "layerbench: a correlation needs two sweeps of at least 3 layers trained alone, found 1\n",
     )
+
+
+def test_what_is_left_out_or_the_same_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(tmp_path / "a")
+    write_sweep(tmp_path / "b")
+    broken = sorted((tmp_path / "b").glob("*/record.json"))[0]
+    broken.write_text("{")
+    assert cli.main(["correlate", *[str(tmp_path / name) for name in ("a", "a", "b")]]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 and 2 are the same results: their correlation says nothing" in shown
+    assert "1 and 3 are the same" not in shown
+    assert f"broken, skipped: {broken}" in shown

@@ -56,21 +56,23 @@ def correlate(roots: Sequence[Path], *, width: int | None = None) -> str:
         SettingsError: There are fewer than two sweeps of enough layers.
     """
     # Each root by itself: equal tables of two roots are two sweeps here, not one with duplicates.
+    gathered = [(root, gather([root])) for root in roots]
     sweeps = [
         Labelled(root, board)
-        for root in roots
-        for board in gather([root]).boards
+        for root, found in gathered
+        for board in found.boards
         if len(board.alone) >= FEWEST_PAIRS
     ]
+    left_out = [line for _, found in gathered for line in cells.leftovers(found)]
     if len(sweeps) < 2:
         raise SettingsError(
             f"a correlation needs two sweeps of at least {FEWEST_PAIRS} layers trained alone, "
-            f"found {len(sweeps)}"
+            f"found {len(sweeps)}{f' ({left_out[0]})' if left_out else ''}"
         )
     correlations = rank_correlations([labelled.sweep for labelled in sweeps])
     lines = [line for place in range(len(sweeps)) for line in _headline(sweeps, place, width)]
     lines += ["", *_matrix(len(sweeps), correlations, width)]
-    legend = (*_LEGEND, *_other_weights(sweeps))
+    legend = (*_LEGEND, *_other_weights(sweeps), *_same_results(sweeps), *left_out)
     lines += [part for line in legend for part in fitting.wrapped(line, width)]
     return "\n".join(lines)
 
@@ -99,6 +101,16 @@ def _other_weights(sweeps: Sequence[Labelled]) -> list[str]:
     return [
         f"base weights differ: {groups}: a correlation of sweeps of other weights compares models "
         "as well as what was trained"
+    ]
+
+
+def _same_results(sweeps: Sequence[Labelled]) -> list[str]:
+    """Say which sweeps have the same results, so that their correlation says nothing."""
+    return [
+        f"{place + 1} and {other + 1} are the same results: their correlation says nothing"
+        for place, labelled in enumerate(sweeps)
+        for other in range(place + 1, len(sweeps))
+        if labelled.board.rows == sweeps[other].board.rows
     ]
 
 

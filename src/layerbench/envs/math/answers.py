@@ -25,9 +25,9 @@ _REPEATING = re.compile(
     r"(?P<sign>[-+]?)(?P<whole>\d*)\.(?P<once>\d*)\\overline\{(?P<again>\d{1,9})\}"
 )
 # Numbers that are still to be added, subtracted or multiplied; 5 x 10^3 is written so.
-_OPERATOR = r"(?:[-+*·×÷]|\\times|\\cdot|\\div)"
+_OPERATOR = r"(?:[-+*·\u00d7÷]|\\times|\\cdot|\\div)"
 _CALCULATION = re.compile(rf"[-+(]*[\d.,]+(?:[)\s]*{_OPERATOR}[(\s]*[-+]?[\d.,]+)+[)\s]*")
-_SCIENTIFIC = re.compile(r"[-+]?[\d.]+\s*(?:[*·×]|\\times|\\cdot)\s*10")
+_SCIENTIFIC = re.compile(r"[-+]?[\d.]+\s*(?:[*·\u00d7]|\\times|\\cdot)\s*10")
 _TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox)\{([^{}]*)\}")
 _LAYOUT = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\[!,;: ]|\$")
 # Between two digits a blank matters.
