@@ -99,7 +99,7 @@ def test_markdown_has_the_table_and_one_by_kind_of_task(
 ) -> None:
     write_sweep(tmp_path)
     text = printed(capsys, tmp_path, "--format", "markdown")
-    assert "| 1 | 0.62 (20/32) 0.45-0.77 | 0.75 " in text
+    assert "| 1 | 0.62 (20/32) 0.39-0.82 | 0.75 " in text
     assert "| 1 | 0.62 (10/16) | 0.62 (10/16) |" in text
     assert f"- 1: `{tmp_path}/1-seed0/record.json`" in text
 

@@ -6,9 +6,11 @@ from hypothesis import strategies as st
 from layerbench.benchmarks.stats.success import (
     Count,
     TaskOutcome,
+    interval_of,
     paired_difference,
     pool,
     pool_by_type,
+    pooled,
     success_interval,
 )
 
@@ -40,6 +42,33 @@ def test_interval_holds_the_rate_and_stays_a_rate(case: tuple[int, int]) -> None
     successes, episodes = case
     interval = success_interval(successes=successes, episodes=episodes)
     assert 0 <= interval.low <= successes / episodes <= interval.high <= 1
+
+
+def test_one_episode_a_task_is_wilsons_interval() -> None:
+    outcomes = [outcome(str(n), int(n < 2)) for n in range(10)]
+    assert interval_of(pooled(outcomes)) == success_interval(successes=2, episodes=10)
+
+
+@given(
+    st.integers(2, 6).flatmap(
+        lambda most: st.lists(st.integers(0, most), min_size=1, max_size=40).map(
+            lambda won: [outcome(str(n), w, planned=most) for n, w in enumerate(won)]
+        )
+    )
+)
+def test_episodes_of_a_task_count_as_one_to_all(outcomes: list[TaskOutcome]) -> None:
+    found = pooled(outcomes)
+    assert len(outcomes) - 1e-9 <= found.independent <= found.planned
+    interval = interval_of(found)
+    assert interval.low - 1e-9 <= found.rate <= interval.high + 1e-9
+
+
+def test_tasks_whose_episodes_end_alike_count_once_whatever_the_seed() -> None:
+    seed = [outcome(str(n), int(n < 3)) for n in range(10)]
+    assert pooled([*seed, *seed]).independent == pytest.approx(10.0)
+    # Tasks that differ by chance alone count fully.
+    even = [outcome(str(n), 2, planned=4) for n in range(10)]
+    assert pooled(even).independent == 40.0
 
 
 def test_a_failed_episode_is_a_loss() -> None:

@@ -14,7 +14,7 @@ from layerbench.benchmarks.records.run_record import (
 )
 from layerbench.benchmarks.stats import additivity
 from layerbench.benchmarks.stats.additivity import Addition
-from layerbench.benchmarks.stats.success import Count
+from layerbench.benchmarks.stats.success import Count, pooled
 
 
 def print_table(record: RunRecord, parts: Sequence[FinishedRun], *, where: str) -> None:
@@ -47,14 +47,14 @@ def _table(
     rows: list[tuple[str, str, Count | None, str]] = []
     for split, addition in additions.items():
         base = record.evaluation(phase=BASE_PHASE, split=split)
-        rows.append((split, BASE_SELECTION, base.count, ""))
+        rows.append((split, BASE_SELECTION, pooled(base.outcomes), ""))
         for each in (*(part.record for part in parts), record):
             # The combined run comes last, below the sum that it is compared with.
             if each is record:
                 rows.append(("", "sum of these", None, run_table.gain(addition.total)))
             final = each.evaluation(phase=FINAL_PHASE, split=split)
             change = run_table.gain(each.differences[split])
-            rows.append(("", each.selection.name, final.count, change))
+            rows.append(("", each.selection.name, pooled(final.outcomes), change))
         rows.append(("", "combined - sum", None, run_table.gain(addition.surplus)))
     splits, trained, counts, gains = zip(*rows, strict=True)
 

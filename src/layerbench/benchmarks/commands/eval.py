@@ -11,6 +11,7 @@ from layerbench.benchmarks.commands.run import add_run_options, in_settings
 from layerbench.benchmarks.errors import SettingsError
 
 if TYPE_CHECKING:
+    from layerbench.benchmarks.config.schema import RunConfig
     from layerbench.benchmarks.records.run_record import RunRecord
 
 NAME = "eval"
@@ -82,7 +83,7 @@ def _score_all(each: Sequence[argparse.Namespace], settings: list[str]) -> int:
     Raises:
         SettingsError: A setting cannot have its value in one of them; nothing is scored then.
     """
-    configs = [run_command.read_settings(args, list(settings)) for args in each]
+    configs = [_read_settings(args, settings) for args in each]
     records: dict[Path, RunRecord] = {}
     for args, config in zip(each, configs, strict=True):
         if config is None:
@@ -96,6 +97,14 @@ def _score_all(each: Sequence[argparse.Namespace], settings: list[str]) -> int:
 
         environments_table.print_records(list(records.values()), where=list(records))
     return DONE
+
+
+def _read_settings(args: argparse.Namespace, settings: Sequence[str]) -> "RunConfig | None":
+    """Compose the settings for one of several environments, which an error names."""
+    try:
+        return run_command.read_settings(args, list(settings))
+    except SettingsError as error:
+        raise SettingsError(f"{args.env}: {error}") from error
 
 
 def _dry_run(args: argparse.Namespace, settings: Sequence[str]) -> list[str]:

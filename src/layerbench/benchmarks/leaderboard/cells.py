@@ -74,7 +74,7 @@ def name(row: Row) -> str:
 
 def success(row: Row) -> str:
     """Write the success rate with its counts and its 95 % interval."""
-    return run_table.score(row.success)
+    return run_table.score(row.success, row.interval)
 
 
 def counted(row: Row) -> str:

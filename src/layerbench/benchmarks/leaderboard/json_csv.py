@@ -11,7 +11,7 @@ from layerbench.benchmarks.leaderboard.types import Board, Leaderboard, Row
 from layerbench.benchmarks.records import json_codec
 from layerbench.benchmarks.records.json_codec import Json
 from layerbench.benchmarks.records.text import UNPUBLISHED, plain
-from layerbench.benchmarks.stats.success import Count, Estimate, success_interval
+from layerbench.benchmarks.stats.success import Count, Estimate, Interval, interval_of
 
 SCHEMA = 2
 
@@ -130,15 +130,14 @@ def _lines(board: Board, row: Row) -> Iterator[dict[str, object]]:
         "selection": row.selection,
         "role": row.role.value,
     }
-    yield identity | _counts("all", row.success) | _whole(row)
+    yield identity | _counts("all", row.success, row.interval) | _whole(row)
     for kind, count in row.by_type.items():
         # Some environments have no types of tasks: the empty one would repeat the line of all.
         if kind:
-            yield identity | _counts(kind, count)
+            yield identity | _counts(kind, count, interval_of(count))
 
 
-def _counts(kind: str, count: Count) -> dict[str, object]:
-    interval = success_interval(successes=count.successes, episodes=count.planned)
+def _counts(kind: str, count: Count, interval: Interval) -> dict[str, object]:
     return {
         "task_type": kind,
         "won": count.successes,

@@ -16,7 +16,6 @@ from layerbench.benchmarks.leaderboard import sharpening
 from layerbench.benchmarks.leaderboard.split_runs import SplitRun
 from layerbench.benchmarks.leaderboard.types import BaseAtTemperature, Role, Row
 from layerbench.benchmarks.records.comparability import BoardKey
-from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.run_record import (
     BASE_SELECTION,
     FULL_SELECTION,
@@ -24,7 +23,7 @@ from layerbench.benchmarks.records.run_record import (
 )
 from layerbench.benchmarks.stats.bootstrap import Resampler, Scores
 from layerbench.benchmarks.stats.contribution import Comparison, Contribution, compare, verdict
-from layerbench.benchmarks.stats.success import Count, pool, pool_by_type, rates, success_interval
+from layerbench.benchmarks.stats.success import interval_of, pool, pool_by_type, pooled, rates
 from layerbench.rl.types import CONTROLS
 
 
@@ -127,14 +126,14 @@ def _base_by_seed(table: Sequence[SplitRun]) -> tuple[list[SplitRun], list[str]]
 
 def _base_row(base: Sequence[SplitRun]) -> Row:
     evaluations = {item.seed: item.base for item in base}
-    success, by_type = _pooled(evaluations)
+    outcomes = [outcome for e in evaluations.values() for outcome in e.outcomes]
     return Row(
         selection=BASE_SELECTION,
         role=Role.BASE,
         layers=(),
-        success=success,
-        interval=success_interval(successes=success.successes, episodes=success.planned),
-        by_type=by_type,
+        success=pool(outcomes),
+        interval=interval_of(pooled(outcomes)),
+        by_type=pool_by_type(outcomes),
         by_seed={seed: e.count for seed, e in evaluations.items()},
         gain=None,
         against_full=None,
@@ -159,15 +158,15 @@ def _base_row(base: Sequence[SplitRun]) -> Row:
 
 def _trained_row(group: Sequence[SplitRun], compared: Comparison, full: Sequence[SplitRun]) -> Row:
     evaluations = {item.seed: item.final for item in group}
-    success, by_type = _pooled(evaluations)
+    outcomes = [outcome for e in evaluations.values() for outcome in e.outcomes]
     selection = group[0].run.record.selection
     return Row(
         selection=selection.name,
         role=_role(selection.name),
         layers=selection.layers,
-        success=success,
-        interval=success_interval(successes=success.successes, episodes=success.planned),
-        by_type=by_type,
+        success=pool(outcomes),
+        interval=interval_of(pooled(outcomes)),
+        by_type=pool_by_type(outcomes),
         by_seed={seed: e.count for seed, e in evaluations.items()},
         gain=compared.gain,
         against_full=compared.against_full,
@@ -199,11 +198,6 @@ def _role(selection: str) -> Role:
     if selection in CONTROLS:
         return Role.CONTROL
     return Role.FULL if selection == FULL_SELECTION else Role.LAYERS
-
-
-def _pooled(evaluations: Mapping[int, Evaluation]) -> tuple[Count, Mapping[str, Count]]:
-    outcomes = [outcome for e in evaluations.values() for outcome in e.outcomes]
-    return pool(outcomes), pool_by_type(outcomes)
 
 
 def _ratio(

@@ -10,7 +10,7 @@ from layerbench.benchmarks.records.fitting import PLAIN_WIDTH, Step, Table
 from layerbench.benchmarks.records.text import escaped, markdown_table, plain
 
 LEGEND = (
-    "success: won/played over all seeds, Wilson's 95 % interval of these episodes. "
+    "success: won/played over all seeds, Wilson's 95 % interval over these tasks. "
     "C: share of full training's gain, 95 % over tasks and seeds. "
     "best, C*: the same at each policy's best temperature, which validation tasks chose: what "
     "training does that a temperature does not. "

@@ -97,7 +97,7 @@ class Row:
         role: Role of the row in its table.
         layers: Decoder blocks that learned, from 0.
         success: Episodes of all seeds.
-        interval: Wilson's 95 % interval of the success rate, as if episodes were independent.
+        interval: Wilson's 95 % interval of the success rate, over tasks (``stats.success.pooled``).
         by_type: Episodes by kind of task.
         by_seed: Episodes by seed.
         gain: Success minus the base's over the same seeds; None for the base.

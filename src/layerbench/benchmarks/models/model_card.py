@@ -11,6 +11,7 @@ from layerbench.benchmarks.models.delta import Base
 from layerbench.benchmarks.records import run_table
 from layerbench.benchmarks.records.run_record import FULL_SELECTION, RunRecord
 from layerbench.benchmarks.records.text import UNPUBLISHED, escaped, markdown_table, plain
+from layerbench.benchmarks.stats.success import pooled
 from layerbench.rl.types import CONTROLS, NORM, SCALE
 
 # Settings that hold paths of the machine that the run was on.
@@ -94,7 +95,8 @@ def _scores(record: RunRecord) -> str:
     rows: list[list[str]] = []
     for split in record.env.eval_splits:
         change = record.differences.get(split)
-        scores = [run_table.score(record.evaluation(phase=p, split=split).count) for p in phases]
+        evaluations = [record.evaluation(phase=p, split=split) for p in phases]
+        scores = [run_table.score(pooled(e.outcomes)) for e in evaluations]
         rows.append([plain(split), *scores, run_table.gain(change) if change else ""])
     table = markdown_table(["split", *phases, "difference"], rows)
     text = (

@@ -8,7 +8,7 @@ from layerbench.benchmarks.records import comparability
 from layerbench.benchmarks.records.discover import FoundRecord
 from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.run_record import RunRecord
-from layerbench.benchmarks.stats.success import success_interval
+from layerbench.benchmarks.stats.success import interval_of, pooled
 
 
 def rows(run: FoundRecord) -> Iterator[dict[str, Any]]:
@@ -49,8 +49,8 @@ def _run(record: RunRecord) -> dict[str, Any]:
 
 
 def _scores(evaluation: Evaluation) -> dict[str, Any]:
-    count = evaluation.count
-    interval = success_interval(successes=count.successes, episodes=count.planned)
+    count = pooled(evaluation.outcomes)
+    interval = interval_of(count)
     return {
         "split": evaluation.split,
         "phase": evaluation.phase,

@@ -15,7 +15,14 @@ from layerbench.benchmarks.records.record_sections import (
 from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, RunRecord
 from layerbench.benchmarks.records.text import plain, short_source, signed
 from layerbench.benchmarks.stats.pass_at_k import ks, over_tasks
-from layerbench.benchmarks.stats.success import Count, Difference, success_interval
+from layerbench.benchmarks.stats.success import (
+    Count,
+    Difference,
+    Interval,
+    interval_of,
+    pooled,
+    pooled_by_type,
+)
 
 NO_STEP = (
     "NOTHING WAS LEARNED: no iteration took an optimizer step, since no group's returns differed; "
@@ -110,13 +117,13 @@ def phases(record: RunRecord) -> list[str]:
     return [p for p in (BASE_PHASE, FINAL_PHASE) if any(e.phase == p for e in record.evaluations)]
 
 
-def score(count: Count) -> str:
-    """Write a success rate with its counts and its 95 % interval.
+def score(count: Count, interval: Interval | None = None) -> str:
+    """Write a success rate with its counts and its 95 % interval, that of the count unless given.
 
     >>> score(Count(planned=100, failed=0, successes=42))
     '0.42 (42/100) 0.33-0.52'
     """
-    interval = success_interval(successes=count.successes, episodes=count.planned)
+    interval = interval or interval_of(count)
     return f"{counted(count)} {interval.low:.2f}-{interval.high:.2f}"
 
 
@@ -143,7 +150,7 @@ def summary(evaluation: Evaluation) -> str:
     """Write one evaluation as a line."""
     graded = f"return {evaluation.mean_return:.2f}  " if _is_graded(evaluation) else ""
     return (
-        f"{evaluation.key}: success {score(evaluation.count)}  "
+        f"{evaluation.key}: success {score(pooled(evaluation.outcomes))}  "
         f"{graded}turns {evaluation.mean_turns:.1f}"
     )
 
@@ -176,13 +183,14 @@ def _rows(record: RunRecord) -> list[_Row]:
     rows: list[_Row] = []
     for split in record.env.eval_splits:
         evaluations = [record.evaluation(phase=p, split=split) for p in phases(record)]
-        totals = tuple(e.count for e in evaluations)
+        totals = tuple(pooled(e.outcomes) for e in evaluations)
         rows.append(_Row(split, "all", totals, record.differences.get(split)))
         if any(map(_is_graded, evaluations)):
             rows.append(_Row("", "mean return", tuple(e.mean_return for e in evaluations)))
         # Some environments have no types of tasks, whose name is then empty.
-        kinds = filter(None, evaluations[0].by_type)
-        rows += [_Row("", kind, tuple(e.by_type[kind] for e in evaluations)) for kind in kinds]
+        by_type = [pooled_by_type(e.outcomes) for e in evaluations]
+        kinds = filter(None, by_type[0])
+        rows += [_Row("", kind, tuple(counts[kind] for counts in by_type)) for kind in kinds]
     return rows
 
 

@@ -115,7 +115,7 @@ def _success(result: PanelResult) -> dict[str, Any]:
                     "lower": result.interval.low,
                     "upper": result.interval.high,
                     "confidence_level": 0.95,
-                    "method": "Wilson score interval over episodes",
+                    "method": "Wilson score interval over tasks",
                 },
                 "num_samples": scores.count.planned,
             },

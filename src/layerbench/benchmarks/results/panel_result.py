@@ -16,7 +16,7 @@ from layerbench.benchmarks.records.comparability import games_of, scored_games_o
 from layerbench.benchmarks.records.json_codec import Json
 from layerbench.benchmarks.records.record_sections import Evaluation
 from layerbench.benchmarks.records.run_record import BASE_PHASE, FINAL_PHASE, RunRecord
-from layerbench.benchmarks.stats.success import Count, Interval, success_interval
+from layerbench.benchmarks.stats.success import Count, Interval, interval_of, pooled, pooled_by_type
 
 SCHEMA = 1
 
@@ -37,8 +37,8 @@ class PanelResult:
 
     @property
     def interval(self) -> Interval:
-        """Wilson's 95 % interval of the success rate."""
-        return _interval(self.evaluation.count)
+        """Wilson's 95 % interval of the success rate, over tasks."""
+        return interval_of(pooled(self.evaluation.outcomes))
 
     @property
     def model_name(self) -> str:
@@ -82,17 +82,18 @@ def read(path: Path) -> PanelResult:
 def as_json(result: PanelResult) -> str:
     """Write the result as JSON; two runs of the same settings differ in ``times`` alone."""
     record, scores = result.record, result.evaluation
+    by_type = pooled_by_type(scores.outcomes)
     data: dict[str, Json] = {
         "schema": SCHEMA,
         "panel": json_codec.encode(dataclasses.asdict(result.panel)),
         "score": {
-            **_counted(scores.count),
+            **_counted(pooled(scores.outcomes)),
             "mean_return": scores.mean_return,
             "mean_turns": scores.mean_turns,
             "invalid_share": scores.invalid_share,
             "undecided": scores.undecided,
             "stops": dict(scores.stops),
-            "by_type": {kind: _counted(count) for kind, count in scores.by_type.items()},
+            "by_type": {kind: _counted(count) for kind, count in by_type.items()},
         },
         "phase": scores.phase,
         "temperature": scores.temperature,
@@ -137,7 +138,7 @@ def _games(result: PanelResult) -> str:
 
 
 def _counted(count: Count) -> dict[str, Json]:
-    interval = _interval(count)
+    interval = interval_of(count)
     return {
         "won": count.successes,
         "played": count.planned,
@@ -145,10 +146,6 @@ def _counted(count: Count) -> dict[str, Json]:
         "rate": count.rate,
         "interval": [interval.low, interval.high],
     }
-
-
-def _interval(count: Count) -> Interval:
-    return success_interval(successes=count.successes, episodes=count.planned)
 
 
 def _settings(settings: Mapping[str, Any]) -> Json:

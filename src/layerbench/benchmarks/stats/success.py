@@ -79,6 +79,18 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class PooledCount(Count):
+    """Episodes pooled over tasks, several of a task perhaps.
+
+    Attributes:
+        independent: Number of independent episodes whose rate would be as well known; less than
+            ``planned`` where episodes of one task end alike.
+    """
+
+    independent: float
+
+
+@dataclass(frozen=True, slots=True)
 class TaskOutcome:
     """How the episodes of one task ended.
 
@@ -122,7 +134,21 @@ class Difference:
         return cls(difference, Interval(float(low), float(high)), tasks)
 
 
-def success_interval(*, successes: int, episodes: int, confidence: float = 0.95) -> Interval:
+def interval_of(count: Count) -> Interval:
+    """Bound the success rate of a count, in [0, 1], as ``success_interval`` does.
+
+    Of a ``PooledCount`` by its independent episodes.
+
+    Raises:
+        ValueError: There are no episodes, so there is no rate.
+    """
+    episodes = count.independent if isinstance(count, PooledCount) else count.planned
+    return success_interval(successes=count.rate * episodes, episodes=episodes)
+
+
+def success_interval(
+    *, successes: int | float, episodes: int | float, confidence: float = 0.95
+) -> Interval:
     """Bound the success rate, in [0, 1], by Wilson's score interval (1927).
 
     >>> interval = success_interval(successes=42, episodes=100)
@@ -155,6 +181,43 @@ def pool(outcomes: Sequence[TaskOutcome]) -> Count:
         failed=sum(outcome.count.failed for outcome in outcomes),
         successes=sum(outcome.count.successes for outcome in outcomes),
     )
+
+
+def pooled(outcomes: Sequence[TaskOutcome]) -> PooledCount:
+    """Add up episodes as ``pool`` does, and tell how many independent ones they stand for.
+
+    By the design effect of clusters, the tasks: the variance of the rate over tasks (Cochran 1977,
+    equation 11.30, without the correction for a finite population) to that of as many independent
+    episodes, within 1 and the mean number of episodes a task.
+
+    >>> alike = [TaskOutcome(str(n), "", Count(4, 0, 4 * (n % 2))) for n in range(10)]
+    >>> pooled(alike).planned, pooled(alike).independent
+    (40, 10.0)
+    """
+    counts: dict[str, list[Count]] = {}
+    for outcome in outcomes:
+        counts.setdefault(outcome.task_id, []).append(outcome.count)
+    whole = pool(outcomes)
+    if len(counts) in (0, whole.planned):
+        return PooledCount(whole.planned, whole.failed, whole.successes, float(whole.planned))
+    planned_N = np.array([sum(c.planned for c in of) for of in counts.values()], dtype=np.float64)
+    won_N = np.array([sum(c.successes for c in of) for of in counts.values()], dtype=np.float64)
+    most = whole.planned / len(counts)
+    alone = whole.rate * (1 - whole.rate) * whole.planned
+    if alone and len(counts) > 1:
+        squares = float(((won_N - whole.rate * planned_N) ** 2).sum())
+        effect = squares * len(counts) / (len(counts) - 1) / alone
+    else:
+        # All ended alike, which says nothing of how tasks differ.
+        effect = most
+    independent = whole.planned / min(most, max(1.0, effect))
+    return PooledCount(whole.planned, whole.failed, whole.successes, independent)
+
+
+def pooled_by_type(outcomes: Sequence[TaskOutcome]) -> Mapping[str, PooledCount]:
+    """Pool the episodes of each kind of task, kinds in alphabetical order."""
+    kinds = sorted({outcome.task_type for outcome in outcomes})
+    return {kind: pooled([o for o in outcomes if o.task_type == kind]) for kind in kinds}
 
 
 def pool_by_type(outcomes: Sequence[TaskOutcome]) -> Mapping[str, Count]:

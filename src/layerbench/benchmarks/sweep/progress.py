@@ -9,6 +9,7 @@ from rich.progress import TaskID, TextColumn
 
 from layerbench.benchmarks.records import fitting, metrics_log, run_record, run_table
 from layerbench.benchmarks.records.text import duration
+from layerbench.benchmarks.stats.success import pooled
 from layerbench.benchmarks.sweep.plan import PlannedRun, State, SweepPlan
 from layerbench.progress_bars import progress_bars, stderr_console
 
@@ -146,4 +147,4 @@ def _scores(run: PlannedRun) -> str:
     # Evaluations are in the order played: of each split, the last one stays.
     # Trials of a rate score validation tasks alone.
     last = {e.split: e for e in record.scored or record.evaluations}
-    return "  ".join(f"{split} {run_table.score(e.count)}" for split, e in last.items())
+    return "  ".join(f"{split} {run_table.score(pooled(e.outcomes))}" for split, e in last.items())
