@@ -97,9 +97,9 @@ def _from_hub(source: str) -> tuple[Path, str, str]:
             name, repo_type="dataset", revision=revision, allow_patterns=wanted
         )
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason, _, _ = " ".join(str(error).split()).partition(". ")
         what = f"'{source}' is no file here, and cannot be had from the Hub"
-        raise DataFileError(f"{what}: {reason}") from error
+        raise DataFileError(f"{what}: {reason[:300]}") from error
     # A snapshot's folder is named by its commit.
     return Path(path), pattern, Path(path).name
 

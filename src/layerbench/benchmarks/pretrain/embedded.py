@@ -7,6 +7,7 @@ The same command goes on after the last file of demonstrations and the last phas
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from layerbench.agents.pretrained.embedded import recipe
 from layerbench.agents.pretrained.embedded.transcripts import encode
 from layerbench.agents.pretrained.loading import load_model
 from layerbench.agents.types import ActionMode
+from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.pretrain import alfworld, code, finished, math, stages, webshop
 from layerbench.benchmarks.pretrain.cloning import Lesson
 from layerbench.benchmarks.pretrain.domain import Domain, record
@@ -97,6 +99,11 @@ def _begin(settings: PretrainSettings) -> _Learner:
         tokenizer: Any = recipe.build_tokenizer()
         model: nn.Module = recipe.build_model(tokenizer, seed=settings.seed)
         return _Learner(model, tokenizer, PHASES, is_chat=False, threads=1)
+    if Path(settings.model, "record.json").is_file():
+        raise SettingsError(
+            f"--model {settings.model} is a run: name the folder DIR of "
+            f"layerbench export {settings.model} --merged DIR"
+        )
     model, tokenizer = load_model(settings.model, dtype="float32", device="cpu")
     threads = max(1, (os.cpu_count() or 1) // settings.processes)
     return _Learner(model, tokenizer, CHAT_PHASES, is_chat=True, threads=threads)

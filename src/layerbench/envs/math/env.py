@@ -108,4 +108,8 @@ def _check_published(**options: Any) -> None:  # noqa: ANN401 - an option's valu
     defaults = {"signs": "plain", "tools": "none", "levels": "first"}
     for name, value in options.items():
         if value != defaults[name]:
-            raise UserError(f"env.{name}={value} is of generated problems, not of env.data")
+            raise UserError(
+                f"env.{name}={value} is of generated problems, not of env.data: set "
+                f"env.{name}={defaults[name]}, or take --preset quick-generate, paper-math, or "
+                "small with agent.action_mode=generate agent.context_mode=window"
+            )
