@@ -239,3 +239,11 @@ def test_a_damaged_row_is_named(tmp_path: Path) -> None:
     data.write_text('{"question": "2 + 2?", "answer": "4"}\n\n{"question": "2 + \n')
     with pytest.raises(DataFileError, match="line 3, column "):
         datasets.load(Named(str(data)))
+
+
+def test_a_problem_with_two_answers_is_told_of(tmp_path: Path) -> None:
+    rows = [{"question": "2 + 2?", "answer": answer} for answer in ("4", "5", "4")]
+    loaded = datasets.load(Named(write(tmp_path / "all.jsonl", rows)))
+    assert any("1 rows of" in note and "another answer" in note for note in loaded.notes)
+    (problem,) = (p for problems in loaded.splits.values() for p in problems.values())
+    assert problem.answers == ("4",)

@@ -196,7 +196,8 @@ def _read(
         problem_of(row, question_field=named.question_field, answer_field=named.answer_field)
         for row in rows.rows
     ]
-    problems = {problem.key: problem for problem in reversed(found) if problem is not None}
+    read = [problem for problem in found if problem is not None]
+    problems = {problem.key: problem for problem in reversed(read)}
     if not problems:
         fields = ", ".join(sorted(map(str, rows.rows[0]))[:10])
         raise UserError(
@@ -207,6 +208,10 @@ def _read(
         notes.append(
             f"{left_out:,} of {len(found):,} rows of {source} have no answer to compare, or no "
             f"text of at most {_MAX_QUESTION_CHARS:,} characters"
+        )
+    if differ := sum(problem.answers != problems[problem.key].answers for problem in read):
+        notes.append(
+            f"{differ:,} rows of {source} repeat a problem with another answer: the first counts"
         )
     if rows.revision:
         notes.append(f"{source} is of revision {rows.revision}")
