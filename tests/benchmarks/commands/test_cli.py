@@ -10,8 +10,13 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import RunFailedError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.records.run_record import RunRecord
+from layerbench.benchmarks.runs import helpers
 from layerbench.benchmarks.runs import launch as launching
 from tests.support.record_example import example
+
+
+def no_helpers(_: RunConfig) -> list[helpers.Helper]:
+    return []
 
 
 @pytest.fixture
@@ -19,11 +24,13 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, RunFolder
     """Replaces the execution of runs; records their arguments."""
     calls: list[tuple[RunConfig, RunFolder, Start]] = []
 
-    def launch(config: RunConfig, folder: RunFolder, start: Start) -> RunRecord:
+    def launch(config: RunConfig, folder: RunFolder, start: Start, **_: object) -> RunRecord:
         calls.append((config, folder, start))
         return example()
 
     monkeypatch.setattr(launching, "launch", launch)
+    # Nobody would end the processes of a run that is not launched.
+    monkeypatch.setattr(helpers, "start_early", no_helpers)
     return calls
 
 
@@ -225,10 +232,12 @@ def test_the_table_of_a_finished_run_is_printed_again(
 def test_a_failed_run_exits_1_with_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def launch(*_: object) -> RunRecord:
+    def launch(*_: object, **__: object) -> RunRecord:
         raise RunFailedError("the run failed: RuntimeError: out of\nmemory")
 
     monkeypatch.setattr(launching, "launch", launch)
+    # Nobody would end the processes of a run that is not launched.
+    monkeypatch.setattr(helpers, "start_early", no_helpers)
     assert cli.main(["run", "keydoor", "--out", str(tmp_path / "run")]) == 1
     assert capsys.readouterr() == ("", "layerbench: the run failed: RuntimeError: out of memory\n")
 
@@ -236,10 +245,12 @@ def test_a_failed_run_exits_1_with_one_line(
 def test_a_bug_is_not_shown_as_a_typing_mistake(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def launch(*_: object) -> RunRecord:
+    def launch(*_: object, **__: object) -> RunRecord:
         raise ValueError("operands could not be broadcast together")
 
     monkeypatch.setattr(launching, "launch", launch)
+    # Nobody would end the processes of a run that is not launched.
+    monkeypatch.setattr(helpers, "start_early", no_helpers)
     with pytest.raises(ValueError, match="broadcast"):
         cli.main(["run", "keydoor", "--out", str(tmp_path / "run")])
 

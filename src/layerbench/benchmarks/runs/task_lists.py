@@ -56,7 +56,7 @@ def list_tasks(config: RunConfig) -> TaskLists:
             split=split,
             count=config.eval.tasks,
             seed=config.eval.seed,
-            settings=f"env.eval_splits={split} and eval.tasks",
+            settings=f"env.eval_splits={split} and eval.tasks={config.eval.tasks}",
         )
         for split in env.eval_splits
     }
@@ -82,7 +82,8 @@ def _validation(config: RunConfig) -> tuple[Task, ...]:
     """List the validation tasks, by ``eval.seed``; all of a split that has fewer."""
     if not evaluations.validates(config):
         return ()
-    settings = f"env.train_split={config.env.train_split} and eval.valid_tasks"
+    asked = f"eval.valid_tasks={config.eval.valid_tasks}"
+    settings = f"env.train_split={config.env.train_split} and {asked}"
     for count in (config.eval.valid_tasks, 0):
         try:
             return _of_train_split(config, count, seed=config.eval.seed, settings=settings)
@@ -122,7 +123,7 @@ def _train(config: RunConfig) -> tuple[Task, ...]:
     # `parts` were trained by other runs: a combined model is only scored.
     if config.layers == BASE_SELECTION or config.parts:
         return ()
-    settings = f"env.train_split={config.env.train_split} and train.tasks"
+    settings = f"env.train_split={config.env.train_split} and train.tasks={config.train.tasks}"
     return _of_train_split(config, config.train.tasks, seed=config.seed, settings=settings)
 
 
@@ -159,5 +160,4 @@ def _tasks(env: EnvConfig, *, split: str, count: int, seed: int, settings: str) 
             timeout_s=env.patience_s,
         )
     except UserError as error:
-        asked = f"{settings}={count}" if count else settings
-        raise SettingsError(f"{error} (asked for by {asked})") from error
+        raise SettingsError(f"{error} (asked for by {settings})") from error
