@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 class NoSuchSplitError(DataFileError):
-    """No file of a folder is named by the split."""
+    """There is nothing of the split: no file bears its name, or none of its rows is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +125,15 @@ def _bears(name: str, split: str) -> bool:
 
     >>> _bears("data/test2.jsonl", "test"), _bears("x_train/test.jsonl", "train")
     (True, False)
+    >>> _bears("valid_seen.jsonl", "valid_seen"), _bears("part2/rows.jsonl", "part2")
+    (True, True)
     """
-    for part in reversed(name.split("/")):
-        words = {word.rstrip("0123456789") for word in re.split("[_.-]", part)}
-        if split in words or not words.isdisjoint(_SPLIT_WORDS):
-            return split in words
-    return False
+    own, known = (
+        re.compile(rf"(?:^|[_.-])(?:{words})\d*(?:[_.-]|$)")
+        for words in (re.escape(split), "|".join(_SPLIT_WORDS))
+    )
+    named = (part for part in reversed(name.split("/")) if own.search(part) or known.search(part))
+    return bool(own.search(next(named, "")))
 
 
 def _rows(file: Path, columns: Sequence[str]) -> Iterator[Row]:

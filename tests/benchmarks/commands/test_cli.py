@@ -10,12 +10,12 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import RunFailedError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.records.run_record import RunRecord
-from layerbench.benchmarks.runs import helpers
+from layerbench.benchmarks.runs import helper_processes
 from layerbench.benchmarks.runs import launch as launching
 from tests.support.record_example import example
 
 
-def no_helpers(_: RunConfig) -> list[helpers.Helper]:
+def no_helpers(_: RunConfig) -> list[helper_processes.Helper]:
     return []
 
 
@@ -30,7 +30,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, RunFolder
 
     monkeypatch.setattr(launching, "launch", launch)
     # Nobody would end the processes of a run that is not launched.
-    monkeypatch.setattr(helpers, "start_early", no_helpers)
+    monkeypatch.setattr(helper_processes, "start_early", no_helpers)
     return calls
 
 
@@ -237,7 +237,7 @@ def test_a_failed_run_exits_1_with_one_line(
 
     monkeypatch.setattr(launching, "launch", launch)
     # Nobody would end the processes of a run that is not launched.
-    monkeypatch.setattr(helpers, "start_early", no_helpers)
+    monkeypatch.setattr(helper_processes, "start_early", no_helpers)
     assert cli.main(["run", "keydoor", "--out", str(tmp_path / "run")]) == 1
     assert capsys.readouterr() == ("", "layerbench: the run failed: RuntimeError: out of memory\n")
 
@@ -250,7 +250,7 @@ def test_a_bug_is_not_shown_as_a_typing_mistake(
 
     monkeypatch.setattr(launching, "launch", launch)
     # Nobody would end the processes of a run that is not launched.
-    monkeypatch.setattr(helpers, "start_early", no_helpers)
+    monkeypatch.setattr(helper_processes, "start_early", no_helpers)
     with pytest.raises(ValueError, match="broadcast"):
         cli.main(["run", "keydoor", "--out", str(tmp_path / "run")])
 

@@ -16,7 +16,7 @@ from layerbench.benchmarks import cli
 from layerbench.benchmarks.errors import RunFailedError
 from layerbench.benchmarks.records import episodes, run_record
 from layerbench.benchmarks.records.run_folder import RunFolder
-from layerbench.benchmarks.runs import helpers, ranks, resolve
+from layerbench.benchmarks.runs import helper_processes, ranks, resolve
 from layerbench.rl.distributed import Meeting
 from tests.support import saved_model
 from tests.support.command_line import typed
@@ -49,7 +49,7 @@ def start(argv: Sequence[str]) -> "subprocess.Popen[str]":
 
 def helpers_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     children = psutil.Process(process.pid).children()
-    return [child for child in children if helpers.HELPER in child.cmdline()]
+    return [child for child in children if helper_processes.HELPER in child.cmdline()]
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -164,13 +164,13 @@ def test_a_helper_that_does_not_start_is_named(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(helpers.sys, "executable", "/bin/true")
+    monkeypatch.setattr(helper_processes.sys, "executable", "/bin/true")
     assert cli.main(command(model, tmp_path / "run")) == 1
     assert "model.processes=1 does without" in capsys.readouterr().err
 
 
 def test_helpers_of_a_run_that_never_comes_end_with_their_parent() -> None:
-    text = "from layerbench.benchmarks.runs import helpers\nprint(helpers.start().pid)"
+    text = "from layerbench.benchmarks.runs.helper_processes import start\nprint(start().pid)"
     ended = subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True)
     pid = int(ended.stdout)
     wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")

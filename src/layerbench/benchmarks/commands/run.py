@@ -150,9 +150,9 @@ def import_launch(config: "RunConfig") -> "Callable[[RunConfig, RunFolder, Start
     Not a call that launches: the way to ``backward()`` has a frame less without it.
     """
     say_loading()
-    from layerbench.benchmarks.runs import helpers
+    from layerbench.benchmarks.runs import helper_processes
 
-    early = helpers.start_early(config)
+    early = helper_processes.start_early(config)
     from layerbench.benchmarks.runs.launch import launch
 
     return functools.partial(launch, early=early)

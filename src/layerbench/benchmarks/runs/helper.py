@@ -10,7 +10,7 @@ from pathlib import Path
 
 from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
-from layerbench.benchmarks.runs.helpers import READY
+from layerbench.benchmarks.runs.helper_processes import READY
 from layerbench.benchmarks.runs.launch import launch
 from layerbench.benchmarks.runs.parent import end_with_parent
 from layerbench.benchmarks.runs.ranks import leave_words

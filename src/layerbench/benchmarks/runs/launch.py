@@ -14,7 +14,7 @@ from layerbench.benchmarks.records.run_record import RunRecord
 from layerbench.benchmarks.runs import endpoint_run, prepare, ranks, training_run
 from layerbench.benchmarks.runs.console import ConsoleReporter, Reporter, SilentReporter
 from layerbench.benchmarks.runs.error_log import failure_log
-from layerbench.benchmarks.runs.helpers import Helper
+from layerbench.benchmarks.runs.helper_processes import Helper
 from layerbench.benchmarks.runs.tracked import tracked
 from layerbench.envs.contract import ContractError
 from layerbench.rl.distributed import Meeting, ProcessGroup, connected
@@ -42,7 +42,7 @@ def launch(  # noqa: PLR0913 - what the first process of several is given as wel
         reporter: Receives progress events; None for the console.
         base: Run whose base evaluation is reused if its conditions are equal.
         meeting: Where this process, started by the first one, meets the others; None in the first.
-        early: Further processes of this run that were started early (``helpers.start_early``).
+        early: Further processes of this run that ``helper_processes.start_early`` has started.
 
     Raises:
         UserError: The settings name something that is missing; nothing was run.

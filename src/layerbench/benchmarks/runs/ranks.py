@@ -15,14 +15,14 @@ from layerbench.benchmarks.config import serialize
 from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import RunFailedError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
-from layerbench.benchmarks.runs import helpers
-from layerbench.benchmarks.runs.helpers import Helper
+from layerbench.benchmarks.runs import helper_processes
+from layerbench.benchmarks.runs.helper_processes import Helper
 from layerbench.rl.distributed import Meeting
 
 
 def size(config: RunConfig) -> int:
     """Give the number of processes that a run has without torchrun: 1 on GPUs and by vLLM."""
-    most = helpers.most(config)
+    most = helper_processes.most_processes(config)
     has_gpu = most > 1 and config.model.device == "auto" and torch.cuda.is_available()
     return 1 if has_gpu else most
 
@@ -60,14 +60,14 @@ def started(
             return
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="layerbench-"))
         store = Path(scratch) / "meeting"
-        more = [helpers.start() for _ in range(1 + len(early), count)]
+        more = [helper_processes.start() for _ in range(1 + len(early), count)]
         for helper in more:
             stack.enter_context(_ended(helper))
         for rank, helper in enumerate([*early, *more], start=1):
-            helpers.wait(helper)
+            helper_processes.wait(helper)
             where = [str(folder.path), start.value, None if base is None else str(base.path)]
             asked = [serialize.pack(config), *where, str(store), rank, count]
-            helpers.send(helper, asked)
+            helper_processes.send(helper, asked)
         yield Meeting(store, rank=0, size=count)
 
 

@@ -186,9 +186,9 @@ def pool(outcomes: Sequence[TaskOutcome]) -> Count:
 def pooled(outcomes: Sequence[TaskOutcome]) -> PooledCount:
     """Add up episodes as ``pool`` does, and tell how many independent ones they stand for.
 
-    By the design effect of clusters, the tasks: the variance of the rate over tasks (Cochran 1977,
-    equation 11.30, without the correction for a finite population) to that of as many independent
-    episodes, within 1 and the mean number of episodes a task.
+    By the design effect of clusters (Kish 1965, Survey Sampling), the tasks: the linearised
+    variance of the rate, a ratio of sums over tasks, to that of as many independent episodes,
+    kept within 1 and the mean number of episodes a task.
 
     >>> alike = [TaskOutcome(str(n), "", Count(4, 0, 4 * (n % 2))) for n in range(10)]
     >>> pooled(alike).planned, pooled(alike).independent
@@ -216,14 +216,17 @@ def pooled(outcomes: Sequence[TaskOutcome]) -> PooledCount:
 
 def pooled_by_type(outcomes: Sequence[TaskOutcome]) -> Mapping[str, PooledCount]:
     """Pool the episodes of each kind of task, kinds in alphabetical order."""
-    kinds = sorted({outcome.task_type for outcome in outcomes})
-    return {kind: pooled([o for o in outcomes if o.task_type == kind]) for kind in kinds}
+    return {kind: pooled(of) for kind, of in _by_type(outcomes).items()}
 
 
 def pool_by_type(outcomes: Sequence[TaskOutcome]) -> Mapping[str, Count]:
     """Add up the episodes of each kind of task, kinds in alphabetical order."""
+    return {kind: pool(of) for kind, of in _by_type(outcomes).items()}
+
+
+def _by_type(outcomes: Sequence[TaskOutcome]) -> Mapping[str, Sequence[TaskOutcome]]:
     kinds = sorted({outcome.task_type for outcome in outcomes})
-    return {kind: pool([o for o in outcomes if o.task_type == kind]) for kind in kinds}
+    return {kind: [o for o in outcomes if o.task_type == kind] for kind in kinds}
 
 
 def paired_difference(

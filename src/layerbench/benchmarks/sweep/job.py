@@ -21,7 +21,7 @@ from layerbench.benchmarks.errors import HeldError, RunFailedError, UserError
 from layerbench.benchmarks.records.run_folder import RunFolder, Start
 from layerbench.benchmarks.records.run_names import default_path
 from layerbench.benchmarks.records.run_record import BASE_SELECTION
-from layerbench.benchmarks.runs import helpers
+from layerbench.benchmarks.runs import helper_processes
 from layerbench.benchmarks.runs.console import LogReporter
 from layerbench.benchmarks.runs.parent import end_with_parent
 from layerbench.benchmarks.sweep import plan
@@ -117,7 +117,7 @@ def _crash(status: int, stderr: str) -> Outcome:
 def _run(config: RunConfig) -> Outcome:
     # The next line imports torch, which the worker process does without, though it imports this
     # module; the run's further processes do so at the same time.
-    early = helpers.start_early(config)
+    early = helper_processes.start_early(config)
     from layerbench.benchmarks.runs.launch import launch
 
     folder = RunFolder(default_path(config))

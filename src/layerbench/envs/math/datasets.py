@@ -108,19 +108,19 @@ def load(named: Named) -> Loaded:
         UserError: There are no such files, or no problems with answers are found in them.
     """
     notes: list[str] = []
-    by_split: dict[str, dict[str, Problem]] = {
-        split: _read(named, source, split, notes, must_bear=not named.test_data)
-        for split, source in (("train", named.data), ("test", named.test_data or named.data))
-    }
-    if not by_split["test"]:
-        notes.clear()
+    must_bear = not named.test_data
+    source = named.test_data or named.data
+    by_split = {split: dict[str, Problem]() for split in SPLITS}
+    by_split["test"] = _read(named, source, "test", notes, must_bear=must_bear)
+    if by_split["test"]:
+        by_split["train"] = _read(named, named.data, "train", notes, must_bear=must_bear)
+        if not by_split["train"]:
+            notes.append("env.data has files of the split 'test' alone: nothing to train on")
+    else:
         everything = _read(named, named.data, "", notes)
-        by_split = {split: {} for split in SPLITS}
         for key, problem in everything.items():
             by_split[_split_of(key)][key] = problem
         notes.append("env.data has no files of both splits: an eighth of its problems is 'test'")
-    elif not by_split["train"]:
-        notes.append("env.data has files of the split 'test' alone: nothing to train on")
     both = by_split["train"].keys() & by_split["test"].keys()
     for key in both:
         del by_split["train"][key]

@@ -30,7 +30,7 @@ _NO_START = (
 Helper = subprocess.Popen[str]
 
 
-def most(config: RunConfig) -> int:
+def most_processes(config: RunConfig) -> int:
     """Give the number of processes that a run has on a machine without a GPU."""
     model = config.model
     is_alone = model.backend != "transformers" or endpoints.is_endpoint(model.name)
@@ -45,7 +45,7 @@ def start_early(config: RunConfig) -> list[Helper]:
     Until they get the run, they end with this process.
     """
     may_have_gpu = config.model.device == "auto" and any(Path("/dev").glob("nvidia[0-9]*"))
-    return [] if may_have_gpu else [start() for _ in range(1, most(config))]
+    return [] if may_have_gpu else [start() for _ in range(1, most_processes(config))]
 
 
 def start() -> Helper:
