@@ -9,6 +9,7 @@ import pytest
 
 from layerbench.benchmarks import cli
 from layerbench.benchmarks.leaderboard.cells import plain, seeds
+from layerbench.benchmarks.stats.success import success_interval
 from tests.support.leaderboard_example import first, run, write, write_sweep
 
 EVIL = "<script>alert(1)</script>|`[x](y)`\x1b[31m"
@@ -92,6 +93,10 @@ def test_csv_has_a_line_for_each_selection_and_kind_of_task(
     assert float(whole["contribution"]) == pytest.approx(0.75)
     part = next(li for li in lines if li["selection"] == "1" and li["task_type"] == "look")
     assert (part["won"], part["played"], part["contribution"]) == ("10", "16", "")
+    # Seeds that win the same tasks are no further tasks.
+    same_tasks = success_interval(successes=5, episodes=8)
+    assert float(part["success_low"]) == pytest.approx(same_tasks.low)
+    assert float(part["success_high"]) == pytest.approx(same_tasks.high)
 
 
 def test_markdown_has_the_table_and_one_by_kind_of_task(

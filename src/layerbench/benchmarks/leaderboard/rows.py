@@ -23,7 +23,7 @@ from layerbench.benchmarks.records.run_record import (
 )
 from layerbench.benchmarks.stats.bootstrap import Resampler, Scores
 from layerbench.benchmarks.stats.contribution import Comparison, Contribution, compare, verdict
-from layerbench.benchmarks.stats.success import interval_of, pool, pool_by_type, pooled, rates
+from layerbench.benchmarks.stats.success import interval_of, pool, pooled, pooled_by_type, rates
 from layerbench.rl.types import CONTROLS
 
 
@@ -133,7 +133,7 @@ def _base_row(base: Sequence[SplitRun]) -> Row:
         layers=(),
         success=pool(outcomes),
         interval=interval_of(pooled(outcomes)),
-        by_type=pool_by_type(outcomes),
+        by_type=pooled_by_type(outcomes),
         by_seed={seed: e.count for seed, e in evaluations.items()},
         gain=None,
         against_full=None,
@@ -166,7 +166,7 @@ def _trained_row(group: Sequence[SplitRun], compared: Comparison, full: Sequence
         layers=selection.layers,
         success=pool(outcomes),
         interval=interval_of(pooled(outcomes)),
-        by_type=pool_by_type(outcomes),
+        by_type=pooled_by_type(outcomes),
         by_seed={seed: e.count for seed, e in evaluations.items()},
         gain=compared.gain,
         against_full=compared.against_full,

@@ -22,7 +22,7 @@ from layerbench.benchmarks.stats.ranking import (
     best_layers,
     depth_profile,
 )
-from layerbench.benchmarks.stats.success import Count, Estimate, Interval, rates
+from layerbench.benchmarks.stats.success import Count, Estimate, Interval, PooledCount, rates
 
 
 class Role(StrEnum):
@@ -98,7 +98,7 @@ class Row:
         layers: Decoder blocks that learned, from 0.
         success: Episodes of all seeds.
         interval: Wilson's 95 % interval of the success rate, over tasks (``stats.success.pooled``).
-        by_type: Episodes by kind of task.
+        by_type: Episodes by kind of task, and how many independent ones they stand for.
         by_seed: Episodes by seed.
         gain: Success minus the base's over the same seeds; None for the base.
         against_full: Success minus that of ``full`` over the shared seeds; None for base and
@@ -130,7 +130,7 @@ class Row:
     layers: tuple[int, ...]
     success: Count
     interval: Interval
-    by_type: Mapping[str, Count]
+    by_type: Mapping[str, PooledCount]
     by_seed: Mapping[int, Count]
     gain: Estimate | None
     against_full: Estimate | None
