@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from layerbench.agents.backends.transformers import packing, static
+from layerbench.agents.backends.transformers import lean, packing, static
 from layerbench.agents.backends.transformers.backend import pick_stepper
 from layerbench.agents.backends.transformers.cached import CachedStepper, RecomputingStepper
 from layerbench.agents.backends.transformers.lean import LeanStepper, is_lean
@@ -276,12 +276,29 @@ def test_holes_of_static_places_are_packed_away(monkeypatch: pytest.MonkeyPatch)
     assert stepper._positions == 64  # pyright: ignore[reportPrivateUsage]
 
 
-def test_the_last_row_frees_the_memory() -> None:
+@pytest.mark.parametrize("much", [True, False])
+def test_the_last_row_frees_the_memory_if_it_is_much(
+    monkeypatch: pytest.MonkeyPatch, much: bool
+) -> None:
+    if much:
+        monkeypatch.setattr(lean, "_KEPT_BYTES", 1000)
     stepper = LeanStepper(tiny_models.model())
     row = stepper.open()
     stepper.extend({row: [1, 2, 3]})
     stepper.drop([row])
-    assert stepper._cache.keys_LSJME.numel() == 0  # pyright: ignore[reportPrivateUsage]
+    assert (stepper._cache.size == 0) == much  # pyright: ignore[reportPrivateUsage]
+
+
+def test_rows_read_as_ever_after_all_were_dropped(make: Callable[[nn.Module], Stepper]) -> None:
+    model = tiny_models.model()
+    reader = Reader(make(model), model)
+    for count, width in ((3, 20), (4, 5), (2, 30)):
+        reader.open(count)
+        rows = sorted(reader.read)
+        reader.extend({row: width - index for index, row in enumerate(rows)})
+        reader.extend(dict.fromkeys(rows, 2))
+        reader.stepper.drop(rows)
+        reader.read.clear()
 
 
 @pytest.mark.parametrize(

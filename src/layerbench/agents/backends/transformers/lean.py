@@ -29,6 +29,9 @@ _FIXED_ROTARY = ("default", "linear", "llama3", "yarn")
 _GROWTH = 512
 """Least growth of the cache in positions: growing copies it, unused room takes no memory."""
 
+_KEPT_BYTES = 2**31
+"""Up to this size a cache is kept for the next rows: new memory is dear to come by."""
+
 _SMALL_VOCABULARY = 4096
 """Up to this size, scoring all ids and picking is cheaper than gathering rows of the head."""
 
@@ -82,6 +85,11 @@ class _Cache:
     values_LSJME: Float[Tensor, "L S J M E"]
     # The hidden states that are kept, if any: else C is 0.
     states_SMC: Float[Tensor, "S M C"]
+
+    @property
+    def size(self) -> int:
+        """Bytes of it all, written to or not."""
+        return sum(t.nbytes for t in (self.keys_LSJME, self.values_LSJME, self.states_SMC))
 
 
 class LeanStepper:
@@ -138,8 +146,9 @@ class LeanStepper:
         """
         if self._lengths or not 0 <= depth <= len(self._layers):
             raise ValueError(f"states cannot be kept after {depth} blocks now")
-        self._depth = depth
-        self._cache = self._empty_cache(slots=0, positions=0)
+        if depth != self._depth:
+            self._depth = depth
+            self._cache = self._empty_cache(slots=0, positions=0)
 
     def states(self, row: int) -> Float[np.ndarray, "T C"] | None:
         """Copy the states of the tokens of a row; None where none are kept."""
@@ -160,13 +169,14 @@ class LeanStepper:
         return target
 
     def drop(self, rows: Iterable[int]) -> None:
-        """Forget rows; the last one frees the memory."""
+        """Forget rows; the last one frees the memory, if it is much."""
         for row in rows:
             self._lengths[row] = 0
             self._free.append(row)
         if len(self._free) == len(self._lengths):
             self._lengths, self._free = [], []
-            self._cache = self._empty_cache(slots=0, positions=0)
+            if self._cache.size > _KEPT_BYTES:
+                self._cache = self._empty_cache(slots=0, positions=0)
 
     @torch.inference_mode()
     def extend(
