@@ -1,7 +1,6 @@
 """Causal language models and their tokenizers, loaded by name; hashes of their weights."""
 
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from layerbench.agents.context import Tokenizer
 from layerbench.agents.pretrained import folders, names
 from layerbench.agents.pretrained.embedded import EMBEDDED
 from layerbench.errors import UserError
+from layerbench.optional_packages import is_installed
 
 SPLIT = "split"
 """Name for all GPUs together."""
@@ -190,7 +190,7 @@ def _find_device(name: str) -> torch.device:
 
 
 def _check_split() -> None:
-    if find_spec("accelerate") is None:
+    if not is_installed("accelerate"):
         raise UserError("device 'split' needs accelerate: pip install 'layerbench[split]'")
     if not torch.cuda.is_available():
         raise UserError("device 'split' is for several GPUs, and there is none here: use auto")

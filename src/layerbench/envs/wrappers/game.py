@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from importlib import util
 from types import TracebackType
 from typing import Any, cast
 
@@ -24,6 +23,7 @@ from layerbench.envs.spaces import AnyText
 from layerbench.envs.spec import EnvSpec
 from layerbench.envs.turn_clock import TurnClock
 from layerbench.errors import UserError
+from layerbench.optional_packages import is_installed
 
 _PROBED_TURNS = 20
 _SMALL_PRESETS = ("default", "quick")
@@ -54,7 +54,7 @@ class Family:
 
     def missing(self) -> str:
         """Say how to get what is missing; empty if nothing is."""
-        if util.find_spec(self.module) is None:
+        if not is_installed(self.module):
             return f"pip install 'layerbench[{self.extra}]'"
         return f"for Java, {GET_JAVA}" if self.needs_java and not has_java() else ""
 

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import importlib
-import importlib.util
 import math
 import os
 import tempfile
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from layerbench.errors import UserError
+from layerbench.optional_packages import is_installed
 
 # Live tensors can be handed to an engine in this process only. Disable usage reporting, and log
 # errors only.
@@ -97,7 +97,7 @@ def require() -> None:
     Raises:
         UserError: It is not installed.
     """
-    if importlib.util.find_spec("vllm") is None:
+    if not is_installed("vllm"):
         raise UserError("the backend vllm needs vllm: pip install 'layerbench[vllm]'")
 
 
