@@ -68,7 +68,7 @@ def start(args: argparse.Namespace, way: str, out: Path) -> "subprocess.Popen[by
     argv += args.settings.split()
     environment = dict(os.environ)
     if way == OTHER:
-        environment["PYTHONPATH"] = args.other
+        environment["PYTHONPATH"] = str(Path(args.other).absolute())
     else:
         argv += ["eval.temperatures=[1]", *WAYS[way]]
     return subprocess.Popen(
@@ -106,6 +106,9 @@ def main() -> None:
     parser.add_argument("--other", default="", metavar="SRC")
     parser.add_argument("--out", type=Path, default=Path("iteration.json"))
     args = parser.parse_args()
+    # Without it the runs would be those of the version that is installed.
+    if args.other and not Path(args.other, "layerbench", "__init__.py").is_file():
+        parser.error(f"--other {args.other}: there is no layerbench in it; name a checkout's src")
     others = (OTHER,) if args.other else ()
     alone: dict[str, list[Iteration]] = {way: [] for way in (*WAYS, *others)}
     paired: dict[str, list[Iteration]] = {way: [] for way in (*PAIRS, *others)}

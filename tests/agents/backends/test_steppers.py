@@ -286,7 +286,7 @@ def test_the_last_row_frees_the_memory_if_it_is_much(
     row = stepper.open()
     stepper.extend({row: [1, 2, 3]})
     stepper.drop([row])
-    assert (stepper._cache.size == 0) == much  # pyright: ignore[reportPrivateUsage]
+    assert (stepper._cache.nbytes == 0) == much  # pyright: ignore[reportPrivateUsage]
 
 
 def test_rows_read_as_ever_after_all_were_dropped(make: Callable[[nn.Module], Stepper]) -> None:
