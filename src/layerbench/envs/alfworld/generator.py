@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from layerbench.envs.alfworld import scenes
+from layerbench.envs.alfworld.pddl_problem import Goal, Room, problem_text
 from layerbench.envs.alfworld.scenes import Receptacle, Scene
 from layerbench.errors import UserError
 
@@ -50,14 +51,6 @@ _APPLIANCES = {
     "pick_heat_then_place_in_recep": ("heat", "Microwave", "Heatable"),
     "pick_cool_then_place_in_recep": ("cool", "Fridge", "Coolable"),
 }
-# Properties in alfworld's tables, and their PDDL predicates.
-_PROPERTIES = {
-    "Heatable": "heatable",
-    "Coolable": "coolable",
-    "Cleanable": "cleanable",
-    "Toggleable": "toggleable",
-    "Sliceable": "sliceable",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +74,6 @@ DIFFICULTIES: Mapping[str, Difficulty] = {
     "full": Difficulty(receptacles=1000, distractors=1000, copies=3),
 }
 """``full`` keeps everything that a floor plan lists, as the official games do."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Goal:
-    task_type: str
-    target: str
-    destination: str
-    lamp: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """A scene with its objects: class and receptacle of each by identifier, as placed."""
-
-    scene: Scene
-    objects: dict[str, str]
-    receptacle_of: dict[str, Receptacle]
 
 
 def generated_ids(
@@ -149,7 +125,7 @@ def game_data(game_id: str) -> dict[str, object]:
     goal, scene = _draw_goal(name.task_type, rng, unseen=name.split == "unseen")
     limits = DIFFICULTIES[name.difficulty]
     room = _furnish(goal, _reduce(scene, goal, limits, rng), limits, rng)
-    problem = _problem(name.plain_id, room, goal, rng)
+    problem = problem_text(name.plain_id, room, goal, rng)
     worded = PERMUTED[name.task_type] if name.permuted else name.task_type
     sentence = rng.choice(scenes.goal_sentences(worded)).format(
         obj=goal.target.lower(), recep=goal.destination.lower(), toggle=goal.lamp.lower()
@@ -205,7 +181,7 @@ def _parse(game_id: str) -> _Name:
     return name
 
 
-def _draw_goal(task_type: str, rng: random.Random, *, unseen: bool) -> tuple[_Goal, Scene]:
+def _draw_goal(task_type: str, rng: random.Random, *, unseen: bool) -> tuple[Goal, Scene]:
     """Draw floor plans until the task is possible in one, then draw one of its goals."""
     numbers = scenes.scene_numbers(unseen=unseen)
     while True:
@@ -217,13 +193,13 @@ def _draw_goal(task_type: str, rng: random.Random, *, unseen: bool) -> tuple[_Go
             return rng.choice([goal for goal in goals if goal.target == target]), scene
 
 
-def _possible_goals(task_type: str, scene: Scene) -> list[_Goal]:
+def _possible_goals(task_type: str, scene: Scene) -> list[Goal]:
     # A home is a receptacle that an object may lie in.
     targets = [kind for kind in scenes.movable_kinds(scene) if _homes(scene, kind)]
     if task_type == "look_at_obj_in_light":
         if scene.room not in ("bedroom", "living") or not _homes(scene, "DeskLamp"):
             return []
-        return [_Goal(task_type, target, "", "DeskLamp") for target in targets]
+        return [Goal(task_type, target, "", "DeskLamp") for target in targets]
     appliance = ""
     if task_type in _APPLIANCES:
         _, appliance, ability = _APPLIANCES[task_type]
@@ -231,7 +207,7 @@ def _possible_goals(task_type: str, scene: Scene) -> list[_Goal]:
         targets = [t for t in targets if t in able] if scene.of_kind(appliance) else []
     # The target needs another class of receptacle than the destination's to start in.
     return [
-        _Goal(task_type, target, kind, "")
+        Goal(task_type, target, kind, "")
         for target in targets
         for kind in sorted({r.kind for r in scene.receptacles})
         if scenes.holds(kind, target)
@@ -244,12 +220,12 @@ def _homes(scene: Scene, kind: str) -> list[Receptacle]:
     return [r for r in scene.receptacles if scenes.holds(r.kind, kind)]
 
 
-def _start_homes(scene: Scene, goal: _Goal) -> list[Receptacle]:
+def _start_homes(scene: Scene, goal: Goal) -> list[Receptacle]:
     """List the receptacles where a target may start: none of the destination's class."""
     return [home for home in _homes(scene, goal.target) if home.kind != goal.destination]
 
 
-def _reduce(scene: Scene, goal: _Goal, limits: Difficulty, rng: random.Random) -> Scene:
+def _reduce(scene: Scene, goal: Goal, limits: Difficulty, rng: random.Random) -> Scene:
     """Drop receptacles beyond the limit, but none that the task needs."""
     needed = {rng.choice(_start_homes(scene, goal)).ident}
     if goal.destination:
@@ -263,9 +239,9 @@ def _reduce(scene: Scene, goal: _Goal, limits: Difficulty, rng: random.Random) -
     return scene.keeping([*needed, *others[: max(0, limits.receptacles - len(needed))]])
 
 
-def _furnish(goal: _Goal, scene: Scene, limits: Difficulty, rng: random.Random) -> _Room:
+def _furnish(goal: Goal, scene: Scene, limits: Difficulty, rng: random.Random) -> Room:
     """Place the task's objects and distracting ones in the room."""
-    room = _Room(scene, {}, {})
+    room = Room(scene, {}, {})
 
     def add(kind: str, homes: list[Receptacle]) -> None:
         ident = scenes.thor_id(kind, rng)
@@ -285,78 +261,6 @@ def _furnish(goal: _Goal, scene: Scene, limits: Difficulty, rng: random.Random) 
     return room
 
 
-def _problem(game_id: str, room: _Room, goal: _Goal, rng: random.Random) -> str:
-    """Write the problem in PDDL."""
-    receptacles = room.scene.receptacles
-    receptacle_kinds = sorted({r.kind for r in receptacles})
-    object_kinds = sorted(set(room.objects.values()))
-    facts = [*_receptacle_facts(receptacles), *_object_facts(room)]
-    facts += [
-        f"(canContain {kind}Type {held}Type)"
-        for kind in receptacle_kinds
-        for held in object_kinds
-        if held not in scenes.FIXTURES and scenes.holds(kind, held)
-    ]
-    facts.append(f"(atLocation agent1 {room.scene.start})")
-    rng.shuffle(facts)
-    entities = [
-        "agent1 - agent",
-        *(f"{kind}Type - otype" for kind in object_kinds),
-        *(f"{kind}Type - rtype" for kind in receptacle_kinds),
-        *(f"{ident} - object" for ident in sorted(room.objects)),
-        *(f"{r.ident} - receptacle" for r in receptacles),
-        *(f"{location} - location" for location in _locations(room.scene)),
-    ]
-    # alfworld's goals have # for PDDL's - before a type.
-    goal_text = scenes.goal_pddl(goal.task_type).format(
-        obj=goal.target, recep=goal.destination, toggle=goal.lamp
-    )
-    return (
-        f"\n(define (problem gen_{game_id.replace('/', '_')})\n(:domain alfred)\n"
-        f"(:objects\n{_lines(entities)})\n(:init\n{_lines(facts)})\n{goal_text.replace('#', '-')}"
-    )
-
-
-def _lines(items: Iterable[str]) -> str:
-    return "".join(f"        {item}\n" for item in items)
-
-
-def _locations(scene: Scene) -> list[str]:
-    return sorted({r.location for r in scene.receptacles} | {scene.start})
-
-
-def _receptacle_facts(receptacles: Iterable[Receptacle]) -> list[str]:
-    facts: list[str] = []
-    for r in receptacles:
-        facts += [
-            f"(receptacleType {r.ident} {r.kind}Type)",
-            f"(receptacleAtLocation {r.ident} {r.location})",
-        ]
-        facts += [f"(openable {r.ident})"] if r.openable else []
-    return facts
-
-
-def _object_facts(room: _Room) -> list[str]:
-    tables = scenes.constants()
-    facts: list[str] = []
-    for ident, kind in sorted(room.objects.items()):
-        receptacle = room.receptacle_of[ident]
-        facts.append(f"(objectType {ident} {kind}Type)")
-        facts += [f"(pickupable {ident})"] if kind not in scenes.FIXTURES else []
-        facts += [
-            f"({predicate} {ident})"
-            for ability, predicate in _PROPERTIES.items()
-            if kind in tables.VAL_ACTION_OBJECTS[ability]
-        ]
-        if kind in tables.MOVABLE_RECEPTACLES:
-            facts.append(f"(isReceptacleObject {ident})")
-        facts += [
-            f"(inReceptacle {ident} {receptacle.ident})",
-            f"(objectAtLocation {ident} {receptacle.location})",
-        ]
-    return facts
-
-
 def _names(idents: Iterable[str]) -> dict[str, str]:
     """Name things like alfworld's demangler: class and number, counted down in order of ident."""
     classes = {
@@ -371,7 +275,7 @@ def _names(idents: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _walkthrough(room: _Room, goal: _Goal, rng: random.Random) -> list[str]:
+def _walkthrough(room: Room, goal: Goal, rng: random.Random) -> list[str]:
     """List commands that win the game, one object after another; not the shortest list."""
     names = _names([*room.objects, *(r.ident for r in room.scene.receptacles)])
     commands: list[str] = []

@@ -6,12 +6,12 @@ functions of ``library``. No attribute is read, and nothing of Python's own is r
 
 import ast
 import functools
-import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from layerbench.envs.code.library import call_builtin, call_method
+from layerbench.envs.code.operators import combine, compare
 from layerbench.envs.code.values import (
     Budget,
     ProgramError,
@@ -175,7 +175,7 @@ def _annotated(frame: _Frame, node: ast.AnnAssign) -> None:
 
 def _augmented(frame: _Frame, node: ast.AugAssign) -> None:
     now = frame.value(_as_read(node.target))
-    frame.assign(node.target, _combine(frame, node.op, now, frame.value(node.value)))
+    frame.assign(node.target, combine(node.op, now, frame.value(node.value), frame.budget))
 
 
 def _as_read(target: ast.expr) -> ast.expr:
@@ -275,26 +275,7 @@ def _set_comprehension(frame: _Frame, node: ast.SetComp) -> Value:
 
 
 def _binary(frame: _Frame, node: ast.BinOp) -> Value:
-    return _combine(frame, node.op, frame.value(node.left), frame.value(node.right))
-
-
-def _combine(frame: _Frame, kind: ast.operator, left: Value, right: Value) -> Value:
-    if isinstance(left, list) and isinstance(right, list) and isinstance(kind, ast.Add):
-        return listed(cast(list[Value], left + right), frame.budget)
-    if isinstance(left, list) and isinstance(kind, ast.Mult):
-        many = max(integer(right), 0)
-        frame.budget.spend(many * len(cast(list[Value], left)))
-        return listed(cast(list[Value], left * many), frame.budget)
-    combine = _OPERATORS.get(type(kind))
-    if combine is None:
-        refuse(f"{type(kind).__name__} is not available")
-    left, right = integer(left), integer(right)
-    if isinstance(kind, ast.Pow) and not (0 <= right <= 40 and abs(left) ** right <= 10**40):
-        refuse("a number is too large")
-    try:
-        return integer(combine(left, right))
-    except ZeroDivisionError:
-        refuse("it divides by 0")
+    return combine(node.op, frame.value(node.left), frame.value(node.right), frame.budget)
 
 
 def _unary(frame: _Frame, node: ast.UnaryOp) -> Value:
@@ -320,14 +301,9 @@ def _compare(frame: _Frame, node: ast.Compare) -> Value:
     left: Value = comparable(frame.value(node.left))
     for kind, part in zip(node.ops, node.comparators, strict=True):
         right = comparable(frame.value(part))
-        if isinstance(right, list | set | tuple):
-            frame.budget.spend(len(cast(list[Value], right)))
-        try:
-            if not _COMPARISONS[type(kind)](left, right):
-                return False
-        except TypeError:
-            refuse("values cannot be compared")
-        left = cast(Value, right)
+        if not compare(kind, left, right, frame.budget):
+            return False
+        left = right
     return True
 
 
@@ -374,28 +350,6 @@ def _lambda(frame: _Frame, node: ast.Lambda) -> Value:
 
     return call
 
-
-_OPERATORS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
-    ast.Add: int.__add__,
-    ast.Sub: int.__sub__,
-    ast.Mult: int.__mul__,
-    ast.FloorDiv: int.__floordiv__,
-    ast.Mod: int.__mod__,
-    ast.Pow: int.__pow__,
-}
-
-_COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Is: operator.is_,
-    ast.IsNot: operator.is_not,
-    ast.In: lambda left, right: left in right,
-    ast.NotIn: lambda left, right: left not in right,
-}
 
 _STATEMENTS: Mapping[type[ast.stmt], Callable[[_Frame, Any], None]] = {
     ast.Return: _return,
