@@ -95,7 +95,7 @@ def test_attention_that_is_not_installed_is_refused_in_one_line(
 
 SMALL = (
     *("train.iterations=1", "train.tasks=2", "train.tasks_per_iteration=2", "env.workers=0"),
-    *("train.minibatches=2", "eval.tasks=2", "model.device=cpu"),
+    *("train.minibatches=2", "eval.tasks=2", "eval.valid_tasks=2", "model.device=cpu"),
 )
 
 
