@@ -44,23 +44,32 @@ def test_a_folder_has_splits_by_the_names_of_files(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match=r"no data files of split 'tes': it has main/train-0"):
         read_rows(str(tmp_path), split="tes")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataFileError, match="none that can be read"):
+    with pytest.raises(DataFileError, match=r"none that can be read \(\.jsonl, "):
         read_rows(str(tmp_path / "empty"))
 
 
 def test_columns_leave_others_of_parquet_out(tmp_path: Path) -> None:
     path = _write(tmp_path, "a.parquet")
-    assert read_rows(str(path), columns=["answer", "other"]).rows[0] == {"answer": "2"}
+    first, second = read_rows(str(path), columns=["answer", "other"]).rows
+    # The first row names them, without what they hold.
+    assert (first, second) == ({"question": None, "answer": "2"}, {"answer": "3"})
 
 
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
         ("a.jsonl", b'{"a": 1}\n{"a": ', "damaged or of another form"),
-        ("a.jsonl", b"[1]\n", "no list of objects"),
+        ("a.jsonl", b"[1]\n", r"line 1: it is no object: name a file that is one list \.json"),
+        ("a.jsonl", b'{"a": 1}\n7\n', "line 2: it is no object$"),
+        ("a.jsonl", b'{"a": 1}\n{"a"\n{"a": 1}\n', "line 2, column 5: "),
+        ("a.jsonl", b'{"a": ' + b"9" * 5_000 + b"}", "line 1: Exceeds the limit"),
+        ("a.jsonl", b'{"a": 1}\n{"a": "\xe9"}\n', "it is no text in UTF-8"),
+        ("a.json", b'{"a": 1}\n{"a": 1}\n', r"name a file with one object a line \.jsonl"),
         ("a.jsonl", b"\xff\x00\n", "damaged or of another form"),
         ("a.json", b"[" * 100_000, "damaged or of another form"),
-        ("a.json", b"{}", "no list of objects"),
+        ("a.json", b"7", "no list of objects"),
+        ("a.json", b"[]", "no list of objects"),
+        ("a.jsonl.gz", gzip.compress(bytes(range(256)) * 9)[:40] + b"x" * 99, "damaged or of an"),
         ("a.parquet", b"PAR1 and no more", "damaged or of another form"),
         ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n', mtime=0)[:-6], "damaged or of another form"),
         ("a.csv", b"a,b\n", "not named as a data file"),

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,25 +112,25 @@ def _files(folder: Path, split: str, pattern: str) -> list[Path]:
         if path.name.endswith(FORMS) and path.is_file()
     }
     matching = [name for name in sorted(named) if fnmatch.fnmatch(name, pattern)]
-    found = [name for name in matching if not split or _bears(name, split)]
+    found = [name for name in matching if not split or bears(name, split)]
     if not found:
         wanted = f"split '{split}'" if matching else f"'{pattern}'"
-        has = ", ".join(sorted(named)[:5]) or "none that can be read"
+        has = ", ".join(sorted(named)[:5]) or f"none that can be read ({', '.join(FORMS)})"
         error = NoSuchSplitError if matching else DataFileError
         raise error(f"'{folder}' has no data files of {wanted}: it has {has}")
     return [named[name] for name in found]
 
 
-def _bears(name: str, split: str) -> bool:
-    """Tell whether a path names a split; the last part that names any decides.
+def bears(name: str, split: str) -> bool:
+    """Tell whether a path names a split, in any case; the last part that names any decides.
 
-    >>> _bears("data/test2.jsonl", "test"), _bears("x_train/test.jsonl", "train")
+    >>> bears("data/test2.jsonl", "test"), bears("x_train/test.jsonl", "train")
     (True, False)
-    >>> _bears("valid_seen.jsonl", "valid_seen"), _bears("part2/rows.jsonl", "part2")
+    >>> bears("valid_seen.jsonl", "valid_seen"), bears("part2/rows.jsonl", "part2")
     (True, True)
     """
     own, known = (
-        re.compile(rf"(?:^|[_.-])(?:{words})\d*(?:[_.-]|$)")
+        re.compile(rf"(?:^|[_.-])(?:{words})\d*(?:[_.-]|$)", re.IGNORECASE)
         for words in (re.escape(split), "|".join(_SPLIT_WORDS))
     )
     named = (part for part in reversed(name.split("/")) if own.search(part) or known.search(part))
@@ -144,15 +145,30 @@ def _rows(file: Path, columns: Sequence[str]) -> Iterator[Row]:
         if file.name.endswith(".parquet"):
             yield from _parquet(file, columns)
         elif file.name.endswith(".json"):
-            yield from _objects(file, json.loads(file.read_text("utf-8")))
+            yield from _json(file)
         elif file.name.endswith((".jsonl", ".jsonl.gz")):
             yield from _lines(file)
         else:
             raise DataFileError(f"'{file}' is not named as a data file: {', '.join(FORMS)}")
-    except (OSError, EOFError, ValueError, LookupError, RecursionError) as error:
+    except (OSError, EOFError, ValueError, LookupError, RecursionError, zlib.error) as error:
         if isinstance(error, DataFileError):
             raise
         raise DataFileError(f"'{file}' is damaged or of another form: {error!s:.200}") from error
+
+
+def _json(file: Path) -> Iterator[Row]:
+    """Read a list of objects, or one, as MATH has a file for each problem."""
+    try:
+        value: object = json.loads(file.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            what = "it goes on behind its end: name a file with one object a line .jsonl"
+            raise ValueError(f"line {error.lineno}, column {error.colno}: {what}") from error
+        raise
+    rows = cast(list[object], value) if isinstance(value, list) else [value]
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        raise DataFileError(f"'{file}' is no list of objects, one a row")
+    yield from cast(list[Row], rows)
 
 
 def _parquet(file: Path, columns: Sequence[str]) -> Iterator[Row]:
@@ -162,8 +178,12 @@ def _parquet(file: Path, columns: Sequence[str]) -> Iterator[Row]:
     try:
         opened = pq.ParquetFile(file)
         there = [name for name in opened.schema_arrow.names if not columns or name in columns]
+        # The first row names the other columns too, for whoever has to say what there is.
+        others: Row = dict.fromkeys(opened.schema_arrow.names)
         for batch in opened.iter_batches(batch_size=1_000, columns=there):
-            yield from cast(list[Row], batch.to_pylist())
+            for row in cast(list[Row], batch.to_pylist()):
+                yield others | row
+                others = {}
     except arrow.ArrowException as error:
         raise ValueError(str(error)) from error
 
@@ -171,6 +191,7 @@ def _parquet(file: Path, columns: Sequence[str]) -> Iterator[Row]:
 def _lines(file: Path) -> Iterator[Row]:
     opener: Any = gzip.open if file.suffix == ".gz" else open
     num_chars = number = 0
+    line = ""
     with opener(file, "rt", encoding="utf-8") as lines:
         try:
             while line := lines.readline(_MOST_CHARS_OF_A_LINE):
@@ -180,15 +201,22 @@ def _lines(file: Path) -> Iterator[Row]:
                 if num_chars > _MOST_BYTES:
                     raise DataFileError(f"'{file}' holds over {_MOST_BYTES:,} characters")
                 if line.strip():
-                    yield from _objects(file, [json.loads(line)])
+                    yield _object(line)
         except UnicodeDecodeError as error:
-            raise ValueError("it is no text in UTF-8") from error
+            raise ValueError(f"behind line {number} it is no text in UTF-8") from error
         except json.JSONDecodeError as error:
-            raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
+            # At the end of a row the column is that of the next line.
+            column = min(error.pos + 1, len(line.rstrip("\r\n")) + 1)
+            raise ValueError(f"line {number}, column {column}: {error.msg}") from error
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, DataFileError):
+                raise
+            raise ValueError(f"line {number}: {error!s:.150}") from error
 
 
-def _objects(file: Path, value: object) -> Iterator[Row]:
-    rows = cast(list[object], value) if isinstance(value, list) else []
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise DataFileError(f"'{file}' is no list of objects, one a row")
-    yield from cast(list[Row], rows)
+def _object(line: str) -> Row:
+    value: object = json.loads(line)
+    if isinstance(value, dict):
+        return cast(Row, value)
+    more = ": name a file that is one list .json" if isinstance(value, list) else ""
+    raise ValueError(f"it is no object{more}")

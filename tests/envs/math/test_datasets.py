@@ -9,14 +9,15 @@ import pytest
 from layerbench.envs import registry
 from layerbench.envs.data_files import DataFileError
 from layerbench.envs.math import datasets
-from layerbench.envs.math.datasets import Named, problem_of
+from layerbench.envs.math.datasets import Named
+from layerbench.envs.math.rows import problem_of
 from layerbench.envs.session import Session
 from layerbench.errors import UserError
 
 FORMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "gsm8k": (
         {"question": "Two and two?", "answer": "2+2 = <<2+2=4>>4\n#### 1,004"},
-        ("1004",),
+        ("1,004",),
     ),
     "math": (
         {
@@ -60,6 +61,16 @@ FORMS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         },
         ("14", "15"),
     ),
+    "ground-truth-of-one": (
+        {"prompt": "Which interval?", "reward_model": {"ground_truth": "[0,1]"}},
+        ("[0,1]",),
+    ),
+    "a pair": ({"question": "Which point?", "answer": "Up.\n#### (1, 2)"}, ("(1, 2)",)),
+    "a small number": ({"question": "How long?", "answer": 1e-07}, ("0.0000001",)),
+    "headings": (
+        {"problem": "Add.", "solution": "#### Step 1\nadd\n#### End\nIt is $\\boxed{5}$."},
+        ("5",),
+    ),
     "amc": (
         {"id": 0, "problem": "Find $n$.", "answer": 142.0, "url": "x"},
         ("142",),
@@ -87,12 +98,8 @@ def test_each_published_form_is_read(form: str) -> None:
     problem = problem_of(row)
     assert problem is not None
     assert problem.answers == answers
-    assert problem.question in (
-        row.get("question"),
-        row.get("problem"),
-        row.get("Problem"),
-        "Find $x$.",
-    )
+    asked = (row.get(name) for name in ("question", "problem", "Problem"))
+    assert problem.question in (*asked, "Find $x$.", "Which interval?")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +118,9 @@ def test_each_published_form_is_read(form: str) -> None:
         {"prompt": [7], "answer": "3"},
         {"prompt": "p", "reward_model": {"ground_truth": "[" * 100_000}},
         {"prompt": "p", "reward_model": {}},
+        {"problem": "Prove it.", "solution": "It follows by AM-GM."},
+        {"problem": "p", "answer": 10**5_000},
+        {"problem": "p", "answer": float("inf")},
     ],
 )
 def test_rows_of_no_use_are_left_out(row: dict[str, Any]) -> None:
@@ -244,6 +254,48 @@ def test_a_damaged_row_is_named(tmp_path: Path) -> None:
 def test_a_problem_with_two_answers_is_told_of(tmp_path: Path) -> None:
     rows = [{"question": "2 + 2?", "answer": answer} for answer in ("4", "5", "4")]
     loaded = datasets.load(Named(write(tmp_path / "all.jsonl", rows)))
-    assert any("1 rows of" in note and "another answer" in note for note in loaded.notes)
+    assert any("2 rows of" in note and "1 with another answer" in note for note in loaded.notes)
     (problem,) = (p for problems in loaded.splits.values() for p in problems.values())
     assert problem.answers == ("4",)
+
+
+def test_problems_that_differ_in_any_sign_are_several(tmp_path: Path) -> None:
+    texts = ["(2 + 3) * 4", "2 + 3 * 4", "x ≤ 3", "x ≥ 3", "5!", "5", "|-3|", "-3", "√ 4", "4"]
+    rows = [{"question": text, "answer": str(n)} for n, text in enumerate(texts)]
+    loaded = datasets.load(Named(write(tmp_path / "all.jsonl", [*rows, rows[0]])))
+    assert sum(map(len, loaded.splits.values())) == len(texts)
+    assert f"1 rows of {tmp_path / 'all.jsonl'} repeat a problem: the first of each counts" in (
+        loaded.notes
+    )
+
+
+@pytest.mark.parametrize("name", ["test.jsonl", "GSM-Test.jsonl"])
+def test_a_file_that_is_named_test_is_scored_whole(tmp_path: Path, name: str) -> None:
+    loaded = datasets.load(Named(write(tmp_path / name, numbered(1, 20))))
+    assert [len(loaded.splits[split]) for split in ("train", "test")] == [0, 19]
+
+
+def test_named_columns_are_of_the_training_data_first(tmp_path: Path) -> None:
+    own = [{"q": f"{n} + 1?", "meta": {"a": str(n + 1)}} for n in range(9)]
+    train = write(tmp_path / "own.jsonl", own)
+    test = write(tmp_path / "other.jsonl", numbered(1, 5))
+    loaded = datasets.load(Named(train, test, question_field="q", answer_field="meta.a"))
+    assert [len(loaded.splits[split]) for split in ("train", "test")] == [9, 4]
+    with pytest.raises(UserError, match=r"env\.answer_field=nope: '.*' has no such column, of m"):
+        datasets.load(Named(train, test, question_field="q", answer_field="nope"))
+
+
+def test_columns_without_anything_to_use_are_named(tmp_path: Path) -> None:
+    data = write(tmp_path / "null.jsonl", [{"question": "2 + 2?", "answer": None, "solution": ""}])
+    with pytest.raises(UserError, match="in no row do 'question' and 'solution' hold a text"):
+        datasets.load(Named(data))
+
+
+def test_math_is_read_as_its_authors_have_it(tmp_path: Path) -> None:
+    for split, n in (("train", 1), ("train", 2), ("test", 3)):
+        folder = tmp_path / split / "algebra"
+        folder.mkdir(parents=True, exist_ok=True)
+        row = {"problem": f"What is {n}?", "solution": f"$\\boxed{{{n}}}$", "type": "Algebra"}
+        (folder / f"{n}.json").write_text(json.dumps(row))
+    loaded = datasets.load(Named(str(tmp_path)))
+    assert [len(loaded.splits[split]) for split in ("train", "test")] == [2, 1]

@@ -1,51 +1,35 @@
-"""Published problems: found in the rows of their files, put into splits, compared with each other.
-
-The forms of GSM8K, MATH, MATH-500, NuminaMath-CoT, DeepScaleR, Skywork-OR1, AMC, AIME and
-OlympiadBench are known; others need their fields named.
-"""
+"""Sets of published problems: read from their files, put into splits, compared with each other."""
 
 import functools
 import hashlib
 import json
-import math
 import random
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, cast
-
-from rapidfuzz import fuzz
+from pathlib import Path
 
 from layerbench.envs import dataset_files
 from layerbench.envs.choices import nearest
-from layerbench.envs.data_files import is_unicode
-from layerbench.envs.dataset_files import NoSuchSplitError, Row
-from layerbench.envs.math.answers import last_box
+from layerbench.envs.dataset_files import NoSuchSplitError, Rows
+from layerbench.envs.math.rows import (
+    ANSWER_FIELDS,
+    MAX_QUESTION_CHARS,
+    QUESTION_FIELDS,
+    TYPE_FIELDS,
+    Problem,
+    has_field,
+    problem_of,
+)
+from layerbench.envs.near_duplicates import count_near
 from layerbench.envs.types import Task, TaskSource
 from layerbench.errors import UserError
 
 SPLITS = ("train", "test")
 
-QUESTION_FIELDS = ("problem", "question", "Problem", "Question", "prompt")
-"""Columns that hold the problem, the first that a row has: text, or messages of a chat."""
-
-ANSWER_FIELDS = ("final_answer", "answer", "Answer", "reward_model", "solution", "Solution")
-"""Columns that hold the answer, or a solution that ends in it, the first that gives one."""
-
-TYPE_FIELDS = ("subject", "type", "subfield", "source", "data_source")
-"""Columns that sort problems into types, for scores by type."""
-
-_MAX_QUESTION_CHARS = 20_000
-_MAX_ANSWER_CHARS = 2_000
 _MOST_TYPES = 20
 # Of equal parts by the hash of the problem's text; one is the split ``test``.
 _PARTS = 8
-_GRAM = 6
-# Of the problems that share a run of words, so many are compared with a problem.
-_COMPARED = 20
-_NEAR = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +40,6 @@ class Named:
     test_data: str = ""
     question_field: str = ""
     answer_field: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One published problem.
-
-    Attributes:
-        key: Hash of its text: its task id.
-        question: Its text.
-        answers: Answers any of which is right.
-        kind: Its type; empty for none.
-    """
-
-    key: str
-    question: str
-    answers: tuple[str, ...]
-    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +92,11 @@ def load(named: Named) -> Loaded:
     for key in both:
         del by_split["train"][key]
     if both or by_split["train"]:
-        notes.append(_duplicates(by_split, num_equal=len(both)))
+        train, test = ([p.question for p in by_split[split].values()] for split in SPLITS)
+        notes.append(
+            f"{count_near(train, test)} of {len(test):,} problems of test are nearly one of "
+            f"train's; {len(both)} that are equal were left out of train"
+        )
     return Loaded(by_split, tuple(notes))
 
 
@@ -156,24 +127,6 @@ def source_of(named: Named, splits: Sequence[str]) -> TaskSource:
     return TaskSource("math-data", by_split=by_split, notes=loaded.notes)
 
 
-def problem_of(row: Row, *, question_field: str = "", answer_field: str = "") -> Problem | None:
-    r"""Find problem and answer in a row; None where it has none of use.
-
-    >>> problem_of({"question": "2 + 2?", "answer": "It is 2 + 2.\n#### 4"}).answers
-    ('4',)
-    """
-    question = _first(row, (question_field,) if question_field else QUESTION_FIELDS, _question)
-    answers = _first(row, (answer_field,) if answer_field else ANSWER_FIELDS, _answers)
-    if not question or not answers or len(question) > _MAX_QUESTION_CHARS:
-        return None
-    if not all(map(is_unicode, (question, *answers))):
-        return None
-    kind = next((str(row[name]) for name in TYPE_FIELDS if isinstance(row.get(name), str)), "")
-    kind = re.sub(r"[^\w .-]+", " ", kind).strip()[:40]
-    key = hashlib.sha256(_normal(question).encode("utf-8", "replace")).hexdigest()[:16]
-    return Problem(key, question, tuple(answers), kind)
-
-
 def _read(
     named: Named, source: str, split: str, notes: list[str], *, must_bear: bool = False
 ) -> dict[str, Problem]:
@@ -182,9 +135,11 @@ def _read(
     Raises:
         UserError: There are no such files, or no problems with answers are found in them.
     """
-    columns = (*QUESTION_FIELDS, *ANSWER_FIELDS, *TYPE_FIELDS)
-    wanted = (*columns, *filter(None, (named.question_field, named.answer_field)))
-    if must_bear and source.endswith(dataset_files.FORMS):
+    named_fields = [name for name in (named.question_field, named.answer_field) if name]
+    wanted = (*QUESTION_FIELDS, *ANSWER_FIELDS, *TYPE_FIELDS)
+    wanted += tuple(part for name in named_fields for part in (name, name.partition(".")[0]))
+    is_file = Path(source).expanduser().is_file()
+    if must_bear and is_file and not dataset_files.bears(Path(source).name, split):
         return {}
     try:
         rows = dataset_files.read_rows(source, split=split, columns=wanted)
@@ -192,6 +147,9 @@ def _read(
         if must_bear:
             return {}
         rows = dataset_files.read_rows(source, columns=wanted)
+    if source == named.data:
+        # Where others are scored, those may be of a known form.
+        _check_fields(rows, source, named)
     found = [
         problem_of(row, question_field=named.question_field, answer_field=named.answer_field)
         for row in rows.rows
@@ -199,20 +157,8 @@ def _read(
     read = [problem for problem in found if problem is not None]
     problems = {problem.key: problem for problem in reversed(read)}
     if not problems:
-        fields = ", ".join(sorted(map(str, rows.rows[0]))[:10])
-        raise UserError(
-            f"no problem with an answer was found in '{source}': name its columns by "
-            f"env.question_field and env.answer_field, of {fields}"
-        )
-    if left_out := found.count(None):
-        notes.append(
-            f"{left_out:,} of {len(found):,} rows of {source} have no answer to compare, or no "
-            f"text of at most {_MAX_QUESTION_CHARS:,} characters"
-        )
-    if differ := sum(problem.answers != problems[problem.key].answers for problem in read):
-        notes.append(
-            f"{differ:,} rows of {source} repeat a problem with another answer: the first counts"
-        )
+        raise UserError(_no_problems(rows, source, named))
+    notes += _counted(found, problems, source)
     if rows.revision:
         notes.append(f"{source} is of revision {rows.revision}")
     kinds = Counter(problem.kind for problem in problems.values())
@@ -224,61 +170,59 @@ def _read(
     return problems
 
 
-def _first(row: Row, fields: Iterable[str], read: Any) -> Any:  # noqa: ANN401 - of _question, _answers
-    return next((found for name in fields if name in row and (found := read(row[name]))), None)
+def _check_fields(rows: Rows, source: str, named: Named) -> None:
+    """Refuse a named column that no row has."""
+    for setting, name in (
+        ("env.question_field", named.question_field),
+        ("env.answer_field", named.answer_field),
+    ):
+        if name and not any(has_field(row, name) for row in rows.rows):
+            there = ", ".join(sorted(map(str, rows.rows[0]))[:10])
+            raise UserError(f"{setting}={name}: '{source}' has no such column, of {there}")
 
 
-def _question(value: object) -> str:
-    if isinstance(value, list) and value:
-        # Messages of a chat: the last of the user's.
-        messages = [cast(Row, m) for m in cast(list[object], value) if isinstance(m, dict)]
-        asked = [m.get("content") for m in messages if m.get("role", "user") == "user"]
-        value = asked[-1] if asked else None
-    return value.strip() if isinstance(value, str) else ""
+def _no_problems(rows: Rows, source: str, named: Named) -> str:
+    """Say why no row is a problem with an answer."""
+    first = rows.rows[0]
+    fields = ", ".join(sorted(map(str, first))[:10])
+    asked, answered = (
+        next((name for name in names if any(has_field(row, name) for row in rows.rows)), "")
+        for names in (
+            filter(None, (named.question_field, *QUESTION_FIELDS)),
+            filter(None, (named.answer_field, *ANSWER_FIELDS)),
+        )
+    )
+    if asked and answered:
+        return (
+            f"no problem with an answer was found in '{source}': in no row do '{asked}' and "
+            f"'{answered}' hold a text of at most {MAX_QUESTION_CHARS:,} characters and an answer "
+            "that can be compared; if others do, name them by env.question_field and "
+            f"env.answer_field, of {fields}"
+        )
+    return (
+        f"no problem with an answer was found in '{source}': name its columns by "
+        f"env.question_field and env.answer_field, of {fields}"
+    )
 
 
-def _answers(value: object) -> list[str]:
-    """Read a column's answers: text, a number, a list, a solution, or what holds one of these."""
-    if isinstance(value, dict):
-        return _alternatives(cast(dict[str, Any], value).get("ground_truth"))
-    if isinstance(value, list):
-        # Several final answers, all of which are asked for.
-        parts = [_answer(part) for part in cast(list[object], value)]
-        return _bounded([", ".join(parts)]) if parts and all(parts) else []
-    return _bounded([_answer(value)])
-
-
-def _alternatives(value: object) -> list[str]:
-    if isinstance(value, str) and value.startswith("["):
-        try:
-            parsed: object = json.loads(value)
-        except (ValueError, RecursionError):
-            parsed = value
-        value = parsed
-    parts = cast(list[object], value) if isinstance(value, list) else [value]
-    return _bounded(list(map(_answer, parts)))
-
-
-def _bounded(answers: list[str]) -> list[str]:
-    return [answer for answer in answers if 0 < len(answer) <= _MAX_ANSWER_CHARS]
-
-
-def _answer(value: object) -> str:
-    if isinstance(value, bool):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        # As in files of the AMC.
-        return str(int(value))
-    if isinstance(value, int | float):
-        return str(value) if math.isfinite(value) else ""
-    if not isinstance(value, str):
-        return ""
-    _, mark, after = value.rpartition("####")
-    if mark:
-        return after.strip().replace(",", "")
-    box = last_box(value)
-    # A solution without a box says its answer in words alone.
-    return (value if box is None and "\n" not in value.strip() else box or "").strip()
+def _counted(
+    found: Sequence[Problem | None], problems: Mapping[str, Problem], source: str
+) -> list[str]:
+    """Tell how many rows were not taken, and why."""
+    notes: list[str] = []
+    if left_out := found.count(None):
+        notes.append(
+            f"{left_out:,} of {len(found):,} rows of {source} have no answer to compare, or no "
+            f"text of at most {MAX_QUESTION_CHARS:,} characters"
+        )
+    read = [problem for problem in found if problem is not None]
+    if repeated := len(read) - len(problems):
+        differ = sum(problem.answers != problems[problem.key].answers for problem in read)
+        others = f", {differ:,} with another answer" if differ else ""
+        notes.append(
+            f"{repeated:,} rows of {source} repeat a problem{others}: the first of each counts"
+        )
+    return notes
 
 
 def _split_of(key: str) -> str:
@@ -290,37 +234,3 @@ def _hash_of(problems: Iterable[Problem]) -> str:
     for problem in sorted(problems, key=lambda problem: problem.key):
         digest.update(json.dumps([problem.question, problem.answers, problem.kind]).encode())
     return digest.hexdigest()
-
-
-def _duplicates(by_split: Mapping[str, Mapping[str, Problem]], *, num_equal: int) -> str:
-    """Report problems of ``test`` that are, nearly, problems of ``train``, in one line."""
-    # Dictionaries, since sets have no order.
-    index: dict[str, dict[str, None]] = defaultdict(dict)
-    test = {key: _normal(problem.question) for key, problem in by_split["test"].items()}
-    for key, text in test.items():
-        for gram in _grams(text):
-            index[gram][key] = None
-    num_near = 0
-    for problem in by_split["train"].values():
-        text = _normal(problem.question)
-        sharing = [index[gram] for gram in _grams(text) if gram in index]
-        candidates = {key for keys in sharing for key in islice(keys, _COMPARED)}
-        for key in sorted(candidates):
-            if fuzz.ratio(text, test[key], score_cutoff=_NEAR):
-                num_near += 1
-                # Found once; the next problem is compared with others.
-                for gram in _grams(test[key]):
-                    del index[gram][key]
-    return (
-        f"{num_near} of {len(test):,} problems of test are nearly one of train's; {num_equal} "
-        "that are equal were left out of train"
-    )
-
-
-def _grams(text: str) -> set[str]:
-    words = text.split(" ")
-    return {" ".join(words[i : i + _GRAM]) for i in range(max(1, len(words) - _GRAM + 1))}
-
-
-def _normal(question: str) -> str:
-    return " ".join(re.sub(r"[^\w\s+*/=<>^-]+", " ", question.lower()).split())
