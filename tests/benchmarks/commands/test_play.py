@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from layerbench.benchmarks import cli
 from layerbench.benchmarks.commands import play_episode
 from layerbench.envs import registry
 
@@ -68,6 +69,23 @@ def test_actions_are_listed_on_demand() -> None:
     _, shown = played(["l", "q"])
     listing = "  1 look\n  2 take tin key\n  3 take gold key\n  4 open door"
     assert shown.count(listing) == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        (["math", "env.data=gone.jsonl", "env.tools=none", "env.levels=first"], "no file 'gone"),
+        (["math", "env.data=gone.jsonl"], "set env.tools=none env.levels=first, or"),
+        (["math", "env.tools=foo"], "no env.tools named 'foo'"),
+        (["code", "env.test_data=gone.jsonl"], "name env.data as well"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_in_one_line(
+    typed: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["play", *typed]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line
 
 
 WEBSHOP = registry.find("webshop")

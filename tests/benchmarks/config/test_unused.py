@@ -139,6 +139,7 @@ def test_what_an_endpoint_decides_itself_is_refused(typed: str) -> None:
         ["train.learning_rate=0.5", "train.lora_rank=2"],
         ["train.lora_rank=2", "train.lora_learning_rate=0.25"],
         ["eval.every=1"],
+        ["eval.valid_tasks=0", "eval.temperatures=1"],
         [*WINDOW, "agent.history=3", "agent.max_prompt_tokens=9", "agent.max_response_tokens=9"],
         [*WINDOW, "algorithm.invalid_penalty=0.5"],
         ["algorithm.step_weight=2", "algorithm.similarity=0.9", "algorithm.discount=0.5"],

@@ -154,9 +154,9 @@ class _Evil:
     [
         ({"a": 1}, "it has fields a, and none of: prompt"),
         ({**MBPP, "test_list": ["assert add(Pair(1), 2)"]}, "more than one function"),
-        ({**MBPP, "test_list": ["assert add("]}, "its fields are damaged"),
+        ({**MBPP, "test_list": ["assert add("]}, "its fields .* are damaged"),
         ({**HUMAN_EVAL, "entry_point": "other"}, "its prompt does not begin the function"),
-        ({**LIVE_CODE_BENCH, "private_test_cases": "??"}, "its fields are damaged"),
+        ({**LIVE_CODE_BENCH, "private_test_cases": "??"}, "its fields .* are damaged"),
         (
             {
                 **LIVE_CODE_BENCH,
@@ -167,8 +167,8 @@ class _Evil:
             "a pickle of more than a text",
         ),
         ({**DEEP_CODER, "tests": "[]"}, "it has no tests"),
-        ({**DEEP_CODER, "tests": "[" * 100_000}, "its fields are damaged"),
-        ({**DEEP_CODER, "tests": '[{"input": 1}]'}, "its fields are damaged"),
+        ({**DEEP_CODER, "tests": "[" * 100_000}, "its fields .* are damaged"),
+        ({**DEEP_CODER, "tests": '[{"input": 1}]'}, "its fields .* are damaged"),
     ],
 )
 def test_rows_that_cannot_be_judged_are_refused(
@@ -204,12 +204,30 @@ def test_problems_of_other_test_data_are_left_out_of_training(tmp_path: Path) ->
     test = problem_set(str(data), "test", str(test_data))
     assert len(test.packed) == 30
     assert len(train.packed) > 15
-    assert not train.digests & test.digests
+    assert not train.texts.keys() & test.texts.keys()
     assert train.left_out == {"it is in the split test as well": 30}
     options = {"data": str(data), "test_data": str(test_data)}
     assert len(list_tasks(split="test", count=None, seed=0, **options)) == 30
     with pytest.raises(UserError, match=r"name env\.data as well"):
         make(test_data=str(test_data))
+
+
+def test_copies_are_left_out_and_near_copies_counted(tmp_path: Path) -> None:
+    says = "Write a function that adds {} to each of the numbers of a list and returns it."
+    rows: list[dict[str, Any]] = [
+        {**MBPP, "task_id": n, "text": says.format(n)} for n in range(10, 15)
+    ]
+    near = {**rows[0], "text": f"Please: {rows[0]['text']}"}
+    for name, there in (("train", [*rows, *rows[:2], near]), ("test", rows[:1])):
+        lines = "".join(json.dumps(row) + "\n" for row in there)
+        (tmp_path / f"{name}.jsonl").write_text(lines)
+    assert len(list_tasks(split="train", count=None, seed=0, data=str(tmp_path))) == 5
+    source = source_of(splits=("train", "test"), data=str(tmp_path), sandbox="limits")
+    assert source.notes[:-1] == (
+        "train: 2 rows left out: it is in the split test as well",
+        "train: 1 rows left out: it repeats another one's text",
+        "1 of 1 problems of test are nearly one of train's",
+    )
 
 
 def test_a_folder_to_train_on_needs_no_test_files(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match="there is no file"):
         datasets.load(Named(str(tmp_path / "none.jsonl")))
     env = registry.find("math")
-    with pytest.raises(UserError, match=r"env\.tools=calculator is of generated problems"):
+    with pytest.raises(UserError, match=r"env\.tools=calculator: of generated problems"):
         registry.check_options(env, {**env.options, "data": data, "tools": "calculator"})
     with pytest.raises(UserError, match=r"are of env\.data"):
         registry.check_options(env, {**env.options, "question_field": "task"})

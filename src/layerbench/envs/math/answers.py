@@ -39,6 +39,8 @@ _NO_UNITS = re.compile(
     r"third|quarter|alpha|beta|gamma|delta|theta|lambda|sigma|omega|phi|sqrt|sin|cos|tan|log|mod|"
     r"factorial|squared|cubed"
 )
+# Between two answers.
+_CONNECTIVE = re.compile(r"\b(?:and|or)\b|\\(?:lor|land|vee|wedge)\b", re.IGNORECASE)
 _MAX_NUMBER_CHARS = 200
 _MAX_SAID_CHARS = 500
 # Of boxes that are not closed, each is read to the end.
@@ -133,6 +135,15 @@ def is_calculation(answer: str) -> bool:
     """
     text = answer.strip().strip("$").strip()
     return bool(_CALCULATION.fullmatch(text)) and not _SCIENTIFIC.match(text)
+
+
+def is_several(answer: str) -> bool:
+    r"""Tell whether a text says more than one answer.
+
+    >>> is_several("3 or 4"), is_several(r"3 \lor 4"), is_several("4 oranges")
+    (True, True, False)
+    """
+    return bool(_CONNECTIVE.search(answer))
 
 
 def is_equal(response: str, value: int) -> bool:

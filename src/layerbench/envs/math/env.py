@@ -106,10 +106,14 @@ def _check_generated(named: datasets.Named) -> None:
 
 def _check_published(**options: Any) -> None:  # noqa: ANN401 - an option's value
     defaults = {"signs": "plain", "tools": "none", "levels": "first"}
-    for name, value in options.items():
-        if value != defaults[name]:
-            raise UserError(
-                f"env.{name}={value} is of generated problems, not of env.data: set "
-                f"env.{name}={defaults[name]}, or take --preset quick-generate, paper-math, or "
-                "small with agent.action_mode=generate agent.context_mode=window"
-            )
+    wrong = [name for name, value in options.items() if value != defaults[name]]
+    if wrong:
+        given, needed = (
+            " ".join(f"env.{name}={values[name]}" for name in wrong)
+            for values in (options, defaults)
+        )
+        raise UserError(
+            f"{given}: of generated problems, not of env.data: set {needed}, or take --preset "
+            "quick-generate, paper-math, or small with agent.action_mode=generate "
+            "agent.context_mode=window"
+        )

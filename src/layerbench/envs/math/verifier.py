@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from layerbench.envs.math import guards
-from layerbench.envs.math.answers import is_calculation, normal, rational
+from layerbench.envs.math.answers import is_calculation, is_several, normal, rational
 from layerbench.errors import UserError
 
 CPU_S = 2
@@ -65,13 +65,18 @@ def decide_here(answer: str, given: str) -> Verdict | None:
     exact, other = rational(answer), rational(given)
     if exact is not None and other is not None:
         return Verdict.RIGHT if exact == other else Verdict.WRONG
-    if exact is not None and (is_calculation(given) or _contradicts_itself(given)):
+    if exact is not None and _is_no_number(given):
         return Verdict.WRONG
     # Of several lines any might count.
     if "\\\\" in given and "\\\\" not in answer:
         return Verdict.WRONG
     is_bounded = guards.is_bounded(answer) and guards.is_bounded(given)
     return None if is_bounded else Verdict.UNDECIDED
+
+
+def _is_no_number(given: str) -> bool:
+    """Tell whether it is still to be computed, or several numbers, of which any might count."""
+    return is_calculation(given) or is_several(given) or _contradicts_itself(given)
 
 
 def _contradicts_itself(given: str) -> bool:
