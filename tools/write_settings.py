@@ -49,7 +49,8 @@ looked up again, and refused if they are others by now. A file cannot choose `ru
 the file's `model.revision` and `agent.style` do not count.
 
 Values come from the YAML files of `src/layerbench/benchmarks/config/conf`, where later ones win:
-`run.yaml`, the preset's (`quick`, `default`, `small`, `paper`), the algorithm's; then from the
+`run.yaml`, the preset's (`quick`, `quick-generate`, `default`, `small`, `paper`, `paper-code` or
+`paper-math`), the algorithm's; then from the
 environment's `SPEC` (its `settings`, then its `presets`); then what is typed. The column *default*
 has the value of `run.yaml` first, then those of presets, algorithms and environments.
 """

@@ -163,8 +163,11 @@ def _not_loaded(name: str, problem: Exception) -> UserError:
     # Such as KeyError, whose text is a name alone.
     if isinstance(problem, ArithmeticError | AttributeError | LookupError | TypeError):
         reason = f"{type(problem).__name__}: {reason}"
-    if name.startswith(("/", "./", "../", "~")) and not Path(name).exists():
-        reason = "there is no such folder"
+    if not Path(name).expanduser().exists():
+        if name.startswith(("/", "./", "../", "~")):
+            reason = "there is no such folder"
+        else:
+            reason = f"there is no such folder, and the Hub does not give it: {reason}"
     elif "Unrecognized configuration class" in reason:
         reason = "layerbench needs a causal language model, which decodes alone; this is none"
     return UserError(f"model '{name}' could not be loaded: {reason}")
