@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 
 from rapidfuzz import fuzz
@@ -42,6 +42,11 @@ def count_near(train: Iterable[str], test: Iterable[str]) -> int:
                 for gram in _grams(texts[place]):
                     del index[gram][place]
     return num_near
+
+
+def report(train: Collection[str], test: Collection[str]) -> str:
+    """Say in a line how many texts of ``test`` ``count_near`` counts."""
+    return f"{count_near(train, test)} of {len(test):,} problems of test are nearly one of train's"
 
 
 def _grams(text: str) -> set[str]:

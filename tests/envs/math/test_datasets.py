@@ -291,6 +291,13 @@ def test_columns_without_anything_to_use_are_named(tmp_path: Path) -> None:
         datasets.load(Named(data))
 
 
+def test_columns_of_nothing_but_null_are_there(tmp_path: Path) -> None:
+    data = write(tmp_path / "null.jsonl", [{"q": "2 + 2?", "question": "2?", "answer": None}])
+    for named in (Named(data), Named(data, question_field="q", answer_field="answer")):
+        with pytest.raises(UserError, match=r"in no row do 'q\w*' and 'answer' hold a text"):
+            datasets.load(named)
+
+
 def test_math_is_read_as_its_authors_have_it(tmp_path: Path) -> None:
     for split, n in (("train", 1), ("train", 2), ("test", 3)):
         folder = tmp_path / split / "algebra"

@@ -6,12 +6,13 @@ import json
 import random
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from layerbench.envs import near_duplicates
 from layerbench.envs.choices import nearest
 from layerbench.envs.code.problems import (
     COLUMNS,
@@ -22,7 +23,6 @@ from layerbench.envs.code.problems import (
 )
 from layerbench.envs.data_files import DataFileError
 from layerbench.envs.dataset_files import NoSuchSplitError, read_rows
-from layerbench.envs.near_duplicates import count_near
 from layerbench.envs.types import Task, TaskSource
 from layerbench.errors import UserError
 
@@ -201,10 +201,11 @@ def source_of(
 
 @functools.lru_cache(maxsize=4)
 def _near(data: str, test_data: str) -> str:
-    train, test = (problem_set(data, split, test_data) for split in ("train", "test"))
-    num_near = count_near(_read(train), _read(test))
-    return f"{num_near} of {len(test.texts):,} problems of test are nearly one of train's"
-
-
-def _read(found: ProblemSet) -> Iterator[str]:
-    return (zlib.decompress(text).decode() for text in found.texts.values())
+    train, test = (
+        [
+            zlib.decompress(text).decode()
+            for text in problem_set(data, split, test_data).texts.values()
+        ]
+        for split in ("train", "test")
+    )
+    return near_duplicates.report(train, test)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from layerbench.envs import dataset_files
+from layerbench.envs import dataset_files, near_duplicates
 from layerbench.envs.choices import nearest
 from layerbench.envs.dataset_files import NoSuchSplitError, Rows
 from layerbench.envs.math.rows import (
@@ -20,8 +20,8 @@ from layerbench.envs.math.rows import (
     Problem,
     has_field,
     problem_of,
+    value_of,
 )
-from layerbench.envs.near_duplicates import count_near
 from layerbench.envs.types import Task, TaskSource
 from layerbench.errors import UserError
 
@@ -93,10 +93,8 @@ def load(named: Named) -> Loaded:
         del by_split["train"][key]
     if both or by_split["train"]:
         train, test = ([p.question for p in by_split[split].values()] for split in SPLITS)
-        notes.append(
-            f"{count_near(train, test)} of {len(test):,} problems of test are nearly one of "
-            f"train's; {len(both)} that are equal were left out of train"
-        )
+        near = near_duplicates.report(train, test)
+        notes.append(f"{near}; {len(both)} that are equal were left out of train")
     return Loaded(by_split, tuple(notes))
 
 
@@ -183,15 +181,9 @@ def _check_fields(rows: Rows, source: str, named: Named) -> None:
 
 def _no_problems(rows: Rows, source: str, named: Named) -> str:
     """Say why no row is a problem with an answer."""
-    first = rows.rows[0]
-    fields = ", ".join(sorted(map(str, first))[:10])
-    asked, answered = (
-        next((name for name in names if any(has_field(row, name) for row in rows.rows)), "")
-        for names in (
-            filter(None, (named.question_field, *QUESTION_FIELDS)),
-            filter(None, (named.answer_field, *ANSWER_FIELDS)),
-        )
-    )
+    fields = ", ".join(sorted(map(str, rows.rows[0]))[:10])
+    asked = _column(rows, (named.question_field, *QUESTION_FIELDS))
+    answered = _column(rows, (named.answer_field, *ANSWER_FIELDS))
     if asked and answered:
         return (
             f"no problem with an answer was found in '{source}': in no row do '{asked}' and "
@@ -203,6 +195,13 @@ def _no_problems(rows: Rows, source: str, named: Named) -> str:
         f"no problem with an answer was found in '{source}': name its columns by "
         f"env.question_field and env.answer_field, of {fields}"
     )
+
+
+def _column(rows: Rows, names: Sequence[str]) -> str:
+    """Find the first column with anything in it, else the first that there is; empty for none."""
+    there = [name for name in names if name and any(has_field(row, name) for row in rows.rows)]
+    filled = (name for name in there if any(value_of(row, name) is not None for row in rows.rows))
+    return next(filled, there[0] if there else "")
 
 
 def _counted(

@@ -80,21 +80,26 @@ def problem_of(row: Row, *, question_field: str = "", answer_field: str = "") ->
 
 
 def has_field(row: Row, name: str) -> bool:
-    """Tell whether a row has a column, or with ``A.B`` a field in one."""
-    return _looked_up(row, name) is not None
+    """Tell whether a row has a column, or with ``A.B`` a field in one, whatever is in it."""
+    column, _, rest = name.partition(".")
+    inner = row.get(column)
+    return name in row or (
+        bool(rest) and isinstance(inner, dict) and has_field(cast(Row, inner), rest)
+    )
 
 
-def _looked_up(row: Row, name: str) -> object:
+def value_of(row: Row, name: str) -> object:
+    """Look up a column, or with ``A.B`` a field in one; None where there is none."""
     if name in row or "." not in name:
         return row.get(name)
     column, _, rest = name.partition(".")
     inner = row.get(column)
-    return _looked_up(cast(Row, inner), rest) if isinstance(inner, dict) else None
+    return value_of(cast(Row, inner), rest) if isinstance(inner, dict) else None
 
 
 def _first(row: Row, names: Sequence[str], read: Callable[[str, object], Read]) -> Read | None:
     """Read the first column that gives something."""
-    values = ((name, _looked_up(row, name)) for name in names if name)
+    values = ((name, value_of(row, name)) for name in names if name)
     return next((found for name, value in values if (found := read(name, value))), None)
 
 
